@@ -1,0 +1,70 @@
+"""The one error root, and the vocabulary of everything that can go wrong.
+
+An `ErrorKind` says what happened; which HTTP status, wire type and wire code it has is known in
+one place, `orchestrator/api/errors.py`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ErrorKind(StrEnum):
+    """What went wrong, in the words of the contract's error table."""
+
+    INVALID_JSON = "invalid_json"
+    MISSING_REQUIRED_PARAMETER = "missing_required_parameter"
+    INVALID_TYPE = "invalid_type"
+    INVALID_VALUE = "invalid_value"
+    INVALID_UNION = "invalid_union"
+    UNRECOGNIZED_KEYS = "unrecognized_keys"
+    UNKNOWN_MODEL = "unknown_model"
+    EXCEED_CONTEXT_SIZE = "exceed_context_size"
+    INVALID_API_KEY = "invalid_api_key"
+    PERMISSION_DENIED = "permission_denied"
+    PLUGIN_CONNECTION_ERROR = "plugin_connection_error"
+    MCP_CONNECTION_ERROR = "mcp_connection_error"
+    REQUEST_TOO_LARGE = "request_too_large"
+    RATE_LIMITED = "rate_limited"
+    UNKNOWN_ENDPOINT = "unknown_endpoint"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    FORBIDDEN_ORIGIN = "forbidden_origin"
+    RESPONSE_NOT_FINISHED = "response_not_finished"
+    NOT_IMPLEMENTED = "not_implemented"
+    ENGINE_ERROR = "engine_error"
+    ENGINE_UNAVAILABLE = "engine_unavailable"
+    STORE_ERROR = "store_error"
+    INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """An error as data: what a client is told and what a stored response keeps.
+
+    `message` is written for the person who reads it and never holds a secret; `param` is the path
+    of the offending field, such as `integrations.0.server_url`.
+    """
+
+    kind: ErrorKind
+    message: str
+    param: str | None = None
+
+
+class OrchestratorError(Exception):
+    """The root of every error that this project raises on purpose; carries an `ErrorInfo`."""
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.info = ErrorInfo(kind, message, param)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class IllegalInputError(Exception):
+    """A run was fed an input that its state does not admit: a defect of the driver, never of a client."""

@@ -1,0 +1,201 @@
+"""What a run can be told: the answers to its commands, and what comes from outside."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from orchestrator.core.errors import ErrorInfo
+from orchestrator.core.items import ProviderInfo
+from orchestrator.core.response import Counters
+from orchestrator.core.tools import ToolDefinition, ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedIntegration:
+    """A connected server with all its tools; `withheld` are those that `mcp.json` does not give out."""
+
+    provider: ProviderInfo
+    tools: tuple[ToolDefinition, ...]
+    withheld: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationsOpened:
+    """Every integration of the request is connected, in the request's order."""
+
+    opened: tuple[OpenedIntegration, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationsFailed:
+    """One of them could not be connected."""
+
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseOpened:
+    """The store has the new node, `in_progress`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """The store could not do what it was last asked to."""
+
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class LoadStarted:
+    """The model was not there and is being loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgressed:
+    """How much of it is there, 0 to 1, as the engine reported it."""
+
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReady:
+    """The model can generate; `load_seconds` is None where it was there already."""
+
+    load_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFailed:
+    """Loading or generating broke."""
+
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProgressed:
+    """How much of the prompt is processed, 0 to 1, as the engine reported it."""
+
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningArrived:
+    """A fragment of reasoning."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextArrived:
+    """A fragment of the message."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallOpened:
+    """The model began a tool call; `index` tells parallel calls of one turn apart."""
+
+    index: int
+    name: str
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallArgumentsArrived:
+    """A fragment of the JSON text of a call's arguments."""
+
+    index: int
+    text: str
+
+
+FinishReason: TypeAlias = Literal["stop", "tool_calls", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationFinished:
+    """The turn is written; `length` says that a limit ended it."""
+
+    reason: FinishReason
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class CallsJournaled:
+    """The calls of the turn are durably written down: they may run now."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallReturned:
+    """A tool answered, with a result or with an error of its own."""
+
+    call_id: str
+    result: ToolResult
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallBroke:
+    """A call got no answer: a timeout, a dead server, a broken protocol. `message` is for the model."""
+
+    call_id: str
+    message: str
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRecorded:
+    """The outcome of a call is durably written down."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseSaved:
+    """The whole response is durably written down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Somebody wants the run to end."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """The client went away, and the run is one that ends with its client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The run's time is over."""
+
+
+WorkInput: TypeAlias = (
+    IntegrationsOpened
+    | IntegrationsFailed
+    | ResponseOpened
+    | StoreFailed
+    | LoadStarted
+    | LoadProgressed
+    | ModelReady
+    | EngineFailed
+    | PromptProgressed
+    | ReasoningArrived
+    | TextArrived
+    | CallOpened
+    | CallArgumentsArrived
+    | GenerationFinished
+    | CallsJournaled
+    | CallReturned
+    | CallBroke
+    | OutcomeRecorded
+    | ResponseSaved
+)
+StopInput: TypeAlias = Cancel | Disconnect | Deadline
+RunInput: TypeAlias = Start | WorkInput | StopInput

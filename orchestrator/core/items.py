@@ -1,0 +1,119 @@
+"""What goes into a response and what comes out of it, in the order in which it happened."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from orchestrator.core.json_types import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class TextInput:
+    """A piece of what the user said."""
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """A picture that the user sent, as a `data:` URL."""
+
+    data_url: str
+
+
+InputItem: TypeAlias = TextInput | ImageInput
+
+
+@dataclass(frozen=True, slots=True)
+class PluginProvider:
+    """A server installed in `mcp.json`; `plugin_id` is `mcp/<server_label>`."""
+
+    plugin_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EphemeralProvider:
+    """A server that the request itself brought along."""
+
+    server_label: str
+
+
+ProviderInfo: TypeAlias = PluginProvider | EphemeralProvider
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Text of the model that is meant for the user."""
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """Text of the model that it wrote to itself."""
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A valid call of an offered tool, settled.
+
+    `tool` is the server's own name. `output` is JSON text: the `content` array of the MCP result,
+    or of what stands in for it where the call broke. `duration_ms` is 0 for a call that never ran.
+    """
+
+    call_id: str
+    tool: str
+    arguments: JsonObject
+    output: str
+    provider: ProviderInfo
+    is_error: bool
+    duration_ms: int
+
+
+InvalidKind: TypeAlias = Literal["invalid_name", "invalid_arguments"]
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidToolCall:
+    """A call that was refused before it could run, and told to the model.
+
+    `arguments` and `provider` are there for `invalid_arguments` only; `arguments` is None as well
+    where the model's text was no JSON object.
+    """
+
+    call_id: str
+    kind: InvalidKind
+    reason: str
+    tool_name: str
+    arguments: JsonObject | None = None
+    provider: ProviderInfo | None = None
+
+
+OutputItem: TypeAlias = Message | Reasoning | ToolCall | InvalidToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the model saw of a call, byte for byte, so that later prompts can repeat it.
+
+    `name` is the name offered to the model, `arguments` the JSON text of an object, `result` the
+    text of the tool message.
+    """
+
+    name: str
+    arguments: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputEntry:
+    """An output item with its place: the turn that made it (from 1) and what the model saw of it.
+
+    `shown` is None for messages and reasoning, and for a call that was cut off and so is left out
+    of later prompts.
+    """
+
+    turn: int
+    item: OutputItem
+    shown: Shown | None = None

@@ -1,0 +1,107 @@
+"""The messages that an engine is sent: append-only along a chain, so that its prefix cache holds."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from orchestrator.core.items import InputItem, Message, OutputEntry, Reasoning
+
+
+@dataclass(frozen=True, slots=True)
+class SystemMessage:
+    """The system prompt, always first."""
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """What the user sent in one request; the items of an `input` array make one message."""
+
+    parts: tuple[InputItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptToolCall:
+    """A call as the model wrote it; `arguments` is the JSON text of an object."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantMessage:
+    """One turn of the model."""
+
+    reasoning: str
+    content: str
+    calls: tuple[PromptToolCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolMessage:
+    """The result of one call, as text."""
+
+    call_id: str
+    name: str
+    content: str
+
+
+PromptMessage: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+@dataclass(frozen=True, slots=True)
+class PastResponse:
+    """A response of the chain, as far as a prompt needs it."""
+
+    input: tuple[InputItem, ...]
+    output: tuple[OutputEntry, ...]
+
+
+def opening_messages(
+    system_prompt: str | None, history: Sequence[PastResponse], new_input: tuple[InputItem, ...]
+) -> tuple[PromptMessage, ...]:
+    """The prompt of a request's first turn: system prompt, the chain from its root, the new input."""
+    messages: list[PromptMessage] = []
+    if system_prompt:
+        messages.append(SystemMessage(system_prompt))
+    for past in history:
+        messages.append(UserMessage(past.input))
+        messages.extend(turn_messages(past.output))
+    messages.append(UserMessage(new_input))
+    return tuple(messages)
+
+
+def turn_messages(entries: Iterable[OutputEntry]) -> list[PromptMessage]:
+    """What the model wrote, turn by turn, each followed by the results of its calls.
+
+    A call that was cut off stands in no prompt; a turn of which nothing is left stands in none either.
+    """
+    turns: dict[int, list[OutputEntry]] = {}
+    for entry in entries:
+        turns.setdefault(entry.turn, []).append(entry)
+    messages: list[PromptMessage] = []
+    for number in sorted(turns):
+        messages.extend(_one_turn(turns[number]))
+    return messages
+
+
+def _one_turn(entries: Sequence[OutputEntry]) -> list[PromptMessage]:
+    reasoning: list[str] = []
+    content: list[str] = []
+    calls: list[PromptToolCall] = []
+    results: list[PromptMessage] = []
+    for entry in entries:
+        match entry.item:
+            case Reasoning(text):
+                reasoning.append(text)
+            case Message(text):
+                content.append(text)
+            case call:
+                if entry.shown is not None:
+                    calls.append(PromptToolCall(call.call_id, entry.shown.name, entry.shown.arguments))
+                    results.append(ToolMessage(call.call_id, entry.shown.name, entry.shown.result))
+    if not (reasoning or content or calls):
+        return []
+    return [AssistantMessage("".join(reasoning), "".join(content), tuple(calls)), *results]

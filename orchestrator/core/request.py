@@ -1,0 +1,90 @@
+"""What a run is asked to do: everything decided before its first step, ids included."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from orchestrator.core.items import EphemeralProvider, InputItem, PluginProvider, ProviderInfo
+from orchestrator.core.prompt import PastResponse
+from orchestrator.core.tools import ToolKey
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRequest:
+    """An integration that names a plugin; `allowed_tools` None means all, empty means none."""
+
+    id: str
+    allowed_tools: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EphemeralRequest:
+    """An integration that brings its own server; header values are secrets and stay out of every repr."""
+
+    server_label: str
+    server_url: str
+    allowed_tools: tuple[str, ...] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+
+IntegrationRequest: TypeAlias = PluginRequest | EphemeralRequest
+
+
+def requested_provider(integration: IntegrationRequest) -> ProviderInfo:
+    """Who the request means, in the words of the request."""
+    match integration:
+        case PluginRequest(plugin_id):
+            return PluginProvider(plugin_id)
+        case EphemeralRequest(server_label):
+            return EphemeralProvider(server_label)
+
+
+ReasoningSetting: TypeAlias = Literal["off", "low", "medium", "high", "on"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are picked; None leaves it to the engine's default for the model."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    top_k: int | None = None
+    repeat_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The guards of a run; sizes are bytes of UTF-8."""
+
+    max_turns: int = 32
+    max_identical_calls: int = 8
+    max_tool_output_bytes: int = 8 * 1024 * 1024
+    max_tool_output_model_bytes: int = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One request, resolved: the model is known, the chain is loaded, the ids are minted.
+
+    `response_id` names the node even where `store` is False and nobody is told of it.
+    `tool_names` are the names that the chain has already given to tools.
+    """
+
+    response_id: str
+    model_key: str
+    model_instance_id: str
+    input: tuple[InputItem, ...]
+    history: tuple[PastResponse, ...] = ()
+    system_prompt: str | None = None
+    integrations: tuple[IntegrationRequest, ...] = ()
+    store: bool = True
+    sampling: Sampling = Sampling()
+    reasoning: ReasoningSetting | None = None
+    max_output_tokens: int | None = None
+    context_length: int | None = None
+    offer_tools: bool = True
+    limits: Limits = Limits()
+    tool_names: Mapping[ToolKey, str] = field(default_factory=dict[ToolKey, str])

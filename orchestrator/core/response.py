@@ -1,0 +1,135 @@
+"""How a run ends, and what is reported and stored of it."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from orchestrator.core.errors import ErrorInfo
+from orchestrator.core.items import OutputItem
+
+ResponseStatus: TypeAlias = Literal["in_progress", "completed", "incomplete", "failed", "cancelled"]
+IncompleteReason: TypeAlias = Literal[
+    "max_output_tokens", "max_turns", "identical_calls", "deadline", "client_gone", "process_died"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The model said what it had to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """A guard, a deadline or a departure ended the run before the model did."""
+
+    reason: IncompleteReason
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Something that the run needs broke."""
+
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody asked for the end."""
+
+    reason: str
+
+
+Ending: TypeAlias = Completed | Incomplete | Failed | Cancelled
+
+
+def ending_status(ending: Ending) -> ResponseStatus:
+    """The word for `ending` on the wire and in the store."""
+    match ending:
+        case Completed():
+            return "completed"
+        case Incomplete():
+            return "incomplete"
+        case Failed():
+            return "failed"
+        case Cancelled():
+            return "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What an engine counted in one generation; None is what it does not count.
+
+    Tokens and seconds; `first_token_seconds` runs from the request to its first token,
+    `decode_seconds` is the time spent making `output_tokens`.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    decode_seconds: float | None = None
+    first_token_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The counters of a whole response; a number that nobody counted is 0 and named in `unknown`."""
+
+    input_tokens: int = 0
+    total_output_tokens: int = 0
+    reasoning_output_tokens: int = 0
+    tokens_per_second: float = 0.0
+    time_to_first_token_seconds: float = 0.0
+    model_load_time_seconds: float | None = None
+    cached_input_tokens: int | None = None
+    unknown: tuple[str, ...] = ()
+
+
+def sum_stats(turns: tuple[Counters, ...], load_seconds: float | None) -> Stats:
+    """The stats of a response from the counters of its turns, in order.
+
+    Input is the last turn's prompt; speed is all output over all decoding time, so that tool calls
+    do not count against it. Without any turn everything is truly 0.
+    """
+    if not turns:
+        return Stats(model_load_time_seconds=load_seconds)
+    unknown: list[str] = []
+
+    def known(field: str, values: list[int | None]) -> int:
+        if None in values:
+            unknown.append(field)
+        return sum(value or 0 for value in values)
+
+    input_tokens = known("input_tokens", [turns[-1].input_tokens])
+    output_tokens = known("total_output_tokens", [turn.output_tokens for turn in turns])
+    reasoning_tokens = known("reasoning_output_tokens", [turn.reasoning_tokens for turn in turns])
+    timed = [turn for turn in turns if turn.output_tokens is not None and turn.decode_seconds is not None]
+    seconds = sum(turn.decode_seconds or 0.0 for turn in timed)
+    if len(timed) < len(turns):
+        unknown.append("tokens_per_second")
+    first = turns[0].first_token_seconds
+    if first is None:
+        unknown.append("time_to_first_token_seconds")
+    return Stats(
+        input_tokens=input_tokens,
+        total_output_tokens=output_tokens,
+        reasoning_output_tokens=reasoning_tokens,
+        tokens_per_second=sum(turn.output_tokens or 0 for turn in timed) / seconds if seconds else 0.0,
+        time_to_first_token_seconds=first or 0.0,
+        model_load_time_seconds=load_seconds,
+        cached_input_tokens=turns[-1].cached_tokens,
+        unknown=tuple(unknown),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ChatResult:
+    """The JSON reply, and `chat.end.result`: two names of one thing.
+
+    `response_id` is there only when the response is durably stored.
+    """
+
+    model_instance_id: str
+    output: tuple[OutputItem, ...]
+    stats: Stats
+    ending: Ending
+    response_id: str | None = None

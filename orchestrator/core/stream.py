@@ -1,0 +1,208 @@
+"""The stream of a run, and the fold that makes a JSON reply of it.
+
+Sources: section 3 of the contract; LM Studio's documentation of its streaming events.
+"""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from orchestrator.core.errors import ErrorInfo
+from orchestrator.core.items import (
+    InvalidKind,
+    InvalidToolCall,
+    Message,
+    OutputItem,
+    ProviderInfo,
+    Reasoning,
+    ToolCall,
+)
+from orchestrator.core.json_types import JsonObject
+from orchestrator.core.response import ChatResult
+
+
+@dataclass(frozen=True, slots=True)
+class ChatStart:
+    """The request is accepted; `response_id` is there when the response is being stored."""
+
+    model_instance_id: str
+    response_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoadStart:
+    model_instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoadProgress:
+    model_instance_id: str
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoadEnd:
+    model_instance_id: str
+    load_time_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProcessingStart:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProcessingProgress:
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProcessingEnd:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningStart:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningEnd:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class MessageStart:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDelta:
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEnd:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallStart:
+    """The model began to call an offered tool; `tool` is the server's own name."""
+
+    call_id: str
+    tool: str
+    provider: ProviderInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallArguments:
+    """The whole arguments, once the model has written them."""
+
+    call_id: str
+    tool: str
+    arguments: JsonObject
+    provider: ProviderInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallSuccess:
+    """The call has an output, be it an error; the name is LM Studio's, which has no other event for it."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallFailure:
+    """The call was invalid and did not run."""
+
+    call_id: str
+    kind: InvalidKind
+    reason: str
+    tool_name: str
+    arguments: JsonObject | None
+    provider: ProviderInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEvent:
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEnd:
+    """Always last. A `response_id` in the result says that the response is durably stored."""
+
+    result: ChatResult
+
+
+StreamEvent: TypeAlias = (
+    ChatStart
+    | ModelLoadStart
+    | ModelLoadProgress
+    | ModelLoadEnd
+    | PromptProcessingStart
+    | PromptProcessingProgress
+    | PromptProcessingEnd
+    | ReasoningStart
+    | ReasoningDelta
+    | ReasoningEnd
+    | MessageStart
+    | MessageDelta
+    | MessageEnd
+    | ToolCallStart
+    | ToolCallArguments
+    | ToolCallSuccess
+    | ToolCallFailure
+    | ErrorEvent
+    | ChatEnd
+)
+
+
+@dataclass(slots=True)
+class StreamFold:
+    """Puts the items of a response together again from nothing but its stream."""
+
+    items: list[OutputItem | None] = field(default_factory=list[OutputItem | None])
+    result: ChatResult | None = None
+    _calls: dict[str, int] = field(default_factory=dict[str, int])
+    _text: list[str] = field(default_factory=list[str])
+
+    def apply(self, event: StreamEvent) -> None:
+        """Take one event in, in the order of the stream."""
+        match event:
+            case ReasoningStart() | MessageStart():
+                self._text = []
+                self.items.append(None)
+            case ReasoningDelta(content) | MessageDelta(content):
+                self._text.append(content)
+            case ReasoningEnd():
+                self.items[-1] = Reasoning("".join(self._text))
+            case MessageEnd():
+                self.items[-1] = Message("".join(self._text))
+            case ToolCallStart():
+                self._place(event.call_id)
+            case ToolCallSuccess(call):
+                self.items[self._calls[call.call_id]] = call
+            case ToolCallFailure():
+                position = self._calls.get(event.call_id)
+                self.items[self._place(event.call_id) if position is None else position] = InvalidToolCall(
+                    event.call_id, event.kind, event.reason, event.tool_name, event.arguments, event.provider
+                )
+            case ChatEnd(result):
+                self.result = result
+            case _:  # events that report progress add nothing to the reply
+                pass
+
+    def output(self) -> tuple[OutputItem, ...]:
+        """The items so far, in the order in which the model opened them; those still open are left out."""
+        return tuple(item for item in self.items if item is not None)
+
+    def _place(self, call_id: str) -> int:
+        self._calls[call_id] = len(self.items)
+        self.items.append(None)
+        return self._calls[call_id]

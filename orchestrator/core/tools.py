@@ -1,0 +1,210 @@
+"""Tools: their definitions, the set offered to the model, and the checks a call must pass."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+import jsonschema_rs
+
+from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
+from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
+
+MAX_NAME_LENGTH = 64
+_UNFIT = re.compile(r"[^A-Za-z0-9_-]")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnnotations:
+    """Hints of the server about its tool, None where it gives none (MCP, `ToolAnnotations`)."""
+
+    read_only: bool | None = None
+    destructive: bool | None = None
+    idempotent: bool | None = None
+    open_world: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDefinition:
+    """A tool as its server defines it; `input_schema` is a JSON schema of an object."""
+
+    name: str
+    description: str
+    input_schema: JsonObject
+    title: str | None = None
+    output_schema: JsonObject | None = None
+    annotations: ToolAnnotations = ToolAnnotations()
+
+    def as_json(self) -> JsonObject:
+        """Every part of the definition as one JSON object: what is stored and what is digested."""
+        hints = self.annotations
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "inputSchema": self.input_schema,
+            "outputSchema": self.output_schema,
+            "annotations": {
+                "readOnlyHint": hints.read_only,
+                "destructiveHint": hints.destructive,
+                "idempotentHint": hints.idempotent,
+                "openWorldHint": hints.open_world,
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool answered.
+
+    `content` is the JSON text of the MCP `content` array, whole; `text` is what a text model can
+    read of it; `structured` is the JSON text of `structuredContent`, kept even where it does not
+    match the tool's output schema.
+    """
+
+    content: str
+    text: str
+    is_error: bool
+    structured: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedTool:
+    """A tool under the name that the model is shown; `integration` is its index in the request."""
+
+    name: str
+    definition: ToolDefinition
+    provider: ProviderInfo
+    integration: int
+    digest: str
+
+
+ToolKey: TypeAlias = tuple[str, str]
+"""A tool's identity within a chain: its provider's label and the server's own name of it."""
+
+
+def provider_label(provider: ProviderInfo) -> str:
+    """The label that people read: `mcp/clock` for a plugin, the server label for an ephemeral server."""
+    match provider:
+        case PluginProvider(plugin_id):
+            return plugin_id
+        case EphemeralProvider(server_label):
+            return server_label
+
+
+def tool_key(provider: ProviderInfo, tool: str) -> ToolKey:
+    """The identity under which a chain remembers the name it gave to a tool."""
+    kind = "plugin" if isinstance(provider, PluginProvider) else "ephemeral_mcp"
+    return f"{kind}:{provider_label(provider)}", tool
+
+
+def definition_digest(definition: ToolDefinition) -> str:
+    """`sha256:` and the hex digest of the definition's canonical JSON."""
+    text = canonical_json(definition.as_json())
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def offer_tools(
+    found: Iterable[tuple[int, ProviderInfo, Sequence[ToolDefinition]]],
+    earlier: Mapping[ToolKey, str],
+) -> tuple[OfferedTool, ...]:
+    """Give every tool a name that the model can carry and that no other tool has.
+
+    A name given `earlier` in the chain is kept; on a collision only the newcomer is prefixed with
+    its provider's label. The order is that of the integrations and of each server's own list.
+    """
+    taken = set(earlier.values())
+    offered: list[OfferedTool] = []
+    for integration, provider, definitions in found:
+        for definition in definitions:
+            name = earlier.get(tool_key(provider, definition.name))
+            if name is None:
+                name = _free_name(definition.name, provider, taken)
+                taken.add(name)
+            offered.append(OfferedTool(name, definition, provider, integration, definition_digest(definition)))
+    return tuple(offered)
+
+
+def _free_name(tool: str, provider: ProviderInfo, taken: set[str]) -> str:
+    plain = _UNFIT.sub("_", tool) or "tool"
+    label = _UNFIT.sub("_", provider_label(provider).removeprefix("mcp/"))
+    prefixed = f"{label}_{plain}"
+    for wanted in (plain, prefixed):
+        if wanted not in taken and len(wanted) <= MAX_NAME_LENGTH:
+            return wanted
+    count = 1
+    while True:
+        ending = f"_{hashlib.sha256(f'{provider_label(provider)}/{tool}/{count}'.encode()).hexdigest()[:8]}"
+        name = prefixed[: MAX_NAME_LENGTH - len(ending)] + ending
+        if name not in taken:
+            return name
+        count += 1
+
+
+def argument_problems(schema: JsonObject, arguments: JsonObject) -> str | None:
+    """What is wrong with `arguments`, in one line, or None where they match `schema`.
+
+    A schema that is itself broken, or that refers to another document, checks nothing here: its
+    server is left to check what it is given.
+    """
+    validator = _validator(canonical_json(schema))
+    if validator is None:
+        return None
+    problems: list[str] = []
+    for error in validator.iter_errors(arguments):
+        where = ".".join(str(part) for part in error.instance_path)
+        problems.append(f"{where}: {error.message}" if where else error.message)
+        if len(problems) == 5:
+            break
+    return "; ".join(problems)[:1000] or None
+
+
+def schema_is_usable(schema: JsonObject) -> bool:
+    """Whether `argument_problems` can check anything against `schema`."""
+    return _validator(canonical_json(schema)) is not None
+
+
+@lru_cache(maxsize=1024)
+def _validator(schema_text: str) -> jsonschema_rs.Validator | None:
+    try:
+        return jsonschema_rs.validator_for(
+            schema_text,  # JSON text is read as such by the library: one parse, and a hashable key
+            retriever=_refuse_retrieval,
+            pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000),
+        )
+    except (ValueError, RecursionError):  # its ValidationError is a ValueError
+        return None
+
+
+def _refuse_retrieval(uri: str) -> JsonValue:
+    raise ValueError(f"schemas are not fetched: {uri}")
+
+
+def cut_text(text: str, limit_bytes: int, *, kept: str) -> str:
+    """`text` within `limit_bytes` of UTF-8, a notice of what is missing included.
+
+    `kept` says where the whole of it is, for the reader of the notice.
+    """
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit_bytes:
+        return text
+    notice = f"\n[cut: {len(data)} bytes in all, {kept}]"
+    room = max(0, limit_bytes - len(notice.encode()))
+    return data[:room].decode("utf-8", "ignore") + notice
+
+
+def text_content(text: str) -> str:
+    """The JSON text of an MCP `content` array with one text part."""
+    return canonical_json([{"type": "text", "text": text}])
+
+
+def bounded_result(result: ToolResult, limit_bytes: int) -> ToolResult:
+    """`result`, or where it is longer than the journal takes, its beginning as text and a notice."""
+    size = len(result.content.encode("utf-8", "replace")) + len((result.structured or "").encode("utf-8", "replace"))
+    if size <= limit_bytes:
+        return result
+    # JSON escapes can double a text: half of the room holds its beginning for certain.
+    text = cut_text(result.text, limit_bytes // 2, kept="the rest exceeded the limit for tool outputs")
+    return ToolResult(text_content(text), text, result.is_error, None)

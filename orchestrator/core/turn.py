@@ -1,0 +1,160 @@
+"""One turn of the model while it is being written: fragments in, stream events and items out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from orchestrator.core.calls import cut_off, judge_call, missing_tool
+from orchestrator.core.commands import PlacedCall, PlacedItem, PlacedText
+from orchestrator.core.errors import IllegalInputError
+from orchestrator.core.items import Message, Reasoning
+from orchestrator.core.stream import (
+    MessageDelta,
+    MessageEnd,
+    MessageStart,
+    PromptProcessingEnd,
+    PromptProcessingProgress,
+    ReasoningDelta,
+    ReasoningEnd,
+    ReasoningStart,
+    StreamEvent,
+    ToolCallArguments,
+    ToolCallFailure,
+    ToolCallStart,
+)
+from orchestrator.core.tools import OfferedTool
+
+TextKind: TypeAlias = Literal["reasoning", "message"]
+
+
+@dataclass(slots=True)
+class _TextSlot:
+    kind: TextKind
+    parts: list[str] = field(default_factory=list[str])
+
+
+@dataclass(slots=True)
+class _CallSlot:
+    call_id: str
+    name: str
+    fragments: list[str] = field(default_factory=list[str])
+
+
+class TurnAssembly:
+    """Collects a turn; slots stand in the order in which the model opened them.
+
+    Text that is only white space makes no item: models put line breaks around calls.
+    """
+
+    def __init__(self, number: int, first_position: int, offered: Mapping[str, OfferedTool]) -> None:
+        self.number = number
+        self._first_position = first_position
+        self._offered = offered
+        self._slots: list[_TextSlot | _CallSlot] = []
+        self._calls: dict[int, _CallSlot] = {}
+        self._open: _TextSlot | None = None
+        self._held: tuple[TextKind, str] | None = None
+        self._prompt_done = False
+
+    def prompt_progressed(self, progress: float) -> list[StreamEvent]:
+        """A report about the prompt; one that comes after the first token says nothing new."""
+        return [] if self._prompt_done else [PromptProcessingProgress(progress)]
+
+    def text_arrived(self, kind: TextKind, text: str) -> list[StreamEvent]:
+        """A fragment of reasoning or message: continues the open item or opens the next."""
+        if not text:
+            return []
+        events = self._end_prompt()
+        if self._open is not None and self._open.kind == kind:
+            self._open.parts.append(text)
+            return [*events, _delta(kind, text)]
+        held = self._held[1] if self._held is not None and self._held[0] == kind else ""
+        text = held + text
+        if text.isspace():
+            self._held = (kind, text)
+            return events
+        events += self._end_text()
+        self._open = _TextSlot(kind, [text])
+        self._slots.append(self._open)
+        return [*events, ReasoningStart() if kind == "reasoning" else MessageStart(), _delta(kind, text)]
+
+    def call_opened(self, index: int, name: str, call_id: str) -> list[StreamEvent]:
+        """The model began a call. One that names no offered tool fails here and stands alone.
+
+        Raises:
+            IllegalInputError: a call with this index is open already.
+        """
+        if index in self._calls:
+            raise IllegalInputError(f"call {index} of turn {self.number} was opened twice")
+        events = self._end_prompt() + self._end_text()
+        slot = self._calls[index] = _CallSlot(call_id, name)
+        self._slots.append(slot)
+        tool = self._offered.get(name)
+        if tool is None:
+            reason = missing_tool(name, self._offered)
+            return [*events, ToolCallFailure(call_id, "invalid_name", reason, name, None, None)]
+        return [*events, ToolCallStart(call_id, tool.definition.name, tool.provider)]
+
+    def call_arguments_arrived(self, index: int, text: str) -> list[StreamEvent]:
+        """A fragment of a call's arguments.
+
+        Raises:
+            IllegalInputError: no call with this index was opened.
+        """
+        if index not in self._calls:
+            raise IllegalInputError(f"call {index} of turn {self.number} was never opened")
+        self._calls[index].fragments.append(text)
+        return []
+
+    def finish(self, *, cut: bool, broken_off: bool = False) -> tuple[list[StreamEvent], list[PlacedItem]]:
+        """The turn is over: judge its calls.
+
+        `cut` says that a limit ended it, `broken_off` that it never came to its end: then no call of it may run.
+        """
+        events = self._end_prompt() + self._end_text()
+        items: list[PlacedItem] = []
+        for position, slot in enumerate(self._slots, self._first_position):
+            if isinstance(slot, _TextSlot):
+                text = "".join(slot.parts)
+                item = Reasoning(text) if slot.kind == "reasoning" else Message(text)
+                items.append(PlacedText(position, self.number, item))
+                continue
+            placed = PlacedCall(position, self.number, slot.call_id, slot.name, "".join(slot.fragments), None)
+            call = judge_call(placed, self._offered, cut=cut or broken_off)
+            if broken_off and call.outcome is None:
+                call = cut_off(call)
+            events += _judged(call)
+            items.append(call)
+        return events, items
+
+    def _end_prompt(self) -> list[StreamEvent]:
+        if self._prompt_done:
+            return []
+        self._prompt_done = True
+        return [PromptProcessingEnd()]
+
+    def _end_text(self) -> list[StreamEvent]:
+        self._held = None
+        slot, self._open = self._open, None
+        if slot is None:
+            return []
+        return [ReasoningEnd() if slot.kind == "reasoning" else MessageEnd()]
+
+
+def _delta(kind: TextKind, text: str) -> StreamEvent:
+    return ReasoningDelta(text) if kind == "reasoning" else MessageDelta(text)
+
+
+def _judged(call: PlacedCall) -> list[StreamEvent]:
+    """What the stream says once a call's arguments are whole; an unknown name was told when it was opened."""
+    if call.tool is None or call.provider is None:
+        return []
+    events: list[StreamEvent] = []
+    if call.arguments is not None:
+        events.append(ToolCallArguments(call.call_id, call.tool, call.arguments, call.provider))
+    if call.outcome is not None:
+        reason = call.reason or ""
+        events.append(
+            ToolCallFailure(call.call_id, "invalid_arguments", reason, call.tool, call.arguments, call.provider)
+        )
+    return events
