@@ -271,8 +271,8 @@ class ResponseStore(Protocol):
         """The journal of one response, by position; empty for an unknown one."""
         ...
 
-    async def renew_leases(self, holder: str, until: datetime) -> None:
-        """Everything that `holder` runs is alive until then."""
+    async def renew_leases(self, response_ids: Sequence[str], until: datetime) -> None:
+        """These responses are being run, and are at least until then; one that has ended stays as it is."""
         ...
 
     async def holders_in_progress(self) -> Sequence[str]:

@@ -1,0 +1,233 @@
+"""Opens or continues a chain: everything that can be refused is refused here, before a run begins."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.items import ImageInput, InputItem
+from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.core.models import Model
+from orchestrator.core.request import (
+    EphemeralRequest,
+    IntegrationRequest,
+    Limits,
+    PluginRequest,
+    ReasoningSetting,
+    RunRequest,
+    Sampling,
+)
+from orchestrator.ports import Chain, IntegrationCatalog, ResponseStore, StoredResponse
+from orchestrator.service.driver import RunContext
+from orchestrator.service.ids import new_response_id
+from orchestrator.service.models import ModelService
+from orchestrator.service.runs import LiveRun, RunService
+
+Permission: TypeAlias = Literal[
+    "chat", "models.read", "models.manage", "plugins", "ephemeral_mcp", "audit.read", "audit.read_all", "admin"
+]
+PERMISSIONS: tuple[Permission, ...] = (
+    "chat",
+    "models.read",
+    "models.manage",
+    "plugins",
+    "ephemeral_mcp",
+    "audit.read",
+    "audit.read_all",
+    "admin",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. Without authentication it is `local`, who may do everything."""
+
+    owner: str = "local"
+    token_id: str | None = None
+    permissions: frozenset[str] = frozenset({"admin"})
+
+    def require(self, permission: Permission, message: str, *, param: str | None = None) -> None:
+        """Refuse what the caller may not do.
+
+        Raises:
+            OrchestratorError: `permission_denied` with `message`.
+        """
+        if permission not in self.permissions and "admin" not in self.permissions:
+            raise OrchestratorError(ErrorKind.PERMISSION_DENIED, message, param=param)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A chat as any dialect asks for it. `system_prompt` None inherits, empty clears."""
+
+    model: str
+    input: tuple[InputItem, ...]
+    system_prompt: str | None = None
+    integrations: tuple[IntegrationRequest, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    reasoning: ReasoningSetting | None = None
+    max_output_tokens: int | None = None
+    context_length: int | None = None
+    store: bool = True
+    previous_response_id: str | None = None
+    tool_choice: Literal["auto", "none"] = "auto"
+    max_turns: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class ChatService:
+    """The one way into a run, for every dialect."""
+
+    def __init__(
+        self,
+        *,
+        models: ModelService,
+        catalog: IntegrationCatalog,
+        store: ResponseStore,
+        runs: RunService,
+        holder: str,
+        limits: Limits,
+        run_timeout_seconds: float,
+    ) -> None:
+        self._models = models
+        self._catalog = catalog
+        self._store = store
+        self._runs = runs
+        self._holder = holder
+        self._limits = limits
+        self._run_timeout_seconds = run_timeout_seconds
+
+    async def start(self, chat: ChatRequest, caller: Caller) -> LiveRun:
+        """Check the request and start its run; `LiveRun.started` says whether it got off the ground.
+
+        Raises:
+            OrchestratorError: the first thing that is wrong, in the order: permission and policy,
+                model, chain.
+        """
+        self._check_permissions(chat, caller)
+        self._catalog.check(chat.integrations)
+        engine, model = await self._models.find(chat.model)
+        _check_model(chat, model)
+        chain = Chain((), None)
+        if chat.previous_response_id is not None:
+            chain = await self._store.load_chain(chat.previous_response_id, caller.owner)
+        inherited = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
+        limits = self._limits
+        request = RunRequest(
+            response_id=new_response_id(),
+            model_key=model.key,
+            model_instance_id=_instance_id(chat.model, model),
+            input=chat.input,
+            history=chain.responses,
+            system_prompt=inherited or None,
+            integrations=chat.integrations,
+            store=chat.store,
+            sampling=chat.sampling,
+            reasoning=chat.reasoning,
+            max_output_tokens=chat.max_output_tokens,
+            context_length=chat.context_length,
+            offer_tools=chat.tool_choice != "none",
+            limits=Limits(
+                max_turns=min(chat.max_turns or limits.max_turns, limits.max_turns),
+                max_identical_calls=limits.max_identical_calls,
+                max_tool_output_bytes=limits.max_tool_output_bytes,
+                max_tool_output_model_bytes=limits.max_tool_output_model_bytes,
+            ),
+            tool_names=chain.tool_names,
+        )
+        context = RunContext(
+            engine=engine,
+            model=model,
+            catalog=self._catalog,
+            store=self._store,
+            holder=self._holder,
+            owner=caller.owner,
+            token_id=caller.token_id,
+            previous_response_id=chat.previous_response_id if chat.store else None,
+            parameters=_parameters(chat),
+            metadata=chat.metadata,
+            timeout_seconds=self._run_timeout_seconds,
+        )
+        return self._runs.start(request, context)
+
+    async def get(self, response_id: str, caller: Caller) -> StoredResponse | None:
+        """A stored response of the caller's, or None."""
+        return await self._store.get_response(response_id, caller.owner)
+
+    def _check_permissions(self, chat: ChatRequest, caller: Caller) -> None:
+        caller.require("chat", "The API token has no permission to chat.")
+        for integration in chat.integrations:
+            match integration:
+                case PluginRequest(plugin_id):
+                    message = f"Permission denied to use plugin '{plugin_id}': the API token does not allow plugins."
+                    caller.require("plugins", message, param="integrations")
+                case EphemeralRequest():
+                    message = "Permission denied: the API token does not allow ephemeral MCP servers."
+                    caller.require("ephemeral_mcp", message, param="integrations")
+
+
+def _check_model(chat: ChatRequest, model: Model) -> None:
+    if model.type != "llm":
+        message = f"'{model.key}' is an embedding model and cannot chat."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
+    if not model.vision and any(isinstance(item, ImageInput) for item in chat.input):
+        message = f"'{model.key}' does not see images."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="input")
+    longest = model.max_context_length
+    if chat.context_length is not None and longest is not None and chat.context_length > longest:
+        message = f"'{model.key}' has a context of at most {longest} tokens."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
+    if chat.reasoning is None:
+        return
+    if model.reasoning is None:
+        message = f"Model '{model.key}' does not expose reasoning configuration."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="reasoning")
+    if chat.reasoning not in model.reasoning.allowed_options:
+        options = ", ".join(f"'{option}'" for option in model.reasoning.allowed_options)
+        message = f"Reasoning setting '{chat.reasoning}' is not supported by model '{model.key}'. Supported settings: {options}."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="reasoning")
+
+
+def _instance_id(asked_for: str, model: Model) -> str:
+    """The loaded instance that will answer; a model that is not loaded gets one named after its key."""
+    ids = [instance.id for instance in model.loaded_instances]
+    if asked_for in ids:
+        return asked_for
+    return ids[0] if ids else model.key
+
+
+def _parameters(chat: ChatRequest) -> JsonObject:
+    """What the store keeps of the settings: those that were given. No content, no header, no secret."""
+    sampling = chat.sampling
+    integrations: list[JsonValue] = []
+    for integration in chat.integrations:
+        allowed: JsonValue = None if integration.allowed_tools is None else list(integration.allowed_tools)
+        match integration:
+            case PluginRequest(plugin_id):
+                integrations.append({"type": "plugin", "id": plugin_id, "allowed_tools": allowed})
+            case EphemeralRequest(server_label, server_url):
+                integrations.append(
+                    {
+                        "type": "ephemeral_mcp",
+                        "server_label": server_label,
+                        "server_url": server_url.partition("?")[0],  # a query may carry a key
+                        "allowed_tools": allowed,
+                    }
+                )
+    given: JsonObject = {
+        "model": chat.model,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "min_p": sampling.min_p,
+        "top_k": sampling.top_k,
+        "repeat_penalty": sampling.repeat_penalty,
+        "seed": sampling.seed,
+        "stop": list(sampling.stop) or None,
+        "reasoning": chat.reasoning,
+        "max_output_tokens": chat.max_output_tokens,
+        "context_length": chat.context_length,
+        "tool_choice": None if chat.tool_choice == "auto" else chat.tool_choice,
+        "max_turns": chat.max_turns,
+        "integrations": integrations or None,
+    }
+    return {name: value for name, value in given.items() if value is not None}

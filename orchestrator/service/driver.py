@@ -1,0 +1,266 @@
+"""Executes the commands of one run and feeds it the answers: the only place where a run meets the world."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias, assert_never
+
+import anyio
+import anyio.abc
+import structlog
+
+from orchestrator.core import commands as c
+from orchestrator.core import inputs as i
+from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.json_types import JsonObject
+from orchestrator.core.models import Model
+from orchestrator.core.request import IntegrationRequest, RunRequest
+from orchestrator.core.run import Run
+from orchestrator.core.states import Ended
+from orchestrator.core.stream import StreamEvent
+from orchestrator.ports import CallBegun, Engine, IntegrationCatalog, IntegrationSession, NewResponse, ResponseStore
+from orchestrator.service.ids import new_call_id
+from orchestrator.service.leases import LEASE_SECONDS
+
+log = structlog.stdlib.get_logger(__name__)
+
+_Tagged: TypeAlias = tuple[int | None, i.RunInput]
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What a run needs of the world, and what the store is told of it beside its content."""
+
+    engine: Engine
+    model: Model
+    catalog: IntegrationCatalog
+    store: ResponseStore
+    holder: str
+    owner: str
+    token_id: str | None
+    previous_response_id: str | None
+    parameters: JsonObject
+    metadata: Mapping[str, str]
+    timeout_seconds: float
+
+
+class RunDriver:
+    """Drives one run from its start to its end, in the task that calls `drive`.
+
+    Storage commands are carried out in place, before the next input is taken; connecting,
+    generating and calling run beside, and report through one queue. `publish` gets the stream.
+    """
+
+    def __init__(self, request: RunRequest, context: RunContext, publish: Callable[[StreamEvent], None]) -> None:
+        self.run = Run(request)
+        self._request = request
+        self.context = context
+        self._publish = publish
+        self._inbox: deque[_Tagged] = deque()
+        self._wake = anyio.Event()
+        self._epoch = 0
+        self._work: list[anyio.CancelScope] = []
+        self._sessions: Sequence[IntegrationSession] = ()
+        self._done = anyio.Event()
+
+    def tell(self, event: i.StopInput) -> None:
+        """Hand in a stop from outside; heard before the work's next report."""
+        self._inbox.appendleft((None, event))
+        self._wake.set()
+
+    async def drive(self) -> Ended:
+        """Run to the end and return it; connections of the request are closed when this returns."""
+        async with anyio.create_task_group() as workers:
+            workers.start_soon(self._deadline)
+            try:
+                await self._carry_out(i.Start(), workers)
+                while not isinstance(ended := self.run.state, Ended):
+                    await self._carry_out(await self._next_input(), workers)
+            finally:
+                self._done.set()
+        return ended
+
+    async def _next_input(self) -> i.RunInput:
+        while True:
+            while self._inbox:
+                epoch, event = self._inbox.popleft()
+                if epoch is None or epoch == self._epoch:
+                    return event
+            self._wake = anyio.Event()
+            await self._wake.wait()
+
+    async def _carry_out(self, event: i.RunInput, workers: anyio.abc.TaskGroup) -> None:
+        """Feed one input and do all that follows from it."""
+        emissions = deque(self.run.feed(event))
+        while emissions:
+            emission = emissions.popleft()
+            match emission:
+                case c.OpenIntegrations(integrations):
+                    if integrations:
+                        workers.start_soon(self._work_on, self._integrations(integrations), self._epoch)
+                    else:
+                        emissions += self.run.feed(i.IntegrationsOpened(()))
+                case c.LoadModel():
+                    workers.start_soon(self._work_on, self._load, self._epoch)
+                case c.Generate():
+                    workers.start_soon(self._work_on, self._generation(emission), self._epoch)
+                case c.CallTool():
+                    workers.start_soon(self._work_on, self._call(emission), self._epoch)
+                case c.StopWork():
+                    self._stop_work()
+                case c.OpenResponse() | c.JournalCalls() | c.RecordOutcome() | c.SaveResponse():
+                    emissions += self.run.feed(await self._store(emission))
+                case _:
+                    self._publish(emission)
+
+    # ---- storage, in place --------------------------------------------------------------------
+
+    async def _store(
+        self, command: c.OpenResponse | c.JournalCalls | c.RecordOutcome | c.SaveResponse
+    ) -> i.ResponseOpened | i.CallsJournaled | i.OutcomeRecorded | i.ResponseSaved | i.StoreFailed:
+        store, response_id, now = self.context.store, self._request.response_id, datetime.now(UTC)
+        try:
+            match command:
+                case c.OpenResponse():
+                    await store.open_response(self._new_response(command, now))
+                    return i.ResponseOpened()
+                case c.JournalCalls(items):
+                    await store.journal_calls(response_id, items, now)
+                    return i.CallsJournaled()
+                case c.RecordOutcome(call_id, outcome):
+                    await store.record_outcome(response_id, call_id, outcome, now)
+                    return i.OutcomeRecorded(call_id)
+                case c.SaveResponse(ending, stats, items, outcomes):
+                    await store.save_response(response_id, ending, stats, items, outcomes, now)
+                    return i.ResponseSaved()
+                case _:
+                    assert_never(command)
+        except OrchestratorError as error:
+            log.error("the store failed", command=type(command).__name__, reason=error.info.message)
+            return i.StoreFailed(error.info)
+
+    def _new_response(self, command: c.OpenResponse, now: datetime) -> NewResponse:
+        request, context = self._request, self.context
+        return NewResponse(
+            id=request.response_id,
+            previous_response_id=context.previous_response_id,
+            owner=context.owner,
+            token_id=context.token_id,
+            model_key=request.model_key,
+            model_instance_id=request.model_instance_id,
+            system_prompt=request.system_prompt,
+            parameters=context.parameters,
+            metadata=dict(context.metadata),
+            input=request.input,
+            stored=request.store,
+            offered=command.offered,
+            tool_names=dict(command.tool_names),
+            holder=context.holder,
+            created_at=now,
+            lease_until=now + timedelta(seconds=LEASE_SECONDS),
+        )
+
+    # ---- work, beside -------------------------------------------------------------------------
+
+    def _report(self, epoch: int, event: i.RunInput) -> None:
+        self._inbox.append((epoch, event))
+        self._wake.set()
+
+    def _stop_work(self) -> None:
+        self._epoch += 1
+        for scope in self._work:
+            scope.cancel()
+
+    async def _work_on(self, work: Callable[[int], Awaitable[None]], epoch: int) -> None:
+        with anyio.CancelScope() as scope:
+            self._work.append(scope)
+            try:
+                await work(epoch)
+            finally:
+                self._work.remove(scope)
+
+    async def _deadline(self) -> None:
+        with anyio.move_on_after(self.context.timeout_seconds):
+            await self._done.wait()
+        if not self._done.is_set():
+            self.tell(i.Deadline())
+
+    def _integrations(self, integrations: Sequence[IntegrationRequest]) -> Callable[[int], Awaitable[None]]:
+        async def host(epoch: int) -> None:
+            """Opens the sessions and closes them: both in this one task, as their transports demand."""
+            connected = False
+            try:
+                async with self.context.catalog.open(integrations) as sessions:
+                    connected = True
+                    self._sessions = sessions
+                    opened = (i.OpenedIntegration(s.provider, s.tools, s.withheld) for s in sessions)
+                    self._report(epoch, i.IntegrationsOpened(tuple(opened)))
+                    await self._done.wait()
+            except OrchestratorError as error:
+                if connected:
+                    log.warning("a connection did not close well", reason=error.info.message)
+                else:
+                    self._report(epoch, i.IntegrationsFailed(error.info))
+            except Exception:
+                log.exception("integrations failed unexpectedly")
+                if not connected:
+                    self._report(epoch, i.IntegrationsFailed(_unexpected("connecting the integrations")))
+
+        return host
+
+    async def _load(self, epoch: int) -> None:
+        try:
+            steps = self.context.engine.load(self.context.model, self._request.context_length)
+            async with aclosing(steps):
+                async for step in steps:
+                    self._report(epoch, step)
+        except OrchestratorError as error:
+            self._report(epoch, i.EngineFailed(error.info))
+        except Exception:
+            log.exception("loading failed unexpectedly")
+            self._report(epoch, i.EngineFailed(_unexpected("loading the model")))
+
+    def _generation(self, command: c.Generate) -> Callable[[int], Awaitable[None]]:
+        async def generate(epoch: int) -> None:
+            try:
+                chunks = self.context.engine.generate(self.context.model, command)
+                async with aclosing(chunks):
+                    async for chunk in chunks:
+                        if isinstance(chunk, CallBegun):
+                            self._report(epoch, i.CallOpened(chunk.index, chunk.name, new_call_id()))
+                        else:
+                            self._report(epoch, chunk)
+            except OrchestratorError as error:
+                self._report(epoch, i.EngineFailed(error.info))
+            except Exception:
+                log.exception("generating failed unexpectedly")
+                self._report(epoch, i.EngineFailed(_unexpected("generating")))
+
+        return generate
+
+    def _call(self, command: c.CallTool) -> Callable[[int], Awaitable[None]]:
+        async def call(epoch: int) -> None:
+            session = self._sessions[command.tool.integration]
+            started = anyio.current_time()
+            try:
+                result = await session.call_tool(command.tool.definition.name, command.arguments)
+            except OrchestratorError as error:
+                self._report(epoch, i.CallBroke(command.call_id, error.info.message, _since(started)))
+            except Exception:
+                log.exception("a tool call failed unexpectedly", call_id=command.call_id)
+                message = "The call failed inside the service."
+                self._report(epoch, i.CallBroke(command.call_id, message, _since(started)))
+            else:
+                self._report(epoch, i.CallReturned(command.call_id, result, _since(started)))
+
+        return call
+
+
+def _since(started: float) -> int:
+    return round((anyio.current_time() - started) * 1000)
+
+
+def _unexpected(doing: str) -> ErrorInfo:
+    return ErrorInfo(ErrorKind.INTERNAL_ERROR, f"Something unexpected happened while {doing}; the log has the details.")

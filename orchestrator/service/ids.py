@@ -1,0 +1,13 @@
+"""Ids, all from a cryptographic source. Source: the head of the contract."""
+
+import secrets
+
+
+def new_response_id() -> str:
+    """`resp_` and 48 hex digits."""
+    return f"resp_{secrets.token_hex(24)}"
+
+
+def new_call_id() -> str:
+    """`call_` and 24 hex digits."""
+    return f"call_{secrets.token_hex(12)}"

@@ -1,0 +1,102 @@
+"""Which engine has the model that a request names."""
+
+from collections.abc import Sequence
+
+import anyio
+import structlog
+
+from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.models import Model
+from orchestrator.ports import Engine
+
+CACHE_SECONDS = 5.0
+NAMED_AT_MOST = 10
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class ModelService:
+    """Looks models up over all engines, in the order in which the engines are given.
+
+    What an engine offers is asked again after a few seconds, and at once when a key is not found.
+    """
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        self._engines = tuple(engines)
+        self._listed: list[tuple[Engine, tuple[Model, ...]]] = []
+        self._errors: list[ErrorInfo] = []
+        self._listed_at: float | None = None
+        self._refreshing = anyio.Lock()
+
+    async def models(self) -> list[Model]:
+        """Every model of every engine that answers; keys may repeat over engines."""
+        await self._refresh()
+        return [model for _, models in self._listed for model in models]
+
+    async def find(self, key: str) -> tuple[Engine, Model]:
+        """The model that `key` names: its key, `engine::key`, or the id of a loaded instance.
+
+        Raises:
+            OrchestratorError: `unknown_model` on `model`, naming installed ones; `engine_unavailable`
+                where no engine answers at all, or the one that the key names does not.
+        """
+        if self._listed_at is None or anyio.current_time() - self._listed_at > CACHE_SECONDS:
+            await self._refresh()
+            return self._lookup(key) or self._missing(key)
+        found = self._lookup(key)
+        if found is None:
+            await self._refresh()
+            found = self._lookup(key)
+        return found or self._missing(key)
+
+    def _lookup(self, key: str) -> tuple[Engine, Model] | None:
+        wanted_engine, separator, bare = key.partition("::")
+        for by_instance in (False, True):
+            for engine, models in self._listed:
+                if separator and engine.name != wanted_engine:
+                    continue
+                for model in models:
+                    names = [instance.id for instance in model.loaded_instances] if by_instance else [model.key]
+                    if (bare if separator else key) in names:
+                        return engine, model
+        return self._lookup_whole(key) if separator else None
+
+    def _lookup_whole(self, key: str) -> tuple[Engine, Model] | None:
+        """A key that itself holds `::`."""
+        for engine, models in self._listed:
+            for model in models:
+                if model.key == key:
+                    return engine, model
+        return None
+
+    def _missing(self, key: str) -> tuple[Engine, Model]:
+        installed = [model.key for _, models in self._listed for model in models]
+        if not installed and self._errors:
+            raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, self._errors[0].message)
+        named = ", ".join(installed[:NAMED_AT_MOST]) + (", …" if len(installed) > NAMED_AT_MOST else "")
+        message = f'Invalid model identifier "{key}". Installed models: {named or "none"}.'
+        if self._errors:
+            message += " " + " ".join(error.message for error in self._errors)
+        raise OrchestratorError(ErrorKind.UNKNOWN_MODEL, message, param="model")
+
+    async def _refresh(self) -> None:
+        started = anyio.current_time()
+        async with self._refreshing:
+            if self._listed_at is not None and self._listed_at >= started:
+                return
+            listed: dict[int, tuple[Model, ...]] = {}
+            errors: dict[int, ErrorInfo] = {}
+
+            async def ask(index: int, engine: Engine) -> None:
+                try:
+                    listed[index] = tuple(await engine.models())
+                except OrchestratorError as error:
+                    log.warning("engine does not list its models", engine=engine.name, reason=error.info.message)
+                    errors[index] = error.info
+
+            async with anyio.create_task_group() as asking:
+                for index, engine in enumerate(self._engines):
+                    asking.start_soon(ask, index, engine)
+            self._listed = [(self._engines[index], listed[index]) for index in sorted(listed)]
+            self._errors = [errors[index] for index in sorted(errors)]
+            self._listed_at = anyio.current_time()

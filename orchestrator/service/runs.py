@@ -1,0 +1,216 @@
+"""Owns the runs in flight: starts them, lets any number of readers follow, ends them."""
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import anyio.abc
+import structlog
+
+from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.inputs import Cancel, Disconnect
+from orchestrator.core.request import RunRequest
+from orchestrator.core.response import Cancelled, ChatResult, Failed, Incomplete, Stats
+from orchestrator.core.states import Ended
+from orchestrator.core.stream import ChatEnd, ErrorEvent, StreamEvent, StreamFold
+from orchestrator.ports import ResponseStore
+from orchestrator.service.driver import RunContext, RunDriver
+from orchestrator.service.leases import LEASE_SECONDS, RENEW_SECONDS, is_dead
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class LiveRun:
+    """A run as its readers see it: a growing list of events, numbered from 1.
+
+    A reader never owns the run: a slow one holds nobody up, and what a reader's departure means is
+    said by `disconnect`, by whoever decides it.
+    """
+
+    def __init__(self, request: RunRequest, context: RunContext) -> None:
+        self.request = request
+        self._driver = RunDriver(request, context, self._publish)
+        self._events: list[StreamEvent] = []
+        self._ended: Ended | None = None
+        self._changed = anyio.Event()
+
+    @property
+    def response_id(self) -> str | None:
+        """The id that clients may know: None where the response is not stored."""
+        return self.request.response_id if self.request.store else None
+
+    async def started(self) -> None:
+        """Wait for `chat.start`.
+
+        Raises:
+            OrchestratorError: the request failed before it, with the error that its client is due.
+        """
+        while not self._events:
+            if self._ended is not None:
+                raise _unannounced_error(self._ended)
+            await self._next_change()
+
+    async def events(self, after: int = 0) -> AsyncGenerator[tuple[int, StreamEvent], None]:
+        """The events whose number is greater than `after`, as they come; ends after `chat.end`."""
+        position = after
+        while True:
+            while position < len(self._events):
+                event = self._events[position]
+                position += 1
+                yield position, event
+                if isinstance(event, ChatEnd):
+                    return
+            if self._ended is not None:
+                return
+            await self._next_change()
+
+    async def result(self) -> ChatResult:
+        """The JSON reply: the fold of the stream, once it is over.
+
+        Raises:
+            OrchestratorError: the request failed before `chat.start`.
+        """
+        await self.started()
+        fold = StreamFold()
+        async for _, event in self.events():
+            fold.apply(event)
+        if fold.result is None:
+            raise OrchestratorError(ErrorKind.INTERNAL_ERROR, "The run ended without a result.")
+        return fold.result
+
+    def disconnect(self) -> None:
+        """The client is gone, and the run is to end with it."""
+        self._driver.tell(Disconnect())
+
+    def cancel(self, reason: str) -> None:
+        """Somebody wants the run to end."""
+        self._driver.tell(Cancel(reason))
+
+    async def drive(self) -> None:
+        """Run to the end, whatever happens: a reader is never left waiting."""
+        try:
+            self._ended = await self._driver.drive()
+        except Exception:
+            log.exception("a run broke down", response_id=self.request.response_id)
+            await self._break_down()
+        finally:
+            if self._ended is None:
+                self._ended = Ended(Cancelled("the service is stopping"), announced=bool(self._events))
+            self._notify()
+
+    async def _break_down(self) -> None:
+        """Last resort after a defect: the store and the readers are told that the run failed."""
+        error = ErrorInfo(ErrorKind.INTERNAL_ERROR, "The run broke down; the log has the details.")
+        ending = Failed(error)
+        if self._events:
+            fold = StreamFold()
+            for event in self._events:
+                fold.apply(event)
+            context = self._driver.context
+            with anyio.move_on_after(5):
+                try:
+                    await context.store.save_response(
+                        self.request.response_id, ending, Stats(), (), (), datetime.now(UTC)
+                    )
+                except OrchestratorError as failure:
+                    log.error("a broken run could not be saved", reason=failure.info.message)
+            if fold.result is None:
+                result = ChatResult(self.request.model_instance_id, fold.output(), Stats(), ending)
+                self._events += [ErrorEvent(error), ChatEnd(result)]
+        self._ended = Ended(ending, announced=bool(self._events))
+
+    def _publish(self, event: StreamEvent) -> None:
+        self._events.append(event)
+        self._notify()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+    async def _next_change(self) -> None:
+        await self._changed.wait()
+
+
+def _unannounced_error(ended: Ended) -> OrchestratorError:
+    match ended.ending:
+        case Failed(error):
+            return OrchestratorError(error.kind, error.message, param=error.param)
+        case Cancelled(reason):
+            return OrchestratorError(ErrorKind.INTERNAL_ERROR, f"The run was cancelled: {reason}.")
+        case Incomplete(reason):
+            return OrchestratorError(ErrorKind.INTERNAL_ERROR, f"The run ended before it began: {reason}.")
+        case _:
+            return OrchestratorError(ErrorKind.INTERNAL_ERROR, "The run ended before it began.")
+
+
+class RunService:
+    """The runs of this process, and the care for those of processes that died.
+
+    `task_group` belongs to the lifespan; `max_concurrent_runs` bounds how many run at once.
+    """
+
+    def __init__(
+        self, store: ResponseStore, holder: str, task_group: anyio.abc.TaskGroup, max_concurrent_runs: int
+    ) -> None:
+        self._store = store
+        self._holder = holder
+        self._task_group = task_group
+        self._max = max_concurrent_runs
+        self._live: dict[str, LiveRun] = {}
+        self._idle = anyio.Event()
+        self._closing = False
+
+    def start(self, request: RunRequest, context: RunContext) -> LiveRun:
+        """Start a run.
+
+        Raises:
+            OrchestratorError: `rate_limited` where too many run already, or the service is stopping.
+        """
+        if self._closing or len(self._live) >= self._max:
+            message = (
+                "The service is stopping."
+                if self._closing
+                else f"Too many requests at once: {self._max} run already. Try again later."
+            )
+            raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=1)
+        live = self._live[request.response_id] = LiveRun(request, context)
+        self._task_group.start_soon(self._drive, live)
+        return live
+
+    async def _drive(self, live: LiveRun) -> None:
+        with structlog.contextvars.bound_contextvars(response_id=live.request.response_id):
+            try:
+                await live.drive()
+            finally:
+                del self._live[live.request.response_id]
+                if not self._live:
+                    self._idle.set()
+
+    async def recover(self) -> None:
+        """End what dead processes left in progress."""
+        holders = await self._store.holders_in_progress()
+        dead = [holder for holder in holders if is_dead(holder)]
+        for response_id in await self._store.end_abandoned(datetime.now(UTC), dead):
+            log.warning("its process died: the response is incomplete now", response_id=response_id)
+
+    async def keep_leases(self) -> None:
+        """Renew the leases of what runs here and look after those that expired; runs until cancelled."""
+        while True:
+            await anyio.sleep(RENEW_SECONDS)
+            try:
+                if self._live:
+                    until = datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)
+                    await self._store.renew_leases(list(self._live), until)
+                await self.recover()
+            except OrchestratorError as error:
+                log.error("leases could not be looked after", reason=error.info.message)
+
+    async def close(self, grace_seconds: float) -> None:
+        """Take no more runs, end those that run as cancelled, and wait for their saves."""
+        self._closing = True
+        for live in list(self._live.values()):
+            live.cancel("the service is stopping")
+        with anyio.move_on_after(grace_seconds):
+            while self._live:
+                self._idle = anyio.Event()
+                await self._idle.wait()
