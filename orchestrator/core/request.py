@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 from orchestrator.core.items import EphemeralProvider, InputItem, PluginProvider, ProviderInfo
 from orchestrator.core.prompt import PastResponse
@@ -37,6 +37,8 @@ def requested_provider(integration: IntegrationRequest) -> ProviderInfo:
             return PluginProvider(plugin_id)
         case EphemeralRequest(server_label):
             return EphemeralProvider(server_label)
+        case _:
+            assert_never(integration)
 
 
 ReasoningSetting: TypeAlias = Literal["off", "low", "medium", "high", "on"]

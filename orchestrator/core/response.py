@@ -1,7 +1,7 @@
 """How a run ends, and what is reported and stored of it."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.items import OutputItem
@@ -52,6 +52,8 @@ def ending_status(ending: Ending) -> ResponseStatus:
             return "failed"
         case Cancelled():
             return "cancelled"
+        case _:
+            assert_never(ending)
 
 
 @dataclass(frozen=True, slots=True)

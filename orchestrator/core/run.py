@@ -19,7 +19,7 @@ table of transitions is `states.TRANSITIONS`; the documentation is checked again
 
 from collections import Counter
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from orchestrator.core import commands as c
 from orchestrator.core import inputs as i
@@ -111,6 +111,8 @@ class Run:
                 return self._saving(state, event)
             case Ended():
                 return self._ended(event)
+            case state:
+                assert_never(state)
 
     def _illegal(self, event: i.RunInput) -> IllegalInputError:
         return IllegalInputError(f"{type(event).__name__} is not admitted in {type(self.state).__name__}")
@@ -358,6 +360,8 @@ class Run:
             case CallingTools():
                 self._stopped = True
                 return [c.StopWork(why), *self._save(ending)]
+            case _:
+                assert_never(state)
 
     def _save(self, ending: Ending, pending: tuple[s.StreamEvent, ...] = ()) -> list[Emission]:
         """Settle what is still open and ask for the save; `pending` waits until it is done."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 import jsonschema_rs
 
@@ -92,6 +92,8 @@ def provider_label(provider: ProviderInfo) -> str:
             return plugin_id
         case EphemeralProvider(server_label):
             return server_label
+        case _:
+            assert_never(provider)
 
 
 def tool_key(provider: ProviderInfo, tool: str) -> ToolKey:

@@ -76,11 +76,13 @@ class RunDriver:
             workers.start_soon(self._deadline)
             try:
                 await self._carry_out(i.Start(), workers)
-                while not isinstance(ended := self.run.state, Ended):
+                while not isinstance(self.run.state, Ended):
                     await self._carry_out(await self._next_input(), workers)
             finally:
                 self._done.set()
-        return ended
+        state = self.run.state
+        assert isinstance(state, Ended)
+        return state
 
     async def _next_input(self) -> i.RunInput:
         while True:

@@ -1,0 +1,229 @@
+"""Twins of the ports: small, in memory, and obedient. For tests here and for those who build on us.
+
+They stand where a test needs an answer, or a fault, that the real thing will not give on demand.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import anyio
+
+from orchestrator.core.commands import Generate
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.inputs import (
+    CallArgumentsArrived,
+    GenerationFinished,
+    ModelReady,
+    PromptProgressed,
+    ReasoningArrived,
+    TextArrived,
+)
+from orchestrator.core.items import PluginProvider, ProviderInfo
+from orchestrator.core.json_types import JsonObject, canonical_json
+from orchestrator.core.models import LoadConfig, Model, ModelInstance
+from orchestrator.core.request import IntegrationRequest, PluginRequest, requested_provider
+from orchestrator.core.response import Counters
+from orchestrator.core.tools import ToolDefinition, ToolResult, text_content
+from orchestrator.ports import CallBegun, GenerationChunk, IntegrationSession, LoadStep
+
+SCRIPTED_MODEL = "test/scripted"
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """The model says this, word by word."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Think:
+    """The model reasons this, word by word."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The model calls `name`; arguments given as text go out as they are."""
+
+    name: str
+    arguments: JsonObject | str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """The model writes nothing more until `until` is set (or for ever, if it never is)."""
+
+    until: anyio.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The engine fails here."""
+
+    error: OrchestratorError
+
+
+ScriptLine: TypeAlias = Say | Think | Call | Stall | Break
+Turn: TypeAlias = Sequence[ScriptLine]
+Script: TypeAlias = Callable[[Generate], Turn]
+
+
+class ScriptedEngine:
+    """An engine whose model reads from a script; `requests` are the `Generate`s it got.
+
+    `script` is either the turns in order, the last one repeated, or a function of the request.
+    """
+
+    name = "scripted"
+
+    def __init__(
+        self,
+        script: Sequence[Turn] | Script,
+        *,
+        model: Model | None = None,
+        load: Sequence[LoadStep | OrchestratorError] = (ModelReady(),),
+        counters: Counters | None = None,
+        finish_as: str | None = None,
+    ) -> None:
+        self._script = script
+        self._load = load
+        self._counters = counters or Counters(10, 5, 0, 8, 0.5, 0.25)
+        self._cut = finish_as == "length"
+        instance = ModelInstance(SCRIPTED_MODEL, LoadConfig(context_length=4096))
+        self.model = model or Model(
+            SCRIPTED_MODEL,
+            self.name,
+            "llm",
+            "test",
+            "Scripted",
+            max_context_length=4096,
+            trained_for_tool_use=True,
+            loaded_instances=(instance,),
+        )
+        self.requests: list[Generate] = []
+        self.open_generations = 0
+
+    async def models(self) -> Sequence[Model]:
+        return (self.model,)
+
+    async def load(self, model: Model, context_length: int | None) -> AsyncGenerator[LoadStep, None]:
+        for step in self._load:
+            if isinstance(step, OrchestratorError):
+                raise step
+            yield step
+
+    async def generate(self, model: Model, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
+        self.requests.append(request)
+        self.open_generations += 1
+        try:
+            yield PromptProgressed(1.0)
+            index = 0
+            turn = self._turn(request)
+            for line in turn:
+                await anyio.lowlevel.checkpoint()
+                match line:
+                    case Say(text):
+                        for word in _words(text):
+                            yield TextArrived(word)
+                    case Think(text):
+                        for word in _words(text):
+                            yield ReasoningArrived(word)
+                    case Call(name, arguments):
+                        yield CallBegun(index, name)
+                        text = arguments if isinstance(arguments, str) else canonical_json(arguments)
+                        yield CallArgumentsArrived(index, text)
+                        index += 1
+                    case Stall(until):
+                        await until.wait()
+                    case Break(error):
+                        raise error
+            reason = "length" if self._cut else "tool_calls" if index else "stop"
+            yield GenerationFinished(reason, self._counters)
+        finally:
+            self.open_generations -= 1
+
+    def _turn(self, request: Generate) -> Turn:
+        if callable(self._script):
+            return self._script(request)
+        return self._script[min(len(self.requests), len(self._script)) - 1]
+
+
+def _words(text: str) -> Iterable[str]:
+    return text.replace(" ", " \0").split("\0")
+
+
+ToolFunction: TypeAlias = Callable[[JsonObject], Awaitable[ToolResult | str]]
+
+
+@dataclass(frozen=True, slots=True)
+class FakeTool:
+    """A tool and what it does; a plain text stands for a result of one text part."""
+
+    definition: ToolDefinition
+    function: ToolFunction
+
+
+@dataclass(slots=True)
+class FakeServer:
+    """A server with its tools; `calls` are those that reached it. `error` makes it unreachable."""
+
+    tools: Sequence[FakeTool] = ()
+    withheld: frozenset[str] = frozenset()
+    error: OrchestratorError | None = None
+    calls: list[tuple[str, JsonObject]] = field(default_factory=list[tuple[str, JsonObject]])
+    open_sessions: int = 0
+
+
+class _FakeSession:
+    def __init__(self, provider: ProviderInfo, server: FakeServer) -> None:
+        self.provider = provider
+        self.withheld = server.withheld
+        self._server = server
+
+    @property
+    def tools(self) -> tuple[ToolDefinition, ...]:
+        return tuple(tool.definition for tool in self._server.tools)
+
+    async def call_tool(self, tool: str, arguments: JsonObject) -> ToolResult:
+        self._server.calls.append((tool, arguments))
+        function = next(known.function for known in self._server.tools if known.definition.name == tool)
+        result = await function(arguments)
+        return ToolResult(text_content(result), result, is_error=False) if isinstance(result, str) else result
+
+
+class FakeCatalog:
+    """A catalog over fake servers, by plugin id or server label."""
+
+    def __init__(self, servers: Mapping[str, FakeServer] | None = None) -> None:
+        self._servers = dict(servers or {})
+
+    def check(self, integrations: Sequence[IntegrationRequest]) -> None:
+        for integration in integrations:
+            if isinstance(integration, PluginRequest) and integration.id not in self._servers:
+                known = ", ".join(name for name in self._servers if name.startswith("mcp/")) or "none"
+                message = f"Cannot find plugin '{integration.id}'. Installed plugins: {known}."
+                raise OrchestratorError(ErrorKind.PLUGIN_CONNECTION_ERROR, message, param="integrations")
+
+    @asynccontextmanager
+    async def open(self, integrations: Sequence[IntegrationRequest]) -> AsyncGenerator[Sequence[IntegrationSession]]:
+        sessions: list[IntegrationSession] = []
+        servers: list[FakeServer] = []
+        for integration in integrations:
+            provider = requested_provider(integration)
+            label = provider.plugin_id if isinstance(provider, PluginProvider) else provider.server_label
+            server = self._servers[label]
+            if server.error is not None:
+                raise server.error
+            servers.append(server)
+            sessions.append(_FakeSession(provider, server))
+        for server in servers:
+            server.open_sessions += 1
+        try:
+            yield sessions
+        finally:
+            for server in servers:
+                server.open_sessions -= 1

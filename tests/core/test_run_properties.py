@@ -1,0 +1,215 @@
+"""The promises of the run, over random sequences of legal and illegal inputs."""
+
+import pickle
+from collections.abc import Callable
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from orchestrator.core import commands as c
+from orchestrator.core import inputs as i
+from orchestrator.core import stream as s
+from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
+from orchestrator.core.items import InvalidToolCall, Message, Reasoning, ToolCall
+from orchestrator.core.request import Limits
+from orchestrator.core.response import Counters
+from orchestrator.core.states import TRANSITIONS, CallingTools, Ended, Generating, Loading
+from tests.core.dialogue import ADD, PING, Dialogue, asked, opened, said, with_clock
+
+ERRORS = st.builds(ErrorInfo, st.sampled_from(ErrorKind), st.text(max_size=5))
+TEXT = st.sampled_from(["a", "b c", " ", "\n\n", ""])
+NAMES = st.sampled_from(["add", "ping", "nope"])
+ARGUMENTS = st.sampled_from(["{}", '{"a":1,"b":2}', '{"a":1', "[]", "", '{"a":"x","b":2}', '{"n":1}'])
+COUNTERS = st.builds(Counters, output_tokens=st.one_of(st.none(), st.integers(0, 5)))
+STOPS: st.SearchStrategy[i.StopInput] = st.sampled_from([i.Cancel("asked"), i.Disconnect(), i.Deadline()])
+ANYTHING: st.SearchStrategy[i.RunInput] = st.one_of(
+    STOPS,
+    st.sampled_from(
+        [
+            i.Start(),
+            opened(ADD),
+            i.ResponseOpened(),
+            i.LoadStarted(),
+            i.ModelReady(),
+            i.CallsJournaled(),
+            i.ResponseSaved(),
+        ]
+    ),
+    st.builds(i.StoreFailed, ERRORS),
+    st.builds(i.EngineFailed, ERRORS),
+    st.builds(i.IntegrationsFailed, ERRORS),
+    st.builds(i.LoadProgressed, st.floats(0, 1)),
+    st.builds(i.PromptProgressed, st.floats(0, 1)),
+    st.builds(i.TextArrived, TEXT),
+    st.builds(i.ReasoningArrived, TEXT),
+    st.builds(i.CallOpened, st.integers(0, 2), NAMES, st.just("call_never")),
+    st.builds(i.CallArgumentsArrived, st.integers(0, 3), ARGUMENTS),
+    st.builds(i.GenerationFinished, st.sampled_from(["stop", "tool_calls", "length"]), COUNTERS),
+    st.builds(i.CallReturned, st.sampled_from(["call_0", "call_1", "call_x"]), st.just(said("x")), st.just(1)),
+    st.builds(i.CallBroke, st.sampled_from(["call_0", "call_1", "call_x"]), TEXT, st.just(1)),
+    st.builds(i.OutcomeRecorded, st.sampled_from(["call_0", "call_1", "call_x"])),
+)
+
+
+class RunMachine(RuleBasedStateMachine):
+    """A world that answers the run's commands, now and then with something that it must not say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        limits = Limits(max_turns=3, max_identical_calls=2, max_tool_output_model_bytes=40)
+        self.d = Dialogue(with_clock(request=asked(limits=limits, max_output_tokens=12)))
+        self.fed: list[i.RunInput] = []
+        self.journaled: set[str] = set()
+        self.unjournaled: set[str] = set()
+        self.ids = 0
+
+    def tell(self, event: i.RunInput) -> None:
+        before = type(self.d.run.state).__name__
+        had_ended = isinstance(self.d.run.state, Ended)
+        frozen = pickle.dumps(self.d.run)
+        try:
+            emissions = self.d.feed(event)
+        except IllegalInputError:
+            assert pickle.dumps(self.d.run) == frozen
+            return
+        self.fed.append(event)
+        assert type(self.d.run.state).__name__ in TRANSITIONS[before]
+        assert not (had_ended and emissions)
+        if isinstance(event, i.CallsJournaled):
+            self.journaled |= self.unjournaled
+        for emission in emissions:
+            if isinstance(emission, c.JournalCalls):
+                self.unjournaled |= {item.call_id for item in emission.items if isinstance(item, c.PlacedCall)}
+            if isinstance(emission, c.CallTool):
+                assert emission.call_id in self.journaled
+            if isinstance(emission, s.ChatEnd):
+                assert isinstance(event, i.ResponseSaved | i.StoreFailed)
+                assert (emission.result.response_id is None) == isinstance(event, i.StoreFailed)
+            if isinstance(emission, s.ChatStart):
+                assert any(
+                    isinstance(earlier, i.ResponseOpened | i.Cancel | i.Disconnect | i.Deadline) for earlier in self.fed
+                )
+
+    def in_state(self, *names: str) -> bool:
+        return type(self.d.run.state).__name__ in names
+
+    @rule(event=ANYTHING)
+    def anything_at_all(self, event: i.RunInput) -> None:
+        if isinstance(event, i.CallOpened):
+            event = i.CallOpened(event.index, event.name, self.new_id())
+        if isinstance(event, i.Cancel | i.Disconnect | i.Deadline) and self.ids % 3:
+            return  # stops would otherwise end nearly every run before it gets anywhere
+        self.tell(event)
+
+    def new_id(self) -> str:
+        self.ids += 1
+        return f"call_{self.ids - 1}"
+
+    @precondition(lambda self: self.in_state("Idle", "Resolving", "Opening", "Saving"))
+    @rule(well=st.sampled_from([True, True, True, False]), error=ERRORS)
+    def the_world_answers(self, well: bool, error: ErrorInfo) -> None:
+        answers: dict[str, tuple[i.RunInput, i.RunInput]] = {
+            "Idle": (i.Start(), i.Start()),
+            "Resolving": (opened(ADD, PING), i.IntegrationsFailed(error)),
+            "Opening": (i.ResponseOpened(), i.StoreFailed(error)),
+            "Saving": (i.ResponseSaved(), i.StoreFailed(error)),
+        }
+        self.tell(answers[type(self.d.run.state).__name__][0 if well else 1])
+
+    @precondition(lambda self: self.in_state("Loading"))
+    @rule(load=st.booleans())
+    def the_model_gets_ready(self, load: bool) -> None:
+        state = self.d.run.state
+        assert isinstance(state, Loading)
+        if load and not state.announced:
+            self.tell(i.LoadStarted())
+            self.tell(i.LoadProgressed(1.0))
+        state = self.d.run.state
+        self.tell(i.ModelReady(1.0 if isinstance(state, Loading) and state.announced else None))
+
+    @precondition(lambda self: self.in_state("Generating"))
+    @rule(reasoning=TEXT, text=TEXT, calls=st.lists(st.tuples(NAMES, ARGUMENTS), max_size=3), counters=COUNTERS)
+    def the_model_writes_a_turn(
+        self, reasoning: str, text: str, calls: list[tuple[str, str]], counters: Counters
+    ) -> None:
+        assert isinstance(self.d.run.state, Generating)
+        self.tell(i.ReasoningArrived(reasoning))
+        self.tell(i.TextArrived(text))
+        for index, (name, arguments) in enumerate(calls):
+            self.tell(i.CallOpened(index + 10, name, self.new_id()))
+            self.tell(i.CallArgumentsArrived(index + 10, arguments))
+        self.tell(i.GenerationFinished("tool_calls" if calls else "stop", counters))
+
+    @precondition(lambda self: self.in_state("CallingTools"))
+    @rule(data=st.data(), broke=st.booleans())
+    def a_tool_answers(self, data: st.DataObject, broke: bool) -> None:
+        state = self.d.run.state
+        assert isinstance(state, CallingTools)
+        if not state.journaled:
+            self.tell(i.CallsJournaled())
+            return
+        call_id = data.draw(st.sampled_from(sorted(state.open)))
+        self.tell(i.CallBroke(call_id, "broke", 1) if broke else i.CallReturned(call_id, said("ok" * 30), 1))
+        self.tell(i.OutcomeRecorded(call_id))
+
+    @invariant()
+    def the_stream_begins_with_start_and_ends_once(self) -> None:
+        events = self.d.events
+        assert not events or isinstance(events[0], s.ChatStart)
+        assert sum(isinstance(event, s.ChatStart) for event in events) <= 1
+        assert not any(isinstance(event, s.ChatEnd) for event in events[:-1])
+        assert sum(isinstance(command, c.SaveResponse) for command in self.d.commands) <= 1
+
+    @invariant()
+    def an_announced_end_is_the_fold_of_its_stream(self) -> None:
+        state = self.d.run.state
+        if not isinstance(state, Ended):
+            return
+        assert bool(self.d.events) == state.announced
+        if not state.announced:
+            return
+        fold = s.StreamFold()
+        for event in self.d.events:
+            fold.apply(event)
+        assert fold.result is not None
+        assert fold.output() == fold.result.output
+        assert None not in fold.items
+        assert [key(item) for item in fold.result.output] == openings(self.d.events)
+        saves = [command for command in self.d.commands if isinstance(command, c.SaveResponse)]
+        assert len(saves) == 1
+
+    def teardown(self) -> None:
+        """However far it came, a cancel ends it, once."""
+        if isinstance(self.d.run.state, Ended):
+            return
+        self.tell(i.Cancel("over"))
+        if not isinstance(self.d.run.state, Ended):
+            self.tell(i.ResponseSaved())
+        assert isinstance(self.d.run.state, Ended)
+        self.the_stream_begins_with_start_and_ends_once()
+        self.an_announced_end_is_the_fold_of_its_stream()
+
+
+def key(item: Message | Reasoning | ToolCall | InvalidToolCall) -> str:
+    return item.call_id if isinstance(item, ToolCall | InvalidToolCall) else type(item).__name__
+
+
+def openings(events: list[s.StreamEvent]) -> list[str]:
+    """The items in the order in which the model opened them, as the stream tells it."""
+    seen: list[str] = []
+    named: dict[type[s.StreamEvent], Callable[[s.StreamEvent], str]] = {
+        s.ReasoningStart: lambda _: "Reasoning",
+        s.MessageStart: lambda _: "Message",
+        s.ToolCallStart: lambda event: getattr(event, "call_id", ""),
+        s.ToolCallFailure: lambda event: getattr(event, "call_id", ""),
+    }
+    for event in events:
+        name = named.get(type(event), lambda _: "")(event)
+        if name in ("Reasoning", "Message") or (name and name not in seen):
+            seen.append(name)
+    return seen
+
+
+TestRunMachine = RunMachine.TestCase
+TestRunMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

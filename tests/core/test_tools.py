@@ -1,0 +1,136 @@
+"""Names, schemas, digests and cuts."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
+from orchestrator.core.json_types import JsonObject, canonical_json, parse_object
+from orchestrator.core.tools import (
+    ToolAnnotations,
+    ToolDefinition,
+    ToolResult,
+    argument_problems,
+    bounded_result,
+    cut_text,
+    definition_digest,
+    offer_tools,
+    provider_label,
+    schema_is_usable,
+    tool_key,
+)
+
+NAMES = st.text(min_size=0, max_size=100)
+PROVIDERS: st.SearchStrategy[ProviderInfo] = st.one_of(
+    st.builds(PluginProvider, NAMES.map(lambda name: f"mcp/{name}")), st.builds(EphemeralProvider, NAMES)
+)
+
+
+def tool(name: str) -> ToolDefinition:
+    return ToolDefinition(name, "", {"type": "object"})
+
+
+@given(
+    st.lists(
+        st.tuples(PROVIDERS, st.lists(NAMES, max_size=4, unique=True)),
+        max_size=4,
+        unique_by=lambda pair: tool_key(pair[0], ""),
+    )
+)
+def test_every_offered_name_is_unique_and_fits_the_model(found: list[tuple[ProviderInfo, list[str]]]) -> None:
+    offered = offer_tools(
+        [(n, provider, [tool(name) for name in names]) for n, (provider, names) in enumerate(found)], {}
+    )
+    shown = [one.name for one in offered]
+    assert len(set(shown)) == len(shown) == sum(len(names) for _, names in found)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in shown)
+    earlier = {tool_key(one.provider, one.definition.name): one.name for one in offered}
+    again = offer_tools([(0, one.provider, [one.definition]) for one in reversed(offered)], earlier)
+    assert {one.name for one in again} == set(shown)
+
+
+def test_only_the_newcomer_of_a_collision_is_prefixed() -> None:
+    a, b = PluginProvider("mcp/a"), EphemeralProvider("b.c")
+    offered = offer_tools([(0, a, [tool("search")]), (1, b, [tool("search"), tool("b_c_search")])], {})
+    assert [one.name for one in offered] == ["search", "b_c_search", "b_c_b_c_search"]
+
+
+def test_two_names_that_only_differ_where_a_model_cannot_see_it_stay_apart() -> None:
+    offered = offer_tools([(0, EphemeralProvider("x"), [tool("é"), tool("ü"), tool("ö")])], {})
+    names = [one.name for one in offered]
+    assert names[:2] == ["_", "x__"]
+    assert re.fullmatch(r"x___[0-9a-f]{8}", names[2])
+
+
+def test_a_name_that_is_taken_by_its_own_hash_gets_another() -> None:
+    long = "n" * 80
+    first = offer_tools([(0, EphemeralProvider("x"), [tool(long)])], {})[0].name
+    second = offer_tools([(0, EphemeralProvider("x"), [tool(long)])], {("plugin:mcp/y", "z"): first})[0].name
+    assert first != second
+    assert len(second) == 64
+
+
+def test_labels_are_what_people_read() -> None:
+    assert provider_label(PluginProvider("mcp/clock")) == "mcp/clock"
+    assert provider_label(EphemeralProvider("hub")) == "hub"
+    assert tool_key(EphemeralProvider("mcp/clock"), "t") != tool_key(PluginProvider("mcp/clock"), "t")
+
+
+def test_a_digest_changes_with_every_part_of_a_definition_and_with_nothing_else() -> None:
+    base = ToolDefinition("a", "b", {"type": "object", "x": 1})
+    variants = [
+        base,
+        ToolDefinition("a2", "b", base.input_schema),
+        ToolDefinition("a", "b2", base.input_schema),
+        ToolDefinition("a", "b", {"type": "object"}),
+        ToolDefinition("a", "b", base.input_schema, title="t"),
+        ToolDefinition("a", "b", base.input_schema, output_schema={}),
+        ToolDefinition("a", "b", base.input_schema, annotations=ToolAnnotations(read_only=True)),
+    ]
+    assert len({definition_digest(one) for one in variants}) == len(variants)
+    assert definition_digest(base) == definition_digest(ToolDefinition("a", "b", {"x": 1, "type": "object"}))
+
+
+def test_schemas_that_cannot_be_read_check_nothing() -> None:
+    broken: JsonObject = {"type": "objekt"}
+    remote: JsonObject = {"$ref": "http://127.0.0.1:9/schema.json"}
+    for schema in (broken, remote):
+        assert not schema_is_usable(schema)
+        assert argument_problems(schema, {"anything": 1}) is None
+    assert schema_is_usable({"type": "object"})
+
+
+def test_problems_name_the_place_and_there_are_five_at_most() -> None:
+    schema: JsonObject = {"type": "object", "additionalProperties": {"type": "integer"}, "required": ["x"]}
+    assert argument_problems(schema, {"x": 1}) is None
+    assert argument_problems(schema, {}) == '"x" is a required property'
+    problems = argument_problems(schema, dict.fromkeys("xabcdefg", "s"))
+    assert problems is not None
+    assert problems.count(";") == 4
+
+
+def test_a_pattern_that_explodes_is_bounded() -> None:
+    schema: JsonObject = {"properties": {"s": {"type": "string", "pattern": "^(?=(a+)+$)(a+)+$"}}}
+    assert argument_problems(schema, {"s": "a" * 60 + "b"}) is not None
+
+
+@given(st.text(), st.integers(60, 200))
+def test_a_cut_text_fits_its_limit(text: str, limit: int) -> None:
+    cut = cut_text(text, limit, kept="elsewhere")
+    assert len(cut.encode("utf-8", "replace")) <= max(limit, 60)
+    assert cut == text or "elsewhere" in cut
+
+
+@given(st.text(alphabet=st.characters(), max_size=3000))
+def test_a_bounded_result_fits_its_limit(text: str) -> None:
+    result = ToolResult(canonical_json([{"type": "text", "text": text}]), text, is_error=False, structured=None)
+    bounded = bounded_result(result, 1000)
+    assert len(bounded.content.encode("utf-8", "replace")) <= 1000
+
+
+def test_only_an_object_is_an_object() -> None:
+    assert parse_object("") == {}
+    assert parse_object(' {"a": [1]} ') == {"a": [1]}
+    for text in ("[]", "1", "nul", '{"a": Infinity}', '{"a"', "[" * 100_000):
+        assert parse_object(text) is None
