@@ -1,0 +1,294 @@
+"""The settings: one table says what each is called, what it may be and what it means.
+
+Source: section 7 of the contract. `ORCHESTRATOR_*` variables win over the TOML file, flags win over both.
+The table drives the parsing and `orchestrator/SETTINGS.md` alike. A value that cannot be used is one
+clear line, which never shows the value of a secret.
+"""
+
+import difflib
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+import platformdirs
+
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.setting_kinds import (
+    API_KEYS,
+    BOOLEAN,
+    DATABASE,
+    ENGINE,
+    HOST,
+    HOST_NAMES,
+    HOSTS,
+    ORIGINS,
+    PATH,
+    PATHS,
+    SIZE,
+    URLS,
+    Kind,
+    UnusableValueError,
+    choice,
+    seconds,
+    whole_number,
+)
+
+PREFIX = "ORCHESTRATOR_"
+CONFIG_VARIABLE = PREFIX + "CONFIG"
+HIDDEN = "(hidden)"
+
+EngineChoice: TypeAlias = Literal["auto", "embedded", "openai_compatible"]
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+LogFormat: TypeAlias = Literal["auto", "console", "json"]
+
+
+class SettingsError(OrchestratorError):
+    """A setting that cannot be used; its message is the one line that the user is told."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(ErrorKind.INVALID_VALUE, message, param=param)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, resolved: read once at the start and passed on narrowly. Secrets stay out of the repr."""
+
+    host: str
+    port: int
+    data_dir: Path
+    models_dir: Path
+    database_url: str = field(repr=False)
+    mcp_config: tuple[Path, ...]
+    default_engine: EngineChoice
+    openai_compatible_url: tuple[str, ...]
+    openai_compatible_api_key: tuple[str, ...] = field(repr=False)
+    require_authentication: bool
+    allow_insecure_listen: bool
+    allow_plugins: bool
+    allow_ephemeral_mcp: bool
+    ephemeral_allow: tuple[str, ...]
+    ephemeral_deny: tuple[str, ...]
+    cors_origins: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
+    tool_timeout: float
+    connect_timeout: float
+    run_timeout: float
+    max_turns: int
+    max_identical_calls: int
+    max_body_bytes: int
+    max_concurrent_runs: int
+    max_tool_output_bytes: int
+    max_tool_output_model_bytes: int
+    log_level: LogLevel
+    log_format: LogFormat
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether nobody but this machine can reach the service."""
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether listening on `host` is listening to this machine alone."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# ---- the table ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A row of the table. `default` is written as a user would write it; `derived` says what it depends on instead.
+
+    The value of a `secret` one is never shown. `path` ones are, in a file, relative to that file.
+    """
+
+    name: str
+    kind: Kind
+    default: str | None
+    meaning: str
+    derived: str = ""
+    secret: bool = False
+    path: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its name in the TOML file and in `Settings`."""
+        return self.name.lower()
+
+    @property
+    def default_text(self) -> str:
+        """What readers are told of the default."""
+        return self.derived or self.default or "none"
+
+
+_LOCAL = "true on loopback, else false"
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("HOST", HOST, "127.0.0.1", "Where to listen. An address beyond loopback requires authentication, or `ALLOW_INSECURE_LISTEN=true`."),
+    Setting("PORT", whole_number(0, 65535), "1234", "The port; 0 takes a free one and says which."),
+    Setting("DATA_DIR", PATH, None, "Where the service keeps what it stores.", derived="the user's data directory", path=True),
+    Setting("MODELS_DIR", PATH, None, "GGUF files for the embedded engine, as `publisher/name/*.gguf`.", derived="`models` in `DATA_DIR`", path=True),
+    Setting("DATABASE_URL", DATABASE, None, "The database.", derived="SQLite in `DATA_DIR`", secret=True),
+    Setting("MCP_CONFIG", PATHS, "mcp.json", "The file that installs plugins; several are separated by `:`.", path=True),
+    Setting("DEFAULT_ENGINE", ENGINE, "auto", "Which engine answers first when two have a model of the same key."),
+    Setting("OPENAI_COMPATIBLE_URL", URLS, "", "Model servers that speak `/v1/chat/completions`: the URL including `/v1`; several are separated by commas.", secret=True),
+    Setting("OPENAI_COMPATIBLE_API_KEY", API_KEYS, "", "Their keys, in the same order.", secret=True),
+    Setting("REQUIRE_AUTHENTICATION", BOOLEAN, None, "Every request needs an API token (`orchestrator tokens create`).", derived="false on loopback, else true"),
+    Setting("ALLOW_INSECURE_LISTEN", BOOLEAN, "false", "Listen beyond loopback without authentication: everyone who reaches the port can use the service."),
+    Setting("ALLOW_PLUGINS", BOOLEAN, None, "Requests may use the plugins of `mcp.json`; beyond loopback only with authentication.", derived=_LOCAL),
+    Setting("ALLOW_EPHEMERAL_MCP", BOOLEAN, None, "Requests may bring MCP servers of their own.", derived=_LOCAL),
+    Setting("EPHEMERAL_ALLOW", HOSTS, "", "Hosts and networks that such servers may be on, beyond public addresses (and loopback, while the service listens on loopback)."),
+    Setting("EPHEMERAL_DENY", HOSTS, "", "Hosts and networks that they may not be on; wins over `EPHEMERAL_ALLOW`."),
+    Setting("CORS_ORIGINS", ORIGINS, "", "Web origins whose pages may use the service."),
+    Setting("ALLOWED_HOSTS", HOST_NAMES, "", "Names, beyond the address it listens on and localhost, by which clients may address the service (the `Host` header)."),
+    Setting("TOOL_TIMEOUT", seconds(86_400), "60", "How long a tool call may take, in seconds."),
+    Setting("CONNECT_TIMEOUT", seconds(3_600), "20", "How long connecting the MCP servers of a request may take, in seconds."),
+    Setting("RUN_TIMEOUT", seconds(604_800), "600", "How long a request may take as a whole, in seconds."),
+    Setting("MAX_TURNS", whole_number(1, 10_000), "32", "How many times the model may be called in one request."),
+    Setting("MAX_IDENTICAL_CALLS", whole_number(1, 10_000), "8", "How often a request may make the same tool call with the same arguments."),
+    Setting("MAX_BODY_BYTES", SIZE, "32MiB", "The largest request body."),
+    Setting("MAX_CONCURRENT_RUNS", whole_number(1, 1_000_000), "64", "How many requests may run at once; more get the status 429."),
+    Setting("MAX_TOOL_OUTPUT_BYTES", SIZE, "8MiB", "How much of a tool's output the journal and the response carry."),
+    Setting("MAX_TOOL_OUTPUT_MODEL_BYTES", SIZE, "64KiB", "How much of a tool's output the model is shown."),
+    Setting("LOG_LEVEL", choice("debug", "info", "warning", "error"), "info", "The least severe lines that are logged."),
+    Setting("LOG_FORMAT", choice("auto", "console", "json"), "auto", "`auto` is colour on a terminal and JSON elsewhere."),
+)  # fmt: skip
+
+LATER = frozenset(
+    {"JIT_LOADING", "MODEL_TTL", "AUTO_EVICT", "KEEP_ONLY_LAST", "RETENTION_DAYS", "CHAT_DIALECT", "STRICT_LMSTUDIO"}
+    | {"OLLAMA_HOST"}
+)
+"""Settings of the contract that this version does not have yet."""
+
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+# ---- reading ------------------------------------------------------------------------------------------
+
+
+def load_settings(
+    environ: Mapping[str, str], config_path: Path | None = None, overrides: Mapping[str, object] | None = None
+) -> Settings:
+    """The settings of `environ`, over the TOML file at `config_path`, under `overrides` (by lower-case name).
+
+    Without `config_path`, `ORCHESTRATOR_CONFIG` names the file.
+
+    Raises:
+        SettingsError: something cannot be used; the message is one line.
+    """
+    return load_with_sources(environ, config_path, overrides)[0]
+
+
+def load_with_sources(
+    environ: Mapping[str, str], config_path: Path | None = None, overrides: Mapping[str, object] | None = None
+) -> tuple[Settings, dict[str, str]]:
+    """As `load_settings`, with where each value that is not a default came from, by lower-case name.
+
+    Raises:
+        SettingsError: something cannot be used.
+    """
+    values: dict[str, Any] = {
+        setting.key: None if setting.default is None else setting.kind.parse(setting.default) for setting in SETTINGS
+    }
+    sources: dict[str, str] = {}
+    if config_path is None and CONFIG_VARIABLE in environ:
+        config_path = _parsed(environ[CONFIG_VARIABLE], PATH, CONFIG_VARIABLE, secret=False)
+    if config_path is not None:
+        for key, raw in _read_toml(config_path).items():
+            where = f"{key} in {config_path}"
+            setting = _find(key.upper() if key == key.lower() else "", key, where)
+            value = _parsed(raw, setting.kind, where, secret=setting.secret)
+            values[key] = _beside(config_path, value) if setting.path else value
+            sources[key] = str(config_path)
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX) and variable != CONFIG_VARIABLE:
+            setting = _find(variable.removeprefix(PREFIX), variable, f"{variable} (environment)")
+            where = f"{variable} (environment)"
+            values[setting.key] = _parsed(environ[variable], setting.kind, where, secret=setting.secret)
+            sources[setting.key] = "environment"
+    for key, raw in (overrides or {}).items():
+        flag = "--" + key.replace("_", "-")
+        setting = _find(key.upper(), key, flag)
+        values[key] = _parsed(raw, setting.kind, flag, secret=setting.secret)
+        sources[key] = flag
+    return _resolve(values), sources
+
+
+def _find(name: str, written: str, where: str) -> Setting:
+    if name in LATER:
+        raise SettingsError(f"{where}: this setting is not available in this version", param=written)
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    close = difflib.get_close_matches(written.upper().removeprefix(PREFIX), _BY_NAME, 1)
+    like_written = PREFIX + close[0] if close and written.startswith(PREFIX) else close[0].lower() if close else ""
+    hint = f"; did you mean {like_written}?" if close else "; `orchestrator settings` lists them"
+    raise SettingsError(f"{where}: there is no such setting{hint}", param=written)
+
+
+def _parsed(raw: object, kind: Kind, where: str, *, secret: bool) -> Any:
+    try:
+        return kind.parse(raw)
+    except ValueError as error:
+        shown = "the value" if secret else repr(raw) if len(repr(raw)) <= 80 else repr(raw)[:80] + "…"
+        why = str(error) if isinstance(error, UnusableValueError) else f"allowed: {kind.allowed}"
+        raise SettingsError(f"{where}: {shown} cannot be used; {why}", param=where) from None
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"the settings file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0] if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8"
+        raise SettingsError(f"the settings file {path} is not TOML: {reason}") from None
+
+
+def _beside(config_path: Path, value: Any) -> Any:
+    folder = config_path.absolute().parent
+    return (
+        tuple(folder / path for path in cast("tuple[Path, ...]", value)) if isinstance(value, tuple) else folder / value
+    )
+
+
+def _resolve(values: dict[str, Any]) -> Settings:
+    """Fill in the defaults that depend on others, and refuse combinations that cannot be meant."""
+    local = is_loopback(values["host"])
+    data_dir = values["data_dir"] or platformdirs.user_data_path("orchestrator", appauthor=False)
+    values["data_dir"] = data_dir.absolute()
+    values["models_dir"] = (values["models_dir"] or data_dir / "models").absolute()
+    values["mcp_config"] = tuple(path.absolute() for path in values["mcp_config"])
+    values["database_url"] = values["database_url"] or f"sqlite+aiosqlite:///{data_dir.absolute() / 'orchestrator.db'}"
+    if values["require_authentication"] is None:
+        values["require_authentication"] = not local and not values["allow_insecure_listen"]
+    for name in ("allow_plugins", "allow_ephemeral_mcp"):
+        values[name] = local if values[name] is None else values[name]
+    settings = Settings(**values)
+    problem = _contradiction(settings)
+    if problem is not None:
+        raise SettingsError(problem)
+    return settings
+
+
+def _contradiction(settings: Settings) -> str | None:
+    beyond = f"HOST {settings.host} can be reached from other machines"
+    if not settings.on_loopback and not settings.require_authentication and not settings.allow_insecure_listen:
+        return f"{beyond}: set REQUIRE_AUTHENTICATION=true, or ALLOW_INSECURE_LISTEN=true to serve everyone"
+    if not settings.on_loopback and settings.allow_plugins and not settings.require_authentication:
+        return f"{beyond}: ALLOW_PLUGINS=true needs REQUIRE_AUTHENTICATION=true there"
+    keys, urls = len(settings.openai_compatible_api_key), len(settings.openai_compatible_url)
+    if keys and keys != urls:
+        return f"OPENAI_COMPATIBLE_API_KEY has {keys} keys for {urls} OPENAI_COMPATIBLE_URL; one for each is needed"
+    if settings.default_engine == "openai_compatible" and not urls:
+        return "DEFAULT_ENGINE openai_compatible needs OPENAI_COMPATIBLE_URL"
+    if settings.max_tool_output_model_bytes > settings.max_tool_output_bytes:
+        return "MAX_TOOL_OUTPUT_MODEL_BYTES may not be more than MAX_TOOL_OUTPUT_BYTES"
+    return None
