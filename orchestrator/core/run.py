@@ -94,24 +94,25 @@ class Run:
                 return self._advance(event)
 
     def _advance(self, event: i.RunInput) -> list[Emission]:
-        match self.state:
+        state = self.state
+        match state:
             case Idle():
                 return self._idle(event)
             case Resolving():
                 return self._resolving(event)
             case Opening():
                 return self._opening(event)
-            case Loading() as state:
+            case Loading():
                 return self._loading(state, event)
             case Generating(turn):
                 return self._generating(turn, event)
-            case CallingTools() as state:
+            case CallingTools():
                 return self._calling_tools(state, event)
-            case Saving() as state:
+            case Saving():
                 return self._saving(state, event)
             case Ended():
                 return self._ended(event)
-            case state:
+            case _:
                 assert_never(state)
 
     def _illegal(self, event: i.RunInput) -> IllegalInputError:
