@@ -27,6 +27,22 @@ from orchestrator.core.request import IntegrationRequest, PluginRequest, request
 from orchestrator.core.response import Counters
 from orchestrator.core.tools import ToolDefinition, ToolResult, text_content
 from orchestrator.ports import CallBegun, GenerationChunk, IntegrationSession, LoadStep
+from orchestrator.testing_store import MemoryStore
+
+__all__ = [
+    "SCRIPTED_MODEL",
+    "Break",
+    "Call",
+    "FakeCatalog",
+    "FakeServer",
+    "FakeTool",
+    "MemoryStore",
+    "Say",
+    "ScriptedEngine",
+    "Stall",
+    "Think",
+    "ToolFunction",
+]
 
 SCRIPTED_MODEL = "test/scripted"
 

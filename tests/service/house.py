@@ -1,0 +1,81 @@
+"""A whole service over twins, in one process."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+
+from orchestrator.core.items import TextInput
+from orchestrator.core.request import IntegrationRequest, Limits
+from orchestrator.core.stream import StreamEvent
+from orchestrator.core.tools import ToolDefinition
+from orchestrator.ports import ResponseStore
+from orchestrator.service.chats import Caller, ChatRequest, ChatService
+from orchestrator.service.models import ModelService
+from orchestrator.service.runs import LiveRun, RunService
+from orchestrator.testing import (
+    SCRIPTED_MODEL,
+    FakeCatalog,
+    FakeServer,
+    FakeTool,
+    MemoryStore,
+    ScriptedEngine,
+    ToolFunction,
+)
+
+LOCAL = Caller()
+
+
+@dataclass
+class Service:
+    """The services, and the twins behind them."""
+
+    chats: ChatService
+    runs: RunService
+    store: ResponseStore
+
+    async def chat(self, text: str = "hello", *integrations: IntegrationRequest, **changes: object) -> LiveRun:
+        """Start a chat with the scripted model."""
+        request = ChatRequest(SCRIPTED_MODEL, (TextInput(text),), integrations=integrations, **changes)  # pyright: ignore[reportArgumentType] - field names are the tests' own
+        return await self.chats.start(request, LOCAL)
+
+
+@asynccontextmanager
+async def service(
+    engine: ScriptedEngine,
+    servers: Mapping[str, FakeServer] | None = None,
+    *,
+    store: ResponseStore | None = None,
+    max_concurrent_runs: int = 8,
+    run_timeout_seconds: float = 30,
+    limits: Limits | None = None,
+) -> AsyncGenerator[Service]:
+    """The services over these twins; leaving it ends what still runs."""
+    store = store or MemoryStore()
+    async with anyio.create_task_group() as tasks:
+        runs = RunService(store, "holder", tasks, max_concurrent_runs)
+        chats = ChatService(
+            models=ModelService([engine]),
+            catalog=FakeCatalog(servers),
+            store=store,
+            runs=runs,
+            holder="holder",
+            limits=limits or Limits(),
+            run_timeout_seconds=run_timeout_seconds,
+        )
+        try:
+            yield Service(chats, runs, store)
+        finally:
+            await runs.close(5)
+            tasks.cancel_scope.cancel()
+
+
+async def events_of(run: LiveRun) -> list[StreamEvent]:
+    """The whole stream of a run."""
+    return [event async for _, event in run.events()]
+
+
+def fake_tool(name: str, function: ToolFunction) -> FakeTool:
+    """A tool that takes any object."""
+    return FakeTool(ToolDefinition(name, f"{name}.", {"type": "object"}), function)
