@@ -1,0 +1,99 @@
+"""Runs every check and every test, and names what failed."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from setup.project import Project, say
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+SUMMARY = re.compile(r"\d+ (passed|failed|skipped|errors?|deselected|xfailed)\b.* in [0-9.]+s|no tests ran in [0-9.]+s")
+TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Check:
+    """A command of the environment; its failure is reported under `name`."""
+
+    name: str
+    command: tuple[str, ...]
+
+
+CHECKS = (
+    Check("ruff check", ("ruff", "check")),
+    Check("ruff format --check", ("ruff", "format", "--check")),
+    Check("lint-imports", ("lint-imports",)),
+    Check("basedpyright", ("basedpyright",)),
+)
+TESTS = Check("pytest", ("coverage", "run", "-m", "pytest", "-q"))
+COVERAGE = Check("coverage of core", ("coverage", "report", "--include=orchestrator/core/*", "--fail-under=100"))
+
+
+def run_checks(project: Project, pytest_arguments: Sequence[str]) -> int:
+    """Everything that CI wants to know; with `pytest_arguments` only those tests. Returns the exit status.
+
+    The last line that is printed is pytest's own closing line.
+    """
+    environ = clean_environ(os.environ)
+    failed: list[str] = []
+    for check in () if pytest_arguments else CHECKS:
+        say(check.name)
+        if _run(check, project, environ) != 0:
+            failed.append(check.name)
+    tests = Check(TESTS.name, (*TESTS.command, *pytest_arguments))
+    say(tests.name)
+    status, closing = _run_tests(tests, project, environ)
+    if status != 0:
+        failed.append(f"{tests.name} (status {status})")
+    if not pytest_arguments:
+        say(COVERAGE.name)
+        if _run(COVERAGE, project, environ) != 0:
+            failed.append(COVERAGE.name)
+    say(f"FAILED: {', '.join(failed)}" if failed else "all checks and tests passed")
+    print(closing, flush=True)
+    return 1 if failed else 0
+
+
+def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Without the user's own settings of the product: the tests are about the defaults."""
+    return {name: value for name, value in environ.items() if not name.startswith("ORCHESTRATOR_")}
+
+
+def closing_line(output: str) -> str | None:
+    """The last line of pytest that counts the tests, without colour and rules; None where there is none."""
+    lines = (ANSI.sub("", line).strip("= \r") for line in reversed(output.splitlines()))
+    return next((line for line in lines if SUMMARY.search(line)), None)
+
+
+def _command(check: Check, project: Project) -> list[str | Path]:
+    return [project.script(check.command[0]), *check.command[1:]]
+
+
+def _run(check: Check, project: Project, environ: Mapping[str, str]) -> int:
+    return subprocess.run(_command(check, project), cwd=project.root, env=environ).returncode
+
+
+def _run_tests(check: Check, project: Project, environ: Mapping[str, str]) -> tuple[int, str]:
+    """Pass pytest's output on as it comes, and keep its end."""
+    colour = ["--color=yes"] if sys.stdout.isatty() else []
+    tail = b""
+    with subprocess.Popen(
+        [*_command(check, project), *colour],
+        cwd=project.root,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+    ) as process:
+        assert process.stdout is not None
+        while chunk := process.stdout.read(65536):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+            tail = (tail + chunk)[-TAIL_BYTES:]
+    closing = closing_line(tail.decode("utf-8", "replace"))
+    return process.returncode, closing or f"pytest ended with status {process.returncode} and counted no tests"
