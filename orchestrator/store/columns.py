@@ -1,0 +1,79 @@
+"""Column types that keep every value the same on SQLite and Postgres, to the byte and the microsecond."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import JSON, DateTime, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+_ESCAPE: Final = "\x10"
+"""DATA LINK ESCAPE: what follows it stands for a character that a database cannot hold."""
+
+_UNSTORABLE: Final = re.compile("[\x00\x10\ud800-\udfff]")
+_ESCAPED: Final = re.compile("\x10([0-9a-f]{4})")
+
+
+def storable(text: str) -> str:
+    """`text` without NUL and lone surrogates, which Postgres and UTF-8 do not take; `original` undoes it.
+
+    A text that has neither, nor the escape character, is returned as it is.
+    """
+    if "\x00" not in text and _ESCAPE not in text:
+        if text.isascii():
+            return text
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            pass
+        else:
+            return text
+    return _UNSTORABLE.sub(lambda found: f"{_ESCAPE}{ord(found[0]):04x}", text)
+
+
+def original(text: str) -> str:
+    """What `storable` was given."""
+    if _ESCAPE not in text:
+        return text
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+
+
+class AnyText(TypeDecorator[str]):
+    """Text that people, models and servers write: any Python string comes back as it was."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else storable(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else original(value)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: aware in Python, UTC in the database. A naive datetime is refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone cannot be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def json_column() -> TypeEngine[Any]:
+    """JSON as text, keys in their order and numbers as they were written; None is SQL NULL.
+
+    Not JSONB: it would reorder keys, turn 1.0 into 1 and refuse an escaped NUL.
+    """
+    return JSON(none_as_null=True)

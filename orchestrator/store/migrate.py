@@ -1,0 +1,115 @@
+"""Bringing a database to the tables of this version, with Alembic and no ini file."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import URL, Connection, NullPool
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.store.database import database_url, sqlite_engine
+from orchestrator.store.failures import our_failures
+
+_HERE: Final = Path(__file__).resolve().parent
+_FOLDERS: Final = (_HERE / "migrations", _HERE.parents[1] / "migrations")
+"""Where the scripts lie: beside this module in an installed package, at the top of a checkout."""
+
+_T = TypeVar("_T")
+
+
+def alembic_config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration; `env.py` works on `connection` where there is one."""
+    folder = next(folder for folder in _FOLDERS if (folder / "env.py").is_file())
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+async def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database to `revision`, in one transaction; nothing happens where it is there already.
+
+    Raises:
+        OrchestratorError: `store_error`; the database is as it was.
+    """
+    await _migrate(url, lambda connection: command.upgrade(alembic_config(connection), revision))
+
+
+async def downgrade(url: str, revision: str) -> None:
+    """Take the database back to `revision` (`base`: no tables), in one transaction.
+
+    Raises:
+        OrchestratorError: `store_error`; the database is as it was.
+    """
+    await _migrate(url, lambda connection: command.downgrade(alembic_config(connection), revision))
+
+
+async def current_revision(url: str) -> str | None:
+    """The revision that the database is at, None for one without tables.
+
+    Raises:
+        OrchestratorError: `store_error`.
+    """
+    return await _migrate(url, lambda connection: MigrationContext.configure(connection).get_current_revision())
+
+
+def head_revision() -> str | None:
+    """The revision that this version needs."""
+    return ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+
+async def is_current(url: str) -> bool:
+    """Whether the database is at the revision that this version needs.
+
+    Raises:
+        OrchestratorError: `store_error`.
+    """
+    return await current_revision(url) == head_revision()
+
+
+async def prepare(url: str) -> None:
+    """What a start does: SQLite is upgraded; any other database must have been, by command.
+
+    Raises:
+        OrchestratorError: `store_error`, which says what to do.
+    """
+    if database_url(url).drivername.startswith("sqlite"):
+        await upgrade(url)
+        return
+    found = await current_revision(url)
+    if found != head_revision():
+        state = "has no tables yet" if found is None else f"is at revision {found}"
+        message = f"The database {state}; this version needs revision {head_revision()}. Run: orchestrator db upgrade"
+        raise OrchestratorError(ErrorKind.STORE_ERROR, message)
+
+
+async def _migrate(url: str, work: Callable[[Connection], _T]) -> _T:
+    engine = _engine(database_url(url))
+    try:
+        with our_failures():
+            async with engine.begin() as connection:
+                return await connection.run_sync(work)
+    except CommandError as error:
+        # Alembic's own words: a revision that is not known, heads that branch.
+        message = f"The database cannot be migrated: {error} It may have been written by a newer version."
+        raise OrchestratorError(ErrorKind.STORE_ERROR, message) from error
+    finally:
+        await engine.dispose()
+
+
+def _engine(url: URL) -> AsyncEngine:
+    if not url.drivername.startswith("sqlite"):
+        return create_async_engine(url, poolclass=NullPool)
+    if url.database is not None and "file:" not in url.database:
+        with our_failures():
+            # Chats are private: the file is its owner's alone, and SQLite gives its journals the same mode.
+            os.close(os.open(url.database, os.O_CREAT | os.O_RDONLY, 0o600))
+    # A table that is rebuilt is dropped first, which enforced foreign keys would take for a deletion.
+    return sqlite_engine(url, "BEGIN IMMEDIATE", 1, "foreign_keys = OFF")

@@ -1,0 +1,183 @@
+"""The tables. `migrations/` builds them; a test keeps the two the same.
+
+Ids and digests are plain text; what people, models and servers write is `AnyText`. A response that
+is not stored has its row and its calls' rows, with every content column NULL.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from orchestrator.store.columns import AnyText, UtcDateTime, json_column
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _partial_index(name: str, where: ColumnElement[bool], table: Table, *columns: str) -> None:
+    """An index of the rows that satisfy `where`: both databases have it, each by a keyword of its own."""
+    Index(name, *(table.c[column] for column in columns), sqlite_where=where, postgresql_where=where)
+
+
+tool_definitions: Final = Table(
+    "tool_definitions",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("definition", json_column(), nullable=False),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+)
+"""Every definition that was ever offered, once."""
+
+tool_offers: Final = Table(
+    "tool_offers",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    # All names that the chain has given so far, [provider key, tool, name] each: those of tools that
+    # are not offered this time stay taken.
+    Column("tool_names", json_column(), nullable=False),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+)
+"""What a response offers to the model. The turns of a chain mostly offer the same, and so share one row."""
+
+offered_tools: Final = Table(
+    "offered_tools",
+    metadata,
+    Column("offer_digest", Text, ForeignKey("tool_offers.digest"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("tool", AnyText, nullable=False),
+    Column("provider_type", Text, nullable=False),
+    Column("provider_name", AnyText, nullable=False),
+    Column("definition_digest", Text, ForeignKey("tool_definitions.digest"), nullable=False, index=True),
+)
+"""The tools of an offer, in order, under the names that the model is shown."""
+
+responses: Final = Table(
+    "responses",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("previous_response_id", Text, ForeignKey("responses.id"), index=True),
+    Column("root_id", Text, nullable=False),
+    Column("depth", Integer, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("token_id", Text),
+    Column("model_key", AnyText, nullable=False),
+    Column("model_instance_id", AnyText, nullable=False),
+    Column("stored", Boolean, nullable=False),
+    Column("system_prompt", AnyText),
+    Column("parameters", json_column()),
+    Column("metadata", json_column()),
+    Column("offer_digest", Text, ForeignKey("tool_offers.digest")),
+    Column("status", Text, nullable=False),
+    # Why it is incomplete, or who cancelled it.
+    Column("ending_reason", AnyText),
+    Column("error_kind", Text),
+    Column("error_message", AnyText),
+    Column("error_param", AnyText),
+    Column("stats", json_column()),
+    Column("holder", Text),
+    Column("lease_until", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Index(None, "owner", "created_at", "id"),
+)
+"""The graph: a node's parent is `previous_response_id`. Only nodes `in_progress` have a holder."""
+
+_partial_index("ix_responses_in_progress", responses.c.status == "in_progress", responses, "holder", "lease_until")
+
+blobs: Final = Table(
+    "blobs",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("content", AnyText, nullable=False),
+)
+"""What is too large for the rows that are listed, once each: the data URLs of images."""
+
+input_items: Final = Table(
+    "input_items",
+    metadata,
+    Column("response_id", Text, ForeignKey("responses.id"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("content", AnyText),
+    Column("blob_digest", Text, ForeignKey("blobs.digest")),
+)
+"""What the user said, in order."""
+
+_partial_index("ix_input_items_blob_digest", input_items.c.blob_digest.is_not(None), input_items, "blob_digest")
+
+tool_calls: Final = Table(
+    "tool_calls",
+    metadata,
+    Column("call_id", Text, primary_key=True),
+    Column("response_id", Text, ForeignKey("responses.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("token_id", Text),
+    Column("model_name", AnyText, nullable=False),
+    Column("arguments_text", AnyText),
+    Column("arguments", json_column()),
+    Column("tool", AnyText),
+    Column("provider_type", Text),
+    Column("provider_name", AnyText),
+    Column("definition_digest", Text, ForeignKey("tool_definitions.digest")),
+    Column("reason", AnyText),
+    Column("status", Text, nullable=False),
+    Column("output", AnyText),
+    Column("structured", AnyText),
+    Column("shown", AnyText),
+    Column("is_error", Boolean, nullable=False),
+    Column("duration_ms", Integer),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("settled_at", UtcDateTime),
+    UniqueConstraint("response_id", "position"),
+    Index(None, "created_at", "call_id"),
+)
+"""The journal. A row changes once, from `journaled` to its outcome, and never again."""
+
+output_items: Final = Table(
+    "output_items",
+    metadata,
+    Column("response_id", Text, ForeignKey("responses.id"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("turn", Integer, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("content", AnyText),
+    Column("call_id", Text, ForeignKey("tool_calls.call_id")),
+)
+"""What the model wrote, in order; a call's row only refers to the journal."""
+
+_partial_index("ix_output_items_call_id", output_items.c.call_id.is_not(None), output_items, "call_id")
+
+tokens: Final = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", AnyText, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("permissions", json_column(), nullable=False),
+    Column("secret_digest", LargeBinary, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+)
+"""API tokens, without their secrets."""
