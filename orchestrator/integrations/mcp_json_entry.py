@@ -1,0 +1,200 @@
+"""One entry of `mcp.json`, checked key by key; variables are expanded here and nowhere else.
+
+A request never passes through this module: `${VAR}` in what a client sends stays text.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.integrations.request_headers import header_problem, repeated_header
+from orchestrator.integrations.server_url import ServerUrlError, parse_server_url
+
+_REFERENCE = re.compile(r"\$\{([^{}]*)\}")
+_NAME = re.compile(r"(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+_STDIO_KEYS: Final = frozenset({"command", "args", "env", "cwd"})
+_HTTP_KEYS: Final = frozenset({"url", "headers"})
+_COMMON_KEYS: Final = frozenset({"type", "disabled", "timeout", "allowed_tools"})
+_TYPES: Final = {"stdio": _STDIO_KEYS, "http": _HTTP_KEYS, "streamable-http": _HTTP_KEYS, "sse": _HTTP_KEYS}
+LONGEST_TIMEOUT: Final = 86400.0
+
+T = TypeVar("T")
+
+
+class EntryProblem(Exception):
+    """The entry cannot be used because of `key` (None: as a whole); `problem` holds no value of it."""
+
+    def __init__(self, problem: str, key: str | None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.key = key
+
+
+@dataclass(slots=True)
+class Entry:
+    """An entry as it was written, checked and expanded; `command` is None for a server at an address."""
+
+    type: str
+    command: str | None = None
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict[str, str])
+    cwd: Path = Path()
+    url: str = ""
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    disabled: bool = False
+    timeout_seconds: float | None = None
+    allowed_tools: tuple[str, ...] | None = None
+    extra: JsonObject = field(default_factory=dict[str, JsonValue])
+    secrets: set[str] = field(default_factory=set[str])
+    warnings: list[str] = field(default_factory=list[str])
+
+
+def read_entry(raw: JsonObject, *, folder: Path, environ: Mapping[str, str]) -> Entry:
+    """`raw` as an entry; a relative `cwd` is relative to `folder`, which is also the default.
+
+    Raises:
+        EntryProblem: it cannot be used.
+    """
+    kind = _kind(raw)
+    entry = Entry(kind)
+    expand = _Expansion(environ, entry.secrets)
+    if _TYPES[kind] is _STDIO_KEYS:
+        entry.command = expand(_text(raw.get("command"), "command"), "command")
+        if not entry.command.strip() or "\0" in entry.command:
+            raise EntryProblem("must name a program", "command")
+        entry.args = tuple(expand(value, key) for key, value in _texts(raw.get("args"), "args"))
+        entry.env = {name: expand(value, f"env.{name}") for name, value in _text_map(raw.get("env"), "env").items()}
+        entry.cwd = folder / Path(expand(_text(raw.get("cwd", "."), "cwd"), "cwd")).expanduser()
+        entry.secrets.update(entry.env.values())
+        _check_environment(entry)
+    else:
+        entry.url = expand(_text(raw.get("url"), "url"), "url")
+        _check_url(entry.url)
+        entry.headers = {
+            name: expand(value, f"headers.{name}") for name, value in _text_map(raw.get("headers"), "headers").items()
+        }
+        entry.secrets.update(entry.headers.values())
+        _check_headers(entry.headers)
+    entry.disabled = _optional(raw, "disabled", _flag, default=False)
+    entry.timeout_seconds = _optional(raw, "timeout", _seconds, default=None)
+    if entry.timeout_seconds is not None and entry.timeout_seconds >= 1000:
+        entry.warnings.append("key 'timeout' is in seconds; is this value meant to be milliseconds?")
+    allowed = raw.get("allowed_tools")
+    if allowed is not None:
+        entry.allowed_tools = tuple(value for _, value in _texts(allowed, "allowed_tools"))
+    known = _COMMON_KEYS | _TYPES[kind]
+    entry.extra = {key: value for key, value in raw.items() if key not in known}
+    entry.warnings += [f"key '{key}' is not known and has no effect" for key in entry.extra]
+    return entry
+
+
+def _kind(raw: JsonObject) -> str:
+    kind = raw.get("type")
+    if "command" in raw and "url" in raw:
+        raise EntryProblem("has both 'command' and 'url'", None)
+    if "command" not in raw and "url" not in raw:
+        raise EntryProblem("needs either 'command' or 'url'", None)
+    if kind is None:
+        return "stdio" if "command" in raw else "streamable-http"
+    if not isinstance(kind, str) or kind not in _TYPES:
+        raise EntryProblem(f"must be one of {', '.join(_TYPES)}", "type")
+    if ("command" in raw) is not (kind == "stdio"):
+        raise EntryProblem(f"does not fit '{'command' if 'command' in raw else 'url'}'", "type")
+    return kind
+
+
+@dataclass(frozen=True, slots=True)
+class _Expansion:
+    """Replaces `${VAR}`, `${env:VAR}` and `${VAR:-default}`; what came from the environment is a secret."""
+
+    environ: Mapping[str, str]
+    secrets: set[str]
+
+    def __call__(self, text: str, key: str) -> str:
+        def value(reference: re.Match[str]) -> str:
+            match = _NAME.fullmatch(reference[1])
+            if match is None:
+                raise EntryProblem("has a reference that is not ${VAR}, ${env:VAR} or ${VAR:-default}", key)
+            name, default = match.groups()
+            found = self.environ.get(name)
+            if found:
+                if name != "HOME":
+                    self.secrets.add(found)
+                return found
+            if default is not None:
+                return default
+            if found is None:
+                raise EntryProblem(f"the environment variable {name} is not set", key)
+            return found
+
+        return _REFERENCE.sub(value, text)
+
+
+def _check_environment(entry: Entry) -> None:
+    for name, value in entry.env.items():
+        if not name or "=" in name or "\0" in name:
+            raise EntryProblem("is not a valid name of an environment variable", f"env.{name}")
+        if "\0" in value:
+            raise EntryProblem("holds a NUL character", f"env.{name}")
+    if any("\0" in argument for argument in entry.args):
+        raise EntryProblem("holds a NUL character", "args")
+
+
+def _check_url(url: str) -> None:
+    try:
+        parse_server_url(url)
+    except ServerUrlError as error:
+        raise EntryProblem(str(error), "url") from None
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        problem = header_problem(name, value)
+        if problem is not None:
+            raise EntryProblem(problem, f"headers.{name}")
+    repeated = repeated_header(list(headers))
+    if repeated is not None:
+        raise EntryProblem("is there twice", f"headers.{repeated}")
+
+
+def _optional(raw: JsonObject, key: str, read: Callable[[JsonValue, str], T], *, default: T) -> T:
+    value = raw.get(key)
+    return default if value is None else read(value, key)
+
+
+def _flag(value: JsonValue, key: str) -> bool:
+    if not isinstance(value, bool):
+        raise EntryProblem("must be true or false", key)
+    return value
+
+
+def _seconds(value: JsonValue, key: str) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT:
+        raise EntryProblem(f"must be a number of seconds above 0, at most {LONGEST_TIMEOUT:.0f}", key)
+    return float(value)
+
+
+def _text(value: JsonValue, key: str) -> str:
+    if not isinstance(value, str):
+        raise EntryProblem("must be a string", key)
+    return value
+
+
+def _texts(value: JsonValue, key: str) -> list[tuple[str, str]]:
+    """Each string of an optional list with the key that names its place."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise EntryProblem("must be a list of strings", key)
+    return [(f"{key}.{place}", _text(item, f"{key}.{place}")) for place, item in enumerate(value)]
+
+
+def _text_map(value: JsonValue, key: str) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise EntryProblem("must be an object of strings", key)
+    return {name: _text(item, f"{key}.{name}") for name, item in value.items()}

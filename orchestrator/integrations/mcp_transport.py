@@ -1,0 +1,99 @@
+"""What every way of reaching an MCP server has in common: stages, failures, limits."""
+
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol, TypeAlias
+
+import anyio
+from mcp.shared._stream_protocols import ReadStream, WriteStream
+from mcp.shared.message import SessionMessage
+
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+"""The longest message that a server may send; the limit for tool outputs is the core's and lower."""
+
+CLOSE_SECONDS: Final = 2.0
+"""How long an orderly end of a connection may take before it is forced."""
+
+
+class Stage(StrEnum):
+    """Where a connection is on its way to being open, in the words of the error message."""
+
+    START = "start"
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    TLS = "TLS"
+    HTTP_STATUS = "HTTP status"
+    INITIALISE = "initialise"
+    LIST_TOOLS = "list tools"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a connection is not there: how far it came, and the reason as the rest of a sentence."""
+
+    stage: Stage
+    why: str
+
+
+class TransportFailedError(Exception):
+    """The transport itself knows why there is no connection."""
+
+    def __init__(self, stage: Stage, why: str) -> None:
+        super().__init__(why)
+        self.failure = Failure(stage, why)
+
+
+Streams: TypeAlias = tuple[ReadStream[SessionMessage | Exception], WriteStream[SessionMessage]]
+
+
+class ServerTransport(Protocol):
+    """One way to one server, used for one connection."""
+
+    @property
+    def stage(self) -> Stage | None:
+        """How far it came; None once the server has answered, so that the session's stage counts."""
+        ...
+
+    @property
+    def lost(self) -> anyio.Event:
+        """Set once it is seen that the server went away. A server at an address is only missed when called."""
+        ...
+
+    @property
+    def notices_loss(self) -> bool:
+        """Whether `lost` is to be relied on."""
+        ...
+
+    def last_words(self) -> str:
+        """What the server said beside its messages, as the end of a sentence; often nothing."""
+        ...
+
+    def open(self) -> AbstractAsyncContextManager[Streams]:
+        """The streams of messages, for the task that enters and leaves them."""
+        ...
+
+    def explain(self, error: Exception | None) -> Failure | None:
+        """What the transport knows about a failure (`error` None: a deadline), or None for nothing."""
+        ...
+
+
+def leaves(error: BaseException) -> Iterator[Exception]:
+    """The single exceptions of nested groups, in their order."""
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+            yield from leaves(part)  # pyright: ignore[reportUnknownArgumentType]
+    elif isinstance(error, Exception):
+        yield error
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """`error`, what it came from, what that came from, and so on."""
+    seen: set[int] = set()
+    step: BaseException | None = error
+    while step is not None and id(step) not in seen:
+        seen.add(id(step))
+        yield step
+        step = step.__cause__ or step.__context__

@@ -1,0 +1,276 @@
+"""MCP over a child process: newline-delimited JSON on its standard input and output.
+
+https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#stdio
+
+Why not the SDK's own: a message must be bounded in size without being copied again and again, an
+answer that is no valid message must fail its call instead of leaving it to hang, and the error of a
+server that does not start needs its exit status and the end of its standard error.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.abc
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.shared.message import SessionMessage
+
+from orchestrator.integrations.mcp_json import StdioServer
+from orchestrator.integrations.mcp_transport import (
+    CLOSE_SECONDS,
+    MAX_MESSAGE_BYTES,
+    Failure,
+    Stage,
+    Streams,
+    TransportFailedError,
+)
+from orchestrator.integrations.redaction import redactor
+from orchestrator.integrations.stdio_messages import LineSplitter, LineTooLongError, read_message
+
+INHERITED: Final = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "TZ", "USER")
+_KEPT_LINES: Final = 100
+_KEPT_LINE_BYTES: Final = 4096
+_SHOWN_LINES: Final = 8
+_SHOWN_LINE_LENGTH: Final = 300
+_FLUSH_SECONDS: Final = 0.5
+_LAST_WORDS_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.01
+
+
+class StdioServerTransport:
+    """One child process and the messages to and from it. It ends with the context that `open` gives."""
+
+    def __init__(self, server: StdioServer, *, environ: Mapping[str, str] | None = None) -> None:
+        self._server = server
+        self._environ = os.environ if environ is None else environ
+        self._redact = redactor(server.secrets)
+        self._stderr: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._stderr_ended = anyio.Event()
+        self._flushed = anyio.Event()
+        self._process: anyio.abc.Process | None = None
+        self._failure: Failure | None = None
+        self.lost = anyio.Event()
+
+    @property
+    def stage(self) -> Stage | None:
+        return Stage.START if self._process is None else None
+
+    @property
+    def notices_loss(self) -> bool:
+        return True
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the child, once there is one."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def stderr(self) -> tuple[str, ...]:
+        """The last lines that the server wrote beside its messages, secrets masked."""
+        return tuple(self._stderr)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[Streams, None]:
+        process = await self._spawn()
+        # No await before the shield below is set up: a cancellation in the gap would leave an orphan.
+        self._process = process
+        incoming, read_stream = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+        write_stream, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
+        async with anyio.create_task_group() as pipes:
+            pipes.start_soon(self._read_stdout, process, incoming)
+            pipes.start_soon(self._write_stdin, process, outgoing)
+            pipes.start_soon(self._read_stderr, process)
+            try:
+                yield read_stream, write_stream
+            finally:
+                with anyio.CancelScope(shield=True):
+                    # The reader drains once nobody reads its messages: a server that is stuck
+                    # writing would not notice the end of its input.
+                    read_stream.close()
+                    write_stream.close()
+                    with anyio.move_on_after(_FLUSH_SECONDS):
+                        await self._flushed.wait()
+                    await _end_process(process)
+                    for stream in (incoming, outgoing):
+                        stream.close()
+                pipes.cancel_scope.cancel()
+
+    def explain(self, error: Exception | None) -> Failure | None:
+        if isinstance(error, TransportFailedError):
+            return error.failure
+        return self._failure
+
+    def last_words(self) -> str:
+        """The end of what the server wrote beside its messages, as the end of a sentence."""
+        lines = [line[:_SHOWN_LINE_LENGTH] for line in list(self._stderr)[-_SHOWN_LINES:]]
+        return f"; its last lines were: {' | '.join(lines)}" if lines else ""
+
+    async def _spawn(self) -> anyio.abc.Process:
+        server = self._server
+        environment = child_environment(self._environ, server.env)
+        if not server.cwd.is_dir():
+            raise TransportFailedError(Stage.START, f"its folder '{server.cwd}' does not exist")
+        program = find_program(server.command, server.cwd, environment["PATH"])
+        if program is None:
+            raise TransportFailedError(Stage.START, f"the command '{self._redact(server.command)}' was not found")
+        try:
+            return await anyio.open_process(
+                [program, *server.args],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=server.cwd,
+                env=environment,
+                start_new_session=True,  # a group of its own, so that its children end with it
+            )
+        except OSError as error:
+            why = f"the command '{self._redact(server.command)}' cannot be run ({error.strerror})"
+            raise TransportFailedError(Stage.START, why) from None
+
+    async def _read_stdout(
+        self, process: anyio.abc.Process, incoming: MemoryObjectSendStream[SessionMessage | Exception]
+    ) -> None:
+        assert process.stdout is not None
+        lines = LineSplitter()
+        with incoming, suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            try:
+                async for chunk in process.stdout:
+                    for line in lines.feed(chunk):
+                        await self._deliver(line, incoming)
+            except LineTooLongError:
+                why = f"it wrote a message of more than {MAX_MESSAGE_BYTES} bytes"
+                self._failure = Failure(Stage.INITIALISE, why)
+            else:
+                await self._note_exit(process)
+            self.lost.set()
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            while True:
+                await process.stdout.receive()
+
+    async def _deliver(self, line: bytes, incoming: MemoryObjectSendStream[SessionMessage | Exception]) -> None:
+        if not line.strip():
+            return
+        message = read_message(line)
+        if message is None:
+            self._keep(b"(standard output, not MCP) " + line[:_KEPT_LINE_BYTES])
+        else:
+            await incoming.send(SessionMessage(message))
+
+    async def _note_exit(self, process: anyio.abc.Process) -> None:
+        """Its output ended by itself: what became of it."""
+        await _exited(process, within=_LAST_WORDS_SECONDS)
+        with anyio.move_on_after(_LAST_WORDS_SECONDS):
+            await self._stderr_ended.wait()
+        self._failure = Failure(Stage.INITIALISE, _exit_reason(process.returncode))
+
+    async def _write_stdin(
+        self, process: anyio.abc.Process, outgoing: MemoryObjectReceiveStream[SessionMessage]
+    ) -> None:
+        assert process.stdin is not None
+        try:
+            with outgoing:
+                async for item in outgoing:
+                    text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
+                    await process.stdin.send(text.encode() + b"\n")
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            pass  # the end of its output follows, and is what tells the session
+        finally:
+            self._flushed.set()
+
+    async def _read_stderr(self, process: anyio.abc.Process) -> None:
+        assert process.stderr is not None
+        pending = b""
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            async for chunk in process.stderr:
+                *lines, pending = (pending + chunk).split(b"\n")
+                for line in lines:
+                    self._keep(line)
+                if len(pending) > _KEPT_LINE_BYTES:
+                    self._keep(pending)
+                    pending = b""
+        self._keep(pending)
+        self._stderr_ended.set()
+
+    def _keep(self, line: bytes) -> None:
+        text = self._redact(line.decode("utf-8", "replace").strip())
+        if text:
+            self._stderr.append("".join(letter if letter.isprintable() else " " for letter in text))
+
+
+def child_environment(environ: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """What a server's process sees: little of ours, all of its own, and our scripts last on its PATH."""
+    inherited = {name: environ[name] for name in INHERITED if name in environ}
+    environment = {**inherited, **own}
+    path = environment.get("PATH") or os.defpath
+    # Last, so that the servers that ship with us are found, and the user's own commands still win.
+    return {**environment, "PATH": f"{path}{os.pathsep}{Path(sys.executable).parent}"}
+
+
+def find_program(command: str, folder: Path, path: str) -> str | None:
+    """The file that `command` means for a server that runs in `folder`."""
+    if os.sep in command:
+        return shutil.which(str(folder / Path(command).expanduser()))
+    return shutil.which(command, path=path)
+
+
+def _exit_reason(status: int | None) -> str:
+    if status is None:
+        return "it closed its output"
+    if status >= 0:
+        return f"it exited with status {status}"
+    try:
+        return f"it was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"it was ended by signal {-status}"
+
+
+async def _end_process(process: anyio.abc.Process) -> None:
+    """Close its input, wait, terminate its group, wait, kill: each step bounded.
+
+    https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#shutdown
+    """
+    assert process.stdin is not None
+    with anyio.move_on_after(_FLUSH_SECONDS), suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+        await process.stdin.aclose()
+    await _exited(process, within=CLOSE_SECONDS)
+    # Also where it has exited: what it started and left behind is in its group.
+    for signal_ in (signal.SIGTERM, signal.SIGKILL):
+        if not _signal_group(process.pid, signal_):
+            break
+        with anyio.move_on_after(CLOSE_SECONDS / 2):
+            while process.returncode is None or _signal_group(process.pid, 0):  # noqa: ASYNC110  nothing tells
+                await anyio.sleep(_POLL_SECONDS)
+    _close_pipes(process)
+
+
+async def _exited(process: anyio.abc.Process, *, within: float) -> None:
+    """Wait until the process has exited. Asked, not awaited: asyncio waits for the pipes' ends too."""
+    with anyio.move_on_after(within):
+        while process.returncode is None:  # noqa: ASYNC110
+            await anyio.sleep(_POLL_SECONDS)
+
+
+def _signal_group(group: int, signal_: int) -> bool:
+    """Whether there is still somebody in the group to be signalled."""
+    try:
+        os.killpg(group, signal_)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _close_pipes(process: anyio.abc.Process) -> None:
+    """Close our ends. Nothing public does where somebody outside the group still holds the other ends."""
+    inner: object = getattr(process, "_process", None)
+    transport: object = getattr(inner, "_transport", None)
+    close: object = getattr(transport, "close", None)
+    if callable(close):
+        close()

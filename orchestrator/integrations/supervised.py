@@ -1,0 +1,131 @@
+"""One server and its connection, whoever uses it: opened on first use, replaced on the next use after its end."""
+
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+import anyio.abc
+
+from orchestrator.core.json_types import JsonObject
+from orchestrator.core.tools import ToolDefinition, ToolResult
+from orchestrator.integrations.mcp_session import ConnectionEndedError, McpConnection, NoAnswerError
+from orchestrator.integrations.mcp_transport import Failure, ServerTransport, Stage
+from orchestrator.integrations.redaction import Redactor
+
+LONGEST_PAUSE_SECONDS: Final = 30.0
+
+
+class SupervisedServer:
+    """Keeps at most one usable connection to a server; its owner tasks live in `task_group`.
+
+    A call that was under way when its connection ended has failed: only the next one gets a new
+    connection.
+    """
+
+    def __init__(
+        self,
+        make_transport: Callable[[], ServerTransport],
+        *,
+        task_group: anyio.abc.TaskGroup,
+        connect_timeout: float,
+        redact: Redactor,
+        watch_tools: bool,
+    ) -> None:
+        self._make_transport = make_transport
+        self._task_group = task_group
+        self._connect_timeout = connect_timeout
+        self._redact = redact
+        self._watch_tools = watch_tools
+        self._current: McpConnection | None = None
+        self._alive: set[McpConnection] = set()
+        self._counted: McpConnection | None = None
+        self._failed_starts = 0
+        self._closed = False
+
+    async def tools(self) -> tuple[ToolDefinition, ...]:
+        """The tools of an open connection, listed again where they may have changed.
+
+        Raises:
+            ConnectionEndedError: there is no connection, and why.
+        """
+        connection = self._connection()
+        await connection.wait_open()
+        if connection.needs_check:
+            try:
+                await connection.refresh_tools(self._connect_timeout)
+            except (ConnectionEndedError, NoAnswerError):
+                # It may have been gone for long: whether the server is there, a new connection tells.
+                connection.retire()
+                connection = self._connection()
+                await connection.wait_open()
+        return connection.tools
+
+    @property
+    def overdue(self) -> Failure:
+        """What is to be said of an opening that takes too long."""
+        return Failure(Stage.START, "it is not connected") if self._current is None else self._current.overdue
+
+    async def call_tool(self, tool: str, arguments: JsonObject, timeout: float) -> ToolResult:
+        """Call a tool, once, over the connection that is open or a new one.
+
+        Raises:
+            ConnectionEndedError, NoAnswerError
+        """
+        connection = self._connection()
+        await connection.wait_open()
+        return await connection.call_tool(tool, arguments, timeout)
+
+    def close(self) -> None:
+        """End every connection, for good."""
+        self._closed = True
+        for connection in list(self._alive):
+            connection.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until every connection has ended."""
+        for connection in list(self._alive):
+            await connection.ended.wait()
+
+    def _connection(self) -> McpConnection:
+        if self._closed:
+            raise ConnectionEndedError(Failure(Stage.START, "the service is shutting down"))
+        current = self._current
+        if current is not None and current.is_usable:
+            return current
+        if current is not None and current.failure is not None:
+            self._count(current, current.failure)
+        connection = McpConnection(
+            self._make_transport(),
+            connect_timeout=self._connect_timeout,
+            redact=self._redact,
+            watch_tools=self._watch_tools,
+        )
+        self._current = connection
+        self._alive.add(connection)
+        self._task_group.start_soon(self._own, connection)
+        return connection
+
+    def _count(self, ended: McpConnection, failure: Failure) -> None:
+        """Count failed starts; from the second in a row on, each is followed by a pause.
+
+        Raises:
+            ConnectionEndedError: the pause is not over.
+        """
+        if ended is not self._counted:
+            self._counted = ended
+            self._failed_starts = 0 if ended.was_open else self._failed_starts + 1
+        if self._failed_starts < 2 or ended.ended_at is None:
+            return
+        pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** (self._failed_starts - 2))
+        left = ended.ended_at + pause - anyio.current_time()
+        if left > 0:
+            why = (
+                f"{failure.why} (failed {self._failed_starts} times in a row; the next attempt is due in {left:.0f} s)"
+            )
+            raise ConnectionEndedError(Failure(failure.stage, why))
+
+    async def _own(self, connection: McpConnection) -> None:
+        try:
+            await connection.run()
+        finally:
+            self._alive.discard(connection)
