@@ -29,6 +29,7 @@ class ErrorKind(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     FORBIDDEN_ORIGIN = "forbidden_origin"
+    RESPONSE_NOT_FOUND = "response_not_found"
     RESPONSE_NOT_FINISHED = "response_not_finished"
     NOT_IMPLEMENTED = "not_implemented"
     ENGINE_ERROR = "engine_error"

@@ -1,0 +1,91 @@
+"""The HTTP application: all routes, the error handlers, and the edge around them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final, TypeAlias
+
+import litestar
+from litestar.exceptions import HTTPException
+
+from orchestrator.api.auth import Authenticator
+from orchestrator.api.chat import chat_route
+from orchestrator.api.departures import ClientGoneError
+from orchestrator.api.edge import Edge
+from orchestrator.api.errors import (
+    CLIENT_GONE,
+    HttpRequest,
+    answer_http_exception,
+    answer_orchestrator_error,
+    answer_unexpected,
+)
+from orchestrator.api.health import WhyNotReady, health_route
+from orchestrator.api.models import models_route
+from orchestrator.api.origins import OriginPolicy
+from orchestrator.api.responses import response_route
+from orchestrator.api.schema_pages import schema_routes
+from orchestrator.api.sse import KEEP_ALIVE_SECONDS
+from orchestrator.core.errors import OrchestratorError
+from orchestrator.service.chats import ChatService
+from orchestrator.service.models import ModelService
+from orchestrator.service.tokens import TokenService
+
+MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+
+Lifespan: TypeAlias = Callable[[litestar.Litestar], AbstractAsyncContextManager[None]]
+
+
+async def always_ready() -> None:
+    """For who has nothing to wait for."""
+
+
+def create_api(
+    *,
+    chats: ChatService,
+    models: ModelService,
+    tokens: TokenService,
+    require_authentication: bool = False,
+    host: str = "127.0.0.1",
+    allowed_hosts: Iterable[str] = (),
+    cors_origins: Iterable[str] = (),
+    max_body_bytes: int = MAX_BODY_BYTES,
+    keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
+    why_not_ready: WhyNotReady = always_ready,
+    lifespan: Sequence[Lifespan] = (),
+) -> litestar.Litestar:
+    """The ASGI application.
+
+    `host` is the address that it will listen on, `allowed_hosts` are further names by which clients
+    may address it, `cors_origins` the exact origins whose pages may use it. `why_not_ready` is asked
+    by `GET /health`.
+    """
+    authenticator = Authenticator(tokens, require_authentication)
+    app = litestar.Litestar(
+        route_handlers=[
+            chat_route(chats, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
+            response_route(chats, authenticator),
+            models_route(models, authenticator),
+            health_route(why_not_ready),
+            *schema_routes(),
+        ],
+        exception_handlers={
+            OrchestratorError: answer_orchestrator_error,
+            HTTPException: answer_http_exception,
+            ClientGoneError: _answer_nobody,
+            Exception: answer_unexpected,
+        },
+        lifespan=lifespan,
+        openapi_config=None,  # ours is made from the wire structs and the error table: openapi.py
+        logging_config=None,  # telemetry.py configures logging; this one would log bodies and reconfigure the root
+        debug=False,
+        pdb_on_exception=False,
+        request_max_body_size=max_body_bytes,
+    )
+    lowered = frozenset(name.lower() for name in allowed_hosts)
+    policy = OriginPolicy(host, lowered, frozenset(origin.lower() for origin in cors_origins))
+    # Middleware of the framework runs behind its router; what holds for unknown routes too must stand before it.
+    app.asgi_handler = Edge(app.asgi_handler, policy)
+    return app
+
+
+def _answer_nobody(request: HttpRequest, error: ClientGoneError) -> litestar.Response[bytes]:
+    return litestar.Response(b"", status_code=CLIENT_GONE, media_type=litestar.MediaType.TEXT)

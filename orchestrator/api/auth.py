@@ -1,0 +1,38 @@
+"""Who asks: the caller of a request, from its token."""
+
+from dataclasses import dataclass
+
+from orchestrator.api.errors import HttpRequest
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.service.chats import Caller
+from orchestrator.service.tokens import TokenService
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticator:
+    """Tells the caller of a request. `required` False lets requests without a token in, as `local`."""
+
+    tokens: TokenService
+    required: bool
+
+    async def caller(self, request: HttpRequest) -> Caller:
+        """The caller. A token that is sent is checked, required or not.
+
+        Raises:
+            OrchestratorError: `invalid_api_key`.
+        """
+        text = _sent_token(request)
+        if text is not None:
+            token = await self.tokens.verify(text)
+            return Caller(token.owner, token.id, token.permissions)
+        if self.required:
+            message = "An API token is required. Send it as 'Authorization: Bearer …' or 'x-api-key: …'."
+            raise OrchestratorError(ErrorKind.INVALID_API_KEY, message)
+        return Caller()
+
+
+def _sent_token(request: HttpRequest) -> str | None:
+    scheme, _, credentials = request.headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    return request.headers.get("x-api-key")

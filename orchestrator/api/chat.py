@@ -1,0 +1,60 @@
+"""`POST /api/v1/chat`: decode, start a run, answer with its stream or with the fold of it.
+
+Source: sections 1, 3 and 9 of the contract.
+"""
+
+from typing import Final
+
+from litestar import post
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+
+from orchestrator.api.auth import Authenticator
+from orchestrator.api.bodies import read_json_body
+from orchestrator.api.chat_request import to_chat_request
+from orchestrator.api.decode import decode_body
+from orchestrator.api.departures import while_connected
+from orchestrator.api.encode import chat_reply
+from orchestrator.api.errors import OK, HttpRequest, error_answer
+from orchestrator.api.replies import json_reply
+from orchestrator.api.request_ids import request_id_of
+from orchestrator.api.sse import RunStream
+from orchestrator.api.wire_requests import ChatBody
+from orchestrator.core.response import ChatResult, Failed
+from orchestrator.service.chats import ChatService
+
+CHAT_PATH: Final = "/api/v1/chat"
+RESPONSE_ID_HEADER: Final = "X-Response-Id"
+
+
+def chat_route(
+    chats: ChatService, authenticator: Authenticator, *, max_body_bytes: int, keep_alive_seconds: float
+) -> HTTPRouteHandler:
+    """The route; `keep_alive_seconds` is how long a stream may be silent."""
+
+    @post(CHAT_PATH, status_code=OK)
+    async def chat(request: HttpRequest) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        body = decode_body(await read_json_body(request, max_body_bytes), ChatBody)
+        run = await chats.start(to_chat_request(body), caller)
+        try:
+            await while_connected(request.receive, run.started)
+            if body.stream:
+                return RunStream(run, _response_id(run.response_id), keep_alive_seconds)
+            return _json(await while_connected(request.receive, run.result), request)
+        except BaseException:
+            run.disconnect()
+            raise
+
+    return chat
+
+
+def _json(result: ChatResult, request: HttpRequest) -> ASGIResponse:
+    headers = _response_id(result.response_id)
+    if isinstance(result.ending, Failed):
+        return error_answer(result.ending.error, request_id_of(request.scope), headers=headers).as_asgi()
+    return json_reply(chat_reply(result), headers=headers)
+
+
+def _response_id(response_id: str | None) -> dict[str, str]:
+    return {} if response_id is None else {RESPONSE_ID_HEADER: response_id}

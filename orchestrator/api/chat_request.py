@@ -1,0 +1,143 @@
+"""From the body of a chat to what the service takes: what no single field can say of itself."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Final, TypeVar, assert_never
+
+from msgspec import UNSET, UnsetType
+
+from orchestrator.api.wire_requests import (
+    ChatBody,
+    EphemeralIntegration,
+    ImageInput,
+    IntegrationEntry,
+    MessageInput,
+    PluginIntegration,
+    TextInput,
+)
+from orchestrator.core import items
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.request import EphemeralRequest, IntegrationRequest, PluginRequest, Sampling
+from orchestrator.service.chats import ChatRequest
+
+RESPONSE_PREFIX: Final = "resp_"
+NOT_BUILT_YET: Final = (
+    "mcp_servers",
+    "thread_id",
+    "reasoning_effort",
+    "enable_thinking",
+    "ttl",
+    "response_format",
+    "background",
+    "tool_choice",
+)
+"""Documented fields that are answered with `not_implemented`; of `tool_choice` and `background` only some values."""
+
+_DATA_URL: Final = re.compile(r"data:image/[A-Za-z0-9][A-Za-z0-9.+-]{0,63};base64,", re.IGNORECASE)
+
+V = TypeVar("V")
+
+
+def to_chat_request(body: ChatBody) -> ChatRequest:
+    """The request in the service's words.
+
+    Raises:
+        OrchestratorError: `invalid_value` with its path, or `not_implemented` for what is not built yet.
+    """
+    chat = ChatRequest(
+        model=body.model,
+        input=_input(body),
+        system_prompt=_given(body.system_prompt),
+        integrations=tuple(_integration(entry) for entry in _given(body.integrations) or ()),
+        sampling=_sampling(body),
+        reasoning=_given(body.reasoning),
+        max_output_tokens=_given(body.max_output_tokens),
+        context_length=_given(body.context_length),
+        store=body.store,
+        previous_response_id=_previous(body),
+        tool_choice="none" if body.tool_choice == "none" else "auto",
+        max_turns=_given(body.max_turns),
+        metadata=_given(body.metadata) or {},
+    )
+    _refuse_what_is_not_built(body)
+    return chat
+
+
+def _given(value: V | UnsetType) -> V | None:
+    return None if isinstance(value, UnsetType) else value
+
+
+def _sampling(body: ChatBody) -> Sampling:
+    stop = _given(body.stop)
+    return Sampling(
+        temperature=_given(body.temperature),
+        top_p=_given(body.top_p),
+        min_p=_given(body.min_p),
+        top_k=_given(body.top_k),
+        repeat_penalty=_given(body.repeat_penalty),
+        seed=_given(body.seed),
+        stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+    )
+
+
+def _input(body: ChatBody) -> tuple[items.InputItem, ...]:
+    entries = [TextInput(body.input)] if isinstance(body.input, str) else body.input
+    found: list[items.InputItem] = []
+    for index, entry in enumerate(entries):
+        match entry:
+            case TextInput(content) | MessageInput(content):
+                found.append(items.TextInput(content))
+            case ImageInput(data_url):
+                _check_image(data_url, f"input.{index}.data_url")
+                found.append(items.ImageInput(data_url))
+            case _:
+                assert_never(entry)
+    if not any(isinstance(item, items.ImageInput) or item.content for item in found):
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, '"input" must not be empty.', param="input")
+    return tuple(found)
+
+
+def _check_image(data_url: str, param: str) -> None:
+    head = _DATA_URL.match(data_url)
+    try:
+        if head is not None and base64.b64decode(data_url[head.end() :], validate=True):
+            return
+    except (binascii.Error, ValueError):  # ValueError: characters beyond ASCII
+        pass
+    message = f'"{param}" must be a picture as a data:image/…;base64,… URL.'
+    raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=param)
+
+
+def _integration(entry: IntegrationEntry) -> IntegrationRequest:
+    match entry:
+        case str():
+            return PluginRequest(entry)
+        case PluginIntegration():
+            return PluginRequest(entry.id, _names(entry.allowed_tools))
+        case EphemeralIntegration():
+            headers: Mapping[str, str] = _given(entry.headers) or {}
+            return EphemeralRequest(entry.server_label, entry.server_url, _names(entry.allowed_tools), headers)
+        case _:
+            assert_never(entry)
+
+
+def _names(names: list[str] | UnsetType) -> tuple[str, ...] | None:
+    return None if isinstance(names, UnsetType) else tuple(names)
+
+
+def _previous(body: ChatBody) -> str | None:
+    previous = _given(body.previous_response_id)
+    if previous is not None and not previous.startswith(RESPONSE_PREFIX):
+        message = f'"previous_response_id" must start with "{RESPONSE_PREFIX}".'
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="previous_response_id")
+    return previous
+
+
+def _refuse_what_is_not_built(body: ChatBody) -> None:
+    built: Mapping[str, tuple[object, ...]] = {"background": (False,), "tool_choice": ("auto", "none")}
+    for name in NOT_BUILT_YET:
+        value: object = getattr(body, name)
+        if value is not UNSET and value not in built.get(name, ()):
+            raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, f'"{name}" is not implemented yet.', param=name)

@@ -1,0 +1,124 @@
+"""The outermost layer: every request, known route or not, gets its id, its log line, its security headers.
+
+Nothing that is refused here reaches a route.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+from litestar.datastructures import MutableScopeHeaders
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from orchestrator.api.errors import NO_CONTENT, error_answer
+from orchestrator.api.origins import Admitted, OriginPolicy, Refused, admit
+from orchestrator.api.request_ids import REQUEST_ID_HEADER, accept_request_id, remember_request_id
+from orchestrator.core.errors import ErrorInfo, ErrorKind
+
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+_PREFLIGHT_HEADERS: Final[Mapping[str, str]] = {
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID, X-Api-Key, X-Request-Id, X-Stream-Extensions",
+    "Access-Control-Max-Age": "600",
+}
+_EXPOSED: Final = "Retry-After, X-Request-Id, X-Response-Id"
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Edge:
+    """An ASGI app around the framework's own."""
+
+    def __init__(self, app: ASGIApp, policy: OriginPolicy) -> None:
+        self._app = app
+        self._policy = policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; anything but HTTP is left to the framework, which has no route for it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = accept_request_id(_values(scope, b"x-request-id"))
+        remember_request_id(scope, request_id)
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await self._serve(scope, receive, send, request_id)
+
+    async def _serve(self, scope: HTTPScope, receive: Receive, send: Send, request_id: str) -> None:
+        started = time.monotonic()
+        status: int | None = None
+        decision = self._decide(scope)
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._add_headers(MutableScopeHeaders(message), decision, request_id)
+            await send(message)
+
+        try:
+            await self._route(decision, request_id)(scope, receive, send_with_headers)
+        except Exception:
+            # The reply has begun: all that can be done is to break it off and to tell the log.
+            log.exception("a reply broke down")
+        finally:
+            log.info(
+                "request",
+                method=scope["method"],
+                route=scope["path_template"] if "path_template" in scope else "unknown",
+                status=status,
+                duration_ms=round((time.monotonic() - started) * 1000, 1),
+            )
+
+    def _decide(self, scope: HTTPScope) -> Admitted | Refused:
+        sites = _values(scope, b"sec-fetch-site")
+        return admit(
+            self._policy,
+            scheme=scope["scheme"],
+            hosts=_values(scope, b"host"),
+            origins=_values(scope, b"origin"),
+            fetch_site=sites[0] if sites else None,
+        )
+
+    def _route(self, decision: Admitted | Refused, request_id: str) -> ASGIApp:
+        match decision:
+            case Refused(why):
+                return error_answer(ErrorInfo(ErrorKind.FORBIDDEN_ORIGIN, why), request_id).as_asgi()
+            case Admitted(None):
+                return self._app
+            case Admitted():
+                return self._answer_preflights
+
+    async def _answer_preflights(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A page of an allowed origin asks, by its browser, what it may send; all else goes on."""
+        if (
+            scope["type"] != "http"
+            or scope["method"] != "OPTIONS"
+            or not _values(scope, b"access-control-request-method")
+        ):
+            await self._app(scope, receive, send)
+            return
+        headers = dict(_PREFLIGHT_HEADERS)
+        if _values(scope, b"access-control-request-private-network"):
+            headers["Access-Control-Allow-Private-Network"] = "true"
+        await ASGIResponse(status_code=NO_CONTENT, headers=headers)(scope, receive, send)
+
+    def _add_headers(self, headers: MutableScopeHeaders, decision: Admitted | Refused, request_id: str) -> None:
+        for name, value in SECURITY_HEADERS.items():
+            if name not in headers:
+                headers[name] = value
+        headers[REQUEST_ID_HEADER] = request_id
+        if self._policy.cors_origins:
+            headers.add("Vary", "Origin")
+        if isinstance(decision, Admitted) and decision.cors_origin is not None:
+            headers["Access-Control-Allow-Origin"] = decision.cors_origin
+            headers["Access-Control-Expose-Headers"] = _EXPOSED
+
+
+def _values(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for header, value in scope["headers"] if header.lower() == name]

@@ -1,0 +1,220 @@
+"""From the core's words to the wire's."""
+
+from typing import TypeVar, assert_never
+
+from msgspec import UNSET, UnsetType
+
+from orchestrator.api import wire
+from orchestrator.api import wire_events as e
+from orchestrator.api.errors import wire_error
+from orchestrator.core import items
+from orchestrator.core import stream as s
+from orchestrator.core.models import LoadConfig, Model
+from orchestrator.core.response import ChatResult, Incomplete, Stats, ending_status
+from orchestrator.ports import StoredResponse
+
+V = TypeVar("V")
+
+
+def wire_events(event: s.StreamEvent) -> tuple[e.WireEvent, ...]:
+    """The events that go out for one of ours: two for the start of a tool call, one for any other."""
+    match event:
+        case s.ChatStart():
+            return (e.ChatStart(event.model_instance_id, event.response_id or UNSET),)
+        case s.ModelLoadStart(instance):
+            return (e.ModelLoadStart(instance),)
+        case s.ModelLoadProgress(instance, progress):
+            return (e.ModelLoadProgress(instance, progress),)
+        case s.ModelLoadEnd(instance, seconds):
+            return (e.ModelLoadEnd(instance, seconds),)
+        case s.PromptProcessingStart():
+            return (e.PromptProcessingStart(),)
+        case s.PromptProcessingProgress(progress):
+            return (e.PromptProcessingProgress(progress),)
+        case s.PromptProcessingEnd():
+            return (e.PromptProcessingEnd(),)
+        case s.ReasoningStart():
+            return (e.ReasoningStart(),)
+        case s.ReasoningDelta(content):
+            return (e.ReasoningDelta(content),)
+        case s.ReasoningEnd():
+            return (e.ReasoningEnd(),)
+        case s.MessageStart():
+            return (e.MessageStart(),)
+        case s.MessageDelta(content):
+            return (e.MessageDelta(content),)
+        case s.MessageEnd():
+            return (e.MessageEnd(),)
+        case s.ErrorEvent(error):
+            return (e.ErrorEvent(wire_error(error)),)
+        case s.ChatEnd(result):
+            return (e.ChatEnd(chat_reply(result)),)
+        case _:
+            return _call_events(event)
+
+
+def _call_events(
+    event: s.ToolCallStart | s.ToolCallArguments | s.ToolCallSuccess | s.ToolCallFailure,
+) -> tuple[e.WireEvent, ...]:
+    match event:
+        case s.ToolCallStart(call_id, tool, provider):
+            info = provider_info(provider)
+            return e.ToolCallStart(call_id, tool, info), e.ToolCallName(call_id, tool, info)
+        case s.ToolCallArguments(call_id, tool, arguments, provider):
+            return (e.ToolCallArguments(call_id, tool, arguments, provider_info(provider)),)
+        case s.ToolCallSuccess(call):
+            info = provider_info(call.provider)
+            return (
+                e.ToolCallSuccess(
+                    call.call_id, call.tool, call.arguments, call.output, info, call.is_error, call.duration_ms
+                ),
+            )
+        case s.ToolCallFailure():
+            metadata = wire.InvalidCallMetadata(
+                event.kind, event.tool_name, _set(event.arguments), _provider_info_if_any(event.provider)
+            )
+            return (e.ToolCallFailure(event.call_id, event.reason, metadata),)
+        case _:
+            assert_never(event)
+
+
+def chat_reply(result: ChatResult) -> wire.ChatReply:
+    """The JSON reply."""
+    ending = result.ending
+    return wire.ChatReply(
+        model_instance_id=result.model_instance_id,
+        output=[output_entry(item) for item in result.output],
+        stats=_stats(result.stats),
+        response_id=result.response_id or UNSET,
+        status=ending_status(ending),
+        incomplete_reason=ending.reason if isinstance(ending, Incomplete) else UNSET,
+    )
+
+
+def stored_reply(response: StoredResponse) -> wire.StoredReply:
+    """A stored response, whole."""
+    return wire.StoredReply(
+        response_id=response.id,
+        previous_response_id=response.previous_response_id,
+        model_instance_id=response.model_instance_id,
+        status=response.status,
+        incomplete_reason=response.incomplete_reason or UNSET,
+        error=UNSET if response.error is None else wire_error(response.error),
+        system_prompt=response.system_prompt,
+        input=[_input_entry(item) for item in response.input],
+        output=[output_entry(entry.item) for entry in response.output],
+        stats=_stats(response.stats),
+        parameters=response.parameters,
+        metadata=response.metadata,
+        created_at=response.created_at,
+        ended_at=response.ended_at,
+    )
+
+
+def output_entry(item: items.OutputItem) -> wire.OutputEntry:
+    """One item of `output`."""
+    match item:
+        case items.Message(content):
+            return wire.MessageOutput(content)
+        case items.Reasoning(content):
+            return wire.ReasoningOutput(content)
+        case items.ToolCall():
+            return wire.ToolCallOutput(
+                item.tool,
+                item.arguments,
+                item.output,
+                provider_info(item.provider),
+                item.call_id,
+                item.is_error,
+                item.duration_ms,
+            )
+        case items.InvalidToolCall():
+            metadata = wire.InvalidCallMetadata(
+                item.kind, item.tool_name, _set(item.arguments), _provider_info_if_any(item.provider)
+            )
+            return wire.InvalidToolCallOutput(item.reason, metadata)
+        case _:
+            assert_never(item)
+
+
+def provider_info(provider: items.ProviderInfo) -> wire.ProviderInfo:
+    """Whose tool it is."""
+    match provider:
+        case items.PluginProvider(plugin_id):
+            return wire.PluginProviderInfo(plugin_id)
+        case items.EphemeralProvider(server_label):
+            return wire.EphemeralProviderInfo(server_label)
+        case _:
+            assert_never(provider)
+
+
+def model_info(model: Model) -> wire.ModelInfo:
+    """One entry of the list of models; what LM Studio leaves out for embedding models is left out."""
+    chats = model.type == "llm"
+    quantization = model.quantization
+    return wire.ModelInfo(
+        type=model.type,
+        publisher=model.publisher,
+        key=model.key,
+        display_name=model.display_name,
+        architecture=model.architecture if chats else UNSET,
+        quantization=quantization and wire.QuantizationInfo(quantization.name, quantization.bits_per_weight),
+        size_bytes=model.size_bytes,
+        params_string=model.params_string,
+        loaded_instances=[
+            wire.LoadedInstance(instance.id, _instance_config(instance.config)) for instance in model.loaded_instances
+        ],
+        max_context_length=model.max_context_length,
+        format=model.format,
+        capabilities=_capabilities(model) if chats else UNSET,
+        description=model.description if chats else UNSET,
+        engine=model.engine,
+    )
+
+
+def _capabilities(model: Model) -> wire.Capabilities:
+    reasoning = model.reasoning
+    offered = UNSET if reasoning is None else wire.ReasoningInfo(list(reasoning.allowed_options), reasoning.default)
+    return wire.Capabilities(model.vision, model.trained_for_tool_use, offered)
+
+
+def _instance_config(config: LoadConfig) -> wire.InstanceConfig:
+    return wire.InstanceConfig(
+        _set(config.context_length),
+        _set(config.eval_batch_size),
+        _set(config.parallel),
+        _set(config.flash_attention),
+        _set(config.num_experts),
+        _set(config.offload_kv_cache_to_gpu),
+    )
+
+
+def _stats(stats: Stats) -> wire.ChatStats:
+    return wire.ChatStats(
+        stats.input_tokens,
+        stats.total_output_tokens,
+        stats.reasoning_output_tokens,
+        stats.tokens_per_second,
+        stats.time_to_first_token_seconds,
+        _set(stats.model_load_time_seconds),
+        _set(stats.cached_input_tokens),
+        list(stats.unknown) or UNSET,
+    )
+
+
+def _input_entry(item: items.InputItem) -> wire.StoredTextInput | wire.StoredImageInput:
+    match item:
+        case items.TextInput(content):
+            return wire.StoredTextInput(content)
+        case items.ImageInput(data_url):
+            return wire.StoredImageInput(data_url)
+        case _:
+            assert_never(item)
+
+
+def _provider_info_if_any(provider: items.ProviderInfo | None) -> wire.ProviderInfo | UnsetType:
+    return UNSET if provider is None else provider_info(provider)
+
+
+def _set(value: V | None) -> V | UnsetType:
+    return UNSET if value is None else value

@@ -1,0 +1,153 @@
+"""What an error is on the wire. The one place that knows HTTP statuses, wire types and wire codes.
+
+Source: section 4 of the contract.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import litestar
+import structlog
+from litestar.exceptions import HTTPException
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET
+
+from orchestrator.api.json_text import json_bytes
+from orchestrator.api.request_ids import request_id_of
+from orchestrator.api.wire import ErrorBody, ErrorEnvelope, ErrorType
+from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+
+log = structlog.stdlib.get_logger(__name__)
+
+HttpRequest: TypeAlias = litestar.Request[Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WireError:
+    """A row of the contract's table."""
+
+    status: int
+    type: ErrorType
+    code: str | None = None
+
+
+_BAD: Final = "invalid_request"
+
+ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
+    ErrorKind.INVALID_JSON: WireError(400, _BAD, "invalid_json"),
+    ErrorKind.MISSING_REQUIRED_PARAMETER: WireError(400, _BAD, "missing_required_parameter"),
+    ErrorKind.INVALID_TYPE: WireError(400, _BAD, "invalid_type"),
+    ErrorKind.INVALID_VALUE: WireError(400, _BAD, "invalid_value"),
+    ErrorKind.INVALID_UNION: WireError(400, _BAD, "invalid_union"),
+    ErrorKind.UNRECOGNIZED_KEYS: WireError(400, _BAD, "unrecognized_keys"),
+    ErrorKind.EXCEED_CONTEXT_SIZE: WireError(400, _BAD, "exceed_context_size"),
+    ErrorKind.INVALID_API_KEY: WireError(401, _BAD, "invalid_api_key"),
+    ErrorKind.PERMISSION_DENIED: WireError(403, _BAD, "permission_denied"),
+    ErrorKind.FORBIDDEN_ORIGIN: WireError(403, _BAD, "forbidden_origin"),
+    ErrorKind.UNKNOWN_MODEL: WireError(404, _BAD, "model_not_found"),
+    ErrorKind.RESPONSE_NOT_FOUND: WireError(404, _BAD, "response_not_found"),
+    ErrorKind.UNKNOWN_ENDPOINT: WireError(404, _BAD, "unknown_endpoint"),
+    ErrorKind.METHOD_NOT_ALLOWED: WireError(405, _BAD, "method_not_allowed"),
+    ErrorKind.RESPONSE_NOT_FINISHED: WireError(409, _BAD, "response_not_finished"),
+    ErrorKind.REQUEST_TOO_LARGE: WireError(413, _BAD, "request_too_large"),
+    ErrorKind.UNSUPPORTED_MEDIA_TYPE: WireError(415, _BAD, "unsupported_media_type"),
+    ErrorKind.PLUGIN_CONNECTION_ERROR: WireError(424, "plugin_connection_error", "plugin_connection_error"),
+    ErrorKind.MCP_CONNECTION_ERROR: WireError(424, "mcp_connection_error", "mcp_connection_error"),
+    ErrorKind.RATE_LIMITED: WireError(429, _BAD, "rate_limited"),
+    ErrorKind.INTERNAL_ERROR: WireError(500, "internal_error"),
+    ErrorKind.STORE_ERROR: WireError(500, "internal_error", "store_error"),
+    ErrorKind.NOT_IMPLEMENTED: WireError(501, "not_implemented"),
+    ErrorKind.ENGINE_ERROR: WireError(502, "internal_error", "engine_error"),
+    ErrorKind.ENGINE_UNAVAILABLE: WireError(503, "internal_error", "engine_unavailable"),
+}
+
+OK: Final = 200
+NO_CONTENT: Final = 204
+NOT_READY: Final = 503
+CLIENT_GONE: Final = 499
+"""For the log alone: nobody is there to receive it."""
+
+_UNEXPECTED: Final = 500
+_HTTP_EXCEPTIONS: Final[Mapping[int, ErrorKind]] = {
+    404: ErrorKind.UNKNOWN_ENDPOINT,
+    405: ErrorKind.METHOD_NOT_ALLOWED,
+    413: ErrorKind.REQUEST_TOO_LARGE,
+    415: ErrorKind.UNSUPPORTED_MEDIA_TYPE,
+}
+
+
+def wire_error(info: ErrorInfo) -> ErrorBody:
+    """The error object that clients see, in replies and in streams."""
+    row = ERROR_TABLE[info.kind]
+    return ErrorBody(row.type, info.message, row.code or UNSET, info.param or UNSET)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """An error as an HTTP answer, before it is known who sends it."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def as_asgi(self) -> ASGIResponse:
+        """To be returned by a route, or called as an ASGI app."""
+        return ASGIResponse(body=self.body, status_code=self.status, headers=dict(self.headers))
+
+    def as_response(self) -> litestar.Response[bytes]:
+        """To be returned by an exception handler."""
+        return litestar.Response(
+            self.body, status_code=self.status, headers=dict(self.headers), media_type=litestar.MediaType.JSON
+        )
+
+
+def error_answer(
+    info: ErrorInfo,
+    request_id: str,
+    *,
+    retry_after_seconds: float | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> ErrorAnswer:
+    """The answer that tells a client of `info`; unexpected ones name the request, so that its log can be found."""
+    row = ERROR_TABLE[info.kind]
+    more = dict(headers or {})
+    if row.status == _UNEXPECTED:
+        info = ErrorInfo(info.kind, f"{info.message} (request {request_id})", info.param)
+    if info.kind is ErrorKind.INVALID_API_KEY:
+        more["WWW-Authenticate"] = "Bearer"
+    if info.kind is ErrorKind.RATE_LIMITED:
+        more["Retry-After"] = str(max(1, math.ceil(retry_after_seconds or 1)))
+    return ErrorAnswer(row.status, json_bytes(ErrorEnvelope(wire_error(info))), more)
+
+
+def answer_orchestrator_error(request: HttpRequest, error: OrchestratorError) -> litestar.Response[bytes]:
+    """Our own errors: the table says all there is to say."""
+    request_id = request_id_of(request.scope)
+    return error_answer(error.info, request_id, retry_after_seconds=error.retry_after_seconds).as_response()
+
+
+def answer_http_exception(request: HttpRequest, error: HTTPException) -> litestar.Response[bytes]:
+    """What the framework refuses: unknown routes, wrong methods, bad framing."""
+    if error.status_code >= _UNEXPECTED:
+        return answer_unexpected(request, error)
+    kind = _HTTP_EXCEPTIONS.get(error.status_code, ErrorKind.INVALID_VALUE)
+    allow = (error.headers or {}).get("allow")
+    where = f"({request.method[:16]} {request.scope['path'][:200]})"
+    match kind:
+        case ErrorKind.UNKNOWN_ENDPOINT:
+            message = f"Unexpected endpoint or method. {where}"
+        case ErrorKind.METHOD_NOT_ALLOWED:
+            message = f"This endpoint does not have this method, only {allow}. {where}"
+        case _:
+            message = error.detail
+    headers = {"Allow": allow} if allow else {}
+    return error_answer(ErrorInfo(kind, message), request_id_of(request.scope), headers=headers).as_response()
+
+
+def answer_unexpected(request: HttpRequest, error: Exception) -> litestar.Response[bytes]:
+    """A defect: the log gets the traceback, the client the id to find it by."""
+    log.error("a request failed unexpectedly", exc_info=error)
+    info = ErrorInfo(ErrorKind.INTERNAL_ERROR, "Something unexpected happened; the log has the details.")
+    return error_answer(info, request_id_of(request.scope)).as_response()

@@ -1,0 +1,175 @@
+"""The OpenAPI 3.1 document, made from what the code itself uses: wire structs and the error table."""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Final, cast
+
+import msgspec
+
+from orchestrator.api.chat import CHAT_PATH, RESPONSE_ID_HEADER
+from orchestrator.api.errors import ERROR_TABLE
+from orchestrator.api.health import HEALTH_PATH
+from orchestrator.api.models import MODELS_PATH
+from orchestrator.api.openapi_texts import CHAT, EXAMPLES, INTRODUCTION, REPLY_EXAMPLE, STREAM
+from orchestrator.api.request_ids import REQUEST_ID_HEADER
+from orchestrator.api.wire import ChatReply, ErrorEnvelope, Health, ModelList, StoredReply
+from orchestrator.api.wire_events import WireEvent
+from orchestrator.api.wire_requests import ChatBody
+from orchestrator.core.errors import ErrorKind
+from orchestrator.core.json_types import JsonObject, JsonValue
+
+_SCHEMAS: Final = "#/components/schemas/{name}"
+_RESPONSE_URL: Final = "/api/v1/responses/{response_id}"
+_JSON: Final = "application/json"
+
+_ANYWHERE: Final = (ErrorKind.FORBIDDEN_ORIGIN, ErrorKind.INTERNAL_ERROR)
+_WITH_TOKEN: Final = (ErrorKind.INVALID_API_KEY, ErrorKind.PERMISSION_DENIED, *_ANYWHERE)
+_NOT_IN_CHAT: Final = frozenset(
+    {ErrorKind.RESPONSE_NOT_FOUND, ErrorKind.UNKNOWN_ENDPOINT, ErrorKind.METHOD_NOT_ALLOWED}
+)
+_IN_CHAT: Final = tuple(kind for kind in ErrorKind if kind not in _NOT_IN_CHAT)
+
+
+@lru_cache(maxsize=1)
+def openapi_document() -> JsonObject:
+    """The document; callers leave it as it is."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Orchestrator",
+            "version": version("orchestrator"),
+            "description": INTRODUCTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": "Chat", "description": "Chat with a model that calls MCP tools."},
+            {"name": "Responses", "description": "What is stored."},
+            {"name": "Models", "description": "What can be chatted with."},
+            {"name": "Service", "description": "How the service is."},
+        ],
+        "security": [{}, {"bearer": []}, {"apiKey": []}],
+        "paths": {
+            CHAT_PATH: {"post": _chat()},
+            _RESPONSE_URL: {"get": _stored_response()},
+            MODELS_PATH: {"get": _models()},
+            HEALTH_PATH: {"get": _health()},
+        },
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "A token, `sk-lm-…:…`."},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same token."},
+            },
+        },
+    }
+
+
+def _schemas() -> JsonObject:
+    shapes = (ChatBody, ChatReply, StoredReply, ModelList, Health, ErrorEnvelope, WireEvent)
+    found, components = msgspec.json.schema_components(shapes, ref_template=_SCHEMAS)
+    stream_event = {"title": "StreamEvent", "description": "One event of a stream, by its `type`.", **found[-1]}
+    return cast(JsonObject, {**components, "StreamEvent": stream_event})
+
+
+def _chat() -> JsonObject:
+    examples: JsonObject = {name: {"summary": name, "value": value} for name, value in EXAMPLES.items()}
+    reply = _success("The reply, or its stream.", "ChatReply", headers=[RESPONSE_ID_HEADER])
+    content = cast(JsonObject, reply["content"])
+    cast(JsonObject, content[_JSON])["example"] = REPLY_EXAMPLE
+    content["text/event-stream"] = {"schema": _reference("StreamEvent")}
+    return {
+        "operationId": "chat",
+        "tags": ["Chat"],
+        "summary": "Chat with a model",
+        "description": CHAT + "\n\n" + STREAM,
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: {"schema": _reference("ChatBody"), "examples": examples}},
+        },
+        "responses": {"200": reply, **_errors(_IN_CHAT)},
+    }
+
+
+def _stored_response() -> JsonObject:
+    return {
+        "operationId": "getResponse",
+        "tags": ["Responses"],
+        "summary": "A stored response",
+        "description": "An extension. The response with its input, its settings and what became of it.",
+        "parameters": [
+            {"name": "response_id", "in": "path", "required": True, "schema": {"type": "string"}},
+        ],
+        "responses": {
+            "200": _success("The response.", "StoredReply", headers=[RESPONSE_ID_HEADER]),
+            **_errors((ErrorKind.RESPONSE_NOT_FOUND, ErrorKind.STORE_ERROR, *_WITH_TOKEN)),
+        },
+    }
+
+
+def _models() -> JsonObject:
+    return {
+        "operationId": "listModels",
+        "tags": ["Models"],
+        "summary": "List the models",
+        "description": "Every model of every engine that answers, with its loaded instances.",
+        "responses": {"200": _success("The models.", "ModelList"), **_errors(_WITH_TOKEN)},
+    }
+
+
+def _health() -> JsonObject:
+    not_ready = _success("Requests cannot be taken; `reason` says why.", "Health")
+    return {
+        "operationId": "health",
+        "tags": ["Service"],
+        "summary": "Whether requests can be taken",
+        "security": [{}],
+        "responses": {"200": _success("They can.", "Health"), "503": not_ready, **_errors(_ANYWHERE)},
+    }
+
+
+def _reference(name: str) -> JsonObject:
+    return {"$ref": _SCHEMAS.format(name=name)}
+
+
+def _success(description: str, schema: str, *, headers: Iterable[str] = ()) -> JsonObject:
+    texts: dict[str, str] = {
+        REQUEST_ID_HEADER: "The id of the request: the client's own where it sent one, and that of every log line.",
+        RESPONSE_ID_HEADER: "The id of the stored response; absent where nothing is stored.",
+    }
+    told = {name: {"description": texts[name], "schema": {"type": "string"}} for name in (REQUEST_ID_HEADER, *headers)}
+    content: JsonObject = {_JSON: {"schema": _reference(schema)}}
+    return {"description": description, "headers": cast(JsonObject, told), "content": content}
+
+
+def _errors(kinds: Sequence[ErrorKind]) -> JsonObject:
+    """One response for each status, which lists what it can mean."""
+    meanings: dict[int, list[str]] = {}
+    for kind in kinds:
+        row = ERROR_TABLE[kind]
+        meaning = f"`{row.type}`" + (f" · `{row.code}`" if row.code else "")
+        meanings.setdefault(row.status, []).append(meaning)
+    answers: JsonObject = {}
+    for status in sorted(meanings):
+        answer: JsonObject = {
+            "description": f"{HTTPStatus(status).phrase}: {', '.join(meanings[status])}",
+            "content": {_JSON: {"schema": _reference("ErrorEnvelope")}},
+        }
+        if status in _HEADERS:
+            answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
+        answers[str(status)] = answer
+    return answers
+
+
+_HEADERS: Final = {
+    ERROR_TABLE[ErrorKind.INVALID_API_KEY].status: "WWW-Authenticate",
+    ERROR_TABLE[ErrorKind.RATE_LIMITED].status: "Retry-After",
+}
+
+
+def route_paths(document: JsonObject) -> dict[str, list[str]]:
+    """The documented methods of every documented path, upper-case."""
+    paths = cast("dict[str, dict[str, JsonValue]]", document["paths"])
+    return {path: [method.upper() for method in methods] for path, methods in paths.items()}

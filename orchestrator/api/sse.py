@@ -1,0 +1,98 @@
+"""A run as server-sent events, for as long as its client listens.
+
+Source: section 3 of the contract; the format is that of the HTML standard, section 9.2.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+import anyio
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Send
+
+from orchestrator.api.departures import wait_for_departure
+from orchestrator.api.encode import wire_events
+from orchestrator.api.errors import OK
+from orchestrator.api.json_text import json_bytes
+from orchestrator.api.wire_events import WireEvent
+from orchestrator.service.runs import LiveRun
+
+KEEP_ALIVE_SECONDS: Final = 15.0
+KEEP_ALIVE: Final = b": keep-alive\n\n"
+
+
+def frame(number: int, event: WireEvent) -> bytes:
+    """One event as it goes out."""
+    name = event.__struct_config__.tag
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, str(name).encode(), json_bytes(event))
+
+
+async def frames(run: LiveRun) -> AsyncGenerator[bytes, None]:
+    """The whole stream of `run`, numbered from 1."""
+    number = 0
+    async with aclosing(run.events()) as events:
+        async for _, event in events:
+            for wire_event in wire_events(event):
+                number += 1
+                yield frame(number, wire_event)
+
+
+class RunStream(ASGIResponse):
+    """Streams a run. When the client goes before the end, the run is told so, once."""
+
+    _should_set_content_length = False
+
+    def __init__(self, run: LiveRun, headers: dict[str, str], keep_alive_seconds: float) -> None:
+        super().__init__(
+            status_code=OK,
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **headers},
+        )
+        self._run = run
+        self._keep_alive_seconds = keep_alive_seconds
+        self._sending = anyio.Lock()
+        self._sent_at = 0.0
+
+    async def start_response(self, send: Send) -> None:
+        """Send the headers; a client that is gone already ends the run too."""
+        try:
+            await super().start_response(send)
+        except BaseException:
+            self._run.disconnect()
+            raise
+
+    async def send_body(self, send: Send, receive: Receive) -> None:
+        """Send events as they come, and comments while none do, until `chat.end` or the client's departure."""
+        finished = False
+        self._sent_at = anyio.current_time()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._stop_on_departure, receive, tasks.cancel_scope)
+                tasks.start_soon(self._keep_alive, send)
+                async with aclosing(frames(self._run)) as stream:
+                    async for data in stream:
+                        await self._send(send, data)
+                await self._send(send, b"", more=False)
+                finished = True
+                tasks.cancel_scope.cancel()
+        finally:
+            if not finished:
+                self._run.disconnect()
+
+    async def _stop_on_departure(self, receive: Receive, scope: anyio.CancelScope) -> None:
+        await wait_for_departure(receive)
+        scope.cancel()
+
+    async def _keep_alive(self, send: Send) -> None:
+        while True:
+            idle = anyio.current_time() - self._sent_at
+            if idle >= self._keep_alive_seconds:
+                await self._send(send, KEEP_ALIVE)
+            else:
+                await anyio.sleep(self._keep_alive_seconds - idle)
+
+    async def _send(self, send: Send, data: bytes, *, more: bool = True) -> None:
+        async with self._sending:
+            await send({"type": "http.response.body", "body": data, "more_body": more})
+            self._sent_at = anyio.current_time()

@@ -1,0 +1,235 @@
+"""Replies as they are on the wire: chat, stored responses, models, health, errors.
+
+Request bodies are in `wire_requests.py`, stream events in `wire_events.py`.
+Sources: sections 1, 4, 5 and 9 of the contract; LM Studio's documentation of the same routes.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Status: TypeAlias = Literal["in_progress", "completed", "incomplete", "failed", "cancelled"]
+IncompleteReason: TypeAlias = Literal[
+    "max_output_tokens", "max_turns", "identical_calls", "deadline", "client_gone", "process_died"
+]
+ErrorType: TypeAlias = Literal[
+    "invalid_request",
+    "unknown",
+    "mcp_connection_error",
+    "plugin_connection_error",
+    "not_implemented",
+    "model_not_found",
+    "job_not_found",
+    "internal_error",
+]
+ReasoningSetting: TypeAlias = Literal["off", "low", "medium", "high", "on"]
+
+
+class ErrorBody(Struct, frozen=True):
+    """What went wrong."""
+
+    type: ErrorType
+    message: Annotated[str, Meta(description="For the person who reads it.")]
+    code: Annotated[str, Meta(description="For the program that reads it.")] | UnsetType = UNSET
+    param: Annotated[str, Meta(description="The field's path, such as `integrations.0.server_url`.")] | UnsetType = (
+        UNSET
+    )
+
+
+class ErrorEnvelope(Struct, frozen=True):
+    """The body of every answer that is not a success."""
+
+    error: ErrorBody
+
+
+class PluginProviderInfo(Struct, frozen=True, tag_field="type", tag="plugin"):
+    """The tool belongs to a plugin."""
+
+    plugin_id: str
+
+
+class EphemeralProviderInfo(Struct, frozen=True, tag_field="type", tag="ephemeral_mcp"):
+    """The tool belongs to a server that the request brought along."""
+
+    server_label: str
+
+
+ProviderInfo: TypeAlias = PluginProviderInfo | EphemeralProviderInfo
+
+
+class MessageOutput(Struct, frozen=True, tag_field="type", tag="message"):
+    """Text for the user."""
+
+    content: str
+
+
+class ReasoningOutput(Struct, frozen=True, tag_field="type", tag="reasoning"):
+    """Text that the model wrote to itself."""
+
+    content: str
+
+
+class ToolCallOutput(Struct, frozen=True, tag_field="type", tag="tool_call"):
+    """A valid tool call with its result, be that an error."""
+
+    tool: Annotated[str, Meta(description="The server's own name of the tool.")]
+    arguments: dict[str, Any]
+    output: Annotated[str, Meta(description="The JSON text of the MCP result's `content` array.")]
+    provider_info: ProviderInfo
+    call_id: Annotated[str, Meta(description="Extension.")]
+    is_error: Annotated[bool, Meta(description="Extension. The tool failed, or no result came.")]
+    duration_ms: Annotated[int, Meta(description="Extension. 0 for a call that never ran.")]
+
+
+class InvalidCallMetadata(Struct, frozen=True):
+    """What the model tried to call."""
+
+    type: Literal["invalid_name", "invalid_arguments"]
+    tool_name: str
+    arguments: dict[str, Any] | UnsetType = UNSET
+    provider_info: ProviderInfo | UnsetType = UNSET
+
+
+class InvalidToolCallOutput(Struct, frozen=True, tag_field="type", tag="invalid_tool_call"):
+    """A call that was refused and told to the model; nothing was run."""
+
+    reason: str
+    metadata: InvalidCallMetadata
+
+
+OutputEntry: TypeAlias = MessageOutput | ReasoningOutput | ToolCallOutput | InvalidToolCallOutput
+
+
+class ChatStats(Struct, frozen=True):
+    """Counted by the engine; a number that nobody counted is 0 and named in `unknown`."""
+
+    input_tokens: Annotated[int, Meta(description="The last turn's prompt with template, tools and history.")]
+    total_output_tokens: int
+    reasoning_output_tokens: int
+    tokens_per_second: Annotated[float, Meta(description="Output tokens over the time spent generating them.")]
+    time_to_first_token_seconds: float
+    model_load_time_seconds: (
+        Annotated[float, Meta(description="Only when this request loaded the model.")] | UnsetType
+    ) = UNSET
+    cached_input_tokens: Annotated[int, Meta(description="Extension.")] | UnsetType = UNSET
+    unknown: Annotated[list[str], Meta(description="Extension.")] | UnsetType = UNSET
+
+
+class ChatReply(Struct, frozen=True, kw_only=True):
+    """The answer to a chat; `chat.end` carries the same object."""
+
+    model_instance_id: str
+    output: Annotated[list[OutputEntry], Meta(description="In the order in which the model began them.")]
+    stats: ChatStats
+    response_id: (
+        Annotated[str, Meta(description="Only when the response is stored; continue it by `previous_response_id`.")]
+        | UnsetType
+    ) = UNSET
+    status: Annotated[Status, Meta(description="Extension. What became of the request.")]
+    incomplete_reason: (
+        Annotated[IncompleteReason, Meta(description="Extension. Only when `status` is `incomplete`.")] | UnsetType
+    ) = UNSET
+
+
+class StoredTextInput(Struct, frozen=True, tag_field="type", tag="text"):
+    """A piece of what the user said."""
+
+    content: str
+
+
+class StoredImageInput(Struct, frozen=True, tag_field="type", tag="image"):
+    """A picture that the user sent."""
+
+    data_url: str
+
+
+class StoredReply(Struct, frozen=True, kw_only=True):
+    """A stored response, whole. An extension."""
+
+    response_id: str
+    previous_response_id: str | None
+    model_instance_id: str
+    status: Status
+    incomplete_reason: IncompleteReason | UnsetType = UNSET
+    error: Annotated[ErrorBody, Meta(description="Only when `status` is `failed`.")] | UnsetType = UNSET
+    system_prompt: str | None
+    input: list[StoredTextInput | StoredImageInput]
+    output: list[OutputEntry]
+    stats: ChatStats
+    parameters: Annotated[dict[str, Any], Meta(description="The settings that the request gave.")]
+    metadata: dict[str, str]
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class QuantizationInfo(Struct, frozen=True):
+    """How the weights are stored."""
+
+    name: str | None
+    bits_per_weight: float | None
+
+
+class InstanceConfig(Struct, frozen=True):
+    """The settings that an instance was loaded with, as far as the engine tells."""
+
+    context_length: int | UnsetType = UNSET
+    eval_batch_size: int | UnsetType = UNSET
+    parallel: int | UnsetType = UNSET
+    flash_attention: bool | UnsetType = UNSET
+    num_experts: int | UnsetType = UNSET
+    offload_kv_cache_to_gpu: bool | UnsetType = UNSET
+
+
+class LoadedInstance(Struct, frozen=True):
+    """A model in memory."""
+
+    id: str
+    config: InstanceConfig
+
+
+class ReasoningInfo(Struct, frozen=True):
+    """The reasoning settings that the model offers."""
+
+    allowed_options: list[ReasoningSetting]
+    default: ReasoningSetting
+
+
+class Capabilities(Struct, frozen=True):
+    """What the model can do."""
+
+    vision: bool
+    trained_for_tool_use: bool
+    reasoning: ReasoningInfo | UnsetType = UNSET
+
+
+class ModelInfo(Struct, frozen=True, kw_only=True):
+    """A model that can be used; null is what its engine does not tell."""
+
+    type: Literal["llm", "embedding"]
+    publisher: str
+    key: str
+    display_name: str
+    architecture: str | UnsetType | None = UNSET
+    quantization: QuantizationInfo | None
+    size_bytes: int | None
+    params_string: str | None
+    loaded_instances: list[LoadedInstance]
+    max_context_length: int | None
+    format: str | None
+    capabilities: Annotated[Capabilities, Meta(description="Absent for embedding models.")] | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
+    engine: Annotated[str, Meta(description="Extension. Which engine has it.")]
+
+
+class ModelList(Struct, frozen=True):
+    """The answer to `GET /api/v1/models`."""
+
+    models: list[ModelInfo]
+
+
+class Health(Struct, frozen=True):
+    """Whether requests can be taken."""
+
+    status: Literal["ok", "unavailable"]
+    reason: str | UnsetType = UNSET

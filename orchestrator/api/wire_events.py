@@ -1,0 +1,161 @@
+"""The events of a stream as they are on the wire; each has its name in `type` and in the `event:` line.
+
+Sources: section 3 of the contract; LM Studio's documentation of its streaming events. `call_id` and
+`chat.start.response_id` are ours; `tool_call.name` was seen on LM Studio's wire.
+"""
+
+from typing import Any, TypeAlias
+
+from msgspec import UNSET, Struct, UnsetType
+
+from orchestrator.api.wire import ChatReply, ErrorBody, InvalidCallMetadata, ProviderInfo
+
+
+class ChatStart(Struct, frozen=True, tag_field="type", tag="chat.start"):
+    """The request is accepted; always first. `response_id` is there when the response is being stored."""
+
+    model_instance_id: str
+    response_id: str | UnsetType = UNSET
+
+
+class ModelLoadStart(Struct, frozen=True, tag_field="type", tag="model_load.start"):
+    """The model was not loaded and is being loaded now."""
+
+    model_instance_id: str
+
+
+class ModelLoadProgress(Struct, frozen=True, tag_field="type", tag="model_load.progress"):
+    """How much of the model is there, 0 to 1."""
+
+    model_instance_id: str
+    progress: float
+
+
+class ModelLoadEnd(Struct, frozen=True, tag_field="type", tag="model_load.end"):
+    """The model is loaded."""
+
+    model_instance_id: str
+    load_time_seconds: float
+
+
+class PromptProcessingStart(Struct, frozen=True, tag_field="type", tag="prompt_processing.start"):
+    """The model begins to read the prompt of a turn."""
+
+
+class PromptProcessingProgress(Struct, frozen=True, tag_field="type", tag="prompt_processing.progress"):
+    """How much of the prompt is read, 0 to 1."""
+
+    progress: float
+
+
+class PromptProcessingEnd(Struct, frozen=True, tag_field="type", tag="prompt_processing.end"):
+    """The model has read the prompt."""
+
+
+class ReasoningStart(Struct, frozen=True, tag_field="type", tag="reasoning.start"):
+    """The model begins to reason."""
+
+
+class ReasoningDelta(Struct, frozen=True, tag_field="type", tag="reasoning.delta"):
+    """A fragment of reasoning."""
+
+    content: str
+
+
+class ReasoningEnd(Struct, frozen=True, tag_field="type", tag="reasoning.end"):
+    """The model has reasoned."""
+
+
+class MessageStart(Struct, frozen=True, tag_field="type", tag="message.start"):
+    """The model begins a message."""
+
+
+class MessageDelta(Struct, frozen=True, tag_field="type", tag="message.delta"):
+    """A fragment of the message."""
+
+    content: str
+
+
+class MessageEnd(Struct, frozen=True, tag_field="type", tag="message.end"):
+    """The message is over."""
+
+
+class ToolCallStart(Struct, frozen=True, tag_field="type", tag="tool_call.start"):
+    """The model begins to call a tool that it was offered."""
+
+    call_id: str
+    tool: str
+    provider_info: ProviderInfo
+
+
+class ToolCallName(Struct, frozen=True, tag_field="type", tag="tool_call.name"):
+    """The same in other words, for clients that wait for this one."""
+
+    call_id: str
+    tool_name: str
+    provider_info: ProviderInfo
+
+
+class ToolCallArguments(Struct, frozen=True, tag_field="type", tag="tool_call.arguments"):
+    """The arguments, whole."""
+
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    provider_info: ProviderInfo
+
+
+class ToolCallSuccess(Struct, frozen=True, tag_field="type", tag="tool_call.success"):
+    """The call has a result; `is_error` says whether that is an error."""
+
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    output: str
+    provider_info: ProviderInfo
+    is_error: bool
+    duration_ms: int
+
+
+class ToolCallFailure(Struct, frozen=True, tag_field="type", tag="tool_call.failure"):
+    """The call was invalid and was not run."""
+
+    call_id: str
+    reason: str
+    metadata: InvalidCallMetadata
+
+
+class ErrorEvent(Struct, frozen=True, tag_field="type", tag="error"):
+    """The request failed; `chat.end` follows with what there is."""
+
+    error: ErrorBody
+
+
+class ChatEnd(Struct, frozen=True, tag_field="type", tag="chat.end"):
+    """Always last. `result` equals the reply without streaming."""
+
+    result: ChatReply
+
+
+WireEvent: TypeAlias = (
+    ChatStart
+    | ModelLoadStart
+    | ModelLoadProgress
+    | ModelLoadEnd
+    | PromptProcessingStart
+    | PromptProcessingProgress
+    | PromptProcessingEnd
+    | ReasoningStart
+    | ReasoningDelta
+    | ReasoningEnd
+    | MessageStart
+    | MessageDelta
+    | MessageEnd
+    | ToolCallStart
+    | ToolCallName
+    | ToolCallArguments
+    | ToolCallSuccess
+    | ToolCallFailure
+    | ErrorEvent
+    | ChatEnd
+)

@@ -1,0 +1,188 @@
+"""Request bodies as they are on the wire, with every rule that a single field can be checked by.
+
+The decoder (`decode.py`) and the OpenAPI document (`openapi.py`) both read the rules from here.
+Sources: section 1 of the contract; LM Studio's documentation of `POST /api/v1/chat`.
+"""
+
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+LARGEST_INT: Final = 2**31 - 1
+LARGEST_SEED: Final = 2**32 - 1
+NOT_BUILT: Final = "Not built yet: a request that uses it is answered 501 `not_implemented`."
+
+Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=LARGEST_INT)]
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
+StopText: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+AllowedTools: TypeAlias = Annotated[
+    list[Name], Meta(description="Names of the tools that may be called. Absent: all. Empty: none.")
+]
+
+
+class TextInput(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
+    """A piece of what the user says."""
+
+    content: str
+
+
+class MessageInput(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="message"):
+    """A piece of what the user says; another name of `text`."""
+
+    content: str
+
+
+class ImageInput(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="image"):
+    """A picture, for models that see."""
+
+    data_url: Annotated[str, Meta(description="`data:image/…;base64,…`")]
+
+
+class PluginIntegration(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="plugin"):
+    """A server that is installed in `mcp.json`."""
+
+    id: Annotated[Name, Meta(description="`mcp/<server_label>`")]
+    allowed_tools: AllowedTools | UnsetType = UNSET
+
+
+class EphemeralIntegration(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="ephemeral_mcp"):
+    """A server that the request brings along; it is connected for the length of the request."""
+
+    server_label: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9_.-]{1,64}$",
+            description="What the server is called in this request.",
+            extra={"says": "1 to 64 letters, digits, '_', '-' or '.'"},
+        ),
+    ]
+    server_url: Annotated[
+        str, Meta(min_length=1, max_length=8192, description="`http` or `https`, a streamable-HTTP or SSE endpoint.")
+    ]
+    allowed_tools: AllowedTools | UnsetType = UNSET
+    headers: (
+        Annotated[
+            dict[str, str],
+            Meta(description="Sent to the server with every request. Values are never stored, logged or echoed."),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class ToolChoice(Struct, frozen=True, forbid_unknown_fields=True):
+    """One tool that the model has to call first."""
+
+    tool: Name
+    server: Annotated[Name, Meta(description="A plugin id or a server label.")]
+
+
+class JsonSchemaFormat(Struct, frozen=True, forbid_unknown_fields=True):
+    """A JSON schema that the final message has to match."""
+
+    name: Name
+    schema: dict[str, Any]
+    strict: bool | UnsetType = UNSET
+
+
+class ResponseFormat(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="json_schema"):
+    """What the final message has to look like."""
+
+    json_schema: JsonSchemaFormat
+
+
+class ThreadServer(Struct, frozen=True, forbid_unknown_fields=True):
+    """A server of the older dialect."""
+
+    server_label: Name
+    server_url: Name
+    allowed_tools: AllowedTools | UnsetType = UNSET
+    headers: dict[str, str] | UnsetType = UNSET
+
+
+InputEntry: TypeAlias = TextInput | MessageInput | ImageInput
+IntegrationEntry: TypeAlias = Name | PluginIntegration | EphemeralIntegration
+
+
+class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /api/v1/chat`."""
+
+    model: Annotated[Name, Meta(description="A model's key, `engine::key`, or the id of a loaded instance.")]
+    input: Annotated[str | list[InputEntry], Meta(description="What the user says: a text, or texts and pictures.")]
+    system_prompt: (
+        Annotated[str, Meta(description="In a continued chat it replaces the earlier one; empty clears it.")]
+        | UnsetType
+    ) = UNSET
+    integrations: (
+        Annotated[
+            list[IntegrationEntry],
+            Meta(description='MCP servers whose tools the model may call. A text is short for `{"type": "plugin"}`.'),
+        ]
+        | UnsetType
+    ) = UNSET
+    stream: Annotated[bool, Meta(description="Answer as server-sent events.")] = False
+    temperature: Annotated[Fraction, Meta(description="Randomness; 0 is deterministic.")] | UnsetType = UNSET
+    top_p: (
+        Annotated[Fraction, Meta(description="Least cumulative probability of the tokens picked from.")] | UnsetType
+    ) = UNSET
+    min_p: (
+        Annotated[Fraction, Meta(description="Least probability of a token, relative to the likeliest.")] | UnsetType
+    ) = UNSET
+    top_k: (
+        Annotated[int, Meta(ge=0, le=LARGEST_INT, description="Pick from this many of the likeliest tokens.")]
+        | UnsetType
+    ) = UNSET
+    repeat_penalty: (
+        Annotated[float, Meta(gt=0, le=1000, description="Above 1 discourages repetition; 1 is none.")] | UnsetType
+    ) = UNSET
+    max_output_tokens: (
+        Annotated[Count, Meta(description="Over all turns of the request, reasoning included.")] | UnsetType
+    ) = UNSET
+    reasoning: (
+        Annotated[
+            Literal["off", "low", "medium", "high", "on"],
+            Meta(description="One of the settings that the model offers. Absent: the model's default."),
+        ]
+        | UnsetType
+    ) = UNSET
+    context_length: Annotated[Count, Meta(description="Tokens of context to load the model with.")] | UnsetType = UNSET
+    store: Annotated[bool, Meta(description="false: no content is kept, and there is no `response_id`.")] = True
+    previous_response_id: (
+        Annotated[str, Meta(max_length=512, description="The response to continue, `resp_…`.")] | UnsetType
+    ) = UNSET
+
+    seed: (
+        Annotated[int, Meta(ge=0, le=LARGEST_SEED, description="Extension. Makes sampling repeatable.")] | UnsetType
+    ) = UNSET
+    stop: (
+        Annotated[
+            StopText | Annotated[list[StopText], Meta(max_length=8)],
+            Meta(description="Extension. Texts that end a turn."),
+        ]
+        | UnsetType
+    ) = UNSET
+    tool_choice: (
+        Annotated[
+            Literal["auto", "none", "required"] | ToolChoice,
+            Meta(description="Extension. `none` offers no tools. `required` and an object are not built yet (501)."),
+        ]
+        | UnsetType
+    ) = UNSET
+    max_turns: Annotated[Count, Meta(description="Extension. Most model calls in this request.")] | UnsetType = UNSET
+    metadata: (
+        Annotated[
+            dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]],
+            Meta(max_length=16, description="Extension. Texts of the caller's, stored with the response."),
+        ]
+        | UnsetType
+    ) = UNSET
+
+    ttl: Annotated[Count, Meta(description=f"Extension. {NOT_BUILT}")] | UnsetType = UNSET
+    response_format: Annotated[ResponseFormat, Meta(description=f"Extension. {NOT_BUILT}")] | UnsetType = UNSET
+    background: Annotated[bool, Meta(description=f"Extension. true: {NOT_BUILT}")] | UnsetType = UNSET
+    mcp_servers: Annotated[list[ThreadServer], Meta(description=f"Older dialect. {NOT_BUILT}")] | UnsetType = UNSET
+    thread_id: Annotated[str, Meta(max_length=512, description=f"Older dialect. {NOT_BUILT}")] | UnsetType = UNSET
+    reasoning_effort: (
+        Annotated[Literal["low", "medium", "high"], Meta(description=f"Older dialect. {NOT_BUILT}")] | UnsetType
+    ) = UNSET
+    enable_thinking: Annotated[bool, Meta(description=f"Older dialect. {NOT_BUILT}")] | UnsetType = UNSET
