@@ -149,9 +149,9 @@ class MemoryStore:
             return []
         return [_journaled(node, call) for call in node.placed_calls()]
 
-    async def renew_leases(self, holder: str, until: datetime) -> None:
+    async def renew_leases(self, response_ids: Sequence[str], until: datetime) -> None:
         for node in self._in_progress():
-            if node.new.holder == holder:
+            if node.new.id in response_ids:
                 node.lease_until = until
 
     async def holders_in_progress(self) -> Sequence[str]:

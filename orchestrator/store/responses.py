@@ -157,10 +157,10 @@ class SqlResponseStore:
             )
             return [rows.journaled_call(row) for row in found.mappings()]
 
-    async def renew_leases(self, holder: str, until: datetime) -> None:
+    async def renew_leases(self, response_ids: Sequence[str], until: datetime) -> None:
         async with self._database.write() as connection:
             await connection.execute(
-                update(responses).where(_RUNNING, responses.c.holder == holder).values(lease_until=until)
+                update(responses).where(_RUNNING, responses.c.id.in_(response_ids)).values(lease_until=until)
             )
 
     async def holders_in_progress(self) -> Sequence[str]:

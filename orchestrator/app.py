@@ -1,0 +1,152 @@
+"""The composition root: the only place that wires adapters to ports."""
+
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import anyio
+import anyio.abc
+import structlog
+
+from orchestrator.api.application import create_api
+from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.request import Limits
+from orchestrator.engines.llama_cpp.engine import LlamaCppEngine
+from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine
+from orchestrator.integrations.catalog import McpCatalog
+from orchestrator.integrations.mcp_json import load_mcp_json
+from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
+from orchestrator.service.chats import ChatService
+from orchestrator.service.leases import this_holder
+from orchestrator.service.models import ModelService
+from orchestrator.service.runs import RunService
+from orchestrator.service.tokens import TokenService
+from orchestrator.settings import Settings
+from orchestrator.store.database import open_database
+from orchestrator.store.migrate import prepare
+from orchestrator.store.responses import SqlResponseStore
+from orchestrator.store.tokens import SqlTokenStore
+
+CLOSE_SECONDS = 5.0
+
+AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+def create_app(settings: Settings) -> AsgiApp:
+    """The service as an ASGI application: its parts are opened at the lifespan's start and closed at its end.
+
+    The lifespan raises `OrchestratorError` where a part cannot be opened; the message says what to do.
+    """
+    opened: list[AsgiApp] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await opened[0](scope, receive, send)
+            return
+        await receive()  # lifespan.startup
+        async with open_app(settings) as api:
+            opened.append(api)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()  # lifespan.shutdown
+        await send({"type": "lifespan.shutdown.complete"})
+
+    return app
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncGenerator[AsgiApp]:
+    """Open the database, the engines and the plugins, and put the API in front of them.
+
+    Everything that runs beside a request lives in one task group, which this context owns. Leaving
+    it ends the runs in flight as cancelled, saved, then closes connections and worker processes.
+
+    Raises:
+        OrchestratorError: a part cannot be opened.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await prepare(settings.database_url)
+    async with contextlib.AsyncExitStack() as closing, anyio.create_task_group() as tasks:
+        database = await open_database(settings.database_url)
+        closing.push_async_callback(database.aclose)
+        store = SqlResponseStore(database)
+        engines = _engines(settings, tasks)
+        catalog = _catalog(settings, tasks)
+        holder = this_holder()
+        runs = RunService(store, holder, tasks, settings.max_concurrent_runs)
+        models = ModelService(engines)
+        chats = ChatService(
+            models=models,
+            catalog=catalog,
+            store=store,
+            runs=runs,
+            holder=holder,
+            limits=Limits(
+                max_turns=settings.max_turns,
+                max_identical_calls=settings.max_identical_calls,
+                max_tool_output_bytes=settings.max_tool_output_bytes,
+                max_tool_output_model_bytes=settings.max_tool_output_model_bytes,
+            ),
+            run_timeout_seconds=settings.run_timeout,
+        )
+
+        async def why_not_ready() -> str | None:
+            try:
+                await store.holders_in_progress()
+            except OrchestratorError as error:
+                return error.info.message
+            return None
+
+        await runs.recover()
+        tasks.start_soon(runs.keep_leases)
+        try:
+            yield create_api(
+                chats=chats,
+                models=models,
+                tokens=TokenService(SqlTokenStore(database)),
+                require_authentication=settings.require_authentication,
+                host=settings.host,
+                allowed_hosts=settings.allowed_hosts,
+                cors_origins=settings.cors_origins,
+                max_body_bytes=settings.max_body_bytes,
+                why_not_ready=why_not_ready,
+            )
+        finally:
+            with anyio.CancelScope(shield=True):
+                await runs.close(CLOSE_SECONDS)
+                await catalog.aclose()
+                for engine in engines:
+                    await engine.aclose()
+            tasks.cancel_scope.cancel()
+
+
+def _engines(settings: Settings, tasks: anyio.abc.TaskGroup) -> list[LlamaCppEngine | OpenAICompatibleEngine]:
+    """Every engine, in the order in which a bare model key is looked up."""
+    embedded = LlamaCppEngine(settings.models_dir, tasks)
+    keys = settings.openai_compatible_api_key
+    remote = [
+        OpenAICompatibleEngine(url, keys[index] if index < len(keys) else None)
+        for index, url in enumerate(settings.openai_compatible_url)
+    ]
+    return [*remote, embedded] if settings.default_engine == "openai_compatible" else [embedded, *remote]
+
+
+def _catalog(settings: Settings, tasks: anyio.abc.TaskGroup) -> McpCatalog:
+    config = load_mcp_json(settings.mcp_config, missing_ok=True)
+    for warning in config.warnings:
+        log.warning("mcp.json", warning=warning)
+    return McpCatalog(
+        config,
+        policy=NetworkPolicy(
+            allow=HostRules.parse(settings.ephemeral_allow, setting="EPHEMERAL_ALLOW"),
+            deny=HostRules.parse(settings.ephemeral_deny, setting="EPHEMERAL_DENY"),
+            allow_loopback=settings.on_loopback,
+        ),
+        connect_timeout=settings.connect_timeout,
+        tool_timeout=settings.tool_timeout,
+        allow_plugins=settings.allow_plugins,
+        allow_ephemeral_mcp=settings.allow_ephemeral_mcp,
+        task_group=tasks,
+    )
