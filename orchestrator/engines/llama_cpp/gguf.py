@@ -2,7 +2,7 @@
 
 The format is specified in https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. A file comes from anywhere, so the reader
 trusts no number in it: every count and every length is checked against a limit and against the bytes that are left
-before anything is read or allocated, and whatever is wrong raises `InvalidGguf`.
+before anything is read or allocated, and whatever is wrong raises `InvalidGgufError`.
 """
 
 import os
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from orchestrator.core.errors import ErrorKind, OrchestratorError
 
 MAGIC: Final = b"GGUF"
 VERSIONS: Final = (2, 3)
@@ -58,8 +60,11 @@ _KEPT_NUMBERS: Final = ("general.alignment", "general.file_type")
 _KEPT_NUMBER_ENDINGS: Final = (".context_length", ".pooling_type")
 
 
-class InvalidGguf(Exception):
+class InvalidGgufError(OrchestratorError):
     """The file is not a GGUF that can be read: the message says where it is wrong."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorKind.ENGINE_ERROR, message)
 
 
 class PoolingType(IntEnum):
@@ -108,7 +113,7 @@ def read_gguf(path: Path) -> GgufMetadata:
     """Read the metadata of the file at `path`. Blocks: call it from a thread.
 
     Raises:
-        InvalidGguf: the file is not a GGUF, is cut short, or holds a number beyond the limits above.
+        InvalidGgufError: the file is not a GGUF, is cut short, or holds a number beyond the limits above.
         OSError: the file cannot be opened or read.
     """
     with path.open("rb") as stream:
@@ -119,14 +124,14 @@ def parse_gguf(stream: BinaryIO) -> GgufMetadata:
     """Read the metadata of a GGUF from a seekable stream that stands at its beginning.
 
     Raises:
-        InvalidGguf: as for `read_gguf`.
+        InvalidGgufError: as for `read_gguf`.
     """
     cursor = _Cursor(stream)
     if (magic := cursor.take(4)) != MAGIC:
-        raise InvalidGguf(f"not a GGUF: it begins with {magic!r}")
+        raise InvalidGgufError(f"not a GGUF: it begins with {magic!r}")
     version = cursor.number(4)
     if version not in VERSIONS:
-        raise InvalidGguf(
+        raise InvalidGgufError(
             f"GGUF version {version} is not one of {VERSIONS} (a big-endian file shows a huge number here)"
         )
     tensor_count = cursor.count("tensors", MAX_TENSORS)
@@ -134,7 +139,7 @@ def parse_gguf(stream: BinaryIO) -> GgufMetadata:
     values = _read_values(cursor, key_count)
     alignment = values.get("general.alignment", DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
-        raise InvalidGguf(f"general.alignment is {alignment}, not a power of two up to {MAX_ALIGNMENT}")
+        raise InvalidGgufError(f"general.alignment is {alignment}, not a power of two up to {MAX_ALIGNMENT}")
     weights = _read_tensor_sizes(cursor, tensor_count, alignment)
     return _metadata(values, weights)
 
@@ -170,7 +175,7 @@ class _Cursor:
 
     def _advance(self, length: int) -> None:
         if length > self.remaining:
-            raise InvalidGguf(
+            raise InvalidGgufError(
                 f"cut short: {length} bytes are announced at offset {self._position}, {self.remaining} are left"
             )
         self._position += length
@@ -179,7 +184,7 @@ class _Cursor:
         self._advance(length)
         data = self._stream.read(length)
         if len(data) != length:
-            raise InvalidGguf(f"cut short while it was read, before offset {self._position}")
+            raise InvalidGgufError(f"cut short while it was read, before offset {self._position}")
         return data
 
     def skip(self, length: int) -> None:
@@ -192,7 +197,7 @@ class _Cursor:
     def count(self, what: str, limit: int) -> int:
         count = self.number(8)
         if count > limit:
-            raise InvalidGguf(f"{count} {what} are announced, the limit is {limit}")
+            raise InvalidGgufError(f"{count} {what} are announced, the limit is {limit}")
         return count
 
     def text(self, what: str, limit: int) -> str:
@@ -200,7 +205,7 @@ class _Cursor:
         try:
             return self.take(length).decode()
         except UnicodeDecodeError as error:
-            raise InvalidGguf(f"{what} is not UTF-8") from error
+            raise InvalidGgufError(f"{what} is not UTF-8") from error
 
 
 def _read_values(cursor: _Cursor, key_count: int) -> dict[str, str | int]:
@@ -210,7 +215,7 @@ def _read_values(cursor: _Cursor, key_count: int) -> dict[str, str | int]:
     for _ in range(key_count):
         key = cursor.text("a key", MAX_NAME_BYTES)
         if key in seen:
-            raise InvalidGguf(f"the key {key!r} stands there twice")
+            raise InvalidGgufError(f"the key {key!r} stands there twice")
         seen.add(key)
         kind = cursor.number(4)
         if key in _KEPT_STRINGS and kind == _STRING:
@@ -218,7 +223,7 @@ def _read_values(cursor: _Cursor, key_count: int) -> dict[str, str | int]:
         elif (key in _KEPT_NUMBERS or key.endswith(_KEPT_NUMBER_ENDINGS)) and kind in _UNSIGNED:
             kept[key] = cursor.number(_SCALAR_BYTES[kind])
         elif key in _KEPT_STRINGS or key in _KEPT_NUMBERS:
-            raise InvalidGguf(f"{key} has the value type {kind}")
+            raise InvalidGgufError(f"{key} has the value type {kind}")
         else:
             _skip_value(cursor, kind)
     return kept
@@ -232,17 +237,17 @@ def _skip_value(cursor: _Cursor, kind: int) -> None:
         element, count = cursor.number(4), cursor.number(8)
         if element == _STRING:
             if count > MAX_ARRAY_STRINGS:
-                raise InvalidGguf(f"an array of {count} strings is announced, the limit is {MAX_ARRAY_STRINGS}")
+                raise InvalidGgufError(f"an array of {count} strings is announced, the limit is {MAX_ARRAY_STRINGS}")
             for _ in range(count):
                 cursor.skip(cursor.number(8))
         elif element in _SCALAR_BYTES:
             cursor.skip(count * _SCALAR_BYTES[element])
         else:
-            raise InvalidGguf(f"the array element type {element} is unknown")
+            raise InvalidGgufError(f"the array element type {element} is unknown")
     elif kind in _SCALAR_BYTES:
         cursor.skip(_SCALAR_BYTES[kind])
     else:
-        raise InvalidGguf(f"the value type {kind} is unknown")
+        raise InvalidGgufError(f"the value type {kind} is unknown")
 
 
 def _read_tensor_sizes(cursor: _Cursor, tensor_count: int, alignment: int) -> Counter[int]:
@@ -253,30 +258,30 @@ def _read_tensor_sizes(cursor: _Cursor, tensor_count: int, alignment: int) -> Co
         name = cursor.text("a tensor's name", MAX_NAME_BYTES)
         dimensions = cursor.number(4)
         if dimensions > MAX_DIMENSIONS:
-            raise InvalidGguf(f"the tensor {name!r} has {dimensions} dimensions")
+            raise InvalidGgufError(f"the tensor {name!r} has {dimensions} dimensions")
         elements = 1
         for _ in range(dimensions):
             elements *= cursor.number(8)
         kind, offset = cursor.number(4), cursor.number(8)
         weights[kind] += elements
         if weights.total() > MAX_PARAMETERS:
-            raise InvalidGguf(f"the tensor {name!r} brings the parameters above {MAX_PARAMETERS}")
+            raise InvalidGgufError(f"the tensor {name!r} brings the parameters above {MAX_PARAMETERS}")
         if kind in _TENSOR_TYPES:  # a type that is newer than this table cannot be measured
             _, block, width = _TENSOR_TYPES[kind]
             end = max(end, offset + elements // block * width)
     padding = -cursor.position % alignment
     if end and padding + end > cursor.remaining:
-        raise InvalidGguf(f"cut short: its tensors need {padding + end} bytes, {cursor.remaining} are left")
+        raise InvalidGgufError(f"cut short: its tensors need {padding + end} bytes, {cursor.remaining} are left")
     return weights
 
 
 def _metadata(values: Mapping[str, str | int], weights: Counter[int]) -> GgufMetadata:
     architecture = _text(values, "general.architecture")
     if not architecture:
-        raise InvalidGguf("general.architecture is missing")
+        raise InvalidGgufError("general.architecture is missing")
     pooling = _number(values, f"{architecture}.pooling_type")
     if pooling is not None and pooling not in tuple(PoolingType):
-        raise InvalidGguf(f"the pooling type {pooling} is unknown")
+        raise InvalidGgufError(f"the pooling type {pooling} is unknown")
     return GgufMetadata(
         architecture=architecture,
         name=_text(values, "general.name"),
