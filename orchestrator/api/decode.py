@@ -190,7 +190,7 @@ def _by_tag(value: JsonObject, members: Sequence[mi.StructType], path: Path) -> 
         if member.tag == value[field]:
             return member
     message = f"Invalid discriminator value. Expected {_alternatives(tags)}"
-    raise OrchestratorError(ErrorKind.INVALID_UNION, message, param=".".join((*path, field)))
+    raise OrchestratorError(ErrorKind.INVALID_UNION, message, param=".".join(path))
 
 
 def _check_struct(value: JsonObject, rule: mi.StructType, path: Path) -> None:

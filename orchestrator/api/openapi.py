@@ -7,14 +7,15 @@ from importlib.metadata import version
 from typing import Final, cast
 
 import msgspec
+from msgspec import UNSET
 
 from orchestrator.api.chat import CHAT_PATH, RESPONSE_ID_HEADER
-from orchestrator.api.errors import ERROR_TABLE
+from orchestrator.api.errors import ERROR_TABLE, WireError
 from orchestrator.api.health import HEALTH_PATH
 from orchestrator.api.models import MODELS_PATH
 from orchestrator.api.openapi_texts import CHAT, EXAMPLES, INTRODUCTION, REPLY_EXAMPLE, STREAM
 from orchestrator.api.request_ids import REQUEST_ID_HEADER
-from orchestrator.api.wire import ChatReply, ErrorEnvelope, Health, ModelList, StoredReply
+from orchestrator.api.wire import ChatReply, ErrorBody, ErrorEnvelope, Health, ModelList, StoredReply
 from orchestrator.api.wire_events import WireEvent
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.core.errors import ErrorKind
@@ -146,21 +147,26 @@ def _success(description: str, schema: str, *, headers: Iterable[str] = ()) -> J
 
 def _errors(kinds: Sequence[ErrorKind]) -> JsonObject:
     """One response for each status, which lists what it can mean."""
-    meanings: dict[int, list[str]] = {}
+    meanings: dict[int, list[WireError]] = {}
     for kind in kinds:
         row = ERROR_TABLE[kind]
-        meaning = f"`{row.type}`" + (f" · `{row.code}`" if row.code else "")
-        meanings.setdefault(row.status, []).append(meaning)
+        meanings.setdefault(row.status, []).append(row)
     answers: JsonObject = {}
     for status in sorted(meanings):
+        codes = "\n".join(f"* `{row.code or row.type}`" for row in meanings[status])
         answer: JsonObject = {
-            "description": f"{HTTPStatus(status).phrase}: {', '.join(meanings[status])}",
-            "content": {_JSON: {"schema": _reference("ErrorEnvelope")}},
+            "description": f"{HTTPStatus(status).phrase}. Code, or type where there is no code:\n\n{codes}",
+            "content": {_JSON: {"schema": _reference("ErrorEnvelope"), "example": _error_example(meanings[status][0])}},
         }
         if status in _HEADERS:
             answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
         answers[str(status)] = answer
     return answers
+
+
+def _error_example(row: WireError) -> JsonObject:
+    error = ErrorBody(row.type, "What went wrong, in words.", row.code or UNSET)
+    return cast(JsonObject, msgspec.to_builtins(ErrorEnvelope(error)))
 
 
 _HEADERS: Final = {

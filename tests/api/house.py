@@ -1,0 +1,116 @@
+"""The HTTP application over twins, asked in process, and over a real server where that makes the difference."""
+
+import re
+import socket
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx
+import litestar
+import uvicorn
+
+from orchestrator.api.application import create_api
+from orchestrator.core.request import Limits
+from orchestrator.core.tools import ToolDefinition
+from orchestrator.service.chats import ChatService
+from orchestrator.service.models import ModelService
+from orchestrator.service.runs import RunService
+from orchestrator.service.tokens import TokenService
+from orchestrator.testing import (
+    SCRIPTED_MODEL,
+    FakeCatalog,
+    FakeServer,
+    FakeTool,
+    MemoryStore,
+    Say,
+    ScriptedEngine,
+    ToolFunction,
+)
+
+BASE_URL = "http://127.0.0.1:1234"
+CHAT = "/api/v1/chat"
+
+
+@dataclass
+class House:
+    """The application, a client of it, and what stands behind it."""
+
+    app: litestar.Litestar
+    client: httpx.AsyncClient
+    store: MemoryStore
+    tokens: TokenService
+    runs: RunService
+
+    async def chat(self, **body: Any) -> httpx.Response:
+        """Ask the scripted model for something; None leaves a field out."""
+        return await self.client.post(CHAT, json=chat_body(**body))
+
+
+def chat_body(**changes: Any) -> dict[str, Any]:
+    """A body for the scripted model; None leaves a field out."""
+    body = {"model": SCRIPTED_MODEL, "input": "hello", **changes}
+    return {name: value for name, value in body.items() if value is not None}
+
+
+@asynccontextmanager
+async def house(
+    engine: ScriptedEngine | None = None,
+    servers: Mapping[str, FakeServer] | None = None,
+    *,
+    store: MemoryStore | None = None,
+    max_concurrent_runs: int = 8,
+    limits: Limits | None = None,
+    **options: Any,
+) -> AsyncGenerator[House]:
+    """The application over these twins; `options` are those of `create_api`."""
+    store = store or MemoryStore()
+    models = ModelService([engine or ScriptedEngine([[Say("Hi.")]])])
+    tokens = TokenService(store)
+    async with anyio.create_task_group() as tasks:
+        runs = RunService(store, "holder", tasks, max_concurrent_runs)
+        chats = ChatService(
+            models=models,
+            catalog=FakeCatalog(servers),
+            store=store,
+            runs=runs,
+            holder="holder",
+            limits=limits or Limits(),
+            run_timeout_seconds=30,
+        )
+        app = create_api(chats=chats, models=models, tokens=tokens, **options)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI
+        try:
+            async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
+                yield House(app, client, store, tokens, runs)
+        finally:
+            await runs.close(5)
+            tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def served(app: litestar.Litestar) -> AsyncGenerator[httpx.AsyncClient]:
+    """The application behind a real server on a free port of the loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, access_log=False)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI
+        server = uvicorn.Server(config)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.serve, [listening])
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+                yield client
+            server.should_exit = True
+
+
+def fake_tool(name: str, function: ToolFunction, schema: dict[str, Any] | None = None) -> FakeTool:
+    """A tool that takes any object, or what `schema` says."""
+    return FakeTool(ToolDefinition(name, f"{name}.", schema or {"type": "object"}), function)
+
+
+def plain(text: str) -> str:
+    """`text` with its random ids and its times made equal."""
+    text = re.sub(r"resp_[0-9a-f]{48}", "resp_R", text)
+    text = re.sub(r"call_[0-9a-f]{24}", "call_C", text)
+    return re.sub(r'"duration_ms":\d+', '"duration_ms":0', text)
