@@ -86,7 +86,7 @@ class StdioServerTransport:
         write_stream, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
         async with anyio.create_task_group() as pipes:
             pipes.start_soon(self._read_stdout, process, incoming)
-            pipes.start_soon(self._write_stdin, process, outgoing)
+            pipes.start_soon(self._write_stdin, process, outgoing, incoming)
             pipes.start_soon(self._read_stderr, process)
             try:
                 yield read_stream, write_stream
@@ -172,7 +172,10 @@ class StdioServerTransport:
         self._failure = Failure(Stage.INITIALISE, _exit_reason(process.returncode))
 
     async def _write_stdin(
-        self, process: anyio.abc.Process, outgoing: MemoryObjectReceiveStream[SessionMessage]
+        self,
+        process: anyio.abc.Process,
+        outgoing: MemoryObjectReceiveStream[SessionMessage],
+        incoming: MemoryObjectSendStream[SessionMessage | Exception],
     ) -> None:
         assert process.stdin is not None
         try:
@@ -180,8 +183,13 @@ class StdioServerTransport:
                 async for item in outgoing:
                     text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
                     await process.stdin.send(text.encode() + b"\n")
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-            pass  # the end of its output follows, and is what tells the session
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError, RuntimeError):
+            # A server that exited shows by the end of its output as well, with a better reason.
+            with anyio.move_on_after(2 * _LAST_WORDS_SECONDS):
+                await self.lost.wait()
+            self._failure = self._failure or Failure(Stage.INITIALISE, "it closed its input")
+            self.lost.set()
+            incoming.close()
         finally:
             self._flushed.set()
 

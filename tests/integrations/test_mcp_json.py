@@ -1,0 +1,277 @@
+"""`mcp.json`: what it may say, and what is said of one that is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import ErrorKind
+from orchestrator.integrations.mcp_json import (
+    HttpServer,
+    McpConfig,
+    McpJsonError,
+    PluginConfig,
+    ServerConfig,
+    StdioServer,
+    UnusableServer,
+    config_paths,
+    load_mcp_json,
+)
+
+ENVIRONMENT = {"TOKEN": "tok-secret-1", "EMPTY": "", "HOME": "/home/ada", "PORT": "8080"}
+
+
+def load(tmp_path: Path, servers: object, **more: object) -> McpConfig:
+    file = tmp_path / "mcp.json"
+    file.write_text(json.dumps({"mcpServers": servers, **more}))
+    return load_mcp_json([file], environ=ENVIRONMENT)
+
+
+def only(config: McpConfig) -> PluginConfig:
+    (plugin,) = config.plugins
+    return plugin
+
+
+def server_of(tmp_path: Path, entry: object) -> ServerConfig:
+    return only(load(tmp_path, {"x": entry})).server
+
+
+def test_a_stdio_server_has_its_command_and_runs_in_the_folder_of_the_file(tmp_path: Path) -> None:
+    config = load(tmp_path, {"Clock": {"command": "clock-mcp", "args": ["--tz", "UTC"], "env": {"A": "long-value"}}})
+    assert config == McpConfig(
+        (
+            PluginConfig(
+                "Clock",
+                tmp_path / "mcp.json",
+                StdioServer("clock-mcp", ("--tz", "UTC"), tmp_path, {"A": "long-value"}, frozenset({"long-value"})),
+            ),
+        )
+    )
+    assert only(config).id == "mcp/Clock"
+
+
+@pytest.mark.parametrize(
+    ("cwd", "expected"), [("sub", "{tmp}/sub"), ("/srv", "/srv"), ("${HOME}/x", "/home/ada/x"), (".", "{tmp}")]
+)
+def test_a_folder_is_relative_to_that_of_the_file(tmp_path: Path, cwd: str, expected: str) -> None:
+    server = server_of(tmp_path, {"command": "x", "cwd": cwd})
+    assert isinstance(server, StdioServer)
+    assert server.cwd == Path(expected.format(tmp=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("type_", "transport"),
+    [(None, "streamable-http"), ("http", "streamable-http"), ("streamable-http", "streamable-http"), ("sse", "sse")],
+)
+def test_a_server_at_an_address_speaks_streamable_http_unless_it_says_sse(
+    tmp_path: Path, type_: str | None, transport: str
+) -> None:
+    entry = {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": "Bearer t0ken-long"}}
+    server = server_of(tmp_path, entry if type_ is None else {**entry, "type": type_})
+    assert isinstance(server, HttpServer)
+    assert (server.url, server.transport) == ("http://127.0.0.1:9/mcp", transport)
+    assert server.headers == {"Authorization": "Bearer t0ken-long"}
+
+
+def test_the_common_keys_are_read(tmp_path: Path) -> None:
+    plugin = only(load(tmp_path, {"x": {"command": "x", "disabled": True, "timeout": 90, "allowed_tools": ["a", "b"]}}))
+    assert (plugin.disabled, plugin.timeout_seconds, plugin.allowed_tools) == (True, 90.0, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("written", "expanded"),
+    [
+        ("${TOKEN}", "tok-secret-1"),
+        ("${env:TOKEN}", "tok-secret-1"),
+        ("a${TOKEN}b${PORT}", "atok-secret-1b8080"),
+        ("${MISSING:-fallback}", "fallback"),
+        ("${env:MISSING:-fall:-back}", "fall:-back"),
+        ("${MISSING:-}", ""),
+        ("${EMPTY:-filled}", "filled"),
+        ("${EMPTY}", ""),
+        ("${TOKEN:-unused}", "tok-secret-1"),
+        ("$TOKEN $$ ${ {x}", "$TOKEN $$ ${ {x}"),
+    ],
+)
+def test_variables_are_expanded_in_every_value(tmp_path: Path, written: str, expanded: str) -> None:
+    stdio = server_of(tmp_path, {"command": "x", "args": [written], "env": {"A": written}})
+    assert isinstance(stdio, StdioServer)
+    assert (stdio.args, stdio.env) == ((expanded,), {"A": expanded})
+    http = server_of(tmp_path, {"url": "http://h/?k=${PORT}", "headers": {"X-A": f"v{written}v"}})
+    assert isinstance(http, HttpServer)
+    assert (http.url, http.headers) == ("http://h/?k=8080", {"X-A": f"v{expanded}v"})
+
+
+def test_what_an_expansion_brings_is_a_secret_but_for_the_home_folder(tmp_path: Path) -> None:
+    server = server_of(tmp_path, {"command": "${HOME}/bin/x", "args": ["--key=${TOKEN}"]})
+    assert isinstance(server, StdioServer)
+    assert server.secrets == {"tok-secret-1"}
+
+
+def test_keys_that_nobody_knows_are_kept_and_warned_about(tmp_path: Path) -> None:
+    config = load(tmp_path, {"x": {"command": "x", "url_": 1, "autoApprove": ["a"]}}, inputs=[1])
+    assert only(config).extra == {"url_": 1, "autoApprove": ["a"]}
+    assert len(config.warnings) == 3
+    assert all("mcp.json" in warning for warning in config.warnings)
+    assert "'inputs'" in config.warnings[0]
+    assert "server 'x'" in config.warnings[2] and "'autoApprove'" in config.warnings[2]
+
+
+def test_a_timeout_that_looks_like_milliseconds_is_warned_about(tmp_path: Path) -> None:
+    (warning,) = load(tmp_path, {"x": {"command": "x", "timeout": 60000}}).warnings
+    assert "seconds" in warning
+
+
+BROKEN: list[tuple[object, str | None]] = [
+    (None, None),
+    ("clock-mcp", None),
+    ({}, None),
+    ({"command": "x", "url": "http://h"}, None),
+    ({"command": 1}, "command"),
+    ({"command": " "}, "command"),
+    ({"command": "x\0y"}, "command"),
+    ({"command": "x", "args": "a b"}, "args"),
+    ({"command": "x", "args": ["a", 5]}, "args.1"),
+    ({"command": "x", "args": ["a\0"]}, "args"),
+    ({"command": "x", "args": ["${MISSING}"]}, "args.0"),
+    ({"command": "x", "args": ["${input:key}"]}, "args.0"),
+    ({"command": "x", "env": ["A=hush"]}, "env"),
+    ({"command": "x", "env": {"A": 7}}, "env.A"),
+    ({"command": "x", "env": {"A": "hush${MISSING}"}}, "env.A"),
+    ({"command": "x", "env": {"A=B": "hush"}}, "env.A=B"),
+    ({"command": "x", "env": {"": "hush"}}, "env."),
+    ({"command": "x", "env": {"A": "hush\0"}}, "env.A"),
+    ({"command": "x", "cwd": 1}, "cwd"),
+    ({"command": "x", "type": "http"}, "type"),
+    ({"url": "http://h", "type": "stdio"}, "type"),
+    ({"url": "http://h", "type": "websocket"}, "type"),
+    ({"url": "http://h", "type": 1}, "type"),
+    ({"url": 1}, "url"),
+    ({"url": "ftp://h"}, "url"),
+    ({"url": "http://"}, "url"),
+    ({"url": "http://user:hush@h/"}, "url"),
+    ({"url": "http://h", "headers": []}, "headers"),
+    ({"url": "http://h", "headers": {"A": None}}, "headers.A"),
+    ({"url": "http://h", "headers": {"A": "hush\nX: y"}}, "headers.A"),
+    ({"url": "http://h", "headers": {"Host": "hush"}}, "headers.Host"),
+    ({"url": "http://h", "headers": {"A b": "hush"}}, "headers.A b"),
+    ({"url": "http://h", "headers": {"A": "hush", "a": "hush"}}, "headers.a"),
+    ({"command": "x", "disabled": "yes"}, "disabled"),
+    ({"command": "x", "timeout": 0}, "timeout"),
+    ({"command": "x", "timeout": True}, "timeout"),
+    ({"command": "x", "timeout": "60"}, "timeout"),
+    ({"command": "x", "timeout": 1e9}, "timeout"),
+    ({"command": "x", "allowed_tools": "a"}, "allowed_tools"),
+    ({"command": "x", "allowed_tools": [1]}, "allowed_tools.0"),
+]
+
+
+@pytest.mark.parametrize(("entry", "key"), BROKEN)
+def test_a_broken_entry_keeps_its_reason_and_takes_nobody_down(tmp_path: Path, entry: object, key: str | None) -> None:
+    config = load(tmp_path, {"good": {"command": "x"}, "bad": entry, "fine": {"url": "http://h"}})
+    good, bad, fine = config.plugins
+    assert isinstance(good.server, StdioServer)
+    assert isinstance(fine.server, HttpServer)
+    assert isinstance(bad.server, UnusableServer)
+    error = bad.server.error
+    assert (error.file, error.label, error.key) == (tmp_path / "mcp.json", "bad", key)
+    assert error.info.kind is ErrorKind.INVALID_VALUE
+    message = error.info.message
+    assert str(tmp_path / "mcp.json") in message and "'bad'" in message and (key is None or f"'{key}'" in message)
+    assert "hush" not in message
+    assert config.warnings == (message,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "1", '{"mcpServers": []}', '{"mcpServers": {"a": {"command": "hush"},}}', "[" * 100_000],
+)
+def test_a_file_that_is_no_such_json_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_text(text)
+    with pytest.raises(McpJsonError) as caught:
+        load_mcp_json([file], environ={})
+    assert str(file) in caught.value.info.message
+    assert "hush" not in caught.value.info.message
+
+
+def test_a_file_that_is_not_text_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_bytes(b'{"mcpServers": {"\xff": {}}}')
+    with pytest.raises(McpJsonError, match="UTF-8"):
+        load_mcp_json([file], environ={})
+    with pytest.raises(McpJsonError, match="cannot be read"):
+        load_mcp_json([tmp_path], environ={})
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_bytes(b'\xef\xbb\xbf{"mcpServers": {"x": {"command": "x"}}}')
+    assert only(load_mcp_json([file], environ={})).label == "x"
+
+
+def test_a_missing_file_is_no_plugins_only_where_nobody_asked_for_it(tmp_path: Path) -> None:
+    missing = tmp_path / "mcp.json"
+    assert load_mcp_json([missing], missing_ok=True, environ={}) == McpConfig()
+    with pytest.raises(McpJsonError, match="does not exist"):
+        load_mcp_json([missing], environ={})
+
+
+def test_a_file_without_servers_installs_nothing_and_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_text("{}")
+    config = load_mcp_json([file], environ={})
+    assert config.plugins == ()
+    assert len(config.warnings) == 1
+
+
+@pytest.mark.parametrize(("one", "other"), [("my_clock", "my-clock"), ("Clock", "clock"), ("A_b", "a-B")])
+def test_two_labels_that_mean_the_same_are_an_error(tmp_path: Path, one: str, other: str) -> None:
+    with pytest.raises(McpJsonError) as caught:
+        load(tmp_path, {one: {"command": "x"}, other: {"command": "x"}})
+    assert caught.value.label == other
+
+
+def test_the_same_label_twice_in_the_text_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_text('{"mcpServers": {"a": {"command": "x"}, "a": {"command": "y"}}}')
+    with pytest.raises(McpJsonError, match="'a'"):
+        load_mcp_json([file], environ={})
+
+
+@pytest.mark.parametrize("label", ["", "  ", "a\nb"])
+def test_a_label_that_cannot_be_shown_is_broken(tmp_path: Path, label: str) -> None:
+    assert isinstance(only(load(tmp_path, {label: {"command": "x"}})).server, UnusableServer)
+
+
+@pytest.mark.parametrize("asked", ["mcp/My_Clock", "mcp/my-clock", "MCP/MY_CLOCK"])
+def test_a_plugin_is_found_under_every_spelling_of_its_id(tmp_path: Path, asked: str) -> None:
+    config = load(tmp_path, {"My-Clock": {"command": "x"}})
+    assert config.find(asked) is config.plugins[0]
+    assert config.find("My-Clock") is None
+    assert config.find("mcp/clock") is None
+
+
+def test_a_later_file_replaces_entries_of_an_earlier_one_where_they_stood(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    first.write_text(json.dumps({"mcpServers": {"one": {"command": "1"}, "two": {"command": "2"}}}))
+    second.write_text(json.dumps({"mcpServers": {"ONE": {"command": "11"}, "three": {"command": "3"}}}))
+    config = load_mcp_json(config_paths(f"{first}:{second}"), environ={})
+    assert [(plugin.label, plugin.file) for plugin in config.plugins] == [
+        ("ONE", second),
+        ("two", first),
+        ("three", second),
+    ]
+
+
+def test_paths_are_separated_by_colons_and_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert config_paths("a.json::~/b.json:") == (Path("a.json"), Path("/home/ada/b.json"))
+
+
+def test_values_of_the_environment_and_headers_are_not_in_any_repr(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        {"a": {"command": "x", "env": {"A": "hush"}}, "b": {"url": "http://h/?k=hush", "headers": {"A": "hush"}}},
+    )
+    assert "hush" not in repr(config)
