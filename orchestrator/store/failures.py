@@ -40,6 +40,16 @@ _POSTGRES: Final[Mapping[str, str]] = {
 }
 """By the class of the SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
 
+_FOREIGN: Final = (
+    exc.StatementError,  # what the database or its driver raised, and values that cannot be sent to it
+    exc.TimeoutError,
+    asyncpg.PostgresError,  # these reach us unwrapped while connecting
+    asyncpg.InterfaceError,
+    sqlite3.Error,
+    OSError,
+)
+"""Everything else that the libraries raise is a defect of this code and stays what it is."""
+
 
 @contextmanager
 def our_failures() -> Generator[None]:
@@ -50,7 +60,7 @@ def our_failures() -> Generator[None]:
     """
     try:
         yield
-    except (exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error, OSError) as error:
+    except _FOREIGN as error:
         raise OrchestratorError(ErrorKind.STORE_ERROR, f"The store failed: {_reason(error)}.") from error
 
 

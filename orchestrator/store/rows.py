@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, assert_never, cast
 
 from sqlalchemy import RowMapping
 
@@ -104,6 +104,8 @@ def input_rows(new: NewResponse) -> tuple[list[Row], list[Row]]:
                 digest = content_digest(data_url)
                 blobs[digest] = data_url
                 row |= {"type": "image", "blob_digest": digest}
+            case _:
+                assert_never(item)
         rows.append(row)
     return rows, [{"digest": digest, "content": blobs[digest]} for digest in sorted(blobs)]
 
@@ -205,6 +207,8 @@ def item_rows(items: Sequence[PlacedItem], response: ResponseFacts, at: datetime
                 if response.stored:
                     kind = "message" if isinstance(item, Message) else "reasoning"
                     output.append(row | {"type": kind, "content": item.content, "call_id": None})
+            case _:
+                assert_never(placed)
     return calls, output
 
 
@@ -223,6 +227,8 @@ def ending_row(ending: Ending, *, stored: bool) -> Row:
             row["error_kind"] = error.kind.value
             if stored:
                 row |= {"error_message": error.message, "error_param": error.param}
+        case _:
+            assert_never(ending)
     return row
 
 
@@ -259,6 +265,8 @@ def _provider_columns(provider: ProviderInfo) -> tuple[str, str]:
             return "plugin", plugin_id
         case EphemeralProvider(server_label):
             return "ephemeral_mcp", server_label
+        case _:
+            assert_never(provider)
 
 
 # ---- from rows --------------------------------------------------------------------------------

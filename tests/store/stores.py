@@ -1,0 +1,34 @@
+"""A store, opened: what the tests' fixtures hand out."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.ports import ResponseStore, TokenStore
+from orchestrator.store.database import open_database
+from orchestrator.store.responses import SqlResponseStore
+from orchestrator.store.tokens import SqlTokenStore
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """One place to keep things in, seen through its ports."""
+
+    responses: ResponseStore
+    tokens: TokenStore
+
+
+@asynccontextmanager
+async def open_stores(url: str) -> AsyncGenerator[Stores]:
+    """The stores of a migrated database, closed afterwards."""
+    database = await open_database(url)
+    try:
+        yield Stores(SqlResponseStore(database), SqlTokenStore(database))
+    finally:
+        await database.aclose()
+
+
+def sqlite_address(path: Path) -> str:
+    """The URL of an SQLite file."""
+    return f"sqlite+aiosqlite:///{path}"
