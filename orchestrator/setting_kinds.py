@@ -143,10 +143,11 @@ def _http_url(text: str) -> str:
 
 
 def _origin(text: str) -> str:
-    url = _http_url(text)
+    """As browsers send it: in lower case, without a default port."""
+    url = _http_url(text).lower()
     if urlsplit(url).path:
         raise ValueError
-    return url.lower()
+    return url.removesuffix(":443" if url.startswith("https:") else ":80")
 
 
 def _database_url(raw: object) -> str:

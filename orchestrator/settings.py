@@ -108,7 +108,8 @@ def is_loopback(host: str) -> bool:
 class Setting:
     """A row of the table. `default` is written as a user would write it; `derived` says what it depends on instead.
 
-    The value of a `secret` one is never shown. `path` ones are, in a file, relative to that file.
+    What was written for a `secret` one may hold a password and is never repeated. `path` ones are, in a
+    file, relative to that file.
     """
 
     name: str

@@ -26,7 +26,7 @@ class Check:
 CHECKS = (
     Check("ruff check", ("ruff", "check")),
     Check("ruff format --check", ("ruff", "format", "--check")),
-    Check("lint-imports", ("lint-imports",)),
+    Check("lint-imports", ("lint-imports", "--no-logo")),
     Check("basedpyright", ("basedpyright",)),
 )
 TESTS = Check("pytest", ("coverage", "run", "-m", "pytest", "-q"))

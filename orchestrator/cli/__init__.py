@@ -1,1 +1,8 @@
-def main() -> None: ...
+"""The command line."""
+
+
+def main() -> None:
+    """The command `orchestrator`."""
+    from orchestrator.cli.commands import orchestrator
+
+    orchestrator()

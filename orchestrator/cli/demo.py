@@ -1,0 +1,87 @@
+"""`orchestrator demo`: the service, and one chat with it in which the demo model calls a tool."""
+
+import anyio
+import click
+import rich_click
+from msgspec import UNSET
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator.api.wire_requests import ChatBody
+from orchestrator.cli.chat_client import ServiceClient, render_chat
+from orchestrator.cli.command_error import CommandError
+from orchestrator.cli.command_settings import EVERY, service_url, with_settings
+from orchestrator.cli.http_service import HttpService
+from orchestrator.cli.serve import open_service, plugin_ids, run_service
+from orchestrator.settings import Settings
+
+MODEL = "demo/tiny-tools"
+PLUGIN = "mcp/clock"
+PROMPT = 'Use get_current_time with timezone="Asia/Tokyo"'
+
+
+@rich_click.command()
+@click.option("--once", is_flag=True, help="Stop after the chat.")
+@with_settings(*EVERY)
+def demo(settings: Settings, once: bool) -> None:
+    """Start the service, send one chat to the model that comes with it, and keep serving until Ctrl-C.
+
+    The model is tiny. It shows that everything works: it calls a tool of a plugin from mcp.json and quotes
+    the result. Larger models are what the service is for.
+    """
+    if PLUGIN not in plugin_ids(settings):
+        files = ", ".join(str(path) for path in settings.mcp_config)
+        raise CommandError(f"the demo needs the plugin {PLUGIN}, and {files} does not install it")
+    service, settings = open_service(settings)
+    console = Console(highlight=False)
+    run_service(_demonstrate, service, settings, console, once)
+
+
+async def _demonstrate(service: HttpService, settings: Settings, console: Console, once: bool) -> None:
+    ready = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+
+        async def chat() -> None:
+            await ready.wait()
+            try:
+                await _one_chat(service_url(settings), console)
+            except BaseException:
+                service.stop()
+                raise
+            if once:
+                service.stop()
+            else:
+                _say(console, _what_next(settings))
+
+        tasks.start_soon(chat)
+        await service.serve(ready.set)
+        tasks.cancel_scope.cancel()
+
+
+async def _one_chat(url: str, console: Console) -> None:
+    _say(console, f"The service listens on {url}. A chat with {MODEL}, over HTTP, with the plugin {PLUGIN}:\n")
+    _say(console, f"> {PROMPT}", "bold")
+    async with ServiceClient(url) as client:
+        body = ChatBody(model=MODEL, input=PROMPT, integrations=[PLUGIN], stream=True, temperature=0)
+        reply = await render_chat(client, body, console)
+    if reply.status != "completed" or reply.response_id is UNSET:
+        raise CommandError(f"the demo's chat ended as {reply.status}")
+
+
+def _what_next(settings: Settings) -> str:
+    url = service_url(settings)
+    port = "" if settings.port == 1234 else f" --port {settings.port}"
+    return "\n".join(
+        (
+            "",
+            "It keeps running until Ctrl-C. In another terminal, try:",
+            f"  .venv/bin/orchestrator chat 'Use get_current_time with timezone=\"Europe/Paris\"' --integration {PLUGIN}{port}",
+            f"  curl {url}/api/v1/models",
+            "The README has a curl with two servers in one request.",
+            f"The API's documentation: {url}/schema",
+        )
+    )
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(text, style), soft_wrap=True)

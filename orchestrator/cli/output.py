@@ -1,0 +1,29 @@
+"""What commands print: a table for people, JSON for programs."""
+
+from collections.abc import Sequence
+
+import click
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli.terminal_text import one_line
+
+
+def print_json(value: object) -> None:
+    """`value` on standard output, one line."""
+    click.echo(msgspec.json.encode(value))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows of plain texts; what does not fit is folded, never cut."""
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*(Text(one_line(cell)) for cell in row))
+    console = Console(highlight=False)
+    # Where nobody looks at it, lines may be as long as they are.
+    console.print(table, width=None if console.is_terminal else 1000)

@@ -1,0 +1,63 @@
+"""Foreign text made fit for a terminal: what a model, a tool or a server wrote must not control it."""
+
+import json
+from collections.abc import Mapping
+from typing import cast
+
+from orchestrator.core.json_types import JsonValue
+
+KEPT = frozenset("\n\t")
+ARGUMENTS_LENGTH = 400
+OUTPUT_LENGTH = 600
+OUTPUT_LINES = 8
+
+
+def visible(text: str) -> str:
+    """`text` with every character that moves the cursor, changes colours or reorders text replaced."""
+    return "".join(character if _harmless(character) else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def one_line(text: str) -> str:
+    """`text` without line breaks."""
+    return " ".join(visible(text).split())
+
+
+def arguments_text(arguments: Mapping[str, JsonValue]) -> str:
+    """The arguments of a call as a reader of code expects them, shortened."""
+    pairs = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
+    return shortened(one_line(", ".join(pairs)), ARGUMENTS_LENGTH)
+
+
+def output_text(output: str) -> str:
+    """What a tool answered, shortened: the texts of its content array, other parts by their type."""
+    lines = visible(_content_text(output)).strip().splitlines()
+    cut = lines[:OUTPUT_LINES]
+    text = shortened("\n".join(cut), OUTPUT_LENGTH)
+    return text if len(lines) == len(cut) else f"{text}\n… ({len(lines) - len(cut)} more lines)"
+
+
+def shortened(text: str, length: int) -> str:
+    """At most `length` characters of `text`, and how many are left out."""
+    return text if len(text) <= length else f"{text[:length]}… ({len(text) - length} more characters)"
+
+
+def _harmless(character: str) -> bool:
+    return character in KEPT or (character.isprintable() or character == "\u3000" or character == "\u00a0")
+
+
+def _content_text(output: str) -> str:
+    try:
+        parts: object = json.loads(output)
+    except ValueError:
+        return output
+    if not isinstance(parts, list):
+        return output
+    return "\n".join(_part_text(part) for part in cast("list[object]", parts))
+
+
+def _part_text(part: object) -> str:
+    if not isinstance(part, dict):
+        return str(part)
+    fields = cast("dict[str, object]", part)
+    text = fields.get("text")
+    return text if isinstance(text, str) else f"({fields.get('type', 'a part without a type')})"
