@@ -1,0 +1,94 @@
+"""The worker: a process of its own that holds one model in llama.cpp and serves it on loopback.
+
+Native code can abort its process, and loading holds the interpreter's lock: both must not be the service's. Run as
+`python -m orchestrator.engines.llama_cpp.worker NAME`; the name is for whoever reads the list of processes, the
+settings come on stdin (`Launch`). On stdout stand llama.cpp's own lines about the load (`LLAMA_SERVER_ROUTER_PORT`)
+and one of ours; llama.cpp ends the process when stdin is closed.
+"""
+
+import ctypes
+import importlib
+import os
+import signal
+import sys
+import threading
+from typing import Any, Final
+
+import msgspec
+
+from orchestrator.engines.llama_cpp.launch import LISTENING, Launch
+
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+FAILED: Final = 1
+
+
+def main() -> int:
+    """Load and serve until killed; 1 where the model cannot be loaded, its reason on stderr."""
+    launch = msgspec.json.decode(_first_line(0), type=Launch)
+    _die_with_parent(launch.parent)
+    # llama.cpp takes stdout over for its lines about the load and points descriptor 1 elsewhere.
+    report = os.dup(1)
+    try:
+        server = _serve(launch)
+    except RuntimeError:  # "Failed to init server": the reason is already on stderr
+        return FAILED
+    os.write(report, f"{LISTENING}{server.listening_address}\n".encode())
+    threading.Event().wait()
+    return 0
+
+
+def _first_line(descriptor: int) -> bytes:
+    """One line, byte by byte: what follows it belongs to llama.cpp, which watches the same descriptor."""
+    line = bytearray()
+    while (byte := os.read(descriptor, 1)) not in (b"", b"\n"):
+        line += byte
+    return bytes(line)
+
+
+def _die_with_parent(parent: int) -> None:
+    """Closing stdin ends us too, but not while a load holds the interpreter; the kernel's signal does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the call above
+        os._exit(FAILED)
+
+
+def _serve(launch: Launch) -> Any:
+    """The one place that touches the untyped library.
+
+    Context, measured with the demo model (trained for 2,048 tokens) and 4 requests at once:
+
+    * `kv_unified=True`, `n_ctx=N`: every slot is promised N, all share N. 4 x 531 tokens in a context of 2,048 ended
+      all four with 500 "Context size has been exceeded". With `n_ctx=4N` nothing failed, but a slot could then take
+      up to the training context, whatever N was. `kv_unified_per_slot` changed nothing.
+    * `kv_unified=False`, `n_ctx=4N`: every slot has exactly N (rounded up to a multiple of 256), 4 x 2,031 tokens
+      of 2,048 passed at once, and a prompt above N is refused by itself with `exceed_context_size_error`.
+
+    So: not unified, slots x context. The memory is the same; it is taken whole at the load, not found missing later.
+    """
+    library: Any = importlib.import_module("xllamacpp")
+    params = library.CommonParams()
+    params.model.path = launch.model_path
+    params.n_ctx = launch.context_length * launch.slots
+    params.n_parallel = launch.slots
+    params.kv_unified = False
+    params.n_batch = launch.batch  # the grain of prompt progress, and of noticing that a client went away
+    params.n_ubatch = launch.batch
+    params.cache_ram_mib = launch.cache_mib
+    params.fit_params = False
+    params.warmup = False
+    params.offline = True
+    params.ui = False
+    params.endpoint_slots = False
+    params.endpoint_props = False
+    params.verbosity = 1  # errors: the reason of a failed load; nothing of what is generated
+    params.api_keys = [launch.api_key]
+    params.port = 0
+    if launch.threads:
+        params.cpuparams.n_threads = launch.threads
+        params.cpuparams_batch.n_threads = launch.threads
+    return library.Server(params)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

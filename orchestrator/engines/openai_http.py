@@ -1,0 +1,182 @@
+"""One streamed completion over HTTP: the I/O that both adapters of this wire share."""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from typing import Final
+
+import anyio
+import httpx
+import msgspec
+
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.inputs import GenerationFinished
+from orchestrator.core.json_types import JsonObject
+from orchestrator.core.response import Counters
+from orchestrator.engines.openai_stream import SseParser, StreamDecoder, WireError, decode_chunk
+from orchestrator.ports import GenerationChunk
+
+CLOSE_SECONDS: Final = 2.0
+"""How long closing a connection may take before it is given up."""
+MAX_ERROR_BYTES: Final = 64 * 1024
+MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
+MAX_QUOTED: Final = 300
+
+
+class Completion:
+    """One `POST /chat/completions`, streamed. `who` names the engine in messages, `scrub` removes secrets from them.
+
+    Transport errors leave as httpx raised them: only the adapter knows what they mean.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        url: str,
+        who: str,
+        *,
+        headers: Mapping[str, str],
+        scrub: Callable[[str], str] = str,
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._headers = {"Content-Type": "application/json", "Accept": "text/event-stream", **headers}
+        self._who = who
+        self._scrub = scrub
+        self.decoder = StreamDecoder(who)
+        self._sent_at = 0.0
+        self._first_at: float | None = None
+        self._last_at: float | None = None
+        self._done = False
+
+    async def chunks(self, body: JsonObject) -> AsyncGenerator[GenerationChunk, None]:
+        """Everything but the end of the turn. Closing the generator closes the connection.
+
+        Raises:
+            OrchestratorError: the server refused the request, or what it sent is broken or has no end.
+            httpx.TransportError: it could not be reached, or went away.
+        """
+        request = self._client.build_request(
+            "POST", self._url, content=msgspec.json.encode(body), headers=self._headers
+        )
+        self._sent_at = time.perf_counter()
+        response = await self._client.send(request, stream=True)
+        try:
+            if response.status_code != 200:
+                raise self._refusal(response.status_code, await _read(response, MAX_ERROR_BYTES))
+            async with aclosing(self._events(response)) as events:
+                async for data in events:
+                    for chunk in self._decode(data):
+                        yield chunk
+                    if self._done:
+                        break
+        finally:
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await response.aclose()
+        if not (self._done or self.decoder.finished):
+            raise self._broken("ended its answer without saying that it was finished")
+
+    def finished(self, reasoning_tokens: int | None) -> GenerationFinished:
+        """The end of the turn; `reasoning_tokens` stand in where the server did not count them."""
+        counted = self.decoder.counted
+        decode_seconds = counted.decode_seconds
+        if decode_seconds is None and self._first_at is not None and self._last_at is not None:
+            decode_seconds = (self._last_at - self._first_at) or None
+        counters = Counters(
+            input_tokens=counted.input,
+            output_tokens=counted.output,
+            reasoning_tokens=reasoning_tokens if counted.reasoning is None else counted.reasoning,
+            cached_tokens=counted.cached,
+            decode_seconds=decode_seconds,
+            first_token_seconds=None if self._first_at is None else self._first_at - self._sent_at,
+        )
+        return GenerationFinished(self.decoder.finish_reason(), counters)
+
+    async def _events(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+        """The data of each event; a server that does not stream sends one body, which is taken for one event."""
+        if "json" in response.headers.get("content-type", ""):
+            yield await _read(response, MAX_REPLY_BYTES)
+            self._done = True
+            return
+        parser = SseParser()
+        try:
+            async for block in response.aiter_bytes():
+                for event in parser.feed(block):
+                    yield event
+        except ValueError as error:
+            raise self._broken(f"sent {error}") from None
+        for event in parser.end():
+            yield event
+
+    def _decode(self, data: bytes) -> list[GenerationChunk]:
+        if data.strip() == b"[DONE]":
+            self._done = True
+            return []
+        try:
+            chunk = decode_chunk(data)
+        except ValueError as error:
+            raise self._broken(f"sent something that is not a chat completion ({error})") from None
+        failure = chunk.failure()
+        if failure is not None:
+            raise self._translated(failure, None)
+        out = self.decoder.feed(chunk)
+        if self.decoder.first_token_seen:
+            now = time.perf_counter()
+            if self._first_at is None:
+                self._first_at = now
+            if out:
+                self._last_at = now
+        return out
+
+    def _refusal(self, status: int, body: bytes) -> OrchestratorError:
+        try:
+            failure = decode_chunk(body).failure() or WireError()
+        except ValueError:
+            failure = WireError()
+        return self._translated(failure, status)
+
+    def _translated(self, failure: WireError, status: int | None) -> OrchestratorError:
+        return translate_error(failure, status, self._who, self._scrub)
+
+    def _broken(self, what: str) -> OrchestratorError:
+        return OrchestratorError(ErrorKind.ENGINE_ERROR, f"{self._who} {what}.")
+
+
+def translate_error(failure: WireError, status: int | None, who: str, scrub: Callable[[str], str]) -> OrchestratorError:
+    """What a server's error means to us. `status` is None for an error in the middle of a stream.
+
+    The message may quote the server, for the client to read: it is not for the log.
+    """
+    text = failure.message or ""
+    if failure.type == "exceed_context_size_error" or failure.code == "context_length_exceeded" or _too_long(text):
+        sizes = (
+            f": it has {failure.n_prompt_tokens} tokens, the context {failure.n_ctx}"
+            if failure.n_prompt_tokens is not None and failure.n_ctx is not None
+            else ""
+        )
+        return OrchestratorError(
+            ErrorKind.EXCEED_CONTEXT_SIZE, f"The prompt is longer than the context{sizes}.", param="input"
+        )
+    if "does not match the expected" in text:
+        return OrchestratorError(
+            ErrorKind.ENGINE_ERROR, "The model wrote a tool call that does not follow the format of its own template."
+        )
+    if status in (401, 403):  # its words may echo the key in part
+        return OrchestratorError(ErrorKind.ENGINE_ERROR, f"{who} refused the API key (status {status}).")
+    said = " ".join(scrub(text).split())[:MAX_QUOTED]
+    answered = f"{who} failed while generating" if status is None else f"{who} answered with status {status}"
+    return OrchestratorError(ErrorKind.ENGINE_ERROR, f"{answered}: {said}" if said else f"{answered}.")
+
+
+def _too_long(text: str) -> bool:
+    """vLLM and SGLang say it in words only."""
+    return "maximum context length" in text or "longer than the model's context length" in text
+
+
+async def _read(response: httpx.Response, limit: int) -> bytes:
+    body = bytearray()
+    async for block in response.aiter_bytes():
+        body += block
+        if len(body) > limit:
+            break
+    return bytes(body[:limit])

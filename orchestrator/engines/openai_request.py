@@ -1,0 +1,97 @@
+"""A turn as the body of `POST /v1/chat/completions`: the fields that every such server understands."""
+
+from typing import assert_never
+
+from orchestrator.core.commands import Generate
+from orchestrator.core.items import ImageInput, TextInput
+from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMessage, ToolMessage, UserMessage
+from orchestrator.core.tools import OfferedTool
+
+
+def completion_body(model: str, request: Generate) -> JsonObject:
+    """The body that asks for `request` as a stream with counters. Unset sampling is the server's own.
+
+    Tools are left out when there are none: with an empty list some servers still render a tool prompt.
+    """
+    body: JsonObject = {
+        "model": model,
+        "messages": [wire_message(message) for message in request.messages],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if request.tools:
+        body["tools"] = [wire_tool(tool) for tool in request.tools]
+    sampling = request.sampling
+    settings: JsonObject = {
+        "max_tokens": request.max_output_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "min_p": sampling.min_p,
+        "top_k": sampling.top_k,
+        "repeat_penalty": sampling.repeat_penalty,
+        "seed": sampling.seed,
+        "stop": list(sampling.stop) or None,
+    }
+    return body | {name: value for name, value in settings.items() if value is not None}
+
+
+def wire_tool(tool: OfferedTool) -> JsonObject:
+    """A tool under the name that the model is shown. A schema without a type is that of an object."""
+    schema = tool.definition.input_schema
+    parameters: JsonObject = schema if "type" in schema else {"type": "object", "properties": {}, **schema}
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.definition.description, "parameters": parameters},
+    }
+
+
+def wire_message(message: PromptMessage) -> JsonObject:
+    """One message of the prompt. Reasoning goes along: the template decides what it keeps of it."""
+    match message:
+        case SystemMessage(content):
+            return {"role": "system", "content": content}
+        case UserMessage(parts):
+            return {"role": "user", "content": _user_content(parts)}
+        case AssistantMessage(reasoning, content, calls):
+            wire: JsonObject = {"role": "assistant", "content": content}
+            if reasoning:
+                wire["reasoning_content"] = reasoning
+            if calls:
+                wire["tool_calls"] = [
+                    {
+                        "id": call.call_id,
+                        "type": "function",
+                        "function": {"name": call.name, "arguments": call.arguments},
+                    }
+                    for call in calls
+                ]
+            return wire
+        case ToolMessage(call_id, name, content):
+            return {"role": "tool", "tool_call_id": call_id, "name": name, "content": content}
+        case _:
+            assert_never(message)
+
+
+def has_images(request: Generate) -> bool:
+    """Whether any message of the prompt shows a picture."""
+    return any(
+        isinstance(part, ImageInput)
+        for message in request.messages
+        if isinstance(message, UserMessage)
+        for part in message.parts
+    )
+
+
+def _user_content(parts: tuple[TextInput | ImageInput, ...]) -> JsonValue:
+    """Text alone is one string: many templates cannot read a list of parts."""
+    if all(isinstance(part, TextInput) for part in parts):
+        return "\n".join(part.content for part in parts if isinstance(part, TextInput))
+    wire: list[JsonValue] = []
+    for part in parts:
+        match part:
+            case TextInput(content):
+                wire.append({"type": "text", "text": content})
+            case ImageInput(data_url):
+                wire.append({"type": "image_url", "image_url": {"url": data_url}})
+    return wire
