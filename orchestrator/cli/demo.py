@@ -7,11 +7,13 @@ from msgspec import UNSET
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.api.wire import ChatReply
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.cli.chat_client import ServiceClient, render_chat
 from orchestrator.cli.command_error import CommandError
 from orchestrator.cli.command_settings import EVERY, service_url, with_settings
 from orchestrator.cli.http_service import HttpService
+from orchestrator.cli.output import print_json
 from orchestrator.cli.serve import open_service, plugin_ids, run_service
 from orchestrator.settings import Settings
 
@@ -22,8 +24,9 @@ PROMPT = 'Use get_current_time with timezone="Asia/Tokyo"'
 
 @rich_click.command()
 @click.option("--once", is_flag=True, help="Stop after the chat.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON: the service's address and the reply.")
 @with_settings(*EVERY)
-def demo(settings: Settings, once: bool) -> None:
+def demo(settings: Settings, once: bool, as_json: bool) -> None:
     """Start the service, send one chat to the model that comes with it, and keep serving until Ctrl-C.
 
     The model is tiny. It shows that everything works: it calls a tool of a plugin from mcp.json and quotes
@@ -33,21 +36,24 @@ def demo(settings: Settings, once: bool) -> None:
         files = ", ".join(str(path) for path in settings.mcp_config)
         raise CommandError(f"the demo needs the plugin {PLUGIN}, and {files} does not install it")
     service, settings = open_service(settings)
-    console = Console(highlight=False)
-    run_service(_demonstrate, service, settings, console, once)
+    run_service(_demonstrate, service, settings, once, as_json)
 
 
-async def _demonstrate(service: HttpService, settings: Settings, console: Console, once: bool) -> None:
+async def _demonstrate(service: HttpService, settings: Settings, once: bool, as_json: bool) -> None:
+    console = Console(highlight=False, quiet=as_json)
+    url = service_url(settings)
     ready = anyio.Event()
     async with anyio.create_task_group() as tasks:
 
         async def chat() -> None:
             await ready.wait()
             try:
-                await _one_chat(service_url(settings), console)
+                reply = await _one_chat(url, console)
             except BaseException:
                 service.stop()
                 raise
+            if as_json:
+                print_json({"url": url, "reply": reply})
             if once:
                 service.stop()
             else:
@@ -58,7 +64,7 @@ async def _demonstrate(service: HttpService, settings: Settings, console: Consol
         tasks.cancel_scope.cancel()
 
 
-async def _one_chat(url: str, console: Console) -> None:
+async def _one_chat(url: str, console: Console) -> ChatReply:
     _say(console, f"The service listens on {url}. A chat with {MODEL}, over HTTP, with the plugin {PLUGIN}:\n")
     _say(console, f"> {PROMPT}", "bold")
     async with ServiceClient(url) as client:
@@ -66,6 +72,7 @@ async def _one_chat(url: str, console: Console) -> None:
         reply = await render_chat(client, body, console)
     if reply.status != "completed" or reply.response_id is UNSET:
         raise CommandError(f"the demo's chat ended as {reply.status}")
+    return reply
 
 
 def _what_next(settings: Settings) -> str:
