@@ -63,7 +63,8 @@ class Completion:
         response = await self._client.send(request, stream=True)
         try:
             if response.status_code != 200:
-                raise self._refusal(response.status_code, await _read(response, MAX_ERROR_BYTES))
+                body_start = await read_bounded(response, MAX_ERROR_BYTES)
+                raise refusal(body_start, response.status_code, self._who, self._scrub)
             async with aclosing(self._events(response)) as events:
                 async for data in events:
                     for chunk in self._decode(data):
@@ -95,7 +96,7 @@ class Completion:
     async def _events(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         """The data of each event; a server that does not stream sends one body, which is taken for one event."""
         if "json" in response.headers.get("content-type", ""):
-            yield await _read(response, MAX_REPLY_BYTES)
+            yield await read_bounded(response, MAX_REPLY_BYTES)
             self._done = True
             return
         parser = SseParser()
@@ -118,7 +119,7 @@ class Completion:
             raise self._broken(f"sent something that is not a chat completion ({error})") from None
         failure = chunk.failure()
         if failure is not None:
-            raise self._translated(failure, None)
+            raise translate_error(failure, None, self._who, self._scrub)
         out = self.decoder.feed(chunk)
         if self.decoder.first_token_seen:
             now = time.perf_counter()
@@ -128,18 +129,17 @@ class Completion:
                 self._last_at = now
         return out
 
-    def _refusal(self, status: int, body: bytes) -> OrchestratorError:
-        try:
-            failure = decode_chunk(body).failure() or WireError()
-        except ValueError:
-            failure = WireError()
-        return self._translated(failure, status)
-
-    def _translated(self, failure: WireError, status: int | None) -> OrchestratorError:
-        return translate_error(failure, status, self._who, self._scrub)
-
     def _broken(self, what: str) -> OrchestratorError:
         return OrchestratorError(ErrorKind.ENGINE_ERROR, f"{self._who} {what}.")
+
+
+def refusal(body: bytes, status: int, who: str, scrub: Callable[[str], str]) -> OrchestratorError:
+    """What a reply that is no success means to us."""
+    try:
+        failure = decode_chunk(body).failure() or WireError()
+    except ValueError:
+        failure = WireError()
+    return translate_error(failure, status, who, scrub)
 
 
 def translate_error(failure: WireError, status: int | None, who: str, scrub: Callable[[str], str]) -> OrchestratorError:
@@ -173,7 +173,8 @@ def _too_long(text: str) -> bool:
     return "maximum context length" in text or "longer than the model's context length" in text
 
 
-async def _read(response: httpx.Response, limit: int) -> bytes:
+async def read_bounded(response: httpx.Response, limit: int) -> bytes:
+    """The body, or its first `limit` bytes."""
     body = bytearray()
     async for block in response.aiter_bytes():
         body += block

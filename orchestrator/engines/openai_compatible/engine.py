@@ -1,0 +1,222 @@
+"""Any server that speaks `/v1/chat/completions`: vLLM, SGLang, llama-server, Ray Serve and their like."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+import msgspec
+
+from orchestrator.core.commands import Generate
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.inputs import ModelReady
+from orchestrator.core.json_types import JsonObject
+from orchestrator.core.models import Model
+from orchestrator.engines.openai_http import Completion, read_bounded, refusal
+from orchestrator.engines.openai_request import completion_body
+from orchestrator.ports import GenerationChunk, LoadStep
+
+ENGINE_NAME: Final = "openai_compatible"
+MAX_LIST_BYTES: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. `silence` is the longest a server may send nothing while it generates, its prompt included."""
+
+    connect: float = 5.0
+    list_models: float = 10.0
+    silence: float = 300.0
+
+
+class _WireMeta(msgspec.Struct, frozen=True):
+    """What llama-server adds. `n_ctx` is the context of a slot, `n_ctx_train` the longest the model was made for."""
+
+    n_ctx: int | None = None
+    n_ctx_train: int | None = None
+    size: int | None = None
+
+
+class _WireArchitecture(msgspec.Struct, frozen=True):
+    """What llama-server adds: `image` stands among the modalities of a model that sees."""
+
+    input_modalities: list[str] = []
+
+
+class _WireModel(msgspec.Struct, frozen=True):
+    """An entry of `GET /v1/models`; `max_model_len` is vLLM's and SGLang's."""
+
+    id: str
+    max_model_len: int | None = None
+    meta: _WireMeta | None = None
+    architecture: _WireArchitecture | None = None
+
+
+class _WireModels(msgspec.Struct, frozen=True):
+    """The reply of `GET /v1/models`."""
+
+    data: list[_WireModel]
+
+
+class OpenAICompatibleEngine:
+    """One server. `base_url` includes `/v1`; the key is sent to it and shown nowhere, nor is a password in the URL.
+
+    Raises:
+        ValueError: the URL or the key cannot be used; the message holds neither the key nor the password.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None,
+        *,
+        timeouts: Timeouts = Timeouts(),
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        url = _checked_url(base_url)
+        # httpx would log the URL of each request: what is secret in it goes along as what it is.
+        self._base_url = str(url.copy_with(userinfo=b"")).rstrip("/")
+        self._api_key = api_key or None
+        if self._api_key is not None and not (self._api_key.isascii() and self._api_key.isprintable()):
+            raise ValueError(f"the API key for {self._base_url} holds characters that cannot stand in a header")
+        self._timeouts = timeouts
+        self._client = httpx.AsyncClient(
+            auth=(url.username, url.password) if url.userinfo else None,
+            timeout=httpx.Timeout(timeouts.silence, connect=timeouts.connect),
+            # No keep-alive: servers close idle connections when they like, and a completion must not be sent twice.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            transport=transport,
+        )
+
+    def __repr__(self) -> str:
+        return f"OpenAICompatibleEngine({self._base_url!r})"
+
+    @property
+    def name(self) -> str:
+        """What `engine::key` calls it."""
+        return ENGINE_NAME
+
+    async def models(self) -> Sequence[Model]:
+        """See `Engine.models`: in the server's order."""
+        try:
+            request = self._client.build_request(
+                "GET", f"{self._base_url}/models", headers=self._headers, timeout=self._timeouts.list_models
+            )
+            response = await self._client.send(request, stream=True)
+            try:
+                body = await read_bounded(response, MAX_LIST_BYTES)
+            finally:
+                await response.aclose()
+        except httpx.TransportError as error:
+            raise self._unavailable(error) from None
+        if response.status_code != 200:
+            raise refusal(body, response.status_code, self._who, self._scrub)
+        try:
+            listed = msgspec.json.decode(body, type=_WireModels, strict=False)
+        except msgspec.MsgspecError:
+            message = f"{self._who} does not list its models as an OpenAI-compatible server does."
+            raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, message) from None
+        return [_model(entry) for entry in listed.data]
+
+    async def load(self, model: Model, context_length: int | None) -> AsyncGenerator[LoadStep, None]:
+        """See `Engine.load`. The server loads by itself: only the maximum is checked."""
+        maximum = model.max_context_length
+        if context_length is not None and maximum is not None and context_length > maximum:
+            message = f"{model.key} has a context of at most {maximum} tokens, {context_length} were asked for."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
+        yield ModelReady(None)
+
+    async def generate(self, model: Model, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
+        """See `Engine.generate`. A connection that fails before anything was sent is tried once more."""
+        body = completion_body(model.key, request) | _extras(request)
+        attempts = 0
+        while True:
+            attempts += 1
+            completion = Completion(
+                self._client,
+                f"{self._base_url}/chat/completions",
+                self._who,
+                headers=self._headers,
+                scrub=self._scrub,
+            )
+            try:
+                async with aclosing(completion.chunks(body)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if attempts == 1 and isinstance(error, httpx.ConnectError):
+                    continue
+                raise self._unavailable(error) from None
+            except httpx.TimeoutException:
+                message = f"{self._who} sent nothing for {self._timeouts.silence:g} seconds."
+                raise OrchestratorError(ErrorKind.ENGINE_ERROR, message) from None
+            except httpx.TransportError as error:
+                message = f"{self._who} broke off its answer ({type(error).__name__})."
+                raise OrchestratorError(ErrorKind.ENGINE_ERROR, message) from None
+            yield completion.finished(None)
+            return
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+        await self._client.aclose()
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        headers = {"Connection": "close"}
+        return headers if self._api_key is None else headers | {"Authorization": f"Bearer {self._api_key}"}
+
+    @property
+    def _who(self) -> str:
+        return f"The OpenAI-compatible server at {self._base_url}"
+
+    def _scrub(self, text: str) -> str:
+        return text if self._api_key is None else text.replace(self._api_key, "[key]")
+
+    def _unavailable(self, error: Exception) -> OrchestratorError:
+        message = f"{self._who} cannot be reached ({type(error).__name__})."
+        return OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, message)
+
+
+def _checked_url(base_url: str) -> httpx.URL:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError(
+            "the URL of an OpenAI-compatible server must be http or https, such as http://127.0.0.1:8000/v1"
+        )
+    return url
+
+
+def _extras(request: Generate) -> JsonObject:
+    """What is outside of OpenAI's fields, sent only when it is asked for.
+
+    `top_k` and `min_p` have one name everywhere; the repetition penalty is `repeat_penalty` for llama-server and
+    `repetition_penalty` for vLLM and SGLang, and each ignores the other's.
+    """
+    extras: JsonObject = {}
+    if request.sampling.repeat_penalty is not None:
+        extras["repetition_penalty"] = request.sampling.repeat_penalty
+    if request.reasoning in ("off", "on"):
+        extras["chat_template_kwargs"] = {"enable_thinking": request.reasoning == "on"}
+    elif request.reasoning is not None:
+        extras["reasoning_effort"] = request.reasoning
+    return extras
+
+
+def _model(entry: _WireModel) -> Model:
+    """What the server tells, nothing more. Whether a model calls tools or reasons none of them says here."""
+    publisher, slash, name = entry.id.rpartition("/")
+    meta = entry.meta or _WireMeta()
+    return Model(
+        key=entry.id,
+        engine=ENGINE_NAME,
+        type="llm",
+        publisher=publisher if slash else "",
+        display_name=name,
+        size_bytes=meta.size,
+        max_context_length=entry.max_model_len or meta.n_ctx or meta.n_ctx_train,
+        vision=entry.architecture is not None and "image" in entry.architecture.input_modalities,
+    )
