@@ -134,24 +134,30 @@ class ModelHost:
         while True:
             worker = self._ready_worker()
             if self._load is None and worker is not None and worker.context_length >= least:
-                yield ModelReady(None) if not announced else ModelReady(0.0)
+                yield ModelReady(0.0 if announced else None)
                 return
             load = self._load or self._begin_load(context_length)
-            if not announced:
-                announced = True
-                yield LoadStarted()
             # One that is smaller, or is being given up, is waited for: then it is this request's turn.
             ours = load.context_length >= least and not load.abandoned
-            async with aclosing(self._follow(load)) as reports:
-                async for progress in reports:
-                    if ours:
-                        yield LoadProgressed(progress)
-            if not ours:
-                continue
-            if isinstance(load.outcome, OrchestratorError):
+            told: float | None = None
+            load.waiters += 1
+            try:
+                if not announced:
+                    announced = True
+                    yield LoadStarted()
+                while load.outcome is None:
+                    if ours and load.progress is not None and load.progress != told:
+                        told = load.progress
+                        yield LoadProgressed(told)
+                    else:
+                        await load.changed.wait()
+            finally:
+                load.leave()
+            if ours and isinstance(load.outcome, OrchestratorError):
                 raise _copy(load.outcome)
-            yield ModelReady(load.outcome)
-            return
+            if ours and not isinstance(load.outcome, OrchestratorError):
+                yield ModelReady(load.outcome)
+                return
 
     async def generate(self, request: Generate, thinking: bool | None) -> AsyncGenerator[GenerationChunk, None]:
         """See `Engine.generate`. Loads the model again where its worker has died meanwhile."""
@@ -211,20 +217,6 @@ class ModelHost:
         self._task_group.start_soon(self._run_load, load)
         return load
 
-    async def _follow(self, load: _Load) -> AsyncGenerator[float, None]:
-        """The progress of a load until it is over. Leaving early is leaving the load."""
-        load.waiters += 1
-        told: float | None = None
-        try:
-            while load.outcome is None:
-                if load.progress is not None and load.progress != told:
-                    told = load.progress
-                    yield told
-                else:
-                    await load.changed.wait()
-        finally:
-            load.leave()
-
     async def _run_load(self, load: _Load) -> None:
         try:
             with load.scope:
@@ -261,13 +253,12 @@ class ModelHost:
             await _end(worker)
             raise
         if not worker.alive:
-            raise_message = f"{model.key} could not be loaded: {worker.why_ended()}."
-            load.settle(OrchestratorError(ErrorKind.ENGINE_ERROR, raise_message))
+            message = f"{model.key} could not be loaded: {worker.why_ended()}."
+            load.settle(OrchestratorError(ErrorKind.ENGINE_ERROR, message))
             return
         self._context_length = worker.context_length
         seconds = time.perf_counter() - begun
         _log.info("model_loaded", model=model.key, context_length=worker.context_length, seconds=round(seconds, 3))
-        self._load = None
         load.settle(seconds)
 
     def _authorization(self) -> dict[str, str]:

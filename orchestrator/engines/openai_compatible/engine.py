@@ -60,7 +60,8 @@ class _WireModels(msgspec.Struct, frozen=True):
 
 
 class OpenAICompatibleEngine:
-    """One server. `base_url` includes `/v1`; the key is sent to it and shown nowhere, nor is a password in the URL.
+    """One server. `base_url` includes `/v1`; the key is sent to it and shown nowhere, nor is a password in the URL, which is
+    used where there is no key.
 
     Raises:
         ValueError: the URL or the key cannot be used; the message holds neither the key nor the password.
@@ -82,7 +83,7 @@ class OpenAICompatibleEngine:
             raise ValueError(f"the API key for {self._base_url} holds characters that cannot stand in a header")
         self._timeouts = timeouts
         self._client = httpx.AsyncClient(
-            auth=(url.username, url.password) if url.userinfo else None,
+            auth=(url.username, url.password) if url.userinfo and self._api_key is None else None,
             timeout=httpx.Timeout(timeouts.silence, connect=timeouts.connect),
             # No keep-alive: servers close idle connections when they like, and a completion must not be sent twice.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
