@@ -160,6 +160,7 @@ def create_items() -> None:
         sa.PrimaryKeyConstraint("response_id", "position", name="pk_input_items"),
         sa.ForeignKeyConstraint(["response_id"], ["responses.id"], name="fk_input_items_response_id_responses"),
         sa.ForeignKeyConstraint(["blob_digest"], ["blobs.digest"], name="fk_input_items_blob_digest_blobs"),
+        sqlite_with_rowid=False,
     )
     create_partial_index("ix_input_items_blob_digest", "input_items", ["blob_digest"], "blob_digest IS NOT NULL")
     op.create_table(
@@ -173,6 +174,7 @@ def create_items() -> None:
         sa.PrimaryKeyConstraint("response_id", "position", name="pk_output_items"),
         sa.ForeignKeyConstraint(["response_id"], ["responses.id"], name="fk_output_items_response_id_responses"),
         sa.ForeignKeyConstraint(["call_id"], ["tool_calls.call_id"], name="fk_output_items_call_id_tool_calls"),
+        sqlite_with_rowid=False,
     )
     create_partial_index("ix_output_items_call_id", "output_items", ["call_id"], "call_id IS NOT NULL")
 

@@ -1,47 +1,20 @@
-"""Loading a chain: a fixed number of queries in one snapshot, whatever its depth."""
+"""Reading responses: the items of one, or of a whole chain in a fixed number of queries whatever its depth."""
 
-from collections.abc import Iterable, Sequence
-from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
-from sqlalchemy import Column, bindparam, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem, OutputEntry
 from orchestrator.core.prompt import PastResponse
 from orchestrator.ports import Chain
+from orchestrator.store.chain_memory import ChainLink, ChainMemory
 from orchestrator.store.rows import call_entry, input_item, text_entry, tool_names
 from orchestrator.store.tables import blobs, input_items, output_items, responses, tool_calls, tool_offers
 
-Columns: TypeAlias = tuple[Column[Any], ...]
-AnyRow: TypeAlias = Sequence[Any]
-
-INPUT_COLUMNS: Final[Columns] = (input_items.c.position, input_items.c.type, input_items.c.content, blobs.c.content)
-"""What `decode_input` takes."""
-
-OUTPUT_COLUMNS: Final[Columns] = (
-    output_items.c.position,
-    output_items.c.type,
-    output_items.c.turn,
-    output_items.c.content,
-    tool_calls.c.call_id,
-    tool_calls.c.model_name,
-    tool_calls.c.arguments_text,
-    tool_calls.c.arguments,
-    tool_calls.c.tool,
-    tool_calls.c.provider_type,
-    tool_calls.c.provider_name,
-    tool_calls.c.reason,
-    tool_calls.c.status,
-    tool_calls.c.output,
-    tool_calls.c.shown,
-    tool_calls.c.is_error,
-    tool_calls.c.duration_ms,
-)
-"""What `decode_output` takes."""
-
-_OUTPUT_NAMES: Final = tuple([column.key for column in OUTPUT_COLUMNS])
+_T = TypeVar("_T")
 
 
 def unusable_parent(response_id: str) -> OrchestratorError:
@@ -57,69 +30,108 @@ def unfinished_parent(response_id: str) -> OrchestratorError:
 
 
 _parent = responses.alias("parent")
-_head = select(responses.c.id, responses.c.previous_response_id, responses.c.depth)
-_chain = _head.where(responses.c.id == bindparam("response_id")).cte("chain", recursive=True)
+_last = select(responses.c.id, responses.c.previous_response_id, responses.c.depth)
+_chain = _last.where(responses.c.id == bindparam("response_id")).cte("chain", recursive=True)
 _chain = _chain.union_all(
     select(_parent.c.id, _parent.c.previous_response_id, _parent.c.depth).where(
-        _parent.c.id == _chain.c.previous_response_id
+        _parent.c.id == _chain.c.previous_response_id, _parent.c.depth >= bindparam("from_depth")
     )
 )
 
 _HEAD: Final = (
-    select(responses.c.status, responses.c.depth, responses.c.system_prompt, tool_offers.c.tool_names)
+    select(
+        responses.c.status,
+        responses.c.previous_response_id,
+        responses.c.depth,
+        responses.c.system_prompt,
+        tool_offers.c.tool_names,
+    )
     .join_from(responses, tool_offers, isouter=True)
     .where(responses.c.id == bindparam("response_id"), responses.c.owner == bindparam("owner"), responses.c.stored)
 )
+_PATH: Final = select(_chain.c.id, _chain.c.previous_response_id, _chain.c.depth).order_by(_chain.c.depth)
 _INPUT: Final = (
-    select(*INPUT_COLUMNS, _chain.c.depth)
+    select(_chain.c.depth, input_items.c.position, input_items.c.type, input_items.c.content, blobs.c.content)
     .join_from(_chain, input_items, input_items.c.response_id == _chain.c.id)
     .join(blobs, blobs.c.digest == input_items.c.blob_digest, isouter=True)
 )
-_OUTPUT: Final = (
-    select(*OUTPUT_COLUMNS, _chain.c.depth)
+_TEXTS: Final = (
+    select(_chain.c.depth, output_items.c.position, output_items.c.turn, output_items.c.type, output_items.c.content)
     .join_from(_chain, output_items, output_items.c.response_id == _chain.c.id)
-    .join(tool_calls, tool_calls.c.call_id == output_items.c.call_id, isouter=True)
+    .where(output_items.c.call_id.is_(None))
 )
+_CALLS: Final = (
+    select(
+        _chain.c.depth,
+        output_items.c.position,
+        output_items.c.turn,
+        tool_calls.c.call_id,
+        tool_calls.c.model_name,
+        tool_calls.c.arguments_text,
+        tool_calls.c.arguments,
+        tool_calls.c.tool,
+        tool_calls.c.provider_type,
+        tool_calls.c.provider_name,
+        tool_calls.c.reason,
+        tool_calls.c.status,
+        tool_calls.c.output,
+        tool_calls.c.shown,
+        tool_calls.c.is_error,
+        tool_calls.c.duration_ms,
+    )
+    .join_from(_chain, output_items, output_items.c.response_id == _chain.c.id)
+    .join(tool_calls, tool_calls.c.call_id == output_items.c.call_id)
+    .where(tool_calls.c.status != "journaled")
+)
+"""Apart from the texts, of which most output consists: they would carry a dozen NULLs each."""
 
 
-async def load_chain(connection: AsyncConnection, response_id: str, owner: str) -> Chain:
+async def load_chain(connection: AsyncConnection, memory: ChainMemory, response_id: str, owner: str) -> Chain:
     """See `ResponseStore.load_chain`."""
     head = (await connection.execute(_HEAD, {"response_id": response_id, "owner": owner})).one_or_none()
     if head is None:
         raise unusable_parent(response_id)
-    status, depth, system_prompt, names = head
+    status, parent_id, depth, system_prompt, names = head
     if status == "in_progress":
         raise unfinished_parent(response_id)
-    said = _by_depth(await connection.execute(_INPUT, {"response_id": response_id}), depth)
-    answered = _by_depth(await connection.execute(_OUTPUT, {"response_id": response_id}), depth)
-    past = tuple(
-        PastResponse(decode_input(asked), decode_output(told)) for asked, told in zip(said, answered, strict=True)
-    )
+    past = memory.path(response_id)
+    if past is None:
+        earlier = () if parent_id is None else memory.path(parent_id)
+        links = await _read_links(connection, response_id, 0 if earlier is None else depth, depth)
+        memory.keep(links)
+        past = (*(earlier or ()), *(link.past for link in links))
     return Chain(past, system_prompt, tool_names(names))
 
 
-def decode_input(rows: list[AnyRow]) -> tuple[InputItem, ...]:
-    """The input of one response from its rows, in whatever order they come."""
-    rows.sort(key=itemgetter(0))
-    return tuple([input_item(kind, content, blob) for _, kind, content, blob, *_ in rows])
+async def read_items(connection: AsyncConnection, response_id: str, from_depth: int, depth: int) -> list[PastResponse]:
+    """What was said and answered from `from_depth` to `response_id`, which is at `depth`, oldest first.
+
+    Calls that are not settled are left out.
+    """
+    levels = {level: _Level() for level in range(from_depth, depth + 1)}
+    path = {"response_id": response_id, "from_depth": from_depth}
+    for level, position, kind, content, blob in (await connection.execute(_INPUT, path)).all():
+        levels[level].input[position] = input_item(kind, content, blob)
+    for level, position, turn, kind, content in (await connection.execute(_TEXTS, path)).all():
+        levels[level].output[position] = text_entry(kind, turn, content)
+    for level, position, *call in (await connection.execute(_CALLS, path)).all():
+        levels[level].output[position] = call_entry(*call)
+    return [PastResponse(_in_order(level.input), _in_order(level.output)) for level in levels.values()]
 
 
-def decode_output(rows: list[AnyRow]) -> tuple[OutputEntry, ...]:
-    """The output of one response from its rows, in whatever order they come, without unsettled calls."""
-    rows.sort(key=itemgetter(0))
-    entries = [
-        call_entry(dict(zip(_OUTPUT_NAMES, row, strict=False)))
-        if row[1] == "tool_call"
-        else text_entry(row[1], row[2], row[3])
-        for row in rows
-    ]
-    return tuple([entry for entry in entries if entry is not None])
+async def _read_links(connection: AsyncConnection, response_id: str, from_depth: int, depth: int) -> list[ChainLink]:
+    items = await read_items(connection, response_id, from_depth, depth)
+    ids = await connection.execute(_PATH, {"response_id": response_id, "from_depth": from_depth})
+    return [ChainLink(id, parent, past) for (id, parent, _), past in zip(ids, items, strict=True)]
 
 
-def _by_depth(rows: Iterable[AnyRow], depth: int) -> list[list[AnyRow]]:
-    """The rows of each level, the last column being the level."""
-    levels: list[list[AnyRow]] = [[] for _ in range(depth + 1)]
-    for row in rows:
-        level: int = row[-1]
-        levels[level].append(row)
-    return levels
+@dataclass(slots=True)
+class _Level:
+    """The items of one response by their positions."""
+
+    input: dict[int, InputItem] = field(default_factory=dict[int, InputItem])
+    output: dict[int, OutputEntry] = field(default_factory=dict[int, OutputEntry])
+
+
+def _in_order(items: dict[int, _T]) -> tuple[_T, ...]:
+    return tuple([items[position] for position in sorted(items)])

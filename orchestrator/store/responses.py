@@ -12,12 +12,10 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.response import Ending, Incomplete, Stats
 from orchestrator.ports import Chain, JournaledCall, NewResponse, StoredResponse
 from orchestrator.store import rows
+from orchestrator.store.chain_memory import ChainMemory
 from orchestrator.store.chains import (
-    INPUT_COLUMNS,
-    OUTPUT_COLUMNS,
-    decode_input,
-    decode_output,
     load_chain,
+    read_items,
     unfinished_parent,
     unusable_parent,
 )
@@ -49,12 +47,13 @@ _RUNNING: Final = responses.c.status == "in_progress"
 class SqlResponseStore:
     """`ResponseStore` in SQLite or Postgres."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, memory: ChainMemory | None = None) -> None:
         self._database = database
+        self._memory = memory or ChainMemory()
 
     async def load_chain(self, response_id: str, owner: str) -> Chain:
         async with self._database.read() as connection:
-            return await load_chain(connection, response_id, owner)
+            return await load_chain(connection, self._memory, response_id, owner)
 
     async def open_response(self, response: NewResponse) -> None:
         async with self._database.write() as connection:
@@ -136,17 +135,8 @@ class SqlResponseStore:
             row = (await connection.execute(query)).mappings().one_or_none()
             if row is None:
                 return None
-            said = await connection.execute(
-                select(*INPUT_COLUMNS)
-                .join_from(input_items, blobs, isouter=True)
-                .where(input_items.c.response_id == response_id)
-            )
-            answered = await connection.execute(
-                select(*OUTPUT_COLUMNS)
-                .join_from(output_items, tool_calls, tool_calls.c.call_id == output_items.c.call_id, isouter=True)
-                .where(output_items.c.response_id == response_id)
-            )
-            return rows.stored_response(row, decode_input([*said]), decode_output([*answered]))
+            [items] = await read_items(connection, response_id, row["depth"], row["depth"])
+            return rows.stored_response(row, items)
 
     async def list_calls(self, response_id: str, owner: str) -> Sequence[JournaledCall]:
         async with self._database.read() as connection:

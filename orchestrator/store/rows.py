@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, assert_never, cast
 from sqlalchemy import RowMapping
 
 from orchestrator.core.calls import output_entry
-from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem, PlacedText
+from orchestrator.core.commands import CallStatus, Outcome, PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.items import (
     EphemeralProvider,
@@ -26,6 +26,7 @@ from orchestrator.core.items import (
     TextInput,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
+from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import (
     Cancelled,
     Completed,
@@ -282,22 +283,35 @@ def text_entry(kind: str, turn: int, content: str | None) -> OutputEntry:
     return OutputEntry(turn, Message(content or "") if kind == "message" else Reasoning(content or ""))
 
 
-def call_entry(row: Mapping[str, Any]) -> OutputEntry | None:
-    """A call of the journal as its readers see it; None while it is not settled."""
-    if row["status"] == "journaled":
-        return None
+def call_entry(
+    turn: int,
+    call_id: str,
+    model_name: str,
+    arguments_text: str,
+    arguments: JsonObject | None,
+    tool: str | None,
+    provider_type: str | None,
+    provider_name: str | None,
+    reason: str | None,
+    status: CallStatus,
+    output: str,
+    shown: str | None,
+    is_error: bool,
+    duration_ms: int,
+) -> OutputEntry:
+    """A settled call of the journal as its readers see it, from its columns."""
     return output_entry(
         PlacedCall(
-            position=row["position"],
-            turn=row["turn"],
-            call_id=row["call_id"],
-            model_name=row["model_name"],
-            arguments_text=row["arguments_text"],
-            arguments=row["arguments"],
-            tool=row["tool"],
-            provider=_provider(row["provider_type"], row["provider_name"]),
-            reason=row["reason"],
-            outcome=Outcome(row["status"], row["output"], row["shown"], row["is_error"], row["duration_ms"]),
+            position=0,
+            turn=turn,
+            call_id=call_id,
+            model_name=model_name,
+            arguments_text=arguments_text,
+            arguments=arguments,
+            tool=tool,
+            provider=_provider(provider_type, provider_name),
+            reason=reason,
+            outcome=Outcome(status, output, shown, is_error, duration_ms),
         )
     )
 
@@ -323,7 +337,7 @@ def journaled_call(row: RowMapping) -> JournaledCall:
     )
 
 
-def stored_response(row: RowMapping, input: tuple[InputItem, ...], output: tuple[OutputEntry, ...]) -> StoredResponse:
+def stored_response(row: RowMapping, items: PastResponse) -> StoredResponse:
     """A response, whole, from its row and its items."""
     status: ResponseStatus = row["status"]
     reason: IncompleteReason | None = row["ending_reason"] if status == "incomplete" else None
@@ -345,8 +359,8 @@ def stored_response(row: RowMapping, input: tuple[InputItem, ...], output: tuple
         incomplete_reason=reason,
         error=error,
         stats=_stats(row["stats"]),
-        input=input,
-        output=output,
+        input=items.input,
+        output=items.output,
         created_at=row["created_at"],
         ended_at=row["ended_at"],
     )

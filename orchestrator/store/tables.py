@@ -120,6 +120,7 @@ input_items: Final = Table(
     Column("type", Text, nullable=False),
     Column("content", AnyText),
     Column("blob_digest", Text, ForeignKey("blobs.digest")),
+    sqlite_with_rowid=False,  # a chain is read by this key: one search an item instead of two
 )
 """What the user said, in order."""
 
@@ -164,6 +165,7 @@ output_items: Final = Table(
     Column("type", Text, nullable=False),
     Column("content", AnyText),
     Column("call_id", Text, ForeignKey("tool_calls.call_id")),
+    sqlite_with_rowid=False,
 )
 """What the model wrote, in order; a call's row only refers to the journal."""
 
