@@ -1,5 +1,6 @@
 """`kill -9` in the middle of a tool call, and what is there afterwards."""
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -67,4 +68,4 @@ def test_after_a_kill_the_response_is_incomplete_its_call_abandoned_and_the_rest
                 }
             )
             assert after.status_code == 200, after.text
-            assert "9" in after.json()["output"][-1]["content"]
+            assert json.loads(after.json()["output"][0]["output"]) == [{"type": "text", "text": "9"}]
