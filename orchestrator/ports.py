@@ -23,7 +23,7 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.items import InputItem, OutputEntry, ProviderInfo
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.models import Model
+from orchestrator.core.models import LoadSettings, Model
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.request import IntegrationRequest
 from orchestrator.core.response import Ending, IncompleteReason, ResponseStatus, Stats
@@ -46,11 +46,35 @@ GenerationChunk: TypeAlias = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class EngineTraits:
+    """What an engine can be asked for. An engine that does not load has its models ready, or loads them itself."""
+
+    loads: bool
+    many_instances: bool = False
+    embeds: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One vector for each text, in their order; None is what the engine does not count."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    input_tokens: int | None = None
+
+
 class Engine(Protocol):
-    """Generates text. One adapter a kind of engine; `name` is what `engine::key` refers to."""
+    """Generates text. One adapter a kind of engine; `name` is what `engine::key` refers to.
+
+    Instances are named by the caller. Which of them is loaded, shared, evicted and when is decided in
+    `service/instances.py`, for all engines alike; an engine does as it is told.
+    """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def traits(self) -> EngineTraits: ...
 
     async def models(self) -> Sequence[Model]:
         """Every model that can be used now, in a stable order, with its loaded instances.
@@ -60,17 +84,46 @@ class Engine(Protocol):
         """
         ...
 
-    def load(self, model: Model, context_length: int | None) -> AsyncGenerator[LoadStep, None]:
-        """Make `model` ready; the last step is `ModelReady`, the only one where it was ready already.
-
-        `context_length` None keeps what is loaded. Many askers share one load.
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
+        """Whether the instance would fit, were the instances `freed` gone; an engine that cannot know says nothing.
 
         Raises:
-            OrchestratorError: `engine_unavailable`, `engine_error`, or `invalid_value` on `context_length`.
+            OrchestratorError: `insufficient_resources`; the message says what it needs and what there is.
         """
         ...
 
-    def generate(self, model: Model, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
+    def load(
+        self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None
+    ) -> AsyncGenerator[LoadStep, None]:
+        """Make the instance ready; the last step is `ModelReady`, the only one where it was ready already.
+
+        A setting that is None keeps what is loaded. A longer context than the instance has means that
+        it is loaded again, once nobody generates on it. Many askers share one load; one that nobody
+        waits for any more is ended. `ttl_seconds` is for engines that unload by themselves.
+
+        Raises:
+            OrchestratorError: `engine_unavailable`, `engine_error`, or `invalid_value` on the setting
+                that the engine cannot apply.
+        """
+        ...
+
+    async def unload(self, instance_id: str) -> None:
+        """End the instance, once nobody generates on it; no instance of that id is no error.
+
+        Raises:
+            OrchestratorError: `engine_unavailable`, or `not_implemented` where the engine does not load.
+        """
+        ...
+
+    async def embed(self, model: Model, instance_id: str, texts: Sequence[str]) -> Embeddings:
+        """The vectors of `texts`.
+
+        Raises:
+            OrchestratorError: `invalid_value` on `model` where it does not embed, or as `generate`.
+        """
+        ...
+
+    def generate(self, model: Model, instance_id: str, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
         """One turn, as it is written; the last chunk is `GenerationFinished`.
 
         Every `CallArgumentsArrived` follows the `CallBegun` of its index, and each index begins once.

@@ -5,7 +5,7 @@ They stand where a test needs an answer, or a fault, that the real thing will no
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import anyio
@@ -22,11 +22,11 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.items import PluginProvider, ProviderInfo
 from orchestrator.core.json_types import JsonObject, canonical_json
-from orchestrator.core.models import LoadConfig, Model, ModelInstance
+from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInstance
 from orchestrator.core.request import IntegrationRequest, PluginRequest, requested_provider
 from orchestrator.core.response import Counters
 from orchestrator.core.tools import ToolDefinition, ToolResult, text_content
-from orchestrator.ports import CallBegun, GenerationChunk, IntegrationSession, LoadStep
+from orchestrator.ports import CallBegun, Embeddings, EngineTraits, GenerationChunk, IntegrationSession, LoadStep
 from orchestrator.testing_store import MemoryStore
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 SCRIPTED_MODEL = "test/scripted"
+SCRIPTED_TRAITS = EngineTraits(loads=True, many_instances=True, embeds=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,16 @@ class ScriptedEngine:
         load: Sequence[LoadStep | OrchestratorError] = (ModelReady(),),
         counters: Counters | None = None,
         finish_as: str | None = None,
+        traits: EngineTraits = SCRIPTED_TRAITS,
+        parallel: int | None = None,
     ) -> None:
         self._script = script
         self._load = load
         self._counters = counters or Counters(10, 5, 0, 8, 0.5, 0.25)
         self._cut = finish_as == "length"
-        instance = ModelInstance(SCRIPTED_MODEL, LoadConfig(context_length=4096))
+        self.traits = traits
+        self.loaded: dict[str, ModelInstance] = {}
+        self._parallel = parallel
         self.model = model or Model(
             SCRIPTED_MODEL,
             self.name,
@@ -118,21 +123,36 @@ class ScriptedEngine:
             "Scripted",
             max_context_length=4096,
             trained_for_tool_use=True,
-            loaded_instances=(instance,),
         )
         self.requests: list[Generate] = []
         self.open_generations = 0
 
     async def models(self) -> Sequence[Model]:
-        return (self.model,)
+        return (replace(self.model, loaded_instances=tuple(self.loaded.values())),)
 
-    async def load(self, model: Model, context_length: int | None) -> AsyncGenerator[LoadStep, None]:
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
+        pass
+
+    async def load(
+        self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None
+    ) -> AsyncGenerator[LoadStep, None]:
         for step in self._load:
             if isinstance(step, OrchestratorError):
                 raise step
+            if isinstance(step, ModelReady) and instance_id not in self.loaded:
+                config = LoadConfig(settings.context_length or 4096, parallel=self._parallel)
+                self.loaded[instance_id] = ModelInstance(instance_id, config)
             yield step
 
-    async def generate(self, model: Model, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
+    async def unload(self, instance_id: str) -> None:
+        self.loaded.pop(instance_id, None)
+
+    async def embed(self, model: Model, instance_id: str, texts: Sequence[str]) -> Embeddings:
+        return Embeddings(tuple((float(len(text)), 1.0) for text in texts), sum(map(len, texts)))
+
+    async def generate(
+        self, model: Model, instance_id: str, request: Generate
+    ) -> AsyncGenerator[GenerationChunk, None]:
         self.requests.append(request)
         self.open_generations += 1
         try:

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from orchestrator.core.items import Message, ProviderInfo, Reasoning
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.prompt import PromptMessage
-from orchestrator.core.request import IntegrationRequest, ReasoningSetting, Sampling
+from orchestrator.core.request import IntegrationRequest, ReasoningSetting, ResponseFormat, Sampling
 from orchestrator.core.response import Ending, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey
 
@@ -37,7 +37,11 @@ class LoadModel:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Let the model write one turn. Answer: fragments, then `GenerationFinished` or `EngineFailed`."""
+    """Let the model write one turn. Answer: fragments, then `GenerationFinished` or `EngineFailed`.
+
+    `tool_choice` `required` demands a call of some tool, an `OfferedTool` a call of that one. With
+    `response_format` and tools on offer the model may still call them; what it says must match.
+    """
 
     turn: int
     messages: tuple[PromptMessage, ...]
@@ -45,6 +49,8 @@ class Generate:
     sampling: Sampling
     reasoning: ReasoningSetting | None
     max_output_tokens: int | None
+    tool_choice: Literal["auto", "required"] | OfferedTool = "auto"
+    response_format: ResponseFormat | None = None
 
 
 CallStatus: TypeAlias = Literal["journaled", "succeeded", "failed", "refused", "invalid", "abandoned"]

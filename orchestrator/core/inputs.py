@@ -76,6 +76,13 @@ class EngineFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueMoved:
+    """The turn waits for a slot of its model; `position` counts from 1, 0 says that it has one."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class PromptProgressed:
     """How much of the prompt is processed, 0 to 1, as the engine reported it."""
 
@@ -185,6 +192,7 @@ WorkInput: TypeAlias = (
     | LoadProgressed
     | ModelReady
     | EngineFailed
+    | QueueMoved
     | PromptProgressed
     | ReasoningArrived
     | TextArrived

@@ -37,6 +37,18 @@ class LoadConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """What a load asks for; None leaves it to the engine. `context_length` in tokens, `parallel` in requests at once."""
+
+    context_length: int | None = None
+    eval_batch_size: int | None = None
+    flash_attention: bool | None = None
+    num_experts: int | None = None
+    offload_kv_cache_to_gpu: bool | None = None
+    parallel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInstance:
     """A model in memory; `id` is what `model_instance_id` says on the wire."""
 
@@ -67,4 +79,6 @@ class Model:
     trained_for_tool_use: bool = False
     reasoning: ReasoningSupport | None = None
     description: str | None = None
+    variants: tuple[str, ...] = ()
+    selected_variant: str | None = None
     loaded_instances: tuple[ModelInstance, ...] = ()

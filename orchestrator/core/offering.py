@@ -1,11 +1,12 @@
 """Which tools a run offers to the model: `allowed_tools` enforced, names made unique."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.inputs import OpenedIntegration
 from orchestrator.core.items import ProviderInfo
-from orchestrator.core.request import RunRequest
+from orchestrator.core.request import NamedTool, RunRequest, ToolChoice
 from orchestrator.core.tools import OfferedTool, ToolDefinition, offer_tools, provider_label
 
 
@@ -36,7 +37,37 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
                 ],
             )
         )
-    return offer_tools(found, request.tool_names) if request.offer_tools else ()
+    if request.tool_choice == "none":
+        return ()
+    offered = offer_tools(found, request.tool_names)
+    if chosen_tool(request.tool_choice, offered) is None:
+        return _no_such_choice(request.tool_choice, offered)
+    return offered
+
+
+def chosen_tool(choice: ToolChoice, offered: Sequence[OfferedTool]) -> Literal["auto", "required"] | OfferedTool | None:
+    """What the first turn is bound to; None where the choice cannot be met by what is offered."""
+    match choice:
+        case "auto" | "none":
+            return "auto"
+        case "required":
+            return "required" if offered else None
+        case NamedTool(tool, server):
+            named = (one for one in offered if one.definition.name == tool and _is_of(one, server))
+            return next(named, None)
+
+
+def _is_of(tool: OfferedTool, server: str | None) -> bool:
+    label = provider_label(tool.provider)
+    return server is None or server in (label, label.removeprefix("mcp/"))
+
+
+def _no_such_choice(choice: ToolChoice, offered: Sequence[OfferedTool]) -> ErrorInfo:
+    if not isinstance(choice, NamedTool):
+        return ErrorInfo(ErrorKind.INVALID_VALUE, "A tool call is required, and no tools are offered.", "tool_choice")
+    names = ", ".join(f"{one.definition.name} of {provider_label(one.provider)}" for one in offered) or "none"
+    message = f"The tool '{choice.tool}' is not offered. Offered tools: {names}."
+    return ErrorInfo(ErrorKind.INVALID_VALUE, message, "tool_choice")
 
 
 def _unusable(name: str, param: str, server: OpenedIntegration, by_name: dict[str, ToolDefinition]) -> ErrorInfo | None:

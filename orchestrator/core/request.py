@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, assert_never
 
 from orchestrator.core.items import EphemeralProvider, InputItem, PluginProvider, ProviderInfo
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.tools import ToolKey
 
@@ -58,6 +59,26 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedTool:
+    """The one tool that the first turn must call; `server` is a plugin id or a server label, None any."""
+
+    tool: str
+    server: str | None = None
+
+
+ToolChoice: TypeAlias = Literal["auto", "none", "required"] | NamedTool
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """The JSON schema that the final message must match."""
+
+    name: str
+    schema: JsonObject
+    strict: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The guards of a run; sizes are bytes of UTF-8."""
 
@@ -87,6 +108,7 @@ class RunRequest:
     reasoning: ReasoningSetting | None = None
     max_output_tokens: int | None = None
     context_length: int | None = None
-    offer_tools: bool = True
+    tool_choice: ToolChoice = "auto"
+    response_format: ResponseFormat | None = None
     limits: Limits = Limits()
     tool_names: Mapping[ToolKey, str] = field(default_factory=dict[ToolKey, str])

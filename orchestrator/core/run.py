@@ -26,7 +26,7 @@ from orchestrator.core import inputs as i
 from orchestrator.core import stream as s
 from orchestrator.core.calls import abandon, identity, output_entry, refuse
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
-from orchestrator.core.offering import offer
+from orchestrator.core.offering import chosen_tool, offer
 from orchestrator.core.prompt import PromptMessage, opening_messages, turn_messages
 from orchestrator.core.request import RunRequest
 from orchestrator.core.response import (
@@ -175,6 +175,8 @@ class Run:
 
     def _generating(self, turn: TurnAssembly, event: i.RunInput) -> list[Emission]:
         match event:
+            case i.QueueMoved(position):
+                return [s.QueuePosition(position)]
             case i.PromptProgressed(progress):
                 return [*turn.prompt_progressed(progress)]
             case i.ReasoningArrived(text):
@@ -257,6 +259,9 @@ class Run:
             request.sampling,
             request.reasoning,
             self._budget(),
+            # A choice binds the first turn only: a model that must always call never answers.
+            chosen_tool(request.tool_choice, tuple(self._offered.values())) or "auto" if number == 1 else "auto",
+            request.response_format,
         )
         return [s.PromptProcessingStart(), generate]
 

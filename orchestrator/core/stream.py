@@ -46,6 +46,13 @@ class ModelLoadEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class QueuePosition:
+    """The turn waits for a slot of its model; `position` counts from 1, 0 says that it has one."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class PromptProcessingStart:
     pass
 
@@ -145,6 +152,7 @@ StreamEvent: TypeAlias = (
     | ModelLoadStart
     | ModelLoadProgress
     | ModelLoadEnd
+    | QueuePosition
     | PromptProcessingStart
     | PromptProcessingProgress
     | PromptProcessingEnd

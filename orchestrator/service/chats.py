@@ -12,14 +12,18 @@ from orchestrator.core.request import (
     EphemeralRequest,
     IntegrationRequest,
     Limits,
+    NamedTool,
     PluginRequest,
     ReasoningSetting,
+    ResponseFormat,
     RunRequest,
     Sampling,
+    ToolChoice,
 )
 from orchestrator.ports import Chain, IntegrationCatalog, ResponseStore, StoredResponse
 from orchestrator.service.driver import RunContext
 from orchestrator.service.ids import new_response_id
+from orchestrator.service.instances import InstanceService
 from orchestrator.service.models import ModelService
 from orchestrator.service.runs import LiveRun, RunService
 
@@ -70,7 +74,9 @@ class ChatRequest:
     context_length: int | None = None
     store: bool = True
     previous_response_id: str | None = None
-    tool_choice: Literal["auto", "none"] = "auto"
+    ttl_seconds: float | None = None
+    tool_choice: ToolChoice = "auto"
+    response_format: ResponseFormat | None = None
     max_turns: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -82,6 +88,7 @@ class ChatService:
         self,
         *,
         models: ModelService,
+        instances: InstanceService,
         catalog: IntegrationCatalog,
         store: ResponseStore,
         runs: RunService,
@@ -90,6 +97,7 @@ class ChatService:
         run_timeout_seconds: float,
     ) -> None:
         self._models = models
+        self._instances = instances
         self._catalog = catalog
         self._store = store
         self._runs = runs
@@ -106,8 +114,10 @@ class ChatService:
         """
         self._check_permissions(chat, caller)
         self._catalog.check(chat.integrations)
-        engine, model = await self._models.find(chat.model)
+        choice = await self._models.find(chat.model)
+        model = choice.model
         _check_model(chat, model)
+        instance_id = self._instances.choose(choice, chat.context_length)
         chain = Chain((), None)
         if chat.previous_response_id is not None:
             chain = await self._store.load_chain(chat.previous_response_id, caller.owner)
@@ -116,7 +126,7 @@ class ChatService:
         request = RunRequest(
             response_id=new_response_id(),
             model_key=model.key,
-            model_instance_id=_instance_id(chat.model, model),
+            model_instance_id=instance_id,
             input=chat.input,
             history=chain.responses,
             system_prompt=inherited or None,
@@ -126,7 +136,8 @@ class ChatService:
             reasoning=chat.reasoning,
             max_output_tokens=chat.max_output_tokens,
             context_length=chat.context_length,
-            offer_tools=chat.tool_choice != "none",
+            tool_choice=chat.tool_choice,
+            response_format=chat.response_format,
             limits=Limits(
                 max_turns=min(chat.max_turns or limits.max_turns, limits.max_turns),
                 max_identical_calls=limits.max_identical_calls,
@@ -136,8 +147,9 @@ class ChatService:
             tool_names=chain.tool_names,
         )
         context = RunContext(
-            engine=engine,
-            model=model,
+            choice=choice,
+            instances=self._instances,
+            ttl_seconds=chat.ttl_seconds,
             catalog=self._catalog,
             store=self._store,
             holder=self._holder,
@@ -188,12 +200,10 @@ def _check_model(chat: ChatRequest, model: Model) -> None:
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="reasoning")
 
 
-def _instance_id(asked_for: str, model: Model) -> str:
-    """The loaded instance that will answer; a model that is not loaded gets one named after its key."""
-    ids = [instance.id for instance in model.loaded_instances]
-    if asked_for in ids:
-        return asked_for
-    return ids[0] if ids else model.key
+def _tool_choice(choice: ToolChoice) -> JsonValue:
+    if isinstance(choice, NamedTool):
+        return {"tool": choice.tool, "server": choice.server}
+    return None if choice == "auto" else choice
 
 
 def _parameters(chat: ChatRequest) -> JsonObject:
@@ -226,7 +236,9 @@ def _parameters(chat: ChatRequest) -> JsonObject:
         "reasoning": chat.reasoning,
         "max_output_tokens": chat.max_output_tokens,
         "context_length": chat.context_length,
-        "tool_choice": None if chat.tool_choice == "auto" else chat.tool_choice,
+        "ttl": chat.ttl_seconds,
+        "tool_choice": _tool_choice(chat.tool_choice),
+        "response_format": None if chat.response_format is None else chat.response_format.schema,
         "max_turns": chat.max_turns,
         "integrations": integrations or None,
     }

@@ -15,14 +15,15 @@ from orchestrator.core import commands as c
 from orchestrator.core import inputs as i
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.models import Model
 from orchestrator.core.request import IntegrationRequest, RunRequest
 from orchestrator.core.run import Run
 from orchestrator.core.states import Ended
 from orchestrator.core.stream import StreamEvent
-from orchestrator.ports import CallBegun, Engine, IntegrationCatalog, IntegrationSession, NewResponse, ResponseStore
+from orchestrator.ports import CallBegun, IntegrationCatalog, IntegrationSession, NewResponse, ResponseStore
 from orchestrator.service.ids import new_call_id
+from orchestrator.service.instances import Instance, InstanceService
 from orchestrator.service.leases import LEASE_SECONDS
+from orchestrator.service.models import ModelChoice
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -33,8 +34,9 @@ _Tagged: TypeAlias = tuple[int | None, i.RunInput]
 class RunContext:
     """What a run needs of the world, and what the store is told of it beside its content."""
 
-    engine: Engine
-    model: Model
+    choice: ModelChoice
+    instances: InstanceService
+    ttl_seconds: float | None
     catalog: IntegrationCatalog
     store: ResponseStore
     holder: str
@@ -63,6 +65,7 @@ class RunDriver:
         self._epoch = 0
         self._work: list[anyio.CancelScope] = []
         self._sessions: Sequence[IntegrationSession] = ()
+        self._instance: Instance | None = None
         self._done = anyio.Event()
 
     def tell(self, event: i.StopInput) -> None:
@@ -105,7 +108,7 @@ class RunDriver:
                     else:
                         emissions += self.run.feed(i.IntegrationsOpened(()))
                 case c.LoadModel():
-                    workers.start_soon(self._work_on, self._load, self._epoch)
+                    workers.start_soon(self._work_on, self._hold_instance, self._epoch)
                 case c.Generate():
                     workers.start_soon(self._work_on, self._generation(emission), self._epoch)
                 case c.CallTool():
@@ -212,12 +215,20 @@ class RunDriver:
 
         return host
 
-    async def _load(self, epoch: int) -> None:
+    async def _hold_instance(self, epoch: int) -> None:
+        """Has the model ready, and keeps it from being unloaded until the run is over."""
+        context, request = self.context, self._request
         try:
-            steps = self.context.engine.load(self.context.model, self._request.context_length)
-            async with aclosing(steps):
-                async for step in steps:
-                    self._report(epoch, step)
+            async with context.instances.use(
+                context.choice,
+                request.model_instance_id,
+                request.context_length,
+                context.ttl_seconds,
+                lambda step: self._report(epoch, step),
+            ) as (instance, ready):
+                self._instance = instance
+                self._report(epoch, ready)
+                await self._done.wait()
         except OrchestratorError as error:
             self._report(epoch, i.EngineFailed(error.info))
         except Exception:
@@ -227,13 +238,7 @@ class RunDriver:
     def _generation(self, command: c.Generate) -> Callable[[int], Awaitable[None]]:
         async def generate(epoch: int) -> None:
             try:
-                chunks = self.context.engine.generate(self.context.model, command)
-                async with aclosing(chunks):
-                    async for chunk in chunks:
-                        if isinstance(chunk, CallBegun):
-                            self._report(epoch, i.CallOpened(chunk.index, chunk.name, new_call_id()))
-                        else:
-                            self._report(epoch, chunk)
+                await self._generate(command, epoch)
             except OrchestratorError as error:
                 self._report(epoch, i.EngineFailed(error.info))
             except Exception:
@@ -241,6 +246,22 @@ class RunDriver:
                 self._report(epoch, i.EngineFailed(_unexpected("generating")))
 
         return generate
+
+    async def _generate(self, command: c.Generate, epoch: int) -> None:
+        context, instance = self.context, self._instance
+        assert instance is not None  # a turn follows `ModelReady`, which follows it
+
+        def moved(position: int) -> None:
+            self._report(epoch, i.QueueMoved(position))
+
+        async with context.instances.slot(instance, context.owner, moved):
+            chunks = instance.engine.generate(instance.model, instance.id, command)
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    if isinstance(chunk, CallBegun):
+                        self._report(epoch, i.CallOpened(chunk.index, chunk.name, new_call_id()))
+                    else:
+                        self._report(epoch, chunk)
 
     def _call(self, command: c.CallTool) -> Callable[[int], Awaitable[None]]:
         async def call(epoch: int) -> None:

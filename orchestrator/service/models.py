@@ -1,6 +1,7 @@
 """Which engine has the model that a request names."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import anyio
 import structlog
@@ -13,6 +14,15 @@ CACHE_SECONDS = 5.0
 NAMED_AT_MOST = 10
 
 log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """What a key named: the engine, its model, and the instance where the key was the id of one."""
+
+    engine: Engine
+    model: Model
+    instance_id: str | None = None
 
 
 class ModelService:
@@ -33,7 +43,11 @@ class ModelService:
         await self._refresh()
         return [model for _, models in self._listed for model in models]
 
-    async def find(self, key: str) -> tuple[Engine, Model]:
+    def forget(self) -> None:
+        """What was listed has changed: ask again before the next answer."""
+        self._listed_at = None
+
+    async def find(self, key: str) -> ModelChoice:
         """The model that `key` names: its key, `engine::key`, or the id of a loaded instance.
 
         Raises:
@@ -49,7 +63,7 @@ class ModelService:
             found = self._lookup(key)
         return found or self._missing(key)
 
-    def _lookup(self, key: str) -> tuple[Engine, Model] | None:
+    def _lookup(self, key: str) -> ModelChoice | None:
         wanted_engine, separator, bare = key.partition("::")
         for by_instance in (False, True):
             for engine, models in self._listed:
@@ -57,19 +71,20 @@ class ModelService:
                     continue
                 for model in models:
                     names = [instance.id for instance in model.loaded_instances] if by_instance else [model.key]
-                    if (bare if separator else key) in names:
-                        return engine, model
+                    wanted = bare if separator else key
+                    if wanted in names:
+                        return ModelChoice(engine, model, wanted if by_instance else None)
         return self._lookup_whole(key) if separator else None
 
-    def _lookup_whole(self, key: str) -> tuple[Engine, Model] | None:
+    def _lookup_whole(self, key: str) -> ModelChoice | None:
         """A key that itself holds `::`."""
         for engine, models in self._listed:
             for model in models:
                 if model.key == key:
-                    return engine, model
+                    return ModelChoice(engine, model)
         return None
 
-    def _missing(self, key: str) -> tuple[Engine, Model]:
+    def _missing(self, key: str) -> ModelChoice:
         installed = [model.key for _, models in self._listed for model in models]
         if not installed and self._errors:
             raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, self._errors[0].message)

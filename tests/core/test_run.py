@@ -230,7 +230,7 @@ def test_a_withheld_tool_is_not_offered_and_none_offers_nothing() -> None:
     opening = d.feed(opened(ADD, PING, withheld=frozenset({"ping"})))[0]
     assert isinstance(opening, c.OpenResponse)
     assert [tool.name for tool in opening.offered] == ["add"]
-    none = Dialogue(with_clock(offer_tools=False))
+    none = Dialogue(with_clock(tool_choice="none"))
     assert none.feed(i.Start(), opened(ADD)) == [c.OpenResponse((), {})]
 
 

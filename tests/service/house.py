@@ -12,6 +12,7 @@ from orchestrator.core.stream import StreamEvent
 from orchestrator.core.tools import ToolDefinition
 from orchestrator.ports import ResponseStore
 from orchestrator.service.chats import Caller, ChatRequest, ChatService
+from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.models import ModelService
 from orchestrator.service.runs import LiveRun, RunService
 from orchestrator.testing import (
@@ -34,6 +35,7 @@ class Service:
     chats: ChatService
     runs: RunService
     store: ResponseStore
+    instances: InstanceService
 
     async def chat(self, text: str = "hello", *integrations: IntegrationRequest, **changes: object) -> LiveRun:
         """Start a chat with the scripted model."""
@@ -50,13 +52,17 @@ async def service(
     max_concurrent_runs: int = 8,
     run_timeout_seconds: float = 30,
     limits: Limits | None = None,
+    policy: InstancePolicy | None = None,
 ) -> AsyncGenerator[Service]:
     """The services over these twins; leaving it ends what still runs."""
     store = store or MemoryStore()
     async with anyio.create_task_group() as tasks:
         runs = RunService(store, "holder", tasks, max_concurrent_runs)
+        models = ModelService([engine])
+        instances = InstanceService(models, policy or InstancePolicy())
         chats = ChatService(
-            models=ModelService([engine]),
+            models=models,
+            instances=instances,
             catalog=FakeCatalog(servers),
             store=store,
             runs=runs,
@@ -65,7 +71,7 @@ async def service(
             run_timeout_seconds=run_timeout_seconds,
         )
         try:
-            yield Service(chats, runs, store)
+            yield Service(chats, runs, store, instances)
         finally:
             await runs.close(5)
             tasks.cancel_scope.cancel()

@@ -1,0 +1,317 @@
+"""Which models are in memory: loaded when asked for, shared, kept for a while, evicted, one policy for all engines.
+
+Source: section 5 of the contract, and "context_length" in its section 9.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+import structlog
+
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.inputs import ModelReady
+from orchestrator.core.models import LoadConfig, LoadSettings, Model
+from orchestrator.ports import Engine, LoadStep
+from orchestrator.service.fair_queue import FairQueue
+from orchestrator.service.models import ModelChoice, ModelService
+
+REAP_SECONDS = 1.0
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePolicy:
+    """`ttl_seconds` is how long an idle just-in-time instance stays, None for ever."""
+
+    jit_loading: bool = True
+    ttl_seconds: float | None = 3600
+    auto_evict: bool = True
+    keep_only_last: bool = False
+    max_queued: int = 64
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """A model in memory, or on its way there. `explicit` ones were asked for by a load and stay until unloaded."""
+
+    id: str
+    engine: Engine
+    model: Model
+    explicit: bool
+    ttl_seconds: float | None
+    config: LoadConfig = field(default_factory=LoadConfig)
+    users: int = 0
+    ready: bool = False
+    leaving: bool = False
+    idle_since: float = 0.0
+    queue: FairQueue | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What an explicit load reports."""
+
+    instance: Instance
+    load_seconds: float
+
+
+class InstanceService:
+    """Gives a run its instance and holds it for as long as the run lasts.
+
+    `run` looks after idle instances and belongs into the lifespan's task group.
+    """
+
+    def __init__(self, models: ModelService, policy: InstancePolicy) -> None:
+        self._models = models
+        self._policy = policy
+        self._instances: dict[str, Instance] = {}
+        self._changing = anyio.Lock()
+
+    def instances(self) -> list[Instance]:
+        """Those in memory or being loaded, the oldest first."""
+        return list(self._instances.values())
+
+    # ---- by request ---------------------------------------------------------------------------
+
+    def choose(self, choice: ModelChoice, context_length: int | None) -> str:
+        """The id of the instance that a run will use: one that is there and large enough, else one to be loaded.
+
+        Raises:
+            OrchestratorError: `invalid_value` on `context_length` where only an explicit instance that
+                is too small is meant; `invalid_value` on `model` where nothing is loaded and nothing
+                may be; `rate_limited` where its queue is full.
+        """
+        instance = self._pick(choice, context_length)
+        if instance is None:
+            if not self._policy.jit_loading and choice.engine.traits.loads:
+                message = f"'{choice.model.key}' is not loaded, and just-in-time loading is off. Load it first."
+                raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
+            return self._free_id(choice)
+        waiting = instance.queue.waiting if instance.queue is not None else 0
+        if waiting >= self._policy.max_queued:
+            message = f"{waiting} requests wait for '{instance.id}' already. Try again later."
+            raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=2)
+        return instance.id
+
+    @asynccontextmanager
+    async def use(
+        self,
+        choice: ModelChoice,
+        instance_id: str,
+        context_length: int | None,
+        ttl_seconds: float | None,
+        report: Callable[[LoadStep], None],
+    ) -> AsyncGenerator[tuple[Instance, ModelReady]]:
+        """Have the instance ready, and keep it until the context is left. `report` gets the steps before the last.
+
+        Raises:
+            OrchestratorError: it cannot be loaded; see `Engine.load`.
+        """
+        instance = self._instances.get(instance_id)
+        if instance is None or instance.leaving:
+            instance = self._new(
+                choice, instance_id, explicit=False, ttl_seconds=ttl_seconds or self._policy.ttl_seconds
+            )
+        elif ttl_seconds is not None and not instance.explicit:
+            instance.ttl_seconds = ttl_seconds
+        instance.users += 1
+        try:
+            ready = ModelReady()
+            async for step in self._load(instance, LoadSettings(context_length=context_length)):
+                if isinstance(step, ModelReady):
+                    ready = step
+                else:
+                    report(step)
+            yield instance, ready
+        finally:
+            instance.users -= 1
+            instance.idle_since = anyio.current_time()
+            if not instance.ready and not instance.users:
+                self._forget(instance)
+
+    @asynccontextmanager
+    async def slot(self, instance: Instance, owner: str, moved: Callable[[int], None]) -> AsyncGenerator[None]:
+        """A slot of the instance to generate in; see `FairQueue.slot`."""
+        if instance.queue is None:
+            yield
+            return
+        async with instance.queue.slot(owner, moved):
+            yield
+
+    # ---- by command ---------------------------------------------------------------------------
+
+    async def load(self, key: str, settings: LoadSettings, ttl_seconds: float | None) -> Loaded:
+        """Load a new instance of the model, however many there are.
+
+        Raises:
+            OrchestratorError: `model_not_found`, `not_implemented` where the engine does not load, or as `Engine.load`.
+        """
+        try:
+            choice = await self._models.find(key)
+        except OrchestratorError as error:
+            if error.info.kind is ErrorKind.UNKNOWN_MODEL:
+                raise OrchestratorError(
+                    ErrorKind.MODEL_NOT_FOUND, f"Model {key} not found in downloaded models."
+                ) from None
+            raise
+        traits = choice.engine.traits
+        if not traits.loads:
+            message = f"The engine '{choice.engine.name}' loads its models by itself."
+            raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param="model")
+        if not traits.many_instances and any(
+            one.model.key == choice.model.key for one in self._of_engine(choice.engine)
+        ):
+            message = f"The engine '{choice.engine.name}' has one instance of a model at most."
+            raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param="model")
+        instance = self._new(choice, self._free_id(choice), explicit=True, ttl_seconds=ttl_seconds)
+        instance.users += 1
+        seconds = 0.0
+        try:
+            async for step in self._load(instance, settings):
+                if isinstance(step, ModelReady):
+                    seconds = step.load_seconds or 0.0
+        finally:
+            instance.users -= 1
+            instance.idle_since = anyio.current_time()
+            if not instance.ready:
+                self._forget(instance)
+        return Loaded(instance, seconds)
+
+    async def unload(self, instance_id: str) -> None:
+        """End the instance once its requests are done.
+
+        Raises:
+            OrchestratorError: `unknown_instance` on `instance_id`.
+        """
+        instance = self._instances.get(instance_id)
+        if instance is None or instance.leaving:
+            engine = await self._loaded_elsewhere(instance_id)
+            if engine is None:
+                message = f"Model with instance identifier '{instance_id}' is not loaded."
+                raise OrchestratorError(ErrorKind.UNKNOWN_INSTANCE, message, param="instance_id")
+            await engine.unload(instance_id)
+            self._models.forget()
+            return
+        await self._unload(instance)
+
+    # ---- beside -------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Unload instances whose time is over; runs until cancelled."""
+        while True:
+            await anyio.sleep(REAP_SECONDS)
+            now = anyio.current_time()
+            for instance in self.instances():
+                due = instance.ttl_seconds is not None and now - instance.idle_since >= instance.ttl_seconds
+                idle = instance.ready and not instance.users and not instance.leaving
+                if due and idle and instance.engine.traits.loads:
+                    await self._try_unload(instance, "its time is over")
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _of_engine(self, engine: Engine) -> list[Instance]:
+        return [one for one in self._instances.values() if one.engine is engine and not one.leaving]
+
+    def _pick(self, choice: ModelChoice, context_length: int | None) -> Instance | None:
+        of_model = [one for one in self._of_engine(choice.engine) if one.model.key == choice.model.key]
+        if choice.instance_id is not None:
+            of_model = [one for one in of_model if one.id == choice.instance_id] or of_model
+        wanted = context_length or 0
+        large = [one for one in of_model if not one.ready or (one.config.context_length or wanted) >= wanted]
+        if large:
+            return min(large, key=lambda one: one.users)
+        loadable = [one for one in of_model if not one.explicit]
+        if loadable or not of_model:
+            return loadable[0] if loadable else None
+        length = max(one.config.context_length or 0 for one in of_model)
+        message = f"'{of_model[0].id}' was loaded with a context of {length} tokens; load it again with a longer one."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
+
+    def _free_id(self, choice: ModelChoice) -> str:
+        taken = {one.id for one in self._instances.values()}
+        if choice.instance_id is not None and choice.instance_id not in taken:
+            return choice.instance_id
+        number, candidate = 1, choice.model.key
+        while candidate in taken:
+            number += 1
+            candidate = f"{choice.model.key}:{number}"
+        return candidate
+
+    def _new(self, choice: ModelChoice, instance_id: str, *, explicit: bool, ttl_seconds: float | None) -> Instance:
+        instance = Instance(instance_id, choice.engine, choice.model, explicit, ttl_seconds)
+        instance.idle_since = anyio.current_time()
+        self._instances[instance_id] = instance
+        return instance
+
+    def _forget(self, instance: Instance) -> None:
+        if self._instances.get(instance.id) is instance:
+            del self._instances[instance.id]
+
+    async def _load(self, instance: Instance, settings: LoadSettings) -> AsyncGenerator[LoadStep]:
+        if not instance.ready and instance.engine.traits.loads:
+            await self._make_room(instance, settings)
+        steps = instance.engine.load(instance.model, instance.id, settings, instance.ttl_seconds)
+        async with aclosing(steps):
+            async for step in steps:
+                if isinstance(step, ModelReady) and (step.load_seconds is not None or not instance.ready):
+                    await self._took_effect(instance)
+                yield step
+
+    async def _took_effect(self, instance: Instance) -> None:
+        self._models.forget()
+        instance.ready = True
+        for model in await instance.engine.models():
+            for loaded in model.loaded_instances:
+                if loaded.id == instance.id:
+                    instance.config = loaded.config
+        if instance.config.parallel is None:
+            return
+        if instance.queue is None:
+            instance.queue = FairQueue(instance.config.parallel)
+        else:
+            instance.queue.resize(instance.config.parallel)
+
+    async def _make_room(self, instance: Instance, settings: LoadSettings) -> None:
+        """Evict what the policy gives up for this load, but only if the load fits then."""
+        async with self._changing:
+            given_up = [
+                one for one in self._instances.values() if one is not instance and self._gives_up(one, instance)
+            ]
+            same_engine = [one.id for one in given_up if one.engine is instance.engine]
+            await instance.engine.check_fit(instance.model, settings, same_engine)
+            for one in given_up:
+                await self._try_unload(one, f"'{instance.id}' takes its place")
+
+    def _gives_up(self, one: Instance, newcomer: Instance) -> bool:
+        if one.users or one.leaving or not one.ready:
+            return False
+        if self._policy.keep_only_last:
+            return True
+        return self._policy.auto_evict and not one.explicit and not newcomer.explicit
+
+    async def _try_unload(self, instance: Instance, why: str) -> None:
+        log.info("unloading", instance=instance.id, why=why)
+        try:
+            await self._unload(instance)
+        except OrchestratorError as error:
+            log.warning("an instance could not be unloaded", instance=instance.id, reason=error.info.message)
+
+    async def _unload(self, instance: Instance) -> None:
+        instance.leaving = True
+        try:
+            await instance.engine.unload(instance.id)
+        finally:
+            self._forget(instance)
+            self._models.forget()
+
+    async def _loaded_elsewhere(self, instance_id: str) -> Engine | None:
+        """The engine that has an instance which somebody else loaded there."""
+        try:
+            choice = await self._models.find(instance_id)
+        except OrchestratorError:
+            return None
+        ids = [loaded.id for loaded in choice.model.loaded_instances]
+        return choice.engine if instance_id in ids else None
