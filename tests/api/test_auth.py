@@ -64,8 +64,8 @@ async def test_every_route_is_either_guarded_or_known_to_be_open() -> None:
 @pytest.mark.parametrize("required", [True, False])
 async def test_a_bad_token_is_refused_even_where_none_is_required_and_is_not_echoed(bad: str, required: bool) -> None:
     async with house(require_authentication=required) as api:
-        for header in ({"Authorization": f"Bearer {bad}".encode()}, {"x-api-key": f"!{bad}".encode()}):
-            response = await api.client.get("/api/v1/models", headers=header)
+        for name, value in ((b"Authorization", f"Bearer {bad}"), (b"x-api-key", f"!{bad}")):
+            response = await api.client.get("/api/v1/models", headers={name: value.encode()})
             assert (response.status_code, response.json()) == (401, {"error": INVALID})
             assert response.headers["WWW-Authenticate"] == "Bearer"
 

@@ -53,7 +53,7 @@ async def test_a_sane_id_of_the_clients_is_kept(sane: str) -> None:
 @pytest.mark.parametrize("strange", ["", "x" * 65, "a b", "a,b", "ü", "<script>"])
 async def test_a_strange_id_is_replaced(strange: str) -> None:
     async with house() as api:
-        response = await api.client.get("/health", headers={"X-Request-Id": strange.encode()})
+        response = await api.client.get("/health", headers={b"X-Request-Id": strange.encode()})
     assert re.fullmatch(r"req_[0-9a-f]{24}", response.headers["X-Request-Id"])
 
 

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,7 @@ FULL = Model(
     description="A model.",
     loaded_instances=(ModelInstance("qwen/qwen3", LoadConfig(8192, 512, 4, True, 8, False)),),
 )
+NO_CONFIG: dict[str, Any] = {}
 BARE = Model("bare", "scripted", "llm", "somebody", "Bare", loaded_instances=(ModelInstance("bare", LoadConfig()),))
 EMBEDDING = Model("embed", "scripted", "embedding", "nomic", "Embed", "gguf", "bert", size_bytes=5, description="x")
 
@@ -107,7 +109,7 @@ EMBEDDING = Model("embed", "scripted", "embedding", "nomic", "Embed", "gguf", "b
                 "quantization": None,
                 "size_bytes": None,
                 "params_string": None,
-                "loaded_instances": [{"id": "bare", "config": {}}],
+                "loaded_instances": [{"id": "bare", "config": NO_CONFIG}],
                 "max_context_length": None,
                 "format": None,
                 "capabilities": {"vision": False, "trained_for_tool_use": False},

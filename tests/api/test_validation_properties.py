@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import pytest
@@ -16,7 +16,7 @@ from orchestrator.api.errors import ERROR_TABLE
 from orchestrator.api.wire import ErrorEnvelope
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.json_types import JsonObject
+from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.request import IntegrationRequest
 from orchestrator.ports import IntegrationSession
 from orchestrator.testing import SCRIPTED_MODEL, FakeCatalog
@@ -50,51 +50,56 @@ integrations = st.lists(
     ),
     max_size=3,
 )
-bodies = st.fixed_dictionaries(
-    {"model": st.just(SCRIPTED_MODEL), "input": inputs},
-    optional={
-        "system_prompt": texts,
-        "integrations": integrations,
-        "stream": st.booleans(),
-        "temperature": fractions,
-        "top_p": fractions,
-        "min_p": fractions,
-        "top_k": st.integers(0, 2**31 - 1),
-        "repeat_penalty": st.floats(0, 1000, exclude_min=True) | st.integers(1, 1000),
-        "max_output_tokens": counts,
-        "reasoning": st.sampled_from(["off", "low", "medium", "high", "on"]),
-        "context_length": counts,
-        "store": st.booleans(),
-        "previous_response_id": st.just("resp_" + "0" * 48),
-        "seed": st.integers(0, 2**32 - 1),
-        "stop": texts.filter(bool) | st.lists(texts.filter(bool), max_size=8),
-        "tool_choice": st.sampled_from(["auto", "none", "required"])
-        | st.fixed_dictionaries({"tool": names, "server": names}),
-        "max_turns": counts,
-        "metadata": st.dictionaries(texts.filter(bool), texts, max_size=3),
-        "ttl": counts,
-        "background": st.booleans(),
-        "response_format": st.fixed_dictionaries(
-            {
-                "type": st.just("json_schema"),
-                "json_schema": st.fixed_dictionaries({"name": names, "schema": st.just({})}),
-            }
-        ),
-        "thread_id": texts,
-        "reasoning_effort": st.sampled_from(["low", "medium", "high"]),
-        "enable_thinking": st.booleans(),
-    },
+schemas: st.SearchStrategy[Any] = st.just({})
+response_formats: st.SearchStrategy[Any] = st.fixed_dictionaries(
+    {"type": st.just("json_schema"), "json_schema": st.fixed_dictionaries({"name": names, "schema": schemas})}
 )
+OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
+    "system_prompt": texts,
+    "integrations": integrations,
+    "stream": st.booleans(),
+    "temperature": fractions,
+    "top_p": fractions,
+    "min_p": fractions,
+    "top_k": st.integers(0, 2**31 - 1),
+    "repeat_penalty": st.floats(0, 1000, exclude_min=True) | st.integers(1, 1000),
+    "max_output_tokens": counts,
+    "reasoning": st.sampled_from(["off", "low", "medium", "high", "on"]),
+    "context_length": counts,
+    "store": st.booleans(),
+    "previous_response_id": st.just("resp_" + "0" * 48),
+    "seed": st.integers(0, 2**32 - 1),
+    "stop": texts.filter(bool) | st.lists(texts.filter(bool), max_size=8),
+    "tool_choice": st.sampled_from(["auto", "none", "required"])
+    | st.fixed_dictionaries({"tool": names, "server": names}),
+    "max_turns": counts,
+    "metadata": st.dictionaries(texts.filter(bool), texts, max_size=3),
+    "ttl": counts,
+    "background": st.booleans(),
+    "response_format": response_formats,
+    "thread_id": texts,
+    "reasoning_effort": st.sampled_from(["low", "medium", "high"]),
+    "enable_thinking": st.booleans(),
+}
+REQUIRED: dict[str, st.SearchStrategy[Any]] = {"model": st.just(SCRIPTED_MODEL), "input": inputs}
+bodies: st.SearchStrategy[JsonObject] = st.fixed_dictionaries(REQUIRED, optional=OPTIONAL)
 
 
-def places(value: Any) -> list[tuple[Any, Any]]:
+Container: TypeAlias = "JsonObject | list[JsonValue]"
+
+
+def places(value: JsonValue) -> list[tuple[Container, Any]]:
     """Every container in `value`, with each of its keys."""
-    found: list[tuple[Any, Any]] = []
-    if isinstance(value, dict | list):
-        keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))
-        for key in keys:
-            found.append((value, key))
-            found += places(value[key])
+    found: list[tuple[Container, Any]] = []
+    match value:
+        case dict():
+            for key, inner in value.items():
+                found += [(value, key), *places(inner)]
+        case list():
+            for index, inner in enumerate(value):
+                found += [(value, index), *places(inner)]
+        case _:
+            pass
     return found
 
 
