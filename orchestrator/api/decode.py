@@ -57,7 +57,8 @@ def parse_json(body: bytes) -> JsonValue:
     except UnicodeDecodeError:
         why = "it is not UTF-8"
     except msgspec.DecodeError as error:
-        why = "it is empty" if not body.strip() else str(error)
+        said = str(error).removeprefix("JSON is malformed: ").partition(" - at ")[0]
+        why = said[:1].lower() + said[1:] if body.strip() else "it is empty"
     raise OrchestratorError(ErrorKind.INVALID_JSON, f"The body is not valid JSON: {why}.")
 
 

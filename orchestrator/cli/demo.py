@@ -1,5 +1,7 @@
 """`orchestrator demo`: the service, and one chat with it in which the demo model calls a tool."""
 
+from dataclasses import replace
+
 import anyio
 import click
 import rich_click
@@ -11,7 +13,7 @@ from orchestrator.api.wire import ChatReply
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.cli.chat_client import ServiceClient, render_chat
 from orchestrator.cli.command_error import CommandError
-from orchestrator.cli.command_settings import EVERY, service_url, with_settings
+from orchestrator.cli.command_settings import EVERY, current_settings, service_url, with_settings
 from orchestrator.cli.http_service import HttpService
 from orchestrator.cli.output import print_json
 from orchestrator.cli.serve import open_service, plugin_ids, run_service
@@ -35,6 +37,8 @@ def demo(settings: Settings, once: bool, as_json: bool) -> None:
     if PLUGIN not in plugin_ids(settings):
         files = ", ".join(str(path) for path in settings.mcp_config)
         raise CommandError(f"the demo needs the plugin {PLUGIN}, and {files} does not install it")
+    if "log_level" not in current_settings()[1]:
+        settings = replace(settings, log_level="warning")  # the chat is the show
     service, settings = open_service(settings)
     run_service(_demonstrate, service, settings, once, as_json)
 

@@ -111,6 +111,8 @@ class HttpService:
                     self._server.on_ready = on_ready
                     if not self._stopping:
                         await self._server.serve(self._sockets)
+                    for request in self._server.server_state.tasks:
+                        request.cancel("the service was told not to wait")
                 tasks.cancel_scope.cancel()
         finally:
             for bound in self._sockets:
@@ -125,6 +127,7 @@ class HttpService:
 def _config(app: AsgiApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        interface="asgi3",
         http="httptools",
         ws="none",
         lifespan="off",  # the application is open already, so that what fails in that can be told in one line

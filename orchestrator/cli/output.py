@@ -25,5 +25,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))
     console = Console(highlight=False)
-    # Where nobody looks at it, lines may be as long as they are.
-    console.print(table, width=None if console.is_terminal else 1000)
+    if not console.is_terminal:
+        console.width = 1000  # where nobody looks at it, lines may be as long as they are
+    console.print(table)

@@ -1,12 +1,14 @@
 """Foreign text made fit for a terminal: what a model, a tool or a server wrote must not control it."""
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from typing import cast
 
 from orchestrator.core.json_types import JsonValue
 
-KEPT = frozenset("\n\t")
+KEPT = frozenset("\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}")
+HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 ARGUMENTS_LENGTH = 400
 OUTPUT_LENGTH = 600
 OUTPUT_LINES = 8
@@ -42,7 +44,7 @@ def shortened(text: str, length: int) -> str:
 
 
 def _harmless(character: str) -> bool:
-    return character in KEPT or (character.isprintable() or character == "\u3000" or character == "\u00a0")
+    return character in KEPT or unicodedata.category(character) not in HARMFUL
 
 
 def _content_text(output: str) -> str:

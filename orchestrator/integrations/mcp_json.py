@@ -39,7 +39,7 @@ class StdioServer:
     """A server that is a child process; `secrets` are the texts that no message may show."""
 
     command: str
-    args: tuple[str, ...]
+    args: tuple[str, ...] = field(repr=False)
     cwd: Path
     env: Mapping[str, str] = field(repr=False)
     secrets: frozenset[str] = field(repr=False)

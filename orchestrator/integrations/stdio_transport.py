@@ -39,7 +39,7 @@ INHERITED: Final = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "TZ", "U
 _KEPT_LINES: Final = 100
 _KEPT_LINE_BYTES: Final = 4096
 _SHOWN_LINES: Final = 8
-_SHOWN_LINE_LENGTH: Final = 300
+_SHOWN_LINE_LENGTH: Final = 200
 _FLUSH_SECONDS: Final = 0.5
 _LAST_WORDS_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.01
@@ -57,6 +57,7 @@ class StdioServerTransport:
         self._flushed = anyio.Event()
         self._process: anyio.abc.Process | None = None
         self._failure: Failure | None = None
+        self._closing = False
         self.lost = anyio.Event()
 
     @property
@@ -91,6 +92,7 @@ class StdioServerTransport:
             try:
                 yield read_stream, write_stream
             finally:
+                self._closing = True
                 with anyio.CancelScope(shield=True):
                     # The reader drains once nobody reads its messages: a server that is stuck
                     # writing would not notice the end of its input.
@@ -149,7 +151,8 @@ class StdioServerTransport:
                 why = f"it wrote a message of more than {MAX_MESSAGE_BYTES} bytes"
                 self._failure = Failure(Stage.INITIALISE, why)
             else:
-                await self._note_exit(process)
+                if not self._closing:
+                    await self._note_exit(process)
             self.lost.set()
         with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             while True:

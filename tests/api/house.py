@@ -43,10 +43,17 @@ class House:
     store: MemoryStore
     tokens: TokenService
     runs: RunService
+    engine: ScriptedEngine
 
     async def chat(self, **body: Any) -> httpx.Response:
         """Ask the scripted model for something; None leaves a field out."""
         return await self.client.post(CHAT, json=chat_body(**body))
+
+    async def generating(self, generations: int) -> None:
+        """Wait until the engine is at work on this many."""
+        with anyio.fail_after(5):
+            while self.engine.open_generations != generations:
+                await anyio.lowlevel.checkpoint()
 
 
 def chat_body(**changes: Any) -> dict[str, Any]:
@@ -61,19 +68,21 @@ async def house(
     servers: Mapping[str, FakeServer] | None = None,
     *,
     store: MemoryStore | None = None,
+    catalog: FakeCatalog | None = None,
     max_concurrent_runs: int = 8,
     limits: Limits | None = None,
     **options: Any,
 ) -> AsyncGenerator[House]:
     """The application over these twins; `options` are those of `create_api`."""
     store = store or MemoryStore()
-    models = ModelService([engine or ScriptedEngine([[Say("Hi.")]])])
+    engine = engine or ScriptedEngine([[Say("Hi.")]])
+    models = ModelService([engine])
     tokens = TokenService(store)
     async with anyio.create_task_group() as tasks:
         runs = RunService(store, "holder", tasks, max_concurrent_runs)
         chats = ChatService(
             models=models,
-            catalog=FakeCatalog(servers),
+            catalog=catalog or FakeCatalog(servers),
             store=store,
             runs=runs,
             holder="holder",
@@ -84,7 +93,7 @@ async def house(
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI
         try:
             async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
-                yield House(app, client, store, tokens, runs)
+                yield House(app, client, store, tokens, runs, engine)
         finally:
             await runs.close(5)
             tasks.cancel_scope.cancel()

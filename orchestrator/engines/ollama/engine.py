@@ -1,0 +1,194 @@
+"""Ollama behind the port."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final
+
+import anyio
+import structlog
+
+from orchestrator.core.commands import Generate
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.inputs import LoadStarted, ModelReady
+from orchestrator.core.items import ImageInput
+from orchestrator.core.models import Model
+from orchestrator.core.prompt import UserMessage
+from orchestrator.engines.ollama.catalog import ENGINE, UNKNOWN, Facts, Tag, describe, leaves_the_machine, whole_name
+from orchestrator.engines.ollama.client import OllamaClient
+from orchestrator.engines.ollama.decode import TurnDecoder
+from orchestrator.engines.ollama.instances import Instance
+from orchestrator.engines.ollama.request import KeepAlive, chat_body, load_body, load_embedding_body
+from orchestrator.ports import GenerationChunk, LoadStep
+
+SHOWN_AT_ONCE: Final = 8
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class OllamaEngine:
+    """The models of one Ollama.
+
+    `host` is what `OLLAMA_HOST` may hold. `connect_seconds` bounds connecting, `answer_seconds` a listing,
+    `load_seconds` a load, `silence_seconds` the time in which a turn says nothing: Ollama is silent while it reads a
+    prompt and while it collects a tool call. `keep_alive` None leaves it to Ollama how long a model stays in memory.
+    Models that Ollama passes on to another machine are left out unless `allow_remote`.
+    """
+
+    name = ENGINE
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        connect_seconds: float = 5.0,
+        answer_seconds: float = 10.0,
+        load_seconds: float = 600.0,
+        silence_seconds: float = 300.0,
+        keep_alive: KeepAlive | None = None,
+        allow_remote: bool = False,
+    ) -> None:
+        self._client = OllamaClient(
+            host,
+            connect_seconds=connect_seconds,
+            answer_seconds=answer_seconds,
+            load_seconds=load_seconds,
+            silence_seconds=silence_seconds,
+        )
+        self._keep_alive: KeepAlive | None = keep_alive
+        self._allow_remote = allow_remote
+        self._facts: dict[str, Facts] = {}
+        self._remote: frozenset[str] = frozenset()
+        self._instances: dict[str, Instance] = {}
+
+    async def aclose(self) -> None:
+        """Let go of the connections. Models stay in Ollama's memory as long as it keeps them."""
+        await self._client.aclose()
+
+    # ---- what there is ------------------------------------------------------------------------
+
+    async def models(self) -> Sequence[Model]:
+        tags = await self._client.tags()
+        loaded = await self._client.loaded()
+        self._remote = frozenset(tag.key for tag in tags if tag.remote)
+        wanted = sorted((tag for tag in tags if self._allow_remote or not tag.remote), key=lambda tag: tag.key)
+        await self._learn(wanted)
+        described = (describe(tag, self._facts.get(tag.digest, UNKNOWN), loaded) for tag in wanted)
+        return tuple(model for model in described if model is not None)
+
+    async def _learn(self, tags: Sequence[Tag]) -> None:
+        """Ask about what is new; what a digest stands for never changes."""
+        known = {tag.digest: self._facts[tag.digest] for tag in tags if tag.digest in self._facts}
+        missing = {tag.digest: tag.key for tag in tags if tag.digest not in known}
+        failures: list[OrchestratorError] = []
+        at_once = anyio.CapacityLimiter(SHOWN_AT_ONCE)
+
+        async def ask(digest: str, key: str) -> None:
+            async with at_once:
+                try:
+                    facts = await self._client.facts(key)
+                except OrchestratorError as error:  # a task group would wrap it
+                    failures.append(error)
+                    return
+            if facts is None:
+                log.warning("Ollama lists a model that it cannot show", model=key)
+            else:
+                known[digest] = facts
+
+        async with anyio.create_task_group() as asking:
+            for digest, key in missing.items():
+                asking.start_soon(ask, digest, key)
+        if failures:
+            raise failures[0]
+        self._facts = known
+
+    # ---- loading ------------------------------------------------------------------------------
+
+    async def load(self, model: Model, context_length: int | None) -> AsyncGenerator[LoadStep, None]:
+        self._check(model, context_length)
+        if model.key in self._remote:
+            yield ModelReady()
+            return
+        instance = self._instance(model)
+        if await self._is_ready(model, instance, context_length):
+            yield ModelReady()
+            return
+        yield LoadStarted()
+        started = anyio.current_time()
+        async with instance.loading:  # of many askers one loads, and the others find it loaded
+            if not await self._is_ready(model, instance, context_length):
+                async with instance.alone():
+                    await self._load(model, instance, context_length)
+        # Ollama's reply to a request that only loads has no durations.
+        yield ModelReady(anyio.current_time() - started)
+
+    async def _is_ready(self, model: Model, instance: Instance, context_length: int | None) -> bool:
+        loaded = await self._client.loaded()
+        name = whole_name(model.key)
+        if name not in loaded:
+            return False
+        has = loaded[name]
+        if context_length is not None and (has is None or has < context_length):
+            return False
+        instance.found(has)
+        return True
+
+    async def _load(self, model: Model, instance: Instance, context_length: int | None) -> None:
+        if model.type == "embedding":
+            body = load_embedding_body(model.key, context_length, self._keep_alive)
+            await self._client.load("/api/embed", body, model.key)
+        else:
+            body = load_body(model.key, context_length, self._keep_alive)
+            await self._client.load("/api/chat", body, model.key)
+        has = (await self._client.loaded()).get(whole_name(model.key))
+        instance.loaded(context_length, has)
+        if context_length is not None and has is not None and has < context_length:
+            message = (
+                f"Ollama gave model '{model.key}' a context of {has} tokens, where {context_length} were asked for."
+            )
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
+
+    # ---- writing ------------------------------------------------------------------------------
+
+    async def generate(self, model: Model, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
+        self._check(model, None)
+        if not model.vision and _has_images(request):  # Ollama would leave them out without a word
+            message = f"Model '{model.key}' does not take images."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="input")
+        instance = self._instance(model)
+        decoder = TurnDecoder(self._client.peer, model.key)
+        await instance.enter()
+        try:
+            num_ctx = None if model.key in self._remote else instance.num_ctx(_listed_context(model))
+            body = chat_body(model.key, request, num_ctx, self._keep_alive)
+            sent_at = anyio.current_time()
+            async with self._client.chat(body, model.key) as lines:
+                async for line in lines:
+                    for chunk in decoder.feed(line, anyio.current_time() - sent_at):
+                        yield chunk
+        finally:
+            instance.leave()
+        yield decoder.finish()
+
+    def _instance(self, model: Model) -> Instance:
+        return self._instances.setdefault(whole_name(model.key), Instance())
+
+    def _check(self, model: Model, context_length: int | None) -> None:
+        if leaves_the_machine(model.key) and not self._allow_remote:
+            message = f"Model '{model.key}' runs on another machine than Ollama's, which is not allowed here."
+            raise OrchestratorError(ErrorKind.UNKNOWN_MODEL, message, param="model")
+        longest = model.max_context_length
+        if context_length is not None and longest is not None and context_length > longest:
+            message = f"Model '{model.key}' takes a context of at most {longest} tokens."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
+
+
+def _listed_context(model: Model) -> int | None:
+    return model.loaded_instances[0].config.context_length if model.loaded_instances else None
+
+
+def _has_images(request: Generate) -> bool:
+    return any(
+        isinstance(part, ImageInput)
+        for message in request.messages
+        if isinstance(message, UserMessage)
+        for part in message.parts
+    )

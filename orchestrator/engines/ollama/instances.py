@@ -1,0 +1,76 @@
+"""What this process knows of a model that Ollama has in memory: its pinned context, and who uses it now."""
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import anyio
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """The context of a loaded model, in tokens.
+
+    `asked` is the `num_ctx` that it was loaded with, None where none was given; `seen` is what `/api/ps` made of it.
+    """
+
+    asked: int | None
+    seen: int | None
+
+
+class Instance:
+    """One model. Ollama has one runner for each, and loads it again for a request that asks for another `num_ctx`.
+
+    So every request asks for what the runner was loaded with, word for word: Ollama compares the wish, not what came
+    of it. A reload waits until no request of ours is running, and while it waits no new one begins.
+    """
+
+    def __init__(self) -> None:
+        self._pin: Pin | None = None
+        self._running = 0
+        self._idle = anyio.Event()
+        self._closed: anyio.Event | None = None
+        self.loading = anyio.Lock()
+
+    def num_ctx(self, listed: int | None) -> int | None:
+        """What a request asks for; `listed` is the context that the model's listing showed, if any."""
+        return self._pin.asked if self._pin is not None else listed
+
+    def found(self, context_length: int | None) -> None:
+        """The runner is there with this context. Where that is news, somebody else loaded it: it is kept as it is."""
+        if self._pin is None or self._pin.seen != context_length:
+            self._pin = Pin(context_length, context_length)
+
+    def loaded(self, asked: int | None, seen: int | None) -> None:
+        """We loaded the runner."""
+        self._pin = Pin(asked, seen)
+
+    async def enter(self) -> None:
+        """Begin a request; pair it with `leave`. Waits while a reload is due."""
+        while self._closed is not None:
+            await self._closed.wait()
+        self._running += 1
+
+    def leave(self) -> None:
+        """End a request."""
+        self._running -= 1
+        if not self._running:
+            self._idle.set()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncGenerator[None]:
+        """Nobody of us uses the runner within. Only for the one who holds `loading`."""
+        with self._closing():
+            while self._running:
+                self._idle = anyio.Event()
+                await self._idle.wait()
+            yield
+
+    @contextmanager
+    def _closing(self) -> Generator[None]:
+        self._closed = opened = anyio.Event()
+        try:
+            yield
+        finally:
+            self._closed = None
+            opened.set()

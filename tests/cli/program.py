@@ -1,0 +1,41 @@
+"""The program `orchestrator`, run in this process or as one of its own."""
+
+import os
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+from click.testing import CliRunner, Result
+
+from orchestrator.cli.commands import orchestrator
+
+ROOT = Path(__file__).parents[2]
+END_SECONDS = 30.0
+
+
+def run(*arguments: str, stdin: str | None = None, **environ: str) -> Result:
+    """One command in this process; `environ` are settings, without their prefix."""
+    variables = {name: None for name in os.environ if name.startswith("ORCHESTRATOR_") or name == "LM_API_TOKEN"}
+    variables |= {name if name == "LM_API_TOKEN" else f"ORCHESTRATOR_{name}": value for name, value in environ.items()}
+    return CliRunner().invoke(orchestrator, arguments, input=stdin, env=variables)
+
+
+def one_line(text: str) -> str:
+    """`text`, which must be one line."""
+    assert text.endswith("\n") and text.count("\n") == 1, text
+    return text.removesuffix("\n")
+
+
+@contextmanager
+def started(*arguments: str, environ: Mapping[str, str]) -> Generator[Popen[str]]:
+    """One command as a process of its own, ended at the latest when the block ends."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
+    command = [sys.executable, "-m", "orchestrator", *arguments]
+    process = Popen(command, cwd=ROOT, env=variables | dict(environ), stdout=PIPE, stderr=PIPE, text=True)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()

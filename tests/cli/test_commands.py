@@ -1,0 +1,348 @@
+"""The commands as programs: their exit statuses, their one-line errors, their JSON."""
+
+import contextlib
+import io
+import json
+import signal
+import socket
+import stat
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.cli.command_error import complain
+from orchestrator.cli.commands import orchestrator
+from orchestrator.cli.doctor_checks import Finding, check_processor
+from orchestrator.cli.serve import database_text
+from orchestrator.settings import SETTINGS, load_settings
+from orchestrator.store.migrate import head_revision
+from tests.cli.model_server import Script, served
+from tests.cli.program import END_SECONDS, one_line, run, started
+
+SECRET = "hunter2-very-secret"
+LEAVES = ("demo", "serve", "chat", "models list", "tokens create", "tokens list", "tokens revoke", "db upgrade", "db current", "settings", "doctor")  # fmt: skip
+
+
+def leaves(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from leaves(inner, f"{path} {name}".strip())
+    else:
+        yield path, command
+
+
+def test_the_tree_has_the_commands_of_the_contract_and_each_has_json() -> None:
+    found = dict(leaves(orchestrator))
+    assert sorted(found) == sorted(LEAVES)
+    for name, command in found.items():
+        options = [option for parameter in command.params for option in parameter.opts]
+        assert "--json" in options and "--config" in options, name
+
+
+def test_every_setting_but_a_secret_has_a_flag() -> None:
+    options = {option for parameter in dict(leaves(orchestrator))["serve"].params for option in parameter.opts}
+    flags = {"--" + setting.key.replace("_", "-") for setting in SETTINGS}
+    assert flags - options == {"--openai-compatible-api-key"}
+
+
+@pytest.mark.parametrize("command", ["settings", "serve", "demo", "doctor", "db upgrade", "tokens list", "chat Hi"])
+def test_a_wrong_setting_ends_every_command_with_status_2_and_one_line(command: str) -> None:
+    result = run(*command.split(), PORT="abc")
+    assert (result.exit_code, result.stdout) == (2, "")
+    expected = (
+        "orchestrator: ORCHESTRATOR_PORT (environment): 'abc' cannot be used; allowed: a whole number from 0 to 65535"
+    )
+    assert one_line(result.stderr) == expected
+
+
+def test_a_wrong_flag_and_a_wrong_file_are_told_alike(tmp_path: Path) -> None:
+    assert "--port: 'x' cannot be used" in one_line(run("settings", "--port", "x").stderr)
+    config = tmp_path / "s.toml"
+    config.write_text("max_turns = 0")
+    result = run("settings", "--config", str(config))
+    assert result.exit_code == 2
+    assert one_line(result.stderr).startswith(f"orchestrator: max_turns in {config}: 0 cannot be used")
+
+
+def test_no_secret_is_shown_where_settings_are_shown() -> None:
+    secrets = {
+        "DATABASE_URL": f"postgresql+asyncpg://user:{SECRET}@h/d?password={SECRET}",
+        "OPENAI_COMPATIBLE_URL": "http://h/v1",
+        "OPENAI_COMPATIBLE_API_KEY": SECRET,
+    }
+    for option in ((), ("--json",), ("--markdown",)):
+        result = run("settings", *option, **secrets)
+        assert (result.exit_code, SECRET in result.output) == (0, False)
+
+
+def test_settings_say_where_they_came_from() -> None:
+    result = run("settings", "--port", "7", "--no-allow-plugins", MAX_TURNS="3")
+    rows = {line.split()[0]: line.split()[1:] for line in result.output.splitlines() if "ORCHESTRATOR_" in line}
+    assert rows["ORCHESTRATOR_PORT"] == ["7", "--port"]
+    assert rows["ORCHESTRATOR_ALLOW_PLUGINS"] == ["false", "--allow-plugins"]
+    assert rows["ORCHESTRATOR_MAX_TURNS"] == ["3", "environment"]
+    assert rows["ORCHESTRATOR_HOST"] == ["127.0.0.1", "default"]
+    as_json = json.loads(run("settings", "--json", CORS_ORIGINS="http://a").output)
+    assert (as_json["port"], as_json["cors_origins"], as_json["openai_compatible_api_key"]) == (
+        1234,
+        ["http://a"],
+        None,
+    )
+
+
+def test_a_database_is_named_without_its_password() -> None:
+    texts = {
+        "sqlite+aiosqlite:////d/o.db": "SQLite /d/o.db",
+        f"postgresql+asyncpg://u:{SECRET}@h:5432/n?x={SECRET}": "Postgres h:5432/n",
+        f"postgresql+asyncpg://u:a@b/{SECRET}@h/n": "Postgres h/n",
+    }
+    for written, said in texts.items():
+        assert database_text(load_settings({"ORCHESTRATOR_DATABASE_URL": written})) == said
+
+
+# ---- tokens and db --------------------------------------------------------------------------------------
+
+
+def test_a_token_is_printed_alone_and_then_never_again(tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+    made = run("tokens", "create", "--name", "ci", "--permissions", "chat, plugins", DATA_DIR=data)
+    token = one_line(made.stdout)
+    assert (made.exit_code, made.stderr, token[:6], len(token)) == (0, "", "sk-lm-", 6 + 8 + 1 + 20)
+    listed = run("tokens", "list", "--json", DATA_DIR=data)
+    described = json.loads(one_line(listed.output))["tokens"]
+    assert [(entry["name"], entry["id"], entry["permissions"]) for entry in described] == [
+        ("ci", token[6:14], ["chat", "plugins"])
+    ]
+    assert token[15:] not in listed.output + run("tokens", "list", DATA_DIR=data).output
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+
+
+def test_a_name_is_one_valid_tokens_at_a_time(tmp_path: Path) -> None:
+    create = ("tokens", "create", "--name", "ci", "--permissions", "chat", "--json")
+    first = json.loads(run(*create, DATA_DIR=str(tmp_path)).output)
+    again = run(*create, DATA_DIR=str(tmp_path))
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert "there is a token called 'ci' already" in one_line(again.stderr)
+    revoked = run("tokens", "revoke", "ci", "--json", DATA_DIR=str(tmp_path))
+    assert json.loads(revoked.output) == {"revoked": first["id"], "name": "ci"}
+    second = json.loads(run(*create, DATA_DIR=str(tmp_path)).output)
+    assert second["id"] != first["id"]
+    assert one_line(run("tokens", "revoke", second["id"], DATA_DIR=str(tmp_path)).output).startswith("revoked ci (")
+    rows = [line for line in run("tokens", "list", DATA_DIR=str(tmp_path)).output.splitlines() if "revoked" in line]
+    assert len(rows) == 2
+
+
+def test_what_tokens_cannot_do_is_one_line(tmp_path: Path) -> None:
+    nobody = run("tokens", "revoke", "nobody", DATA_DIR=str(tmp_path))
+    assert (nobody.exit_code, "there is no valid token called 'nobody'" in one_line(nobody.stderr)) == (1, True)
+    flying = run("tokens", "create", "--name", "x", "--permissions", "fly", DATA_DIR=str(tmp_path))
+    assert (flying.exit_code, "There is no permission 'fly'" in one_line(flying.stderr)) == (1, True)
+    empty = run("tokens", "create", "--name", "x", "--permissions", " ", DATA_DIR=str(tmp_path))
+    assert (empty.exit_code, "at least one permission" in one_line(empty.stderr)) == (1, True)
+
+
+def test_the_database_is_upgraded_once_and_says_where_it_is(tmp_path: Path) -> None:
+    data, head = str(tmp_path / "d"), head_revision()
+    assert json.loads(run("db", "current", "--json", DATA_DIR=data).output) == {"revision": None, "needed": head}
+    assert one_line(run("db", "current", DATA_DIR=data).output) == f"no tables yet, this version needs {head}"
+    assert one_line(run("db", "upgrade", DATA_DIR=data).output) == f"at revision {head}, from no tables"
+    assert json.loads(run("db", "upgrade", "--json", DATA_DIR=data).output) == {"before": head, "revision": head}
+    assert one_line(run("db", "current", DATA_DIR=data).output) == f"{head}, which is what this version needs"
+
+
+def test_a_data_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run("db", "upgrade", DATA_DIR=str(tmp_path / "file" / "d"))
+    assert result.exit_code == 1
+    assert one_line(result.stderr) == f"orchestrator: DATA_DIR {tmp_path}/file/d cannot be made: Not a directory"
+
+
+# ---- doctor ---------------------------------------------------------------------------------------------
+
+
+def findings(tmp_path: Path, mcp_json: str | None = None, **environ: str) -> tuple[int, dict[str, tuple[str, str]]]:
+    config = tmp_path / "mcp.json"
+    if mcp_json is not None:
+        config.write_text(mcp_json)
+    environ = {"DATA_DIR": str(tmp_path / "d"), "MCP_CONFIG": str(config), "PORT": "0"} | environ
+    result = run("doctor", "--json", **environ)
+    found = json.loads(one_line(result.output))["findings"]
+    assert SECRET not in result.output
+    return result.exit_code, {finding["about"]: (finding["status"], finding["text"]) for finding in found}
+
+
+def test_a_machine_that_is_fit_has_no_problem_and_is_left_as_it_was(tmp_path: Path) -> None:
+    status, found = findings(
+        tmp_path, '{"mcpServers": {"here": {"command": "clock-mcp"}, "web": {"url": "http://h/mcp"}}}'
+    )
+    assert status == 0
+    assert {about for about, (state, _) in found.items() if state != "ok"} <= {"processor"}
+    assert found["data directory"] == ("ok", f"{tmp_path}/d will be made")
+    assert found["database"] == ("ok", f"SQLite, will be made at {tmp_path}/d/orchestrator.db")
+    assert found["mcp/here"] == ("ok", str(Path(sys.executable).parent / "clock-mcp"))
+    assert found["mcp/web"][0] == "ok"
+    assert [path.name for path in tmp_path.iterdir()] == ["mcp.json"]
+
+
+def test_the_doctor_speaks_to_people_too(tmp_path: Path) -> None:
+    result = run("doctor", DATA_DIR=str(tmp_path), MCP_CONFIG=str(tmp_path / "none.json"), PORT="0")
+    assert result.exit_code == 0
+    assert f"note    mcp.json        {tmp_path}/none.json does not exist: it installs no plugin" in result.output
+
+
+def test_plugins_that_will_not_start_are_problems_without_their_secrets(tmp_path: Path) -> None:
+    servers = {
+        "gone": {"command": "no-such-command-anywhere", "env": {"KEY": SECRET}},
+        "off": {"command": "x", "disabled": True},
+        "odd": {"command": 7, "env": {"KEY": SECRET}},
+        "extra": {"command": "clock-mcp", "wings": SECRET},
+    }
+    status, found = findings(tmp_path, json.dumps({"mcpServers": servers}))
+    assert status == 1
+    assert found["mcp/gone"] == ("problem", "the command no-such-command-anywhere is not found")
+    assert found["mcp/off"] == ("note", "disabled")
+    assert found["mcp/odd"][0] == "problem"
+    assert "wings" in found["mcp.json"][1]
+
+
+def test_an_mcp_json_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    status, found = findings(tmp_path, '{"mcpServers": ' + SECRET, ALLOW_PLUGINS="false")
+    assert (status, found["mcp.json"][0]) == (1, "problem")
+
+
+def test_plugins_that_are_off_are_a_note(tmp_path: Path) -> None:
+    status, found = findings(tmp_path, "{}", ALLOW_PLUGINS="false")
+    assert (status, found["mcp.json"][0]) == (0, "note")
+
+
+def test_the_port_is_free_taken_or_ours(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        taken.close()
+        status, found = findings(tmp_path, "{}", PORT=port)
+        assert (status, found["port"]) == (0, ("ok", f"127.0.0.1:{port} is free"))
+    with served(Script(raw=b'{"status":"ok"}')) as url:
+        status, found = findings(tmp_path, "{}", PORT=url.rpartition(":")[2])
+        assert (status, found["port"]) == (0, ("ok", f"the service at {url} answers"))
+    with served(Script(status=503, raw=b'{"status":"unavailable"}')) as url:
+        status, found = findings(tmp_path, "{}", PORT=url.rpartition(":")[2])
+        assert (status, found["port"]) == (1, ("problem", f"the service at {url} answers that it is not ready"))
+    with served(Script(status=404)) as url:
+        status, found = findings(tmp_path, "{}", PORT=url.rpartition(":")[2])
+        assert (status, found["port"][0]) == (1, "problem")
+
+
+def test_model_servers_are_asked_with_their_keys(tmp_path: Path) -> None:
+    script = Script()
+    with served(script) as url, socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        silent = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        urls, keys = f"{url}/v1,{silent}", f"{SECRET},"
+        status, found = findings(tmp_path, "{}", OPENAI_COMPATIBLE_URL=urls, OPENAI_COMPATIBLE_API_KEY=keys)
+        assert (status, found["model server"]) == (1, ("problem", f"{silent} does not answer"))
+        assert (script.requests, script.authorization) == ([("/v1/models", None)], [f"Bearer {SECRET}"])
+        status, found = findings(tmp_path, "{}", OPENAI_COMPATIBLE_URL=url)
+        assert (status, found["model server"]) == (0, ("ok", f"{url} answers with status 200"))
+
+
+def test_a_database_that_is_behind_is_brought_up_by_the_next_start(tmp_path: Path) -> None:
+    data = str(tmp_path / "d")
+    run("db", "current", DATA_DIR=data)
+    assert findings(tmp_path, "{}")[1]["database"][0] == "note"
+    run("db", "upgrade", DATA_DIR=data)
+    assert findings(tmp_path, "{}")[1]["database"] == ("ok", f"answers, at revision {head_revision()}")
+
+
+def test_a_database_that_is_none_is_a_problem(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.db"
+    broken.write_text("not a database, but long enough to be looked at as one" * 40)
+    status, found = findings(tmp_path, "{}", DATABASE_URL=f"sqlite+aiosqlite:///{broken}")
+    assert (status, found["database"][0]) == (1, "problem")
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "status"),
+    [
+        ("x86_64", "model name : x\nflags\t\t: fpu avx avx2 fma\n", "ok"),
+        ("x86_64", "flags\t\t: fpu avx avx2x\n", "problem"),
+        ("x86_64", "", "problem"),
+        ("x86_64", None, "note"),
+        ("aarch64", None, "ok"),
+    ],
+)
+def test_the_processor_must_have_avx2_where_that_is_a_question(
+    tmp_path: Path, machine: str, cpuinfo: str | None, status: str
+) -> None:
+    file = tmp_path / "cpuinfo"
+    if cpuinfo is not None:
+        file.write_text(cpuinfo)
+    finding = check_processor(machine, file)
+    assert finding == Finding("processor", finding.status, finding.text)
+    assert finding.status == status
+
+
+# ---- serve ----------------------------------------------------------------------------------------------
+
+
+def test_the_service_says_where_it_is_and_ends_in_order(tmp_path: Path) -> None:
+    environ = {"ORCHESTRATOR_DATA_DIR": str(tmp_path), "ORCHESTRATOR_MCP_CONFIG": str(tmp_path / "mcp.json")}
+    with started("serve", "--port", "0", "--json", environ=environ) as process:
+        assert process.stdout is not None
+        said: dict[str, Any] = json.loads(process.stdout.readline())
+        database = f"SQLite {tmp_path}/orchestrator.db"
+        assert said == {"url": said["url"], "database": database, "plugins": list[str](), "authentication": False}
+        with urllib.request.urlopen(f"{said['url']}/health", timeout=END_SECONDS) as answer:
+            assert (answer.status, answer.headers["Server"]) == (200, None)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=END_SECONDS)
+    assert (process.returncode, "Traceback" in stderr) == (0, False)
+
+
+def test_the_service_says_what_to_try_next(tmp_path: Path) -> None:
+    (tmp_path / "mcp.json").write_text('{"mcpServers": {"clock": {"command": "clock-mcp"}}}')
+    environ = {"ORCHESTRATOR_DATA_DIR": str(tmp_path), "ORCHESTRATOR_MCP_CONFIG": str(tmp_path / "mcp.json")}
+    with started("serve", "--port", "0", "--require-authentication", environ=environ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().rstrip("\n") for _ in range(6)]
+    url = lines[0].removeprefix("Listening on ")
+    assert lines == [
+        f"Listening on {url}",
+        f"  database  SQLite {tmp_path}/orchestrator.db",
+        "  plugins   mcp/clock",
+        f"  API       {url}/schema",
+        "  token     orchestrator tokens create --name me --permissions chat,models.read,plugins",
+        "  try       orchestrator chat 'What time is it in Tokyo?' --integration mcp/clock --port "
+        + url.rpartition(":")[2],
+    ]
+
+
+def test_what_keeps_the_service_from_starting_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        busy = run("serve", "--port", str(port), DATA_DIR=str(tmp_path))
+        assert (busy.exit_code, busy.stdout) == (1, "")
+        assert one_line(busy.stderr).startswith(f"orchestrator: port {port} of 127.0.0.1 is taken")
+    nothing = run("serve", DATABASE_URL="postgresql+asyncpg://u:p@127.0.0.1:1/d", PORT="0", DATA_DIR=str(tmp_path))
+    assert (nothing.exit_code, nothing.stdout) == (1, "")
+    assert "orchestrator: " in one_line(nothing.stderr)
+
+
+def test_the_demo_says_what_it_misses(tmp_path: Path) -> None:
+    result = run("demo", MCP_CONFIG=str(tmp_path / "none.json"), DATA_DIR=str(tmp_path))
+    assert result.exit_code == 1
+    expected = f"orchestrator: the demo needs the plugin mcp/clock, and {tmp_path}/none.json does not install it"
+    assert one_line(result.stderr) == expected
+
+
+@given(st.text())
+def test_a_message_of_an_error_is_one_line_without_control_characters(message: str) -> None:
+    with contextlib.redirect_stderr(io.StringIO()) as stderr:
+        complain(message)
+    assert one_line(stderr.getvalue()).replace("\u200c", "").replace("\u200d", "").isprintable()

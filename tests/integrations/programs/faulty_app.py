@@ -1,0 +1,177 @@
+"""A streamable-HTTP server that misbehaves as its path says; the handshake's family is the older one."""
+
+import gzip
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("first", "second")]
+
+
+@dataclass
+class Request:
+    """What arrived: the method of HTTP, the path, the headers in lower case, the message."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    message: dict[str, Any]
+
+    @property
+    def rpc(self) -> str:
+        return self.message.get("method", "")
+
+
+@dataclass
+class FaultyApp:
+    """An ASGI application; `seen` is what it was asked, `elsewhere` where its redirects lead."""
+
+    elsewhere: str = "http://192.0.2.1/"
+    seen: list[Request] = field(default_factory=list[Request])
+    fails: set[str] = field(default_factory=set[str])
+    sessions: int = 0
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        body = b""
+        while True:
+            event = await receive()
+            body += event.get("body", b"")
+            if not event.get("more_body"):
+                break
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        request = Request(scope["method"], scope["path"], headers, json.loads(body) if body else {})
+        self.seen.append(request)
+        await self.answer(request, _Reply(send))
+
+    async def answer(self, request: Request, reply: "_Reply") -> None:
+        mode = request.path.strip("/")
+        if mode.isdigit():
+            return await reply.status(int(mode))
+        match mode:
+            case "redirect-away":
+                return await reply.status(307, location=self.elsewhere)
+            case "redirect-within":
+                return await reply.status(308, location="/fine?again=1")
+            case "redirect-for-ever":
+                return await reply.status(307, location="/redirect-for-ever")
+            case "redirect-upgrade":
+                return await reply.status(307, location=f"https://{request.headers['host']}/fine")
+            case "says-hello":
+                return await reply.send(200, b"<html>Hello</html>", "text/html")
+            case "compresses":
+                return await reply.send(
+                    200, gzip.compress(b"0" * 10_000_000), "application/json", **{"content-encoding": "gzip"}
+                )
+            case "hangs":
+                return await anyio.sleep_forever()
+            case _:
+                return await self.speak(mode, request, reply)
+
+    async def speak(self, mode: str, request: Request, reply: "_Reply") -> None:
+        id_ = request.message.get("id")
+        if request.method != "POST":
+            if mode == "hangs-at-the-end" and request.method == "DELETE":
+                await anyio.sleep_forever()
+            return await reply.status(200 if request.method == "DELETE" else 405)
+        if id_ is None:
+            return await reply.status(202)
+        match request.rpc:
+            case "initialize":
+                self.sessions += 1
+                result: dict[str, Any] = {
+                    "protocolVersion": "2025-06-18",
+                    "capabilities": {"tools": {}},
+                    "serverInfo": {"name": "faulty", "version": "0"},
+                }
+                await reply.result(id_, result, **{"mcp-session-id": f"s{self.sessions}"})
+            case "tools/list":
+                if mode == "hangs-at-list":
+                    await anyio.sleep_forever()
+                if mode == "fails-at-list":
+                    return await reply.status(500)
+                await reply.result(id_, {"tools": TOOLS})
+            case "tools/call":
+                await self.call(mode, request, reply)
+            case _:
+                await reply.send(400, b"", "text/plain")
+
+    async def call(self, mode: str, request: Request, reply: "_Reply") -> None:
+        id_ = request.message["id"]
+        if request.message["params"]["name"] == "second":
+            return await reply.result(id_, {"content": [{"type": "text", "text": request.headers["mcp-session-id"]}]})
+        match mode:
+            case "forgets-the-session":
+                if request.headers["mcp-session-id"] == "s1":
+                    return await reply.status(404)
+                await reply.result(id_, {"content": []})
+            case "fails-in-the-call":
+                await reply.status(503)
+            case "breaks-off":
+                await reply.begin(200, "application/json", **{"content-length": "1000"})
+                await reply.end(b'{"jsonrpc"')
+            case "ends-the-stream":
+                await reply.begin(200, "text/event-stream")
+                await reply.end(b": nothing\n\n")
+            case "sends-too-much":
+                await reply.begin(200, "application/json")
+                for _ in range(40):  # further than anybody listens
+                    await reply.more(b"x" * 1_000_000)
+                await reply.end(b"")
+            case "streams":
+                await reply.begin(200, "text/event-stream")
+                message = {
+                    "jsonrpc": "2.0",
+                    "id": id_,
+                    "result": {"content": [{"type": "text", "text": "y" * 5_000_000}]},
+                }
+                await reply.end(b"event: message\ndata: " + json.dumps(message).encode() + b"\n\n")
+            case "echoes-the-key":
+                key = request.headers.get("authorization", "")
+                error = {"code": -32001, "message": f"not allowed with {key}"}
+                await reply.json({"jsonrpc": "2.0", "id": id_, "error": error})
+            case "hangs-in-the-call":
+                await anyio.sleep_forever()
+            case _:
+                await reply.result(id_, {"content": [{"type": "text", "text": "fine"}]})
+
+
+@dataclass
+class _Reply:
+    _send: Send
+
+    async def begin(self, status: int, content_type: str, **headers: str) -> None:
+        fields = {"content-type": content_type, **headers}
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [(name.encode(), value.encode()) for name, value in fields.items()],
+            }
+        )
+
+    async def more(self, body: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def end(self, body: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def send(self, status: int, body: bytes, content_type: str, **headers: str) -> None:
+        await self.begin(status, content_type, **headers)
+        await self.end(body)
+
+    async def status(self, status: int, **headers: str) -> None:
+        await self.send(status, b"", "text/plain", **headers)
+
+    async def json(self, message: dict[str, Any], **headers: str) -> None:
+        await self.send(200, json.dumps(message).encode(), "application/json", **headers)
+
+    async def result(self, id_: object, result: dict[str, Any], **headers: str) -> None:
+        await self.json({"jsonrpc": "2.0", "id": id_, "result": result}, **headers)
