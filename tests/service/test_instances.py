@@ -1,0 +1,266 @@
+"""Which models are in memory: one policy over all engines."""
+
+from collections.abc import AsyncGenerator, Sequence
+
+import anyio
+import pytest
+
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.inputs import LoadStarted, ModelReady
+from orchestrator.core.models import LoadSettings, Model
+from orchestrator.core.response import Completed
+from orchestrator.core.stream import QueuePosition
+from orchestrator.ports import EngineTraits, LoadStep
+from orchestrator.service.instances import InstancePolicy, InstanceService
+from orchestrator.service.models import ModelService
+from orchestrator.testing import SCRIPTED_MODEL, Say, ScriptedEngine, Stall
+from tests.service.house import events_of, service
+
+pytestmark = pytest.mark.anyio
+
+
+class Shelf(ScriptedEngine):
+    """An engine with several models; `log` is what it was told to load and unload, `fits` how many fit at once."""
+
+    def __init__(self, *keys: str, fits: int = 99, traits: EngineTraits | None = None) -> None:
+        super().__init__([[Say("hi")]], load=(LoadStarted(), ModelReady(1.0)), parallel=1)
+        if traits is not None:
+            self.traits = traits
+        self._keys = keys
+        self.fits = fits
+        self.log: list[str] = []
+        self.unloaded = anyio.Event()
+
+    async def models(self) -> Sequence[Model]:
+        loaded = tuple(self.loaded.values())
+        return [
+            Model(
+                key,
+                self.name,
+                "llm",
+                "test",
+                key,
+                max_context_length=8192,
+                loaded_instances=tuple(one for one in loaded if one.id.partition(":")[0] == key),
+            )
+            for key in self._keys
+        ]
+
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
+        if len(self.loaded) - len(freed) >= self.fits:
+            raise OrchestratorError(ErrorKind.INSUFFICIENT_RESOURCES, "it does not fit")
+
+    async def load(
+        self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None
+    ) -> AsyncGenerator[LoadStep, None]:
+        if instance_id in self.loaded:
+            yield ModelReady()
+            return
+        self.log.append(f"+{instance_id}")
+        async for step in super().load(model, instance_id, settings, ttl_seconds):
+            yield step
+
+    async def unload(self, instance_id: str) -> None:
+        self.log.append(f"-{instance_id}")
+        await super().unload(instance_id)
+        self.unloaded.set()
+
+
+def house_of(engine: ScriptedEngine, policy: InstancePolicy | None = None) -> tuple[ModelService, InstanceService]:
+    models = ModelService([engine])
+    return models, InstanceService(models, policy or InstancePolicy())
+
+
+async def visit(models: ModelService, instances: InstanceService, key: str, context_length: int | None = None) -> str:
+    """Use a model once, just in time; returns the instance that served."""
+    choice = await models.find(key)
+    chosen = instances.choose(choice, context_length)
+    async with instances.use(choice, chosen, context_length, None, lambda _: None) as (instance, _):
+        return instance.id
+
+
+async def test_an_instance_is_loaded_once_and_shared() -> None:
+    engine = Shelf("a")
+    models, instances = house_of(engine)
+    assert [await visit(models, instances, "a"), await visit(models, instances, "a")] == ["a", "a"]
+    assert engine.log == ["+a"]
+
+
+async def test_an_explicit_load_makes_another_instance_and_an_unload_ends_it() -> None:
+    engine = Shelf("a")
+    models, instances = house_of(engine)
+    first = await instances.load("a", LoadSettings(), None)
+    second = await instances.load("a", LoadSettings(context_length=100), None)
+    assert (first.instance.id, second.instance.id, second.load_seconds) == ("a", "a:2", 1.0)
+    assert await visit(models, instances, "a:2") == "a:2"
+    await instances.unload("a:2")
+    assert engine.log == ["+a", "+a:2", "-a:2"]
+    with pytest.raises(OrchestratorError) as raised:
+        await instances.unload("a:2")
+    assert (raised.value.info.kind, raised.value.info.param) == (ErrorKind.UNKNOWN_INSTANCE, "instance_id")
+
+
+async def test_a_just_in_time_load_evicts_the_one_before_it_and_no_explicit_one() -> None:
+    engine = Shelf("a", "b", "c")
+    models, instances = house_of(engine)
+    await instances.load("a", LoadSettings(), None)
+    await visit(models, instances, "b")
+    await visit(models, instances, "c")
+    assert engine.log == ["+a", "+b", "-b", "+c"]
+
+
+async def test_without_auto_evict_everything_stays() -> None:
+    engine = Shelf("a", "b")
+    models, instances = house_of(engine, InstancePolicy(auto_evict=False))
+    await visit(models, instances, "a")
+    await visit(models, instances, "b")
+    assert engine.log == ["+a", "+b"]
+
+
+async def test_keep_only_last_gives_up_explicit_ones_too() -> None:
+    engine = Shelf("a", "b")
+    models, instances = house_of(engine, InstancePolicy(keep_only_last=True))
+    await instances.load("a", LoadSettings(), None)
+    await visit(models, instances, "b")
+    assert engine.log == ["+a", "-a", "+b"]
+
+
+async def test_an_instance_in_use_is_never_evicted() -> None:
+    engine = Shelf("a", "b")
+    models, instances = house_of(engine)
+    choice = await models.find("a")
+    async with instances.use(choice, "a", None, None, lambda _: None):
+        await visit(models, instances, "b")
+    assert engine.log == ["+a", "+b"]
+
+
+async def test_a_load_that_does_not_fit_fails_and_evicts_nothing() -> None:
+    engine = Shelf("a", "b", "c", fits=1)
+    models, instances = house_of(engine)
+    await instances.load("a", LoadSettings(), None)
+    with pytest.raises(OrchestratorError, match="it does not fit"):
+        await visit(models, instances, "b")
+    assert engine.log == ["+a"]
+    assert [one.id for one in instances.instances()] == ["a"]
+
+
+async def test_an_idle_instance_is_unloaded_when_its_time_is_over() -> None:
+    engine = Shelf("a", "b")
+    models, instances = house_of(engine, InstancePolicy(ttl_seconds=0.01))
+    await instances.load("b", LoadSettings(), None)
+    await visit(models, instances, "a")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(instances.run)
+        with anyio.fail_after(10):
+            await engine.unloaded.wait()
+        tasks.cancel_scope.cancel()
+    assert engine.log == ["+b", "+a", "-a"]
+
+
+async def test_an_explicit_instance_that_is_too_small_is_an_error() -> None:
+    engine = Shelf("a")
+    models, instances = house_of(engine)
+    await instances.load("a", LoadSettings(context_length=100), None)
+    with pytest.raises(OrchestratorError) as raised:
+        await visit(models, instances, "a", 200)
+    assert (raised.value.info.kind, raised.value.info.param) == (ErrorKind.INVALID_VALUE, "context_length")
+
+
+async def test_without_just_in_time_loading_only_what_is_loaded_serves() -> None:
+    engine = Shelf("a")
+    models, instances = house_of(engine, InstancePolicy(jit_loading=False))
+    with pytest.raises(OrchestratorError, match="just-in-time loading is off"):
+        await visit(models, instances, "a")
+    await instances.load("a", LoadSettings(), None)
+    assert await visit(models, instances, "a") == "a"
+
+
+async def test_an_engine_that_does_not_load_is_used_as_it_is() -> None:
+    engine = Shelf("a", traits=EngineTraits(loads=False))
+    models, instances = house_of(engine, InstancePolicy(jit_loading=False))
+    assert await visit(models, instances, "a") == "a"
+    with pytest.raises(OrchestratorError) as raised:
+        await instances.load("a", LoadSettings(), None)
+    assert raised.value.info.kind is ErrorKind.NOT_IMPLEMENTED
+
+
+async def test_an_engine_with_one_instance_of_a_model_says_so() -> None:
+    _, instances = house_of(Shelf("a", traits=EngineTraits(loads=True)))
+    await instances.load("a", LoadSettings(), None)
+    with pytest.raises(OrchestratorError) as raised:
+        await instances.load("a", LoadSettings(), None)
+    assert raised.value.info.kind is ErrorKind.NOT_IMPLEMENTED
+    with pytest.raises(OrchestratorError) as raised:
+        await instances.load("nope", LoadSettings(), None)
+    assert raised.value.info.kind is ErrorKind.MODEL_NOT_FOUND
+
+
+async def test_requests_beyond_the_slots_wait_and_hear_their_place() -> None:
+    gate = anyio.Event()
+    engine = ScriptedEngine([[Say("a"), Stall(gate)]], parallel=1)
+    async with service(engine) as house:
+        first = await house.chat()
+        async for _, event in first.events():
+            if getattr(event, "content", None) == "a":
+                break
+        second = await house.chat()
+        async for _, event in second.events():
+            if isinstance(event, QueuePosition):
+                assert event.position == 1
+                break
+        assert engine.open_generations == 1
+        gate.set()
+        assert (await first.result()).ending == (await second.result()).ending == Completed()
+        assert [event for event in await events_of(second) if isinstance(event, QueuePosition)] == [
+            QueuePosition(1),
+            QueuePosition(0),
+        ]
+
+
+async def test_a_client_that_leaves_while_queued_leaves_the_queue() -> None:
+    gate = anyio.Event()
+    engine = ScriptedEngine([[Say("a"), Stall(gate)]], parallel=1)
+    async with service(engine) as house:
+        first = await house.chat()
+        async for _, event in first.events():
+            if getattr(event, "content", None) == "a":
+                break
+        second = await house.chat()
+        async for _, event in second.events():
+            if isinstance(event, QueuePosition):
+                second.disconnect()
+        queue = house.instances.instances()[0].queue
+        assert queue is not None
+        assert queue.waiting == 0
+        assert len(engine.requests) == 1
+        gate.set()
+        await first.result()
+
+
+async def test_a_full_queue_is_told_to_come_back() -> None:
+    gate = anyio.Event()
+    engine = ScriptedEngine([[Say("a"), Stall(gate)]], parallel=1)
+    async with service(engine, policy=InstancePolicy(max_queued=1)) as house:
+        runs = [await house.chat()]
+        async for _, event in runs[0].events():
+            if getattr(event, "content", None) == "a":
+                break
+        runs.append(await house.chat())
+        async for _, event in runs[1].events():
+            if isinstance(event, QueuePosition):
+                break
+        with pytest.raises(OrchestratorError) as raised:
+            await house.chat()
+        assert (raised.value.info.kind, raised.value.retry_after_seconds) == (ErrorKind.RATE_LIMITED, 2)
+        gate.set()
+        for run in runs:
+            await run.result()
+
+
+async def test_a_load_that_fails_leaves_nothing_behind() -> None:
+    error = OrchestratorError(ErrorKind.ENGINE_ERROR, "the file is corrupt")
+    engine = ScriptedEngine([[Say("x")]], load=(LoadStarted(), error))
+    async with service(engine) as house:
+        await (await house.chat()).result()
+        assert house.instances.instances() == []
+        assert SCRIPTED_MODEL not in engine.loaded
