@@ -105,12 +105,13 @@ async def test_a_client_that_goes_away_stops_the_generation_and_leaves_what_was_
 async def test_a_cancel_in_a_tool_call_ends_the_call_and_says_that_its_effect_is_unknown() -> None:
     begun, ended = anyio.Event(), anyio.Event()
 
-    async def hang(arguments: JsonObject) -> NoReturn:
+    async def hang(arguments: JsonObject) -> str:
         begun.set()
         try:
             await anyio.sleep_forever()
         finally:
             ended.set()
+        return "never"
 
     engine = ScriptedEngine([[Call("hang")]])
     async with service(engine, {"mcp/clock": FakeServer([fake_tool("hang", hang)])}) as house:
