@@ -84,7 +84,7 @@ def install_uv(project: Project) -> Path:
     mark = project.uv_folder / ".lock-digest"
     if executable.exists() and mark.exists() and mark.read_text("utf-8") == digest(lock):
         return executable
-    pip = [_python_with_pip(), "-m", "pip"]
+    pip = [python_with_pip(), "-m", "pip"]
     shutil.rmtree(project.uv_folder, ignore_errors=True)
     flags = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
     command = [*pip, "install", *flags, "--target", project.uv_folder, "-r", lock]
@@ -138,8 +138,12 @@ def _lock_argument(profile: Profile, file: Path) -> list[str | Path]:
     return [file] if profile == "dev" else ["-r", file]
 
 
-def _python_with_pip() -> str:
-    """The running interpreter, or the one that its environment was made of."""
+def python_with_pip() -> str:
+    """The running interpreter, or the one that its environment was made of.
+
+    Raises:
+        SetupError: neither has pip.
+    """
     base: str = getattr(sys, "_base_executable", None) or sys.executable
     for python in (sys.executable, base):
         if subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode == 0:
@@ -155,7 +159,10 @@ def _made_of_this_python(project: Project, state: Mapping[str, str]) -> bool:
         return state["python"] == running_python()
     # An environment that somebody else made: usable if it is of the same version.
     code = "import sys; print(sys.version.split()[0])"
-    asked = subprocess.run([project.python, "-c", code], capture_output=True, text=True)
+    try:
+        asked = subprocess.run([project.python, "-c", code], capture_output=True, text=True)
+    except OSError:
+        return False
     return asked.stdout.strip() == sys.version.split()[0]
 
 

@@ -70,6 +70,10 @@ class HttpServerTransport:
         return self._progress.stage
 
     @property
+    def is_gone(self) -> bool:
+        return False
+
+    @property
     def notices_loss(self) -> bool:
         return False
 

@@ -92,7 +92,6 @@ class McpConnection:
         self.tools: tuple[ToolDefinition, ...] = ()
         self.was_open = False
         self.ended = anyio.Event()
-        self.ended_at: float | None = None
         self.failure: Failure | None = None
         self._transport = transport
         self._connect_timeout = connect_timeout
@@ -115,7 +114,7 @@ class McpConnection:
     @property
     def is_usable(self) -> bool:
         """Whether new requests may go through it; true also while it is being opened."""
-        return not self._retired and self.failure is None
+        return not self._retired and self.failure is None and not self._transport.is_gone
 
     @property
     def needs_check(self) -> bool:
@@ -247,6 +246,7 @@ class McpConnection:
             return
         try:
             async with client.listen(tools_list_changed=True) as changes:
+                self._tools_stale = True  # they may have changed since they were listed, unheard
                 async for _ in changes:
                     self._tools_stale = True
         except (MCPError, RuntimeError, TimeoutError) as error:
@@ -278,7 +278,6 @@ class McpConnection:
 
     def _end(self, failure: Failure) -> None:
         self.failure = Failure(failure.stage, self._redact(failure.why)[:_LONGEST_REASON])
-        self.ended_at = anyio.current_time()
         self.retire()
         self._jobs.close()
         for job in self._pending:

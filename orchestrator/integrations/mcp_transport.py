@@ -59,7 +59,12 @@ class ServerTransport(Protocol):
 
     @property
     def lost(self) -> anyio.Event:
-        """Set once it is seen that the server went away. A server at an address is only missed when called."""
+        """Set once the server is known to be gone, and why. A server at an address is only missed when called."""
+        ...
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the server is seen to be gone; the reason may still be on its way."""
         ...
 
     @property

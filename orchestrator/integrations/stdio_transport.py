@@ -58,6 +58,7 @@ class StdioServerTransport:
         self._process: anyio.abc.Process | None = None
         self._failure: Failure | None = None
         self._closing = False
+        self.is_gone = False
         self.lost = anyio.Event()
 
     @property
@@ -148,9 +149,11 @@ class StdioServerTransport:
                     for line in lines.feed(chunk):
                         await self._deliver(line, incoming)
             except LineTooLongError:
+                self.is_gone = True
                 why = f"it wrote a message of more than {MAX_MESSAGE_BYTES} bytes"
                 self._failure = Failure(Stage.INITIALISE, why)
             else:
+                self.is_gone = True
                 if not self._closing:
                     await self._note_exit(process)
             self.lost.set()

@@ -30,16 +30,18 @@ class SupervisedServer:
         connect_timeout: float,
         redact: Redactor,
         watch_tools: bool,
+        clock: Callable[[], float] = anyio.current_time,
     ) -> None:
         self._make_transport = make_transport
         self._task_group = task_group
         self._connect_timeout = connect_timeout
         self._redact = redact
         self._watch_tools = watch_tools
+        self._clock = clock
         self._current: McpConnection | None = None
         self._alive: set[McpConnection] = set()
-        self._counted: McpConnection | None = None
         self._failed_starts = 0
+        self._ended_at = 0.0
         self._closed = False
 
     async def tools(self) -> tuple[ToolDefinition, ...]:
@@ -92,8 +94,7 @@ class SupervisedServer:
         current = self._current
         if current is not None and current.is_usable:
             return current
-        if current is not None and current.failure is not None:
-            self._count(current, current.failure)
+        self._refuse_during_pause()
         connection = McpConnection(
             self._make_transport(),
             connect_timeout=self._connect_timeout,
@@ -105,19 +106,13 @@ class SupervisedServer:
         self._task_group.start_soon(self._own, connection)
         return connection
 
-    def _count(self, ended: McpConnection, failure: Failure) -> None:
-        """Count failed starts; from the second in a row on, each is followed by a pause.
-
-        Raises:
-            ConnectionEndedError: the pause is not over.
-        """
-        if ended is not self._counted:
-            self._counted = ended
-            self._failed_starts = 0 if ended.was_open else self._failed_starts + 1
-        if self._failed_starts < 2 or ended.ended_at is None:
+    def _refuse_during_pause(self) -> None:
+        """From the second failed start in a row on, each is followed by a pause."""
+        failure = None if self._current is None else self._current.failure
+        if failure is None or self._failed_starts < 2:
             return
         pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** (self._failed_starts - 2))
-        left = ended.ended_at + pause - anyio.current_time()
+        left = self._ended_at + pause - self._clock()
         if left > 0:
             why = (
                 f"{failure.why} (failed {self._failed_starts} times in a row; the next attempt is due in {left:.0f} s)"
@@ -128,4 +123,7 @@ class SupervisedServer:
         try:
             await connection.run()
         finally:
+            # No await since its end: whoever waits for that finds this done.
             self._alive.discard(connection)
+            self._failed_starts = 0 if connection.was_open else self._failed_starts + 1
+            self._ended_at = self._clock()

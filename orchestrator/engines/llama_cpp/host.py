@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadProgressed, LoadStarted, ModelReady
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadConfig, ModelInstance
 from orchestrator.engines.llama_cpp.catalogue import InstalledModel
 from orchestrator.engines.llama_cpp.launch import Launch
@@ -160,10 +161,14 @@ class ModelHost:
                 return
 
     async def generate(self, request: Generate, thinking: bool | None) -> AsyncGenerator[GenerationChunk, None]:
-        """See `Engine.generate`. Loads the model again where its worker has died meanwhile."""
+        """See `Engine.generate`. Loads the model again where its worker has died meanwhile.
+
+        A worker that dies before it said anything is replaced once: nothing is lost by asking again.
+        """
         body = completion_body(self._installed.model.key, request) | {"return_progress": True}
         if thinking is not None:
             body["chat_template_kwargs"] = {"enable_thinking": thinking}
+        again = True
         while True:
             if self._ready_worker() is None:
                 async with aclosing(self.load(None)) as steps:
@@ -173,23 +178,27 @@ class ModelHost:
                 worker = self._ready_worker()
                 if worker is None:  # it died while we waited for the slot
                     continue
-                completion = Completion(
-                    self._client, f"{worker.address}/v1/chat/completions", WHO, headers=self._authorization()
-                )
                 try:
-                    async with aclosing(completion.chunks(body)) as chunks:
+                    async with aclosing(self._turn(worker, body)) as chunks:
                         async for chunk in chunks:
+                            again = False
                             yield chunk
-                except httpx.ConnectError:
-                    if await _has_ended(worker):
-                        continue  # nothing was sent yet: the next worker may answer
-                    raise OrchestratorError(ErrorKind.ENGINE_ERROR, f"{WHO} does not take the request.") from None
+                    return
                 except httpx.TransportError as error:
                     ended = await _has_ended(worker)
+                    if ended and again:
+                        again = False
+                        continue
                     why = worker.why_ended() if ended else type(error).__name__
                     raise OrchestratorError(ErrorKind.ENGINE_ERROR, f"{WHO} broke off its answer: {why}.") from None
-                yield completion.finished(await self._count(worker, completion.decoder.reasoning_text))
-                return
+
+    async def _turn(self, worker: WorkerProcess, body: JsonObject) -> AsyncGenerator[GenerationChunk, None]:
+        url = f"{worker.address}/v1/chat/completions"
+        completion = Completion(self._client, url, WHO, headers=self._authorization())
+        async with aclosing(completion.chunks(body)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        yield completion.finished(await self._count(worker, completion.decoder.reasoning_text))
 
     async def aclose(self) -> None:
         """End the worker and every load; nothing is loaded after this."""
@@ -211,7 +220,7 @@ class ModelHost:
 
     def _begin_load(self, context_length: int | None) -> _Load:
         if self._closed:
-            raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, "The embedded engine is shut down.")
+            raise _shut_down()
         wanted = context_length or self._context_length or self._settings.context_length
         load = self._load = _Load(min(wanted, self._installed.model.max_context_length or wanted))
         self._task_group.start_soon(self._run_load, load)
@@ -227,7 +236,7 @@ class ModelHost:
                         await self._replace_worker(load)
         finally:
             self._load = None
-            load.settle(OrchestratorError(ErrorKind.ENGINE_ERROR, "The load was ended: nobody waited for it any more."))
+            load.settle(_shut_down())  # where it was abandoned nobody hears it
 
     async def _replace_worker(self, load: _Load) -> None:
         if self._worker is not None:
@@ -291,6 +300,10 @@ async def _has_ended(worker: WorkerProcess) -> bool:
     with anyio.move_on_after(NOTICE_SECONDS):
         await worker.ended.wait()
     return worker.ended.is_set()
+
+
+def _shut_down() -> OrchestratorError:
+    return OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, "The embedded engine is shut down.")
 
 
 def _copy(error: OrchestratorError) -> OrchestratorError:

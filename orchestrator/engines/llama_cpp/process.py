@@ -11,6 +11,7 @@ from typing import Final
 
 import anyio
 import msgspec
+import structlog
 from anyio.abc import ByteReceiveStream, Process, TaskStatus
 
 from orchestrator.core.json_types import parse_object
@@ -22,6 +23,7 @@ KILL_SECONDS: Final = 5.0
 MAX_LINE_BYTES: Final = 64 * 1024
 KEPT_LINES: Final = 100
 
+_log = structlog.stdlib.get_logger(__name__)
 _STATE: Final = "cmd_child_to_router:state:"
 _PACKAGE_ROOT: Final = str(Path(__file__).resolve().parents[3])
 # What the loader, the C library and the GPU drivers read. Everything else, keys and tokens with it, stays here.
@@ -94,6 +96,8 @@ class WorkerProcess:
                 except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                     pass  # it is gone already: its end tells why
                 self._returncode = await process.wait()
+            if self.address is not None:
+                _log.warning("worker_died", model=self._key, reason=self.why_ended())
         finally:
             with anyio.CancelScope(shield=True):
                 await _end(process)
