@@ -13,11 +13,13 @@ from orchestrator.api.application import create_api
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.request import Limits
 from orchestrator.engines.llama_cpp.engine import LlamaCppEngine
+from orchestrator.engines.ollama.engine import OllamaEngine
 from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine
 from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.mcp_json import load_mcp_json
 from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
 from orchestrator.service.chats import ChatService
+from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.leases import this_holder
 from orchestrator.service.models import ModelService
 from orchestrator.service.runs import RunService
@@ -29,6 +31,7 @@ from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.tokens import SqlTokenStore
 
 CLOSE_SECONDS = 5.0
+OLLAMA = "ollama"
 
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -76,9 +79,21 @@ async def open_app(settings: Settings) -> AsyncGenerator[AsgiApp]:
         catalog = _catalog(settings, tasks)
         holder = this_holder()
         runs = RunService(store, holder, tasks, settings.max_concurrent_runs)
-        models = ModelService(engines)
+        optional = frozenset({OLLAMA}) if settings.default_engine != OLLAMA else frozenset[str]()
+        models = ModelService(engines, optional=optional)
+        instances = InstanceService(
+            models,
+            InstancePolicy(
+                jit_loading=settings.jit_loading,
+                ttl_seconds=settings.model_ttl,
+                auto_evict=settings.auto_evict,
+                keep_only_last=settings.keep_only_last,
+                max_queued=settings.max_queued,
+            ),
+        )
         chats = ChatService(
             models=models,
+            instances=instances,
             catalog=catalog,
             store=store,
             runs=runs,
@@ -101,6 +116,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[AsgiApp]:
 
         await runs.recover()
         tasks.start_soon(runs.keep_leases)
+        tasks.start_soon(instances.run)
         try:
             yield create_api(
                 chats=chats,
@@ -122,15 +138,19 @@ async def open_app(settings: Settings) -> AsyncGenerator[AsgiApp]:
             tasks.cancel_scope.cancel()
 
 
-def _engines(settings: Settings, tasks: anyio.abc.TaskGroup) -> list[LlamaCppEngine | OpenAICompatibleEngine]:
-    """Every engine, in the order in which a bare model key is looked up."""
+def _engines(
+    settings: Settings, tasks: anyio.abc.TaskGroup
+) -> list[LlamaCppEngine | OllamaEngine | OpenAICompatibleEngine]:
+    """Every engine, in the order in which a bare model key is looked up: the default one first."""
     embedded = LlamaCppEngine(settings.models_dir, tasks)
+    ollama = OllamaEngine(settings.ollama_host)
     keys = settings.openai_compatible_api_key
     remote = [
         OpenAICompatibleEngine(url, keys[index] if index < len(keys) else None)
         for index, url in enumerate(settings.openai_compatible_url)
     ]
-    return [*remote, embedded] if settings.default_engine == "openai_compatible" else [embedded, *remote]
+    engines = [ollama, embedded, *remote]
+    return sorted(engines, key=lambda engine: engine.name != settings.default_engine)
 
 
 def _catalog(settings: Settings, tasks: anyio.abc.TaskGroup) -> McpCatalog:

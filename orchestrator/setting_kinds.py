@@ -142,6 +142,13 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _ollama_address(raw: object) -> str:
+    """As Ollama's own tools take it: a host, a host and a port, or a URL."""
+    text = _text(raw).strip()
+    _http_url(text if "://" in text else f"http://{text}")
+    return text
+
+
 def _origin(text: str) -> str:
     """As browsers send it: in lower case, without a default port."""
     url = _http_url(text).lower()
@@ -175,7 +182,8 @@ PATH = Kind(_path, "a path")
 HOSTS = _several(_host_or_network, "hosts, addresses and networks (CIDR, no host bits), separated by commas")
 HOST = Kind(_host, "an IP address or a host name")
 PATHS = _several(_path, "paths, separated by ':'", ":")
-ENGINE = choice("auto", "embedded", "openai_compatible", later=("ollama",))
+OLLAMA_ADDRESS = Kind(_ollama_address, "a host, host:port or URL, such as 127.0.0.1:11434")
+ENGINE = choice("auto", "ollama", "embedded", "openai_compatible")
 URLS = _several(_http_url, "http or https URLs without user, password or query, separated by commas")
 API_KEYS = Kind(
     _api_keys, "one for each OPENAI_COMPATIBLE_URL, separated by commas; empty for a server that needs none"

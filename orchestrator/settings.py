@@ -24,6 +24,7 @@ from orchestrator.setting_kinds import (
     HOST,
     HOST_NAMES,
     HOSTS,
+    OLLAMA_ADDRESS,
     ORIGINS,
     PATH,
     PATHS,
@@ -40,7 +41,7 @@ PREFIX = "ORCHESTRATOR_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"
 HIDDEN = "(hidden)"
 
-EngineChoice: TypeAlias = Literal["auto", "embedded", "openai_compatible"]
+EngineChoice: TypeAlias = Literal["auto", "ollama", "embedded", "openai_compatible"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
 
@@ -65,6 +66,12 @@ class Settings:
     default_engine: EngineChoice
     openai_compatible_url: tuple[str, ...]
     openai_compatible_api_key: tuple[str, ...] = field(repr=False)
+    ollama_host: str
+    jit_loading: bool
+    model_ttl: float
+    auto_evict: bool
+    keep_only_last: bool
+    max_queued: int
     require_authentication: bool
     allow_insecure_listen: bool
     allow_plugins: bool
@@ -143,6 +150,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DEFAULT_ENGINE", ENGINE, "auto", "Which engine answers first when two have a model of the same key."),
     Setting("OPENAI_COMPATIBLE_URL", URLS, "", "Model servers that speak `/v1/chat/completions`: the URL including `/v1`; several are separated by commas.", secret=True),
     Setting("OPENAI_COMPATIBLE_API_KEY", API_KEYS, "", "Their keys, in the same order.", secret=True),
+    Setting("OLLAMA_HOST", OLLAMA_ADDRESS, "http://127.0.0.1:11434", "Where Ollama listens; `OLLAMA_HOST` without the prefix is heard too, as Ollama's own tools do."),
+    Setting("JIT_LOADING", BOOLEAN, "true", "Load a model when a request needs it."),
+    Setting("MODEL_TTL", seconds(31_536_000), "3600", "How long an idle model stays that was loaded for a request, in seconds."),
+    Setting("AUTO_EVICT", BOOLEAN, "true", "A load for a request unloads the idle models that were loaded for earlier ones."),
+    Setting("KEEP_ONLY_LAST", BOOLEAN, "false", "Every load unloads all other idle models."),
+    Setting("MAX_QUEUED", whole_number(1, 1_000_000), "64", "How many requests may wait for one model; more get the status 429."),
     Setting("REQUIRE_AUTHENTICATION", BOOLEAN, None, "Every request needs an API token (`orchestrator tokens create`).", derived="false on loopback, else true"),
     Setting("ALLOW_INSECURE_LISTEN", BOOLEAN, "false", "Listen beyond loopback without authentication: everyone who reaches the port can use the service."),
     Setting("ALLOW_PLUGINS", BOOLEAN, None, "Requests may use the plugins of `mcp.json`; beyond loopback only with authentication.", derived=_LOCAL),
@@ -164,10 +177,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LOG_FORMAT", choice("auto", "console", "json"), "auto", "`auto` is colour on a terminal and JSON elsewhere."),
 )  # fmt: skip
 
-LATER = frozenset(
-    {"JIT_LOADING", "MODEL_TTL", "AUTO_EVICT", "KEEP_ONLY_LAST", "RETENTION_DAYS", "CHAT_DIALECT", "STRICT_LMSTUDIO"}
-    | {"OLLAMA_HOST"}
-)
+LATER = frozenset({"RETENTION_DAYS", "CHAT_DIALECT", "STRICT_LMSTUDIO"})
 """Settings of the contract that this version does not have yet."""
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -209,6 +219,10 @@ def load_with_sources(
             value = _parsed(raw, setting.kind, where, secret=setting.secret)
             values[key] = _beside(config_path, value) if setting.path else value
             sources[key] = str(config_path)
+    if "OLLAMA_HOST" in environ:
+        where = "OLLAMA_HOST (environment)"
+        values["ollama_host"] = _parsed(environ["OLLAMA_HOST"], OLLAMA_ADDRESS, where, secret=False)
+        sources["ollama_host"] = "OLLAMA_HOST"
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and variable != CONFIG_VARIABLE:
             setting = _find(variable.removeprefix(PREFIX), variable, f"{variable} (environment)")

@@ -29,10 +29,12 @@ class ModelService:
     """Looks models up over all engines, in the order in which the engines are given.
 
     What an engine offers is asked again after a few seconds, and at once when a key is not found.
+    Of the `optional` ones, by name, nobody is told that they do not answer.
     """
 
-    def __init__(self, engines: Sequence[Engine]) -> None:
+    def __init__(self, engines: Sequence[Engine], *, optional: frozenset[str] = frozenset()) -> None:
         self._engines = tuple(engines)
+        self._optional = optional
         self._listed: list[tuple[Engine, tuple[Model, ...]]] = []
         self._errors: list[ErrorInfo] = []
         self._listed_at: float | None = None
@@ -106,6 +108,8 @@ class ModelService:
                 try:
                     listed[index] = tuple(await engine.models())
                 except OrchestratorError as error:
+                    if engine.name in self._optional:
+                        return
                     log.warning("engine does not list its models", engine=engine.name, reason=error.info.message)
                     errors[index] = error.info
 
