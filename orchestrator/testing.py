@@ -27,6 +27,7 @@ from orchestrator.core.request import IntegrationRequest, PluginRequest, request
 from orchestrator.core.response import Counters
 from orchestrator.core.tools import ToolDefinition, ToolResult, text_content
 from orchestrator.ports import CallBegun, Embeddings, EngineTraits, GenerationChunk, IntegrationSession, LoadStep
+from orchestrator.testing_downloads import MemoryJobStore, ScriptedDownloader
 from orchestrator.testing_store import MemoryStore
 
 __all__ = [
@@ -36,8 +37,10 @@ __all__ = [
     "FakeCatalog",
     "FakeServer",
     "FakeTool",
+    "MemoryJobStore",
     "MemoryStore",
     "Say",
+    "ScriptedDownloader",
     "ScriptedEngine",
     "Stall",
     "Think",

@@ -34,6 +34,8 @@ class ErrorKind(StrEnum):
     FORBIDDEN_ORIGIN = "forbidden_origin"
     RESPONSE_NOT_FOUND = "response_not_found"
     RESPONSE_NOT_FINISHED = "response_not_finished"
+    JOB_NOT_FOUND = "job_not_found"
+    INSUFFICIENT_STORAGE = "insufficient_storage"
     NOT_IMPLEMENTED = "not_implemented"
     ENGINE_ERROR = "engine_error"
     ENGINE_UNAVAILABLE = "engine_unavailable"

@@ -11,3 +11,8 @@ def new_response_id() -> str:
 def new_call_id() -> str:
     """`call_` and 24 hex digits."""
     return f"call_{secrets.token_hex(12)}"
+
+
+def new_job_id() -> str:
+    """`job_` and 10 hex digits."""
+    return f"job_{secrets.token_hex(5)}"

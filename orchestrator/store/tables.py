@@ -7,6 +7,7 @@ is not stored has its row and its calls' rows, with every content column NULL.
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     ColumnElement,
@@ -33,9 +34,10 @@ metadata: Final = MetaData(
 )
 
 
-def _partial_index(name: str, where: ColumnElement[bool], table: Table, *columns: str) -> None:
+def _partial_index(name: str, where: ColumnElement[bool], table: Table, *columns: str, unique: bool = False) -> None:
     """An index of the rows that satisfy `where`: both databases have it, each by a keyword of its own."""
-    Index(name, *(table.c[column] for column in columns), sqlite_where=where, postgresql_where=where)
+    indexed = (table.c[column] for column in columns)
+    Index(name, *indexed, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 tool_definitions: Final = Table(
@@ -183,3 +185,31 @@ tokens: Final = Table(
     Column("revoked_at", UtcDateTime),
 )
 """API tokens, without their secrets."""
+
+jobs: Final = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("identity", AnyText, nullable=False),
+    Column("model", AnyText, nullable=False),
+    Column("quantization", AnyText),
+    Column("source", Text, nullable=False),
+    Column("reference", AnyText, nullable=False),
+    Column("revision", AnyText),
+    Column("files", json_column(), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("downloaded_bytes", BigInteger, nullable=False),
+    Column("total_size_bytes", BigInteger),
+    Column("error_kind", Text),
+    Column("error_message", AnyText),
+    Column("error_param", Text),
+    Column("holder", Text),
+    Column("lease_until", UtcDateTime),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("completed_at", UtcDateTime),
+)
+"""Downloads of models."""
+
+_unfinished = jobs.c.state.in_(("queued", "downloading", "paused"))
+_partial_index("uq_jobs_identity_unfinished", _unfinished, jobs, "identity", unique=True)
+_partial_index("ix_jobs_active", jobs.c.state.in_(("queued", "downloading")), jobs, "started_at")

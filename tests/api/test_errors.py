@@ -36,10 +36,12 @@ CONTRACT = {
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: (415, "invalid_request", "unsupported_media_type"),
     ErrorKind.FORBIDDEN_ORIGIN: (403, "invalid_request", "forbidden_origin"),
     ErrorKind.RESPONSE_NOT_FOUND: (404, "invalid_request", "response_not_found"),
+    ErrorKind.JOB_NOT_FOUND: (404, "job_not_found", None),
     ErrorKind.RESPONSE_NOT_FINISHED: (409, "invalid_request", "response_not_finished"),
     ErrorKind.NOT_IMPLEMENTED: (501, "not_implemented", None),
     ErrorKind.ENGINE_ERROR: (502, "internal_error", "engine_error"),
     ErrorKind.ENGINE_UNAVAILABLE: (503, "internal_error", "engine_unavailable"),
+    ErrorKind.INSUFFICIENT_STORAGE: (507, "internal_error", "insufficient_storage"),
     ErrorKind.STORE_ERROR: (500, "internal_error", "store_error"),
     ErrorKind.INTERNAL_ERROR: (500, "internal_error", None),
 }
