@@ -36,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     match parsed.command:
         case "demo":
+            say("starting the service")
             os.chdir(project.root)
             os.execv(project.script("orchestrator"), ["orchestrator", "demo", *rest])
         case "test":
