@@ -240,3 +240,11 @@ async def test_header_values_are_never_echoed(api: House) -> None:
     response = await api.chat(integrations=[entry])
     assert response.status_code == 400
     assert "hush" not in response.text
+
+
+async def test_what_our_own_rules_miss_is_refused_all_the_same(api: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_rules(*_: object) -> None: ...
+
+    monkeypatch.setattr("orchestrator.api.decode._check", no_rules)
+    response = await api.chat(top_k="many")
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_value")
