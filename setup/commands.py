@@ -17,25 +17,34 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
+    try:
+        return _run(arguments)
+    except SetupError as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        print(flush=True)
+        say("interrupted; the next run takes it up")
+        return 130
+
+
+def _run(arguments: Sequence[str]) -> int:
     parsed, rest = _parser().parse_known_args(arguments)
     if rest and parsed.command not in ("demo", "test"):
         _parser().error(f"unexpected: {' '.join(rest)}")
     rest = [part for part in rest if part != "--"]
     project = Project(ROOT)
-    try:
-        with _alone():
-            match parsed.command:
-                case "lock":
-                    lock(project, parsed.upgrade)
-                case "demo":
-                    install(project, "runtime")
-                case _:
-                    install(project, "dev")
-    except SetupError as error:
-        say(str(error))
-        return 1
+    with _alone():
+        match parsed.command:
+            case "lock":
+                lock(project, parsed.upgrade)
+            case "demo":
+                install(project, "runtime")
+            case _:
+                install(project, "dev")
     match parsed.command:
         case "demo":
+            say("starting the service")
             os.chdir(project.root)
             os.execv(project.script("orchestrator"), ["orchestrator", "demo", *rest])
         case "test":

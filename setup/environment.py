@@ -88,8 +88,8 @@ def install_uv(project: Project) -> Path:
     shutil.rmtree(project.uv_folder, ignore_errors=True)
     flags = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
     command = [*pip, "install", *flags, "--target", project.uv_folder, "-r", lock]
-    # A user's `user = true` would contradict --target.
-    environ = os.environ | {"PIP_USER": "0", "PIP_ROOT_USER_ACTION": "ignore"}
+    # What a user may have set for other occasions: `user = true` contradicts --target.
+    environ = os.environ | {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_ROOT_USER_ACTION": "ignore"}
     timed("installing uv into .uv", lambda: _nothing(run(command, project.root, environ)))
     mark.write_text(digest(lock), "utf-8")
     return executable

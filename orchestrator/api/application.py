@@ -1,8 +1,7 @@
 """The HTTP application: all routes, the error handlers, and the edge around them."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Final, TypeAlias
+from collections.abc import Iterable
+from typing import Final
 
 import litestar
 from litestar.exceptions import HTTPException
@@ -31,8 +30,6 @@ from orchestrator.service.tokens import TokenService
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 
-Lifespan: TypeAlias = Callable[[litestar.Litestar], AbstractAsyncContextManager[None]]
-
 
 async def always_ready() -> None:
     """For who has nothing to wait for."""
@@ -50,9 +47,8 @@ def create_api(
     max_body_bytes: int = MAX_BODY_BYTES,
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
     why_not_ready: WhyNotReady = always_ready,
-    lifespan: Sequence[Lifespan] = (),
 ) -> litestar.Litestar:
-    """The ASGI application.
+    """The ASGI application; whoever calls this opens what it is given before, and closes it after.
 
     `host` is the address that it will listen on, `allowed_hosts` are further names by which clients
     may address it, `cors_origins` the exact origins whose pages may use it. `why_not_ready` is asked
@@ -73,7 +69,6 @@ def create_api(
             ClientGoneError: _answer_nobody,
             Exception: answer_unexpected,
         },
-        lifespan=lifespan,
         openapi_config=None,  # ours is made from the wire structs and the error table: openapi.py
         logging_config=None,  # telemetry.py configures logging; this one would log bodies and reconfigure the root
         debug=False,

@@ -9,6 +9,7 @@ unknown keys come after the fields of their object.
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Final, NoReturn, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -22,6 +23,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 Path: TypeAlias = tuple[str, ...]
 
 LONGEST_SHOWN_KEY: Final = 64
+MOST_SHOWN_KEYS: Final = 8
 _WORDS: Final = {
     "null": "null",
     "boolean": "a boolean",
@@ -206,9 +208,9 @@ def _check_struct(value: JsonObject, rule: mi.StructType, path: Path) -> None:
             _check(value[name], field.type, (*path, name))
         elif field.required:
             _fail(ErrorKind.MISSING_REQUIRED_PARAMETER, (*path, name), "is required")
-    unknown = [shown(key) for key in value if key not in known]
+    unknown = [shown(key) for key in islice((key for key in value if key not in known), MOST_SHOWN_KEYS)]
     if unknown:
-        message = f"Unrecognized key(s) in object: {_quoted(unknown[:8])}"
+        message = f"Unrecognized key(s) in object: {_quoted(unknown)}"
         raise OrchestratorError(ErrorKind.UNRECOGNIZED_KEYS, message, param=".".join((*path, unknown[0])))
 
 

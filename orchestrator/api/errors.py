@@ -127,6 +127,8 @@ def error_answer(
 def answer_orchestrator_error(request: HttpRequest, error: OrchestratorError) -> litestar.Response[bytes]:
     """Our own errors: the table says all there is to say."""
     request_id = request_id_of(request.scope)
+    if ERROR_TABLE[error.info.kind].status == _UNEXPECTED:
+        log.error("a request failed", kind=error.info.kind, reason=error.info.message)
     return error_answer(error.info, request_id, retry_after_seconds=error.retry_after_seconds).as_response()
 
 

@@ -9,6 +9,9 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 LARGEST_INT: Final = 2**31 - 1
+MOST_ITEMS: Final = 1024
+MOST_SERVERS: Final = 128
+"""What is longer is no chat, and checking it would keep everybody else waiting."""
 LARGEST_SEED: Final = 2**32 - 1
 NOT_BUILT: Final = "Not built yet: a request that uses it is answered 501 `not_implemented`."
 
@@ -17,7 +20,8 @@ Count: TypeAlias = Annotated[int, Meta(ge=1, le=LARGEST_INT)]
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
 StopText: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 AllowedTools: TypeAlias = Annotated[
-    list[Name], Meta(description="Names of the tools that may be called. Absent: all. Empty: none.")
+    list[Name],
+    Meta(max_length=MOST_ITEMS, description="Names of the tools that may be called. Absent: all. Empty: none."),
 ]
 
 
@@ -64,7 +68,10 @@ class EphemeralIntegration(Struct, frozen=True, forbid_unknown_fields=True, tag_
     headers: (
         Annotated[
             dict[str, str],
-            Meta(description="Sent to the server with every request. Values are never stored, logged or echoed."),
+            Meta(
+                max_length=MOST_ITEMS,
+                description="Sent to the server with every request. Values are never stored, logged or echoed.",
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -108,7 +115,10 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /api/v1/chat`."""
 
     model: Annotated[Name, Meta(description="A model's key, `engine::key`, or the id of a loaded instance.")]
-    input: Annotated[str | list[InputEntry], Meta(description="What the user says: a text, or texts and pictures.")]
+    input: Annotated[
+        str | Annotated[list[InputEntry], Meta(max_length=MOST_ITEMS)],
+        Meta(description="What the user says: a text, or texts and pictures."),
+    ]
     system_prompt: (
         Annotated[str, Meta(description="In a continued chat it replaces the earlier one; empty clears it.")]
         | UnsetType
@@ -116,7 +126,10 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     integrations: (
         Annotated[
             list[IntegrationEntry],
-            Meta(description='MCP servers whose tools the model may call. A text is short for `{"type": "plugin"}`.'),
+            Meta(
+                max_length=MOST_SERVERS,
+                description='MCP servers whose tools the model may call. A text is short for `{"type": "plugin"}`.',
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -180,7 +193,10 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     ttl: Annotated[Count, Meta(description=f"Extension. {NOT_BUILT}")] | UnsetType = UNSET
     response_format: Annotated[ResponseFormat, Meta(description=f"Extension. {NOT_BUILT}")] | UnsetType = UNSET
     background: Annotated[bool, Meta(description=f"Extension. true: {NOT_BUILT}")] | UnsetType = UNSET
-    mcp_servers: Annotated[list[ThreadServer], Meta(description=f"Older dialect. {NOT_BUILT}")] | UnsetType = UNSET
+    mcp_servers: (
+        Annotated[list[ThreadServer], Meta(max_length=MOST_SERVERS, description=f"Older dialect. {NOT_BUILT}")]
+        | UnsetType
+    ) = UNSET
     thread_id: Annotated[str, Meta(max_length=512, description=f"Older dialect. {NOT_BUILT}")] | UnsetType = UNSET
     reasoning_effort: (
         Annotated[Literal["low", "medium", "high"], Meta(description=f"Older dialect. {NOT_BUILT}")] | UnsetType

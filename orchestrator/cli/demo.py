@@ -16,12 +16,10 @@ from orchestrator.cli.command_error import CommandError
 from orchestrator.cli.command_settings import EVERY, current_settings, service_url, with_settings
 from orchestrator.cli.http_service import HttpService
 from orchestrator.cli.output import print_json
-from orchestrator.cli.serve import open_service, plugin_ids, run_service
+from orchestrator.cli.serve import CLOCK, CLOCK_PROMPT, open_service, plugin_ids, port_flag, run_service, try_next
 from orchestrator.settings import Settings
 
 MODEL = "demo/tiny-tools"
-PLUGIN = "mcp/clock"
-PROMPT = 'Use get_current_time with timezone="Asia/Tokyo"'
 
 
 @rich_click.command()
@@ -34,9 +32,9 @@ def demo(settings: Settings, once: bool, as_json: bool) -> None:
     The model is tiny. It shows that everything works: it calls a tool of a plugin from mcp.json and quotes
     the result. Larger models are what the service is for.
     """
-    if PLUGIN not in plugin_ids(settings):
+    if CLOCK not in plugin_ids(settings):
         files = ", ".join(str(path) for path in settings.mcp_config)
-        raise CommandError(f"the demo needs the plugin {PLUGIN}, and {files} does not install it")
+        raise CommandError(f"the demo needs the plugin {CLOCK}, and {files} does not install it")
     if "log_level" not in current_settings()[1]:
         settings = replace(settings, log_level="warning")  # the chat is the show
     service, settings = open_service(settings)
@@ -69,10 +67,10 @@ async def _demonstrate(service: HttpService, settings: Settings, once: bool, as_
 
 
 async def _one_chat(url: str, console: Console) -> ChatReply:
-    _say(console, f"The service listens on {url}. A chat with {MODEL}, over HTTP, with the plugin {PLUGIN}:\n")
-    _say(console, f"> {PROMPT}", "bold")
+    _say(console, f"The service listens on {url}. A chat with {MODEL}, over HTTP, with the plugin {CLOCK}:\n")
+    _say(console, f"> {CLOCK_PROMPT}", "bold")
     async with ServiceClient(url) as client:
-        body = ChatBody(model=MODEL, input=PROMPT, integrations=[PLUGIN], stream=True, temperature=0)
+        body = ChatBody(model=MODEL, input=CLOCK_PROMPT, integrations=[CLOCK], stream=True, temperature=0)
         reply = await render_chat(client, body, console)
     if reply.status != "completed" or reply.response_id is UNSET:
         raise CommandError(f"the demo's chat ended as {reply.status}")
@@ -81,12 +79,11 @@ async def _one_chat(url: str, console: Console) -> ChatReply:
 
 def _what_next(settings: Settings) -> str:
     url = service_url(settings)
-    port = "" if settings.port == 1234 else f" --port {settings.port}"
     return "\n".join(
         (
             "",
             "It keeps running until Ctrl-C. In another terminal, try:",
-            f"  .venv/bin/orchestrator chat 'Use get_current_time with timezone=\"Europe/Paris\"' --integration {PLUGIN}{port}",
+            f"  .venv/bin/orchestrator chat {try_next([CLOCK])}{port_flag(settings)}",
             f"  curl {url}/api/v1/models",
             "The README has a curl with two servers in one request.",
             f"The API's documentation: {url}/schema",

@@ -1,7 +1,7 @@
 """`orchestrator serve`: run the service in the foreground."""
 
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVarTuple, Unpack
 
 import anyio
@@ -20,6 +20,8 @@ from orchestrator.settings import Settings
 from orchestrator.telemetry import configure_logging
 
 Ts = TypeVarTuple("Ts")
+CLOCK = "mcp/clock"
+CLOCK_PROMPT = 'Use get_current_time with timezone="Asia/Tokyo"'
 
 
 @rich_click.command()
@@ -83,10 +85,7 @@ def announce(settings: Settings, console: Console) -> None:
     ]
     if settings.require_authentication:
         lines.append("  token     orchestrator tokens create --name me --permissions chat,models.read,plugins")
-    integration = f" --integration {shlex.quote(plugins[0])}" if plugins else ""
-    lines.append(
-        f"  try       orchestrator chat {shlex.quote('What time is it in Tokyo?')}{integration}{_flags(settings)}"
-    )
+    lines.append(f"  try       orchestrator chat {try_next(plugins)}{port_flag(settings)}")
     console.print(Text(visible("\n".join(lines))), soft_wrap=True)
 
 
@@ -108,5 +107,11 @@ def plugin_ids(settings: Settings) -> list[str]:
     return [plugin.id for plugin in config.plugins if not plugin.disabled]
 
 
-def _flags(settings: Settings) -> str:
+def try_next(plugins: Sequence[str]) -> str:
+    """Arguments of `orchestrator chat` that even the smallest model makes something of."""
+    return f"{shlex.quote(CLOCK_PROMPT)} --integration {CLOCK}" if CLOCK in plugins else "Hello"
+
+
+def port_flag(settings: Settings) -> str:
+    """What a command needs to find this service."""
     return "" if settings.port == 1234 else f" --port {settings.port}"

@@ -4,6 +4,7 @@ A response that has ended never changes, so nothing here can be out of date; whe
 of a chain may still be read is asked of the database every time, and its ancestors stay as long as it does.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,37 +27,42 @@ class ChainLink:
 
 
 class ChainMemory:
-    """Links by id, the least recently used forgotten first; a link larger than a quarter of the room is not kept."""
+    """Links by id, the least recently used forgotten first; a link larger than a quarter of the room is not kept.
+
+    Several threads may use it.
+    """
 
     def __init__(self, room: int = ROOM) -> None:
         self._room = room
         self._used = 0
+        self._lock = threading.Lock()
         self._links: OrderedDict[str, tuple[ChainLink, int]] = OrderedDict()
 
     def path(self, response_id: str) -> tuple[PastResponse, ...] | None:
         """The chain that ends in `response_id`, oldest first, or None where a link of it is not here."""
         found: list[PastResponse] = []
         wanted: str | None = response_id
-        while wanted is not None:
-            kept = self._links.get(wanted)
-            if kept is None:
-                return None
-            self._links.move_to_end(wanted)
-            found.append(kept[0].past)
-            wanted = kept[0].parent_id
+        with self._lock:
+            while wanted is not None:
+                kept = self._links.get(wanted)
+                if kept is None:
+                    return None
+                self._links.move_to_end(wanted)
+                found.append(kept[0].past)
+                wanted = kept[0].parent_id
         return tuple(reversed(found))
 
     def keep(self, links: Iterable[ChainLink]) -> None:
         """Remember these."""
-        for link in links:
-            size = _size(link.past)
-            if link.id in self._links or size > self._room // 4:
-                continue
-            self._links[link.id] = link, size
-            self._used += size
-        while self._used > self._room:
-            _, (_, size) = self._links.popitem(last=False)
-            self._used -= size
+        sized = [(link, _size(link.past)) for link in links]
+        with self._lock:
+            for link, size in sized:
+                if link.id not in self._links and size <= self._room // 4:
+                    self._links[link.id] = link, size
+                    self._used += size
+            while self._used > self._room:
+                _, (_, size) = self._links.popitem(last=False)
+                self._used -= size
 
 
 def _size(past: PastResponse) -> int:

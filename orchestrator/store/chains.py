@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from sqlalchemy import bindparam, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, bindparam, select
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem, OutputEntry
@@ -86,9 +85,9 @@ _CALLS: Final = (
 """Apart from the texts, of which most output consists: they would carry a dozen NULLs each."""
 
 
-async def load_chain(connection: AsyncConnection, memory: ChainMemory, response_id: str, owner: str) -> Chain:
+def load_chain(connection: Connection, memory: ChainMemory, response_id: str, owner: str) -> Chain:
     """See `ResponseStore.load_chain`."""
-    head = (await connection.execute(_HEAD, {"response_id": response_id, "owner": owner})).one_or_none()
+    head = connection.execute(_HEAD, {"response_id": response_id, "owner": owner}).one_or_none()
     if head is None:
         raise unusable_parent(response_id)
     status, parent_id, depth, system_prompt, names = head
@@ -97,31 +96,31 @@ async def load_chain(connection: AsyncConnection, memory: ChainMemory, response_
     past = memory.path(response_id)
     if past is None:
         earlier = () if parent_id is None else memory.path(parent_id)
-        links = await _read_links(connection, response_id, 0 if earlier is None else depth, depth)
+        links = _read_links(connection, response_id, 0 if earlier is None else depth, depth)
         memory.keep(links)
         past = (*(earlier or ()), *(link.past for link in links))
     return Chain(past, system_prompt, tool_names(names))
 
 
-async def read_items(connection: AsyncConnection, response_id: str, from_depth: int, depth: int) -> list[PastResponse]:
+def read_items(connection: Connection, response_id: str, from_depth: int, depth: int) -> list[PastResponse]:
     """What was said and answered from `from_depth` to `response_id`, which is at `depth`, oldest first.
 
     Calls that are not settled are left out.
     """
     levels = {level: _Level() for level in range(from_depth, depth + 1)}
     path = {"response_id": response_id, "from_depth": from_depth}
-    for level, position, kind, content, blob in (await connection.execute(_INPUT, path)).all():
+    for level, position, kind, content, blob in connection.execute(_INPUT, path).all():
         levels[level].input[position] = input_item(kind, content, blob)
-    for level, position, turn, kind, content in (await connection.execute(_TEXTS, path)).all():
+    for level, position, turn, kind, content in connection.execute(_TEXTS, path).all():
         levels[level].output[position] = text_entry(kind, turn, content)
-    for level, position, *call in (await connection.execute(_CALLS, path)).all():
+    for level, position, *call in connection.execute(_CALLS, path).all():
         levels[level].output[position] = call_entry(*call)
     return [PastResponse(_in_order(level.input), _in_order(level.output)) for level in levels.values()]
 
 
-async def _read_links(connection: AsyncConnection, response_id: str, from_depth: int, depth: int) -> list[ChainLink]:
-    items = await read_items(connection, response_id, from_depth, depth)
-    ids = await connection.execute(_PATH, {"response_id": response_id, "from_depth": from_depth})
+def _read_links(connection: Connection, response_id: str, from_depth: int, depth: int) -> list[ChainLink]:
+    items = read_items(connection, response_id, from_depth, depth)
+    ids = connection.execute(_PATH, {"response_id": response_id, "from_depth": from_depth})
     return [ChainLink(id, parent, past) for (id, parent, _), past in zip(ids, items, strict=True)]
 
 

@@ -5,17 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+import anyio.to_thread
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import URL, Connection, NullPool
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import URL, Connection
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.store.database import database_url, sqlite_engine
+from orchestrator.store.database import database_url
 from orchestrator.store.failures import our_failures
+from orchestrator.store.postgres import postgres_engine
+from orchestrator.store.sqlite import sqlite_engine
 
 _HERE: Final = Path(__file__).resolve().parent
 _FOLDERS: Final = (_HERE / "migrations", _HERE.parents[1] / "migrations")
@@ -80,7 +82,7 @@ async def prepare(url: str) -> None:
     Raises:
         OrchestratorError: `store_error`, which says what to do.
     """
-    if database_url(url).drivername.startswith("sqlite"):
+    if database_url(url).drivername == "sqlite":
         await upgrade(url)
         return
     found = await current_revision(url)
@@ -91,25 +93,35 @@ async def prepare(url: str) -> None:
 
 
 async def _migrate(url: str, work: Callable[[Connection], _T]) -> _T:
-    engine = _engine(database_url(url))
+    parsed = database_url(url)
     try:
         with our_failures():
-            async with engine.begin() as connection:
-                return await connection.run_sync(work)
+            if parsed.drivername == "sqlite":
+                return await anyio.to_thread.run_sync(_in_sqlite, parsed, work)
+            return await _in_postgres(parsed, work)
     except CommandError as error:
         # Alembic's own words: a revision that is not known, heads that branch.
         message = f"The database cannot be migrated: {error} It may have been written by a newer version."
         raise OrchestratorError(ErrorKind.STORE_ERROR, message) from error
+
+
+def _in_sqlite(url: URL, work: Callable[[Connection], _T]) -> _T:
+    if url.database is not None and not url.database.startswith("file:"):
+        # Chats are private: the file is its owner's alone, and SQLite gives its journals the same mode.
+        os.close(os.open(url.database, os.O_CREAT | os.O_RDONLY, 0o600))
+    # A table that is rebuilt is dropped first, which enforced foreign keys would take for a deletion.
+    engine = sqlite_engine(url, "BEGIN IMMEDIATE", 1, "foreign_keys = OFF")
+    try:
+        with engine.begin() as connection:
+            return work(connection)
+    finally:
+        engine.dispose()
+
+
+async def _in_postgres(url: URL, work: Callable[[Connection], _T]) -> _T:
+    engine = postgres_engine(url, connections=1)
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(work)
     finally:
         await engine.dispose()
-
-
-def _engine(url: URL) -> AsyncEngine:
-    if not url.drivername.startswith("sqlite"):
-        return create_async_engine(url, poolclass=NullPool)
-    if url.database is not None and "file:" not in url.database:
-        with our_failures():
-            # Chats are private: the file is its owner's alone, and SQLite gives its journals the same mode.
-            os.close(os.open(url.database, os.O_CREAT | os.O_RDONLY, 0o600))
-    # A table that is rebuilt is dropped first, which enforced foreign keys would take for a deletion.
-    return sqlite_engine(url, "BEGIN IMMEDIATE", 1, "foreign_keys = OFF")

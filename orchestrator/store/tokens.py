@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from orchestrator.ports import Token
 from orchestrator.store import rows
@@ -18,24 +18,30 @@ class SqlTokenStore:
         self._database = database
 
     async def create_token(self, token: Token, secret_digest: bytes) -> None:
-        async with self._database.write() as connection:
-            await connection.execute(insert(tokens), rows.token_row(token, secret_digest))
+        def work(connection: Connection) -> None:
+            connection.execute(insert(tokens), rows.token_row(token, secret_digest))
+
+        await self._database.write(work)
 
     async def find_token(self, token_id: str) -> tuple[Token, bytes] | None:
-        async with self._database.read() as connection:
-            found = await connection.execute(select(tokens).where(tokens.c.id == token_id))
-            row = found.mappings().one_or_none()
+        def work(connection: Connection) -> tuple[Token, bytes] | None:
+            row = connection.execute(select(tokens).where(tokens.c.id == token_id)).mappings().one_or_none()
             return None if row is None else (rows.token(row), row["secret_digest"])
+
+        return await self._database.read(work)
 
     async def list_tokens(self) -> Sequence[Token]:
         """Every token, revoked ones too, in the order in which they were made."""
-        async with self._database.read() as connection:
-            found = await connection.execute(select(tokens).order_by(tokens.c.created_at, tokens.c.id))
+
+        def work(connection: Connection) -> list[Token]:
+            found = connection.execute(select(tokens).order_by(tokens.c.created_at, tokens.c.id))
             return [rows.token(row) for row in found.mappings()]
 
+        return await self._database.read(work)
+
     async def revoke_token(self, token_id: str, at: datetime) -> bool:
-        async with self._database.write() as connection:
-            result = await connection.execute(
-                update(tokens).where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None)).values(revoked_at=at)
-            )
-            return result.rowcount == 1
+        def work(connection: Connection) -> bool:
+            unrevoked = (tokens.c.id == token_id) & tokens.c.revoked_at.is_(None)
+            return connection.execute(update(tokens).where(unrevoked).values(revoked_at=at)).rowcount == 1
+
+        return await self._database.write(work)

@@ -1,5 +1,8 @@
 """A client that goes away stops its request, in both modes, over a real server."""
 
+import json
+from typing import Any
+
 import anyio
 import httpx
 import pytest
@@ -128,3 +131,32 @@ async def test_one_client_leaving_does_not_touch_another() -> None:
             await api.generating(1)
             go_on.set()
         assert replies[0].json()["output"] == [{"type": "message", "content": "Once upon a time."}]
+
+
+@pytest.mark.parametrize("breaks_at", ["http.response.start", "http.response.body"])
+async def test_a_connection_that_cannot_be_written_to_ends_the_request(breaks_at: str) -> None:
+    store = Watched()
+    body = json.dumps(chat_body(stream=True)).encode()
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope: Any = {
+        "type": "http",
+        "method": "POST",
+        "path": CHAT,
+        "query_string": b"",
+        "scheme": "http",
+        "headers": headers,
+    }
+    incoming = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:
+        return incoming.pop() if incoming else await anyio.sleep_forever()
+
+    async def send(message: Any) -> None:
+        if message["type"] == breaks_at:
+            raise OSError("broken pipe")
+
+    async with house(stalling(), store=store) as api:
+        with anyio.fail_after(5):
+            await api.app(scope, receive, send)
+        status = await status_of_the_only_response(api, store)
+    assert status[:2] == ("incomplete", "client_gone")

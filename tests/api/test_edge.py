@@ -103,3 +103,18 @@ async def test_a_reply_that_breaks_down_is_logged_and_broken_off(monkeypatch: py
                 await client.post(CHAT, json=chat_body(stream=True))
             assert (await client.get("/health")).status_code == 200
     assert [line["event"] for line in logged if line["log_level"] == "error"] == ["a reply broke down"]
+
+
+async def test_a_websocket_is_turned_away() -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {"type": "websocket", "path": CHAT, "query_string": b"", "headers": [(b"host", b"localhost")]}
+    async with house() as api:
+        await api.app(scope, receive, send)
+    assert [message["type"] for message in sent] == ["websocket.close"]

@@ -6,9 +6,11 @@ from typing import Any
 
 import anyio
 import httpx
+import litestar
 import pytest
+from litestar.exceptions import ClientException, InternalServerException
 
-from orchestrator.api.errors import ERROR_TABLE, error_answer
+from orchestrator.api.errors import ERROR_TABLE, answer_http_exception, error_answer
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.ports import StoredResponse
 from orchestrator.testing import Break, FakeServer, MemoryStore, Say, ScriptedEngine, Stall
@@ -269,3 +271,21 @@ async def test_no_method_gets_a_page(api: House, method: str) -> None:
     response = await api.client.request(method, CHAT)
     assert response.status_code == 405
     assert response.headers["Content-Type"] == "application/json"
+
+
+def refused_request() -> litestar.Request[Any, Any, Any]:
+    """A request that the framework itself refuses."""
+    scope: Any = {"type": "http", "method": "POST", "path": CHAT, "headers": [], "state": {"request_id": "mine"}}
+    return litestar.Request(scope)
+
+
+def test_what_else_the_framework_refuses_is_an_invalid_value() -> None:
+    answer = answer_http_exception(refused_request(), ClientException("Invalid content-length: 'x'"))
+    told = {"type": "invalid_request", "message": "Invalid content-length: 'x'", "code": "invalid_value"}
+    assert (answer.status_code, json.loads(answer.content)) == (400, {"error": told})
+
+
+def test_what_fails_inside_the_framework_is_unexpected() -> None:
+    answer = answer_http_exception(refused_request(), InternalServerException("hush"))
+    assert answer.status_code == 500
+    assert b"hush" not in answer.content

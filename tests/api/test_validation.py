@@ -122,6 +122,9 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     ({"input": [{"type": "image", "data_url": "data:image/png;base64,ü"}]}, VALUE, "input.0.data_url", IMAGE_PROBLEM),
     ({"input": [{"type": "image", "data_url": "data:text/html;base64,aGk="}]}, VALUE, "input.0.data_url", IMAGE_PROBLEM),
     ({"input": [{"type": "image", "data_url": DATA_URL}]}, VALUE, "input", f"'{SCRIPTED_MODEL}' does not see images."),
+    ({"input": [{"type": "text", "content": "hi"}] * 1025}, VALUE, "input", '"input" must have at most 1024 items.'),
+    ({"integrations": ["mcp/clock"] * 129}, VALUE, "integrations", '"integrations" must have at most 128 items.'),
+    ({"integrations": [ephemeral(headers={str(n): "" for n in range(1025)})]}, VALUE, "integrations.0.headers", '"integrations.0.headers" must have at most 1024 keys.'),
     ({"temperature": 1.01}, VALUE, "temperature", '"temperature" must be between 0 and 1.'),
     ({"temperature": -1}, VALUE, "temperature", '"temperature" must be between 0 and 1.'),
     ({"temperature": 10**30}, VALUE, "temperature", '"temperature" must be between 0 and 1.'),
@@ -155,6 +158,7 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     ({"response_format": {"type": "text"}}, UNION, "response_format", "Invalid discriminator value. Expected 'json_schema'"),
     # unknown keys, at every level
     ({"colour": "red"}, KEYS, "colour", "Unrecognized key(s) in object: 'colour'"),
+    ({f"k{n}": 1 for n in range(20)}, KEYS, "k0", "Unrecognized key(s) in object: " + ", ".join(f"'k{n}'" for n in range(8))),
     ({"messages": [], "max_tokens": 5}, KEYS, "messages", "Unrecognized key(s) in object: 'messages', 'max_tokens'"),
     ({LONG: 1}, KEYS, SHOWN, f"Unrecognized key(s) in object: '{SHOWN}'"),
     ({"a\nb": 1}, KEYS, "a\ufffdb", "Unrecognized key(s) in object: 'a\ufffdb'"),
@@ -236,3 +240,11 @@ async def test_header_values_are_never_echoed(api: House) -> None:
     response = await api.chat(integrations=[entry])
     assert response.status_code == 400
     assert "hush" not in response.text
+
+
+async def test_what_our_own_rules_miss_is_refused_all_the_same(api: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_rules(*_: object) -> None: ...
+
+    monkeypatch.setattr("orchestrator.api.decode._check", no_rules)
+    response = await api.chat(top_k="many")
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_value")

@@ -143,8 +143,8 @@ def test_our_rules_and_msgspecs_agree_and_a_refusal_names_a_place(body: JsonObje
         assert error is not None
         assert error.info.param is not None
         assert ERROR_TABLE[error.info.kind].status == 400
-    else:
-        assert error is None
+    else:  # msgspec lets a tag be left out where there is nothing to choose from
+        assert error is None or error.info.param == "response_format.type"
 
 
 @given(st.binary(max_size=40) | st.text(alphabet='{}[]",:0159.eE-+ntrufalse \\u\ud800', max_size=30).map(

@@ -318,8 +318,8 @@ def test_the_service_says_what_to_try_next(tmp_path: Path) -> None:
         "  plugins   mcp/clock",
         f"  API       {url}/schema",
         "  token     orchestrator tokens create --name me --permissions chat,models.read,plugins",
-        "  try       orchestrator chat 'What time is it in Tokyo?' --integration mcp/clock --port "
-        + url.rpartition(":")[2],
+        "  try       orchestrator chat 'Use get_current_time with timezone=\"Asia/Tokyo\"' --integration mcp/clock"
+        " --port " + url.rpartition(":")[2],
     ]
 
 

@@ -31,12 +31,16 @@ class Request:
 
 @dataclass
 class FaultyApp:
-    """An ASGI application; `seen` is what it was asked, `elsewhere` where its redirects lead."""
+    """An ASGI application; `seen` is what it was asked, `elsewhere` where its redirects lead.
+
+    `hanging` is set once it leaves somebody without an answer.
+    """
 
     elsewhere: str = "http://192.0.2.1/"
     seen: list[Request] = field(default_factory=list[Request])
     fails: set[str] = field(default_factory=set[str])
     sessions: int = 0
+    hanging: anyio.Event = field(default_factory=anyio.Event)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
@@ -49,7 +53,7 @@ class FaultyApp:
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         request = Request(scope["method"], scope["path"], headers, json.loads(body) if body else {})
         self.seen.append(request)
-        await self.answer(request, _Reply(send))
+        await self.answer(request, _Reply(send, receive, self.hanging))
 
     async def answer(self, request: Request, reply: "_Reply") -> None:
         mode = request.path.strip("/")
@@ -71,7 +75,7 @@ class FaultyApp:
                     200, gzip.compress(b"0" * 10_000_000), "application/json", **{"content-encoding": "gzip"}
                 )
             case "hangs":
-                return await anyio.sleep_forever()
+                return await reply.hang()
             case _:
                 return await self.speak(mode, request, reply)
 
@@ -79,7 +83,7 @@ class FaultyApp:
         id_ = request.message.get("id")
         if request.method != "POST":
             if mode == "hangs-at-the-end" and request.method == "DELETE":
-                await anyio.sleep_forever()
+                return await reply.hang()
             return await reply.status(200 if request.method == "DELETE" else 405)
         if id_ is None:
             return await reply.status(202)
@@ -94,7 +98,7 @@ class FaultyApp:
                 await reply.result(id_, result, **{"mcp-session-id": f"s{self.sessions}"})
             case "tools/list":
                 if mode == "hangs-at-list":
-                    await anyio.sleep_forever()
+                    await reply.hang()
                 if mode == "fails-at-list":
                     return await reply.status(500)
                 await reply.result(id_, {"tools": TOOLS})
@@ -138,7 +142,7 @@ class FaultyApp:
                 error = {"code": -32001, "message": f"not allowed with {key}"}
                 await reply.json({"jsonrpc": "2.0", "id": id_, "error": error})
             case "hangs-in-the-call":
-                await anyio.sleep_forever()
+                await reply.hang()
             case _:
                 await reply.result(id_, {"content": [{"type": "text", "text": "fine"}]})
 
@@ -146,6 +150,14 @@ class FaultyApp:
 @dataclass
 class _Reply:
     _send: Send
+    _receive: Receive
+    _hanging: anyio.Event
+
+    async def hang(self) -> None:
+        """Say nothing until the client is gone."""
+        self._hanging.set()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def begin(self, status: int, content_type: str, **headers: str) -> None:
         fields = {"content-type": content_type, **headers}

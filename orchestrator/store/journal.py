@@ -1,0 +1,218 @@
+"""What is written of a response, one function a unit of work: its beginning, its journal, its end."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Executable, RowMapping, Table, bindparam, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.response import Ending, Incomplete, Stats
+from orchestrator.ports import NewResponse
+from orchestrator.store import rows
+from orchestrator.store.chains import unfinished_parent, unusable_parent
+from orchestrator.store.tables import (
+    blobs,
+    input_items,
+    offered_tools,
+    output_items,
+    responses,
+    tool_calls,
+    tool_definitions,
+    tool_offers,
+)
+
+RUNNING: Final = responses.c.status == "in_progress"
+
+_RESPONSE: Final = select(
+    responses.c.id,
+    responses.c.owner,
+    responses.c.token_id,
+    responses.c.stored,
+    responses.c.status,
+    responses.c.ending_reason,
+    responses.c.error_kind,
+    responses.c.error_message,
+    responses.c.error_param,
+)
+_LOCKED_RESPONSE: Final = _RESPONSE.where(responses.c.id == bindparam("response_id")).with_for_update(key_share=True)
+"""A response that nobody else ends as long as this unit of work lasts (SQLite has one writer anyway)."""
+
+_PLACE: Final = select(responses.c.root_id, responses.c.depth, responses.c.status).where(
+    responses.c.id == bindparam("parent_id"), responses.c.owner == bindparam("owner"), responses.c.stored
+)
+_CALL: Final = (
+    select(responses.c.stored, tool_calls)
+    .join_from(tool_calls, responses)
+    .where(tool_calls.c.call_id == bindparam("call_id"), tool_calls.c.response_id == bindparam("response_id"))
+    .with_for_update(of=tool_calls)
+)
+_ITEMS: Final = (
+    select(output_items.c.position, output_items.c.call_id, tool_calls.c.status)
+    .join_from(output_items, tool_calls, tool_calls.c.call_id == output_items.c.call_id, isouter=True)
+    .where(output_items.c.response_id == bindparam("response_id"))
+)
+_SETTLE: Final = update(tool_calls).where(
+    tool_calls.c.call_id == bindparam("the_call"), tool_calls.c.status == "journaled"
+)
+"""The one change of a journal row."""
+
+_ABANDONED: Final = (
+    select(responses.c.id, responses.c.stored)
+    .where(
+        RUNNING,
+        or_(
+            responses.c.lease_until < bindparam("now"),
+            responses.c.holder.in_(bindparam("dead_holders", expanding=True)),
+        ),
+    )
+    .order_by(responses.c.id)
+    .with_for_update(skip_locked=True, key_share=True)
+)
+"""What another process is just ending is locked, and so left to it."""
+
+
+def open_response(connection: Connection, response: NewResponse) -> None:
+    """See `ResponseStore.open_response`."""
+    root_id, depth = _place(connection, response)
+    offer = rows.offer_rows(response.offered, response.tool_names, response.created_at)
+    if offer is not None and _insert_missing(connection, tool_offers, [offer.offer]):
+        _insert_missing(connection, tool_definitions, offer.definitions)
+        if offer.tools:
+            connection.execute(insert(offered_tools), offer.tools)
+    digest = None if offer is None else offer.offer["digest"]
+    connection.execute(insert(responses), rows.response_row(response, root_id, depth, digest))
+    said, images = rows.input_rows(response)
+    _insert_missing(connection, blobs, images)
+    if said:
+        connection.execute(insert(input_items), said)
+
+
+def journal_calls(connection: Connection, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:
+    """See `ResponseStore.journal_calls`."""
+    row = _locked(connection, response_id)
+    if row["status"] != "in_progress":
+        raise _ended_elsewhere(response_id)
+    _insert_items(connection, items, _facts(row), at)
+
+
+def record_outcome(connection: Connection, response_id: str, call_id: str, outcome: Outcome, at: datetime) -> None:
+    """See `ResponseStore.record_outcome`; the same outcome again is no error, another one is."""
+    found = connection.execute(_CALL, {"call_id": call_id, "response_id": response_id})
+    row = found.mappings().one_or_none()
+    if row is None:
+        raise OrchestratorError(ErrorKind.STORE_ERROR, f"The journal has no call '{call_id}' of this response.")
+    settled = rows.outcome_row(outcome, at, stored=row["stored"])
+    if row["status"] == "journaled":
+        connection.execute(_SETTLE, {"the_call": call_id, **settled})
+    elif any(row[name] != value for name, value in settled.items() if name != "settled_at"):
+        raise OrchestratorError(ErrorKind.STORE_ERROR, f"The call '{call_id}' is settled in another way already.")
+
+
+def save_response(
+    connection: Connection,
+    response_id: str,
+    ending: Ending,
+    stats: Stats,
+    items: Sequence[PlacedItem],
+    outcomes: Sequence[tuple[str, Outcome]],
+    at: datetime,
+) -> None:
+    """See `ResponseStore.save_response`; the same end again is no error, another one is."""
+    row = _locked(connection, response_id)
+    response = _facts(row)
+    ended = rows.ending_row(ending, stored=response.stored)
+    if row["status"] != "in_progress":
+        if all(row[name] == value for name, value in ended.items()):
+            return
+        raise _ended_elsewhere(response_id)
+    if items or outcomes:
+        _complete(connection, response, items, outcomes, at)
+    ended["stats"] = rows.stats_json(stats) if response.stored else None
+    _end(connection, response_id, ended, at)
+
+
+def end_abandoned(connection: Connection, now: datetime, dead_holders: Sequence[str]) -> list[str]:
+    """See `ResponseStore.end_abandoned`."""
+    found = connection.execute(_ABANDONED, {"now": now, "dead_holders": list(dead_holders)})
+    abandoned = {row.id: row.stored for row in found}
+    for response_id, stored in abandoned.items():
+        unsettled = (tool_calls.c.response_id == response_id) & (tool_calls.c.status == "journaled")
+        settled = rows.outcome_row(rows.abandoned_outcome(), now, stored=stored)
+        connection.execute(update(tool_calls).where(unsettled).values(settled))
+        _end(connection, response_id, rows.ending_row(Incomplete("process_died"), stored=stored), now)
+    return list(abandoned)
+
+
+def _place(connection: Connection, response: NewResponse) -> tuple[str, int]:
+    """Root and depth of a new node, from its parent."""
+    parent_id = response.previous_response_id
+    if parent_id is None:
+        return response.id, 0
+    parent = connection.execute(_PLACE, {"parent_id": parent_id, "owner": response.owner}).one_or_none()
+    if parent is None:
+        raise unusable_parent(parent_id)
+    if parent.status == "in_progress":
+        raise unfinished_parent(parent_id)
+    return parent.root_id, parent.depth + 1
+
+
+def _locked(connection: Connection, response_id: str) -> RowMapping:
+    row = connection.execute(_LOCKED_RESPONSE, {"response_id": response_id}).mappings().one_or_none()
+    if row is None:
+        raise OrchestratorError(ErrorKind.STORE_ERROR, f"The store has no response '{response_id}'.")
+    return row
+
+
+def _facts(row: RowMapping) -> rows.ResponseFacts:
+    return rows.ResponseFacts(row["id"], row["owner"], row["token_id"], row["stored"])
+
+
+def _ended_elsewhere(response_id: str) -> OrchestratorError:
+    message = f"The response '{response_id}' has ended already: another process took this one for dead."
+    return OrchestratorError(ErrorKind.STORE_ERROR, message)
+
+
+def _insert_items(
+    connection: Connection, items: Sequence[PlacedItem], response: rows.ResponseFacts, at: datetime
+) -> None:
+    calls, output = rows.item_rows(items, response, at)
+    if calls:
+        connection.execute(insert(tool_calls), calls)
+    if output:
+        connection.execute(insert(output_items), output)
+
+
+def _complete(
+    connection: Connection,
+    response: rows.ResponseFacts,
+    items: Sequence[PlacedItem],
+    outcomes: Sequence[tuple[str, Outcome]],
+    at: datetime,
+) -> None:
+    """Insert the items that are missing and settle the calls that are not settled."""
+    there = connection.execute(_ITEMS, {"response_id": response.id}).all()
+    taken = {row.position for row in there}
+    unsettled = {row.call_id for row in there if row.status == "journaled"}
+    _insert_items(connection, [item for item in items if item.position not in taken], response, at)
+    pending = {item.call_id: item.outcome for item in items if isinstance(item, PlacedCall)} | dict(outcomes)
+    for call_id, outcome in pending.items():
+        if call_id in unsettled and outcome is not None:
+            settled = rows.outcome_row(outcome, at, stored=response.stored)
+            connection.execute(_SETTLE, {"the_call": call_id, **settled})
+
+
+def _end(connection: Connection, response_id: str, ended: rows.Row, at: datetime) -> None:
+    last = {"holder": None, "lease_until": None, "ended_at": at}
+    connection.execute(update(responses).where(responses.c.id == response_id).values(**ended, **last))
+
+
+def _insert_missing(connection: Connection, table: Table, values: Sequence[dict[str, Any]]) -> bool:
+    """Insert the rows whose primary key is not there yet; whether that was so, asked of a single row."""
+    if not values:
+        return False
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement: Executable = dialect.insert(table).on_conflict_do_nothing()
+    return connection.execute(statement, values if len(values) > 1 else values[0]).rowcount == 1

@@ -1,0 +1,65 @@
+"""Postgres: one pool of connections; a read of several statements sees one snapshot."""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import anyio
+from sqlalchemy import URL, Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from orchestrator.store.failures import our_failures
+
+CONNECTIONS: Final = 16
+POOL_SECONDS: Final = 30
+"""How long a unit of work waits for a connection."""
+
+STATEMENT_SECONDS: Final = 60
+"""How long a statement may take: a server that is gone without a word must not hold a run for ever."""
+
+_T = TypeVar("_T")
+
+
+def postgres_engine(url: URL, connections: int = CONNECTIONS) -> AsyncEngine:
+    """An engine that finds broken connections before they are used."""
+    return create_async_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=POOL_SECONDS,
+        pool_pre_ping=True,
+        connect_args={"command_timeout": STATEMENT_SECONDS, "server_settings": {"application_name": "orchestrator"}},
+    )
+
+
+class PostgresDatabase:
+    """`Database` on a Postgres server."""
+
+    def __init__(self, url: URL) -> None:
+        self._writer = postgres_engine(url)
+        self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    async def write(self, work: Callable[[Connection], _T]) -> _T:
+        """See `Database.write`."""
+        return await _run(self._writer, work)
+
+    async def read(self, work: Callable[[Connection], _T]) -> _T:
+        """See `Database.read`."""
+        return await _run(self._reader, work)
+
+    async def aclose(self) -> None:
+        """See `Database.aclose`."""
+        with anyio.CancelScope(shield=True):
+            await self._writer.dispose()
+
+
+async def _run(engine: AsyncEngine, work: Callable[[Connection], _T]) -> _T:
+    with our_failures():
+        connection = await engine.connect()
+        # To be cancelled from here on would tear the connection down and leave open what was written.
+        with anyio.CancelScope(shield=True):
+            try:
+                async with connection.begin():
+                    return await connection.run_sync(work)
+            finally:
+                await connection.close()
+    raise AssertionError("a scope that nobody cancels swallows nothing")

@@ -1,0 +1,109 @@
+"""Which models there are, and what is said of them without loading one."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.models import Model, Quantization, ReasoningSupport
+from orchestrator.engines.llama_cpp import catalogue
+from orchestrator.engines.llama_cpp.catalogue import Catalogue
+from orchestrator.engines.llama_cpp.gguf import GgufMetadata, read_gguf
+from tests.engines.llama_cpp.conftest import DEMO_FILE
+
+DEMO = Model(
+    key="demo/tiny-tools",
+    engine="embedded",
+    type="llm",
+    publisher="demo",
+    display_name="tiny-tools",
+    format="gguf",
+    architecture="llama",
+    quantization=Quantization("Q8_0", 8),
+    size_bytes=DEMO_FILE.stat().st_size,
+    params_string="2M",
+    max_context_length=2048,
+    trained_for_tool_use=True,
+    reasoning=ReasoningSupport(("off", "on"), "off"),
+)
+
+
+def install(root: Path, name: str) -> Path:
+    file = root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(DEMO_FILE, file)
+    return file
+
+
+def test_the_bundled_model_is_there_without_any_folder() -> None:
+    assert [installed.model for installed in Catalogue(None).scan().values()] == [DEMO]
+    assert [installed.path for installed in Catalogue(None).scan().values()] == [DEMO_FILE]
+
+
+def test_a_folder_that_does_not_exist_has_no_models(tmp_path: Path) -> None:
+    assert list(Catalogue(tmp_path / "none").scan()) == ["demo/tiny-tools"]
+
+
+def test_models_are_found_as_publisher_and_name(tmp_path: Path) -> None:
+    install(tmp_path, "b/second/x.gguf")
+    install(tmp_path, "a/first/x.gguf")
+    install(tmp_path, "loose.gguf")
+    install(tmp_path, "a/first/mmproj-x.gguf")
+    install(tmp_path, ".hidden/first/x.gguf")
+    (tmp_path / "a" / "first" / "README.md").touch()
+    assert list(Catalogue(tmp_path).scan()) == ["a/first", "b/second", "demo/tiny-tools"]
+
+
+def test_a_model_of_the_user_hides_the_bundled_one_of_the_same_key(tmp_path: Path) -> None:
+    file = install(tmp_path, "demo/tiny-tools/mine.gguf")
+    assert [installed.path for installed in Catalogue(tmp_path).scan().values()] == [file]
+
+
+def test_several_files_of_one_model_are_told_apart(tmp_path: Path) -> None:
+    install(tmp_path, "a/model/model-1.gguf")
+    install(tmp_path, "a/model/model-2.gguf")
+    (tmp_path / "a" / "model" / "model-3.gguf").write_bytes(b"broken")
+    assert [key for key in Catalogue(tmp_path).scan() if key.startswith("a/")] == [
+        "a/model",
+        "a/model@model-2",
+        "a/model@model-3",
+    ]
+
+
+def test_a_split_model_is_one_model_of_the_whole_size(tmp_path: Path) -> None:
+    install(tmp_path, "a/model/m[x]-00001-of-00002.gguf")
+    install(tmp_path, "a/model/m[x]-00002-of-00002.gguf")
+    found = Catalogue(tmp_path, tmp_path / "none").scan()
+    assert [(key, one.model.size_bytes, one.path.name) for key, one in found.items()] == [
+        ("a/model", 2 * DEMO_FILE.stat().st_size, "m[x]-00001-of-00002.gguf")
+    ]
+
+
+def test_a_file_that_cannot_be_read_stays_in_the_list(tmp_path: Path) -> None:
+    (tmp_path / "a" / "broken").mkdir(parents=True)
+    (tmp_path / "a" / "broken" / "x.gguf").write_bytes(b"no model")
+    found = Catalogue(tmp_path, tmp_path / "none").scan()
+    assert found["a/broken"].model == Model(
+        "a/broken", "embedded", "llm", "a", "broken", format="gguf", size_bytes=len(b"no model")
+    )
+
+
+def test_a_file_is_read_again_only_when_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = install(tmp_path, "a/model/x.gguf")
+    reads: list[str] = []
+
+    def counted(path: Path) -> GgufMetadata:
+        reads.append(path.name)
+        return read_gguf(path)
+
+    monkeypatch.setattr(catalogue, "read_gguf", counted)
+    models = Catalogue(tmp_path, tmp_path / "none")
+    models.scan()
+    models.scan()
+    assert reads == ["x.gguf"]
+    os.utime(file, ns=(1, 1))
+    models.scan()
+    assert reads == ["x.gguf", "x.gguf"]
+    file.unlink()
+    assert models.scan() == {}
