@@ -12,11 +12,12 @@ from anyio.abc import TaskGroup
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.models import Model
+from orchestrator.core.models import LoadSettings, Model, ModelInstance
 from orchestrator.engines.llama_cpp.catalogue import BUNDLED, ENGINE_NAME, Catalogue, InstalledModel
 from orchestrator.engines.llama_cpp.host import HostSettings, ModelHost
+from orchestrator.engines.llama_cpp.memory import check_memory
 from orchestrator.engines.openai_request import has_images
-from orchestrator.ports import GenerationChunk, LoadStep
+from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadStep
 
 DEFAULT_CONTEXT_LENGTH: Final = 8192
 """Of a load that asks for none, where the model has as much. Every slot has the whole of it: an 8B model with
@@ -58,31 +59,69 @@ class LlamaCppEngine:
         """What `engine::key` calls it."""
         return ENGINE_NAME
 
+    @property
+    def traits(self) -> EngineTraits:
+        """See `Engine.traits`."""
+        return EngineTraits(loads=True, many_instances=True, embeds=True)
+
     async def models(self) -> Sequence[Model]:
         """See `Engine.models`."""
         self._installed = await anyio.to_thread.run_sync(self._catalogue.scan)
+        loaded: dict[str, list[ModelInstance]] = {}
+        for host in self._hosts.values():
+            if host.instance is not None:
+                loaded.setdefault(host.model_key, []).append(host.instance)
         return [
-            replace(installed.model, loaded_instances=self._hosts[key].instances if key in self._hosts else ())
+            replace(installed.model, loaded_instances=tuple(loaded.get(key, ())))
             for key, installed in self._installed.items()
         ]
 
-    async def load(self, model: Model, context_length: int | None) -> AsyncGenerator[LoadStep, None]:
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
+        """See `Engine.check_fit`. What the instance needs is estimated from the model's file and its shape."""
+        installed = await self._installed_model(model)
+        given_back = sum(host.needed_bytes for key in freed if (host := self._hosts.get(key)) is not None)
+        await anyio.to_thread.run_sync(check_memory, installed, settings, self._settings, given_back)
+
+    async def load(
+        self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None
+    ) -> AsyncGenerator[LoadStep, None]:
         """See `Engine.load`."""
-        host = await self.host(model)
-        async with aclosing(host.load(context_length)) as steps:
+        host = await self.host(model, instance_id)
+        async with aclosing(host.load(settings)) as steps:
             async for step in steps:
                 yield step
 
-    async def generate(self, model: Model, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
+    async def unload(self, instance_id: str) -> None:
+        """See `Engine.unload`."""
+        host = self._hosts.get(instance_id)
+        if host is not None:
+            await host.retire()
+            if self._hosts.get(instance_id) is host:
+                del self._hosts[instance_id]
+
+    async def generate(
+        self, model: Model, instance_id: str, request: Generate
+    ) -> AsyncGenerator[GenerationChunk, None]:
         """See `Engine.generate`."""
-        if has_images(request):
+        if model.type == "embedding":
+            message = f"{model.key} is an embedding model: it cannot chat."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
+        if has_images(request) and not model.vision:
             raise OrchestratorError(ErrorKind.INVALID_VALUE, f"{model.key} cannot see images.", param="input")
-        host = await self.host(model)
+        host = await self.host(model, instance_id)
         support = model.reasoning
         thinking = None if support is None else (request.reasoning or support.default) != "off"
         async with aclosing(host.generate(request, thinking)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def embed(self, model: Model, instance_id: str, texts: Sequence[str]) -> Embeddings:
+        """See `Engine.embed`."""
+        if model.type != "embedding":
+            message = f"{model.key} is not an embedding model."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
+        host = await self.host(model, instance_id)
+        return await host.embed(texts)
 
     async def aclose(self) -> None:
         """End every worker and wait until it is gone; bounded in time."""
@@ -92,20 +131,22 @@ class LlamaCppEngine:
                     ends.start_soon(host.aclose)
             await self._client.aclose()
 
-    async def host(self, model: Model) -> ModelHost:
-        """The host of `model`.
+    async def host(self, model: Model, instance_id: str) -> ModelHost:
+        """The host of an instance of `model`.
 
         Raises:
-            OrchestratorError: it cannot chat, or its file is gone.
+            OrchestratorError: the model's file is gone.
         """
-        if model.type == "embedding":
-            message = f"{model.key} is an embedding model: it cannot chat."
-            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
+        if instance_id not in self._hosts:
+            installed = await self._installed_model(model)
+            self._hosts[instance_id] = ModelHost(
+                instance_id, installed, self._settings, self._task_group, self._client
+            )
+        return self._hosts[instance_id]
+
+    async def _installed_model(self, model: Model) -> InstalledModel:
         if model.key not in self._installed:
             self._installed = await anyio.to_thread.run_sync(self._catalogue.scan)
         if model.key not in self._installed:
             raise OrchestratorError(ErrorKind.ENGINE_ERROR, f"The file of {model.key} is gone.")
-        if model.key not in self._hosts:
-            installed = self._installed[model.key]
-            self._hosts[model.key] = ModelHost(installed, self._settings, self._task_group, self._client)
-        return self._hosts[model.key]
+        return self._installed[model.key]
