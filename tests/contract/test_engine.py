@@ -18,7 +18,7 @@ from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import GenerationFinished, ModelReady, PromptProgressed
 from orchestrator.core.items import ImageInput, TextInput
-from orchestrator.core.models import Model
+from orchestrator.core.models import LoadSettings, Model
 from orchestrator.core.prompt import SystemMessage, ToolMessage, UserMessage
 from orchestrator.core.request import Sampling
 from orchestrator.engines.llama_cpp.catalogue import BUNDLED, Catalogue
@@ -32,6 +32,7 @@ from tests.engines.samples import RAMBLING, TIME_TOOL, ask, ask_time, first_text
 
 pytestmark = pytest.mark.anyio
 BOUND_SECONDS: Final = 30
+INSTANCE: Final = "an-instance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ async def _embedded() -> AsyncGenerator[Peer, None]:
     async with anyio.create_task_group() as tasks:
         engine = LlamaCppEngine(None, tasks)
         (model,) = await engine.models()
-        async for _ in engine.load(model, None):
+        async for _ in engine.load(model, INSTANCE, LoadSettings()):
             pass
         yield Peer(engine, model)
         await engine.aclose()
@@ -73,7 +74,16 @@ async def _embedded() -> AsyncGenerator[Peer, None]:
 @asynccontextmanager
 async def _openai_compatible() -> AsyncGenerator[Peer, None]:
     demo = Catalogue(None, BUNDLED).scan()["demo/tiny-tools"]
-    launch = Launch(str(demo.path), 2048, 4, 256, 1, 64, "a-secret", os.getpid())
+    launch = Launch(
+        model_path=str(demo.path),
+        context_length=2048,
+        slots=4,
+        batch=256,
+        threads=1,
+        cache_mib=64,
+        api_key="a-secret",
+        parent=os.getpid(),
+    )
     worker = WorkerProcess("peer", launch, lambda progress: None)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(worker.run)
@@ -117,44 +127,44 @@ async def test_the_list_of_models_is_stable_and_names_the_engine(peer: Peer) -> 
 
 
 async def test_a_model_that_is_ready_is_ready_at_once(peer: Peer) -> None:
-    assert [step async for step in peer.engine.load(peer.model, None)] == [ModelReady(None)]
+    assert [step async for step in peer.engine.load(peer.model, INSTANCE, LoadSettings())] == [ModelReady(None)]
 
 
 @of_a_real_model
 async def test_a_context_above_the_maximum_is_an_invalid_value(peer: Peer) -> None:
     with pytest.raises(OrchestratorError) as caught:
-        _ = [step async for step in peer.engine.load(peer.model, 4096)]
+        _ = [step async for step in peer.engine.load(peer.model, INSTANCE, LoadSettings(4096))]
     message = f"{peer.model.key} has a context of at most 2048 tokens, 4096 were asked for."
     assert caught.value.info == ErrorInfo(ErrorKind.INVALID_VALUE, message, "context_length")
 
 
 @of_a_real_model
 async def test_a_context_that_is_there_is_ready_at_once(peer: Peer) -> None:
-    assert [step async for step in peer.engine.load(peer.model, 1024)] == [ModelReady(None)]
+    assert [step async for step in peer.engine.load(peer.model, INSTANCE, LoadSettings(1024))] == [ModelReady(None)]
 
 
 async def test_a_turn_of_text_ends_with_stop(peer: Peer) -> None:
-    turn = await written(peer.engine.generate(peer.model, ask("Hello!")))
+    turn = await written(peer.engine.generate(peer.model, INSTANCE, ask("Hello!")))
     assert turn == replace(turn, reasoning="", text="Hello! How can I help you?", calls=())
     assert turn.end == GenerationFinished("stop", turn.end.counters if turn.end else pytest.fail("no end"))
 
 
 async def test_a_turn_that_calls_a_tool_ends_with_tool_calls(peer: Peer) -> None:
-    turn = await written(peer.engine.generate(peer.model, ask_time("Asia/Tokyo")))
+    turn = await written(peer.engine.generate(peer.model, INSTANCE, ask_time("Asia/Tokyo")))
     assert [(name, json.loads(text)) for name, text in turn.calls] == [("get_time", {"timezone": "Asia/Tokyo"})]
     assert turn.end is not None and turn.end.reason == "tool_calls"
 
 
 async def test_the_result_of_a_tool_reaches_the_model(peer: Peer) -> None:
-    turn = await written(peer.engine.generate(peer.model, tell_time("Asia/Tokyo", "09:41")))
+    turn = await written(peer.engine.generate(peer.model, INSTANCE, tell_time("Asia/Tokyo", "09:41")))
     assert "09:41" in turn.text
     assert turn.end is not None and turn.end.reason == "stop"
 
 
 @of_a_real_model
 async def test_the_next_turn_finds_the_prompt_of_the_last_in_the_cache(peer: Peer) -> None:
-    first = await written(peer.engine.generate(peer.model, ask_time("Europe/Oslo")))
-    second = await written(peer.engine.generate(peer.model, tell_time("Europe/Oslo", "12:34")))
+    first = await written(peer.engine.generate(peer.model, INSTANCE, ask_time("Europe/Oslo")))
+    second = await written(peer.engine.generate(peer.model, INSTANCE, tell_time("Europe/Oslo", "12:34")))
     assert first.end is not None and second.end is not None
     cached, before = second.end.counters.cached_tokens, first.end.counters.input_tokens
     assert cached is not None and before is not None and cached >= before - 1
@@ -162,7 +172,7 @@ async def test_the_next_turn_finds_the_prompt_of_the_last_in_the_cache(peer: Pee
 
 @of_a_real_model
 async def test_the_engine_counts_tokens_and_seconds(peer: Peer) -> None:
-    turn = await written(peer.engine.generate(peer.model, ask("Thanks!")))
+    turn = await written(peer.engine.generate(peer.model, INSTANCE, ask("Thanks!")))
     assert turn.end is not None
     counters = turn.end.counters
     assert (counters.input_tokens, counters.output_tokens) == (12, 10)
@@ -173,14 +183,14 @@ async def test_the_engine_counts_tokens_and_seconds(peer: Peer) -> None:
 
 @of_a_real_model
 async def test_reasoning_is_told_apart_from_the_answer(peer: Peer) -> None:
-    turn = await written(peer.engine.generate(peer.model, ask("Hello!", reasoning="on")))
+    turn = await written(peer.engine.generate(peer.model, INSTANCE, ask("Hello!", reasoning="on")))
     assert (turn.reasoning.strip(), turn.text) == ("No tool is needed.", "Hello! How can I help you?")
-    off = await written(peer.engine.generate(peer.model, ask("Hello!", reasoning="off")))
+    off = await written(peer.engine.generate(peer.model, INSTANCE, ask("Hello!", reasoning="off")))
     assert (off.reasoning, off.text) == ("", "Hello! How can I help you?")
 
 
 async def test_prompt_progress_grows_to_one_before_the_first_token(peer: Peer) -> None:
-    chunks = [chunk async for chunk in peer.engine.generate(peer.model, ask("Hello! " * 150))]
+    chunks = [chunk async for chunk in peer.engine.generate(peer.model, INSTANCE, ask("Hello! " * 150))]
     progress = [chunk.progress for chunk in chunks if isinstance(chunk, PromptProgressed)]
     assert progress == sorted(set(progress))
     assert all(0 <= value <= 1 for value in progress)
@@ -189,7 +199,7 @@ async def test_prompt_progress_grows_to_one_before_the_first_token(peer: Peer) -
 
 @of_a_real_model
 async def test_the_limit_of_output_tokens_ends_a_turn_with_length(peer: Peer) -> None:
-    turn = await written(peer.engine.generate(peer.model, ask("Hello!", max_output_tokens=5)))
+    turn = await written(peer.engine.generate(peer.model, INSTANCE, ask("Hello!", max_output_tokens=5)))
     assert turn.end is not None
     assert (turn.end.reason, turn.end.counters.output_tokens) == ("length", 5)
 
@@ -197,7 +207,7 @@ async def test_the_limit_of_output_tokens_ends_a_turn_with_length(peer: Peer) ->
 @of_a_real_model
 async def test_a_full_context_ends_a_turn_with_length(peer: Peer) -> None:
     request = ask("Hello " * 660, sampling=RAMBLING, max_output_tokens=None)
-    turn = await written(peer.engine.generate(peer.model, request))
+    turn = await written(peer.engine.generate(peer.model, INSTANCE, request))
     assert turn.end is not None and turn.end.reason == "length"
     counters = turn.end.counters
     assert (counters.input_tokens or 0) + (counters.output_tokens or 0) == 2048
@@ -206,7 +216,7 @@ async def test_a_full_context_ends_a_turn_with_length(peer: Peer) -> None:
 @of_a_real_model
 async def test_a_stop_sequence_ends_the_text_before_it(peer: Peer) -> None:
     turn = await written(
-        peer.engine.generate(peer.model, ask("Hello!", sampling=Sampling(temperature=0, stop=(" can",))))
+        peer.engine.generate(peer.model, INSTANCE, ask("Hello!", sampling=Sampling(temperature=0, stop=(" can",))))
     )
     assert turn.text == "Hello! How"
     assert turn.end is not None and turn.end.reason == "stop"
@@ -215,7 +225,9 @@ async def test_a_stop_sequence_ends_the_text_before_it(peer: Peer) -> None:
 @of_a_real_model
 async def test_every_sampling_setting_is_taken(peer: Peer) -> None:
     sampling = Sampling(temperature=0.5, top_p=0.9, min_p=0.1, top_k=5, repeat_penalty=1.1, seed=7, stop=("never",))
-    turns = [await written(peer.engine.generate(peer.model, ask("Hello!", sampling=sampling))) for _ in range(2)]
+    turns = [
+        await written(peer.engine.generate(peer.model, INSTANCE, ask("Hello!", sampling=sampling))) for _ in range(2)
+    ]
     assert turns[0].text == turns[1].text != ""
 
 
@@ -223,7 +235,9 @@ async def test_every_sampling_setting_is_taken(peer: Peer) -> None:
 async def test_a_seed_makes_random_text_repeatable(peer: Peer) -> None:
     async def text(seed: int) -> str:
         sampling = replace(RAMBLING, seed=seed)
-        turn = await written(peer.engine.generate(peer.model, ask("Hello!", sampling=sampling, max_output_tokens=20)))
+        turn = await written(
+            peer.engine.generate(peer.model, INSTANCE, ask("Hello!", sampling=sampling, max_output_tokens=20))
+        )
         return turn.text
 
     assert await text(1) == await text(1) != await text(2)
@@ -231,14 +245,14 @@ async def test_a_seed_makes_random_text_repeatable(peer: Peer) -> None:
 
 async def test_a_system_prompt_stands_before_everything(peer: Peer) -> None:
     request = ask(SystemMessage("You answer briefly."), user("Hello!"))
-    turn = await written(peer.engine.generate(peer.model, request))
+    turn = await written(peer.engine.generate(peer.model, INSTANCE, request))
     assert turn.end is not None and turn.end.reason == "stop"
 
 
 @of_a_real_model
 async def test_a_prompt_longer_than_the_context_is_refused_on_input(peer: Peer) -> None:
     with pytest.raises(OrchestratorError) as caught:
-        await written(peer.engine.generate(peer.model, ask("word " * 3000)))
+        await written(peer.engine.generate(peer.model, INSTANCE, ask("word " * 3000)))
     assert (caught.value.info.kind, caught.value.info.param) == (ErrorKind.EXCEED_CONTEXT_SIZE, "input")
     assert "the context 2048" in caught.value.info.message
 
@@ -248,7 +262,7 @@ async def test_a_picture_is_refused_by_a_model_that_sees_none(peer: Peer) -> Non
     picture = ImageInput("data:image/png;base64,iVBORw0KGgo=")
     request = ask(UserMessage((TextInput("What is this?"), picture)))
     with pytest.raises(OrchestratorError) as caught:
-        await written(peer.engine.generate(peer.model, request))
+        await written(peer.engine.generate(peer.model, INSTANCE, request))
     assert caught.value.info.kind in (ErrorKind.INVALID_VALUE, ErrorKind.ENGINE_ERROR)
 
 
@@ -257,7 +271,7 @@ async def test_parallel_turns_get_their_own_answers(peer: Peer) -> None:
     found: dict[str, str] = {}
 
     async def run(zone: str) -> None:
-        turn = await written(peer.engine.generate(peer.model, ask_time(zone)))
+        turn = await written(peer.engine.generate(peer.model, INSTANCE, ask_time(zone)))
         found[zone] = json.loads(turn.calls[0][1])["timezone"]
 
     with anyio.fail_after(BOUND_SECONDS):
@@ -273,7 +287,7 @@ async def test_four_turns_at_once_each_have_the_whole_context(peer: Peer) -> Non
     inputs: list[int | None] = []
 
     async def run() -> None:
-        turn = await written(peer.engine.generate(peer.model, ask(prompt, max_output_tokens=20)))
+        turn = await written(peer.engine.generate(peer.model, INSTANCE, ask(prompt, max_output_tokens=20)))
         inputs.append(turn.end.counters.input_tokens if turn.end else None)
 
     with anyio.fail_after(BOUND_SECONDS):
@@ -285,10 +299,10 @@ async def test_four_turns_at_once_each_have_the_whole_context(peer: Peer) -> Non
 
 
 async def test_closing_the_generator_ends_the_turn_and_the_next_one_runs(peer: Peer) -> None:
-    async with aclosing(peer.engine.generate(peer.model, ramble())) as chunks:
+    async with aclosing(peer.engine.generate(peer.model, INSTANCE, ramble())) as chunks:
         await first_text(chunks)
     with anyio.fail_after(BOUND_SECONDS):
-        turn = await written(peer.engine.generate(peer.model, ask("Hello!")))
+        turn = await written(peer.engine.generate(peer.model, INSTANCE, ask("Hello!")))
     assert turn.text == "Hello! How can I help you?"
 
 
@@ -296,7 +310,7 @@ async def test_a_cancelled_task_ends_its_turn_and_the_next_one_runs(peer: Peer) 
     begun = anyio.Event()
 
     async def run() -> None:
-        async with aclosing(peer.engine.generate(peer.model, ramble())) as chunks:
+        async with aclosing(peer.engine.generate(peer.model, INSTANCE, ramble())) as chunks:
             await first_text(chunks)
             begun.set()
             await anyio.sleep_forever()
@@ -306,11 +320,11 @@ async def test_a_cancelled_task_ends_its_turn_and_the_next_one_runs(peer: Peer) 
             tasks.start_soon(run)
             await begun.wait()
             tasks.cancel_scope.cancel()
-        turn = await written(peer.engine.generate(peer.model, ask("Hello!")))
+        turn = await written(peer.engine.generate(peer.model, INSTANCE, ask("Hello!")))
     assert turn.text == "Hello! How can I help you?"
 
 
 async def test_the_chunks_of_a_turn_obey_the_order_of_the_port(peer: Peer) -> None:
-    chunks = [chunk async for chunk in peer.engine.generate(peer.model, ask_time("Europe/Berlin"))]
+    chunks = [chunk async for chunk in peer.engine.generate(peer.model, INSTANCE, ask_time("Europe/Berlin"))]
     assert isinstance(chunks[-1], GenerationFinished)
     assert fold(chunks).calls[0][0] == TIME_TOOL.name

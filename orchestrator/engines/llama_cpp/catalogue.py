@@ -22,10 +22,19 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class InstalledModel:
-    """A model and the file that llama.cpp is given for it (of a split one the first part)."""
+    """A model and the file that llama.cpp is given for it (of a split one the first part).
+
+    `num_experts` are those used for a token, None where the model has none. What memory it will take is reckoned
+    from the last three.
+    """
 
     model: Model
     path: Path
+    mmproj: Path | None = None
+    num_experts: int | None = None
+    cache_bytes_per_token: int = 0
+    vocabulary: int = 0
+    mmproj_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.models import LoadSettings, Model, ModelInstance
 from orchestrator.engines.llama_cpp.catalogue import BUNDLED, ENGINE_NAME, Catalogue, InstalledModel
-from orchestrator.engines.llama_cpp.host import HostSettings, ModelHost
+from orchestrator.engines.llama_cpp.devices import has_gpu
+from orchestrator.engines.llama_cpp.host import ModelHost
+from orchestrator.engines.llama_cpp.load_plan import HostSettings, check_settings, plan_load
 from orchestrator.engines.llama_cpp.memory import check_memory
 from orchestrator.engines.openai_request import has_images
 from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadStep
@@ -45,6 +47,7 @@ class LlamaCppEngine:
         self._settings = HostSettings(default_context_length, slots, BATCH, PROMPT_CACHE_MIB)
         self._installed: dict[str, InstalledModel] = {}
         self._hosts: dict[str, ModelHost] = {}
+        self._closed = False
         # Plain HTTP to our own children: no proxies of the environment, no certificates to read, no bound on a read,
         # since a prompt may take minutes and the end of the process ends the connection.
         self._client = httpx.AsyncClient(
@@ -77,10 +80,18 @@ class LlamaCppEngine:
         ]
 
     async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
-        """See `Engine.check_fit`. What the instance needs is estimated from the model's file and its shape."""
-        installed = await self._installed_model(model)
+        """See `Engine.check_fit`. What the instance needs is estimated from the model's file and its shape.
+
+        Settings that no load could meet are refused here already, before anything makes room for it. With a GPU
+        llama.cpp itself spreads the model over both memories, and nothing is foretold.
+        """
+        installed, gpu = await self._installed_model(model), await has_gpu()
+        check_settings(installed, settings, gpu=gpu)
+        if gpu:
+            return
+        plan = plan_load(installed, settings, self._settings, None, gpu=gpu)
         given_back = sum(host.needed_bytes for key in freed if (host := self._hosts.get(key)) is not None)
-        await anyio.to_thread.run_sync(check_memory, installed, settings, self._settings, given_back)
+        await anyio.to_thread.run_sync(check_memory, installed, plan, given_back)
 
     async def load(
         self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None
@@ -94,10 +105,11 @@ class LlamaCppEngine:
     async def unload(self, instance_id: str) -> None:
         """See `Engine.unload`."""
         host = self._hosts.get(instance_id)
-        if host is not None:
-            await host.retire()
-            if self._hosts.get(instance_id) is host:
-                del self._hosts[instance_id]
+        if host is None:
+            return
+        await host.retire()
+        if host.closed and self._hosts.get(instance_id) is host and not self._closed:
+            del self._hosts[instance_id]
 
     async def generate(
         self, model: Model, instance_id: str, request: Generate
@@ -125,6 +137,7 @@ class LlamaCppEngine:
 
     async def aclose(self) -> None:
         """End every worker and wait until it is gone; bounded in time."""
+        self._closed = True
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as ends:
                 for host in self._hosts.values():
@@ -132,17 +145,18 @@ class LlamaCppEngine:
             await self._client.aclose()
 
     async def host(self, model: Model, instance_id: str) -> ModelHost:
-        """The host of an instance of `model`.
+        """The host of an instance of `model`; one that is being unloaded is waited for, so that two are never there.
 
         Raises:
             OrchestratorError: the model's file is gone.
         """
-        if instance_id not in self._hosts:
-            installed = await self._installed_model(model)
-            self._hosts[instance_id] = ModelHost(
-                instance_id, installed, self._settings, self._task_group, self._client
-            )
-        return self._hosts[instance_id]
+        installed = await self._installed_model(model)
+        while (host := self._hosts.get(instance_id)) is not None and host.retired is not None:
+            await host.retired.wait()
+        if host is None or (host.closed and not self._closed):
+            host = ModelHost(instance_id, installed, self._settings, self._task_group, self._client)
+            self._hosts[instance_id] = host
+        return host
 
     async def _installed_model(self, model: Model) -> InstalledModel:
         if model.key not in self._installed:

@@ -1,101 +1,58 @@
-"""One model of the embedded engine: its loads, its worker, and the requests that wait for it."""
+"""One instance of the embedded engine: its loads, its worker, and the requests that wait for it."""
 
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 import anyio
 import httpx
-import msgspec
 import structlog
 from anyio.abc import TaskGroup
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadProgressed, LoadStarted, ModelReady
-from orchestrator.core.json_types import JsonObject
-from orchestrator.core.models import LoadConfig, ModelInstance
+from orchestrator.core.models import LoadSettings, ModelInstance
 from orchestrator.engines.llama_cpp.catalogue import InstalledModel
+from orchestrator.engines.llama_cpp.devices import has_gpu
 from orchestrator.engines.llama_cpp.launch import Launch
+from orchestrator.engines.llama_cpp.load_plan import HostSettings, LoadPlan, check_settings, plan_load
+from orchestrator.engines.llama_cpp.memory import needed_bytes
 from orchestrator.engines.llama_cpp.process import WorkerProcess
+from orchestrator.engines.llama_cpp.shared_load import SharedLoad
 from orchestrator.engines.llama_cpp.slots import SlotQueue
-from orchestrator.engines.openai_http import Completion
+from orchestrator.engines.llama_cpp.worker_client import WHO, WorkerClient
 from orchestrator.engines.openai_request import completion_body
-from orchestrator.ports import GenerationChunk, LoadStep
+from orchestrator.ports import Embeddings, GenerationChunk, LoadStep
 
-WHO: Final = "llama.cpp"
 END_SECONDS: Final = 10.0
 """How long the end of a worker may take: a little more than its SIGTERM and SIGKILL."""
 NOTICE_SECONDS: Final = 2.0
 """How long after a broken connection to wait for the news that the process behind it has ended."""
-TOKENIZE_SECONDS: Final = 5.0
 SMALL_MODEL_BYTES: Final = 100 * 1024 * 1024
 """Below this one thread is faster than two: synchronising them cost 10 ms a token on two busy cores, computing 0.5."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class HostSettings:
-    """What is the same for every worker; `context_length` is for a first load that asks for none."""
-
-    context_length: int
-    slots: int
-    batch: int
-    cache_mib: int
-
-
-class _Tokens(msgspec.Struct):
-    """The reply of `/tokenize`."""
-
-    tokens: list[int]
-
-
-@dataclass(slots=True, eq=False)
-class _Load:
-    """A load under way, shared by all who wait for it. `outcome` is its seconds, or why it failed."""
-
-    context_length: int
-    outcome: float | OrchestratorError | None = None
-    progress: float | None = None
-    waiters: int = 0
-    abandoned: bool = False
-    changed: anyio.Event = field(default_factory=anyio.Event)
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-
-    def report(self, progress: float) -> None:
-        """llama.cpp said how far it is."""
-        self.progress = progress
-        self._announce()
-
-    def settle(self, outcome: float | OrchestratorError) -> None:
-        """It is over; only the first word counts."""
-        if self.outcome is None:
-            self.outcome = outcome
-        self._announce()
-
-    def leave(self) -> None:
-        """One waiter less; a load that nobody waits for is ended."""
-        self.waiters -= 1
-        if not self.waiters and self.outcome is None:
-            self.abandoned = True
-            self.scope.cancel()
-
-    def _announce(self) -> None:
-        self.changed.set()
-        self.changed = anyio.Event()
-
-
 class ModelHost:
-    """Keeps at most one worker for a model, and gives its slots to requests in their order."""
+    """Keeps at most one worker for an instance, and gives its slots to requests in their order.
+
+    A host that has retired, or whose engine has closed, loads nothing more.
+    """
 
     def __init__(
-        self, installed: InstalledModel, settings: HostSettings, task_group: TaskGroup, client: httpx.AsyncClient
+        self,
+        instance_id: str,
+        installed: InstalledModel,
+        settings: HostSettings,
+        task_group: TaskGroup,
+        client: httpx.AsyncClient,
     ) -> None:
+        self._instance_id = instance_id
         self._installed = installed
         self._settings = settings
         self._task_group = task_group
@@ -103,18 +60,31 @@ class ModelHost:
         self._queue = SlotQueue(settings.slots)
         self._worker: WorkerProcess | None = None
         self._api_key = ""
-        self._context_length: int | None = None
-        self._load: _Load | None = None
-        self._closed = False
+        self._plan: LoadPlan | None = None
+        self._load: SharedLoad | None = None
+        self._closed: OrchestratorError | None = None
+        self.retired: anyio.Event | None = None
+        """There while the host retires; set when it has, or was not allowed to."""
 
     @property
-    def instances(self) -> tuple[ModelInstance, ...]:
-        """The loaded instance, if there is one."""
+    def model_key(self) -> str:
+        """The model that this is an instance of."""
+        return self._installed.model.key
+
+    @property
+    def instance(self) -> ModelInstance | None:
+        """The instance, while it is loaded."""
         worker = self._ready_worker()
-        if worker is None:
-            return ()
-        config = LoadConfig(worker.context_length, self._settings.batch, self._settings.slots)
-        return (ModelInstance(self._installed.model.key, config),)
+        if worker is None or self._plan is None:
+            return None
+        return ModelInstance(self._instance_id, self._plan.config(worker.context_length))
+
+    @property
+    def needed_bytes(self) -> int:
+        """What the end of the worker would give back, by the estimate that loads are checked with."""
+        if self._ready_worker() is None or self._plan is None:
+            return 0
+        return needed_bytes(self._installed, self._plan)
 
     @property
     def worker_pid(self) -> int | None:
@@ -127,19 +97,18 @@ class ModelHost:
         """Who generates and who waits."""
         return self._queue
 
-    async def load(self, context_length: int | None) -> AsyncGenerator[LoadStep, None]:
-        """See `Engine.load`. A larger context than there is means a reload, once nobody generates."""
-        self._check_context(context_length)
-        least = context_length or 0
+    async def load(self, settings: LoadSettings) -> AsyncGenerator[LoadStep, None]:
+        """See `Engine.load`. Other settings than there are mean a reload, once nobody generates."""
+        check_settings(self._installed, settings, gpu=await has_gpu())
         announced = False
         while True:
-            worker = self._ready_worker()
-            if self._load is None and worker is not None and worker.context_length >= least:
+            loaded = self._plan is not None and self._plan.meets(settings)
+            if self._load is None and self._ready_worker() is not None and loaded:
                 yield ModelReady(0.0 if announced else None)
                 return
-            load = self._load or self._begin_load(context_length)
-            # One that is smaller, or is being given up, is waited for: then it is this request's turn.
-            ours = load.context_length >= least and not load.abandoned
+            load = self._load or self._begin_load(settings, gpu=await has_gpu())
+            # One for other settings, or that is being given up, is waited for: then it is this request's turn.
+            ours = load.plan.meets(settings) and not load.abandoned
             told: float | None = None
             load.waiters += 1
             try:
@@ -165,95 +134,118 @@ class ModelHost:
 
         A worker that dies before it said anything is replaced once: nothing is lost by asking again.
         """
-        body = completion_body(self._installed.model.key, request) | {"return_progress": True}
+        body = completion_body(self.model_key, request) | {"return_progress": True}
         if thinking is not None:
             body["chat_template_kwargs"] = {"enable_thinking": thinking}
         again = True
         while True:
-            if self._ready_worker() is None:
-                async with aclosing(self.load(None)) as steps:
-                    async for _ in steps:
-                        pass
-            async with self._queue.slot():
-                worker = self._ready_worker()
-                if worker is None:  # it died while we waited for the slot
-                    continue
+            async with self._worker_slot() as worker:
                 try:
-                    async with aclosing(self._turn(worker, body)) as chunks:
+                    async with aclosing(self._ask(worker).turn(body)) as chunks:
                         async for chunk in chunks:
                             again = False
                             yield chunk
                     return
                 except httpx.TransportError as error:
-                    ended = await _has_ended(worker)
-                    if ended and again:
-                        again = False
-                        continue
-                    why = worker.why_ended() if ended else type(error).__name__
-                    raise OrchestratorError(ErrorKind.ENGINE_ERROR, f"{WHO} broke off its answer: {why}.") from None
+                    failure = await _broke_off(worker, error)
+                    if not (again and worker.ended.is_set()):
+                        raise failure from None
+                    again = False
 
-    async def _turn(self, worker: WorkerProcess, body: JsonObject) -> AsyncGenerator[GenerationChunk, None]:
-        url = f"{worker.address}/v1/chat/completions"
-        completion = Completion(self._client, url, WHO, headers=self._authorization())
-        async with aclosing(completion.chunks(body)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-        yield completion.finished(await self._count(worker, completion.decoder.reasoning_text))
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """See `Engine.embed`. Asked once more of a new worker where the first one dies."""
+        again = True
+        while True:
+            async with self._worker_slot() as worker:
+                try:
+                    return await self._ask(worker).embed(self.model_key, texts)
+                except httpx.TransportError as error:
+                    failure = await _broke_off(worker, error)
+                    if not (again and worker.ended.is_set()):
+                        raise failure from None
+                    again = False
+
+    async def retire(self) -> None:
+        """End the worker, once nobody generates on it; nothing is loaded after this. Cancelling calls it off."""
+        if self.retired is not None:
+            await self.retired.wait()
+            return
+        self.retired = anyio.Event()
+        gone = OrchestratorError(ErrorKind.ENGINE_ERROR, f"'{self._instance_id}' was unloaded.")
+        try:
+            if self._load is not None:
+                self._load.settle(gone)
+                self._load.scope.cancel()
+            async with self._queue.emptied():
+                self._closed = gone
+                await self._end_all()
+        finally:
+            self.retired.set()
+            self.retired = None
 
     async def aclose(self) -> None:
-        """End the worker and every load; nothing is loaded after this."""
-        self._closed = True
+        """End the worker and every load at once; nothing is loaded after this."""
+        self._closed = _shut_down()
+        await self._end_all()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be loaded any more."""
+        return self._closed is not None
+
+    async def _end_all(self) -> None:
         if self._load is not None:
             self._load.scope.cancel()
         if self._worker is not None:
             await _end(self._worker)
 
+    @asynccontextmanager
+    async def _worker_slot(self) -> AsyncGenerator[WorkerProcess, None]:
+        """A slot, and the worker that it belongs to; the model is loaded (again) where there is none."""
+        while True:
+            if self._ready_worker() is None:
+                async with aclosing(self.load(LoadSettings())) as steps:
+                    async for _ in steps:
+                        pass
+            async with self._queue.slot():
+                worker = self._ready_worker()
+                if worker is not None:
+                    yield worker
+                    return
+            # it died while we waited for the slot
+
+    def _ask(self, worker: WorkerProcess) -> WorkerClient:
+        assert worker.address is not None
+        return WorkerClient(self._client, worker.address, self._api_key)
+
     def _ready_worker(self) -> WorkerProcess | None:
         return self._worker if self._worker is not None and self._worker.alive else None
 
-    def _check_context(self, context_length: int | None) -> None:
-        maximum = self._installed.model.max_context_length
-        if context_length is not None and maximum is not None and context_length > maximum:
-            key = self._installed.model.key
-            message = f"{key} has a context of at most {maximum} tokens, {context_length} were asked for."
-            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
-
-    def _begin_load(self, context_length: int | None) -> _Load:
-        if self._closed:
-            raise _shut_down()
-        wanted = context_length or self._context_length or self._settings.context_length
-        load = self._load = _Load(min(wanted, self._installed.model.max_context_length or wanted))
-        self._task_group.start_soon(self._run_load, load)
+    def _begin_load(self, settings: LoadSettings, *, gpu: bool) -> SharedLoad:
+        if self._closed is not None:
+            raise _copy(self._closed)
+        plan = plan_load(self._installed, settings, self._settings, self._plan, gpu=gpu)
+        load = self._load = SharedLoad(plan)
+        self._task_group.start_soon(self._run_load, load, gpu)
         return load
 
-    async def _run_load(self, load: _Load) -> None:
+    async def _run_load(self, load: SharedLoad, gpu: bool) -> None:
         try:
             with load.scope:
                 if self._ready_worker() is None:
-                    await self._replace_worker(load)
+                    await self._replace_worker(load, gpu)
                 else:
                     async with self._queue.emptied():
-                        await self._replace_worker(load)
+                        await self._replace_worker(load, gpu)
         finally:
             self._load = None
             load.settle(_shut_down())  # where it was abandoned nobody hears it
 
-    async def _replace_worker(self, load: _Load) -> None:
+    async def _replace_worker(self, load: SharedLoad, gpu: bool) -> None:
         if self._worker is not None:
             await _end(self._worker)
-        model, settings = self._installed.model, self._settings
-        self._api_key = secrets.token_urlsafe(32)
-        launch = Launch(
-            model_path=str(self._installed.path),
-            context_length=load.context_length,
-            slots=settings.slots,
-            batch=settings.batch,
-            threads=1 if (model.size_bytes or 0) < SMALL_MODEL_BYTES else 0,
-            cache_mib=settings.cache_mib,
-            api_key=self._api_key,
-            parent=os.getpid(),
-        )
-        worker = self._worker = WorkerProcess(model.key, launch, load.report)
+        plan = load.plan
+        worker = self._worker = WorkerProcess(self._instance_id, self._launch(plan, gpu), load.report)
         begun = time.perf_counter()
         self._task_group.start_soon(worker.run)
         try:
@@ -262,32 +254,35 @@ class ModelHost:
             await _end(worker)
             raise
         if not worker.alive:
-            message = f"{model.key} could not be loaded: {worker.why_ended()}."
+            message = f"{self.model_key} could not be loaded: {worker.why_ended()}."
             load.settle(OrchestratorError(ErrorKind.ENGINE_ERROR, message))
             return
-        self._context_length = worker.context_length
+        self._plan = plan
+        self._queue.resize(plan.slots)
         seconds = time.perf_counter() - begun
-        _log.info("model_loaded", model=model.key, context_length=worker.context_length, seconds=round(seconds, 3))
+        _log.info(
+            "model_loaded", instance=self._instance_id, context_length=worker.context_length, seconds=round(seconds, 3)
+        )
         load.settle(seconds)
 
-    def _authorization(self) -> dict[str, str]:
-        # No keep-alive: after a stream the server breaks the next request on the same connection now and then.
-        return {"Authorization": f"Bearer {self._api_key}", "Connection": "close"}
-
-    async def _count(self, worker: WorkerProcess, text: str) -> int | None:
-        """The tokens of `text`, by the model's own tokenizer; llama.cpp does not count reasoning by itself."""
-        if not text:
-            return 0
-        try:
-            response = await self._client.post(
-                f"{worker.address}/tokenize",
-                json={"content": text},
-                headers=self._authorization(),
-                timeout=TOKENIZE_SECONDS,
-            )
-            return len(msgspec.json.decode(response.content, type=_Tokens).tokens)
-        except (httpx.TransportError, msgspec.MsgspecError):
-            return None
+    def _launch(self, plan: LoadPlan, gpu: bool) -> Launch:
+        self._api_key = secrets.token_urlsafe(32)
+        installed = self._installed
+        return Launch(
+            model_path=str(installed.path),
+            context_length=plan.context_length,
+            slots=plan.slots,
+            batch=plan.batch,
+            threads=1 if (installed.model.size_bytes or 0) < SMALL_MODEL_BYTES else 0,
+            cache_mib=self._settings.cache_mib,
+            api_key=self._api_key,
+            parent=os.getpid(),
+            gpu=gpu,
+            flash_attention=plan.flash_attention,
+            offload_kv_cache=plan.offload_kv_cache if gpu else None,
+            embedding=installed.model.type == "embedding",
+            mmproj_path=None if installed.mmproj is None else str(installed.mmproj),
+        )
 
 
 async def _end(worker: WorkerProcess) -> None:
@@ -296,10 +291,12 @@ async def _end(worker: WorkerProcess) -> None:
         await worker.ended.wait()
 
 
-async def _has_ended(worker: WorkerProcess) -> bool:
+async def _broke_off(worker: WorkerProcess, error: httpx.TransportError) -> OrchestratorError:
+    """What a broken connection means; `worker.ended` tells afterwards whether the process is gone."""
     with anyio.move_on_after(NOTICE_SECONDS):
         await worker.ended.wait()
-    return worker.ended.is_set()
+    why = worker.why_ended() if worker.ended.is_set() else type(error).__name__
+    return OrchestratorError(ErrorKind.ENGINE_ERROR, f"{WHO} broke off its answer: {why}.")
 
 
 def _shut_down() -> OrchestratorError:

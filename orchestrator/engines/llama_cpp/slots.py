@@ -31,6 +31,12 @@ class SlotQueue:
         """Requests in the queue."""
         return len(self._waiting)
 
+    def resize(self, slots: int) -> None:
+        """From now on there are `slots` of them; those in use stay in use."""
+        self._free += slots - self._slots
+        self._slots = slots
+        self._admit()
+
     @asynccontextmanager
     async def slot(self) -> AsyncGenerator[None, None]:
         """Wait for a slot and have it until the context is left."""
@@ -61,7 +67,7 @@ class SlotQueue:
             self._admit()
 
     def _admit(self) -> None:
-        while self._free and self._waiting and not self._gates_closed:
+        while self._free > 0 and self._waiting and not self._gates_closed:
             self._free -= 1
             self._waiting.popleft().set()
         if not self.taken:

@@ -2,7 +2,7 @@
 
 Native code can abort its process, and loading holds the interpreter's lock: both must not be the service's. Run as
 `python -m orchestrator.engines.llama_cpp.worker NAME`; the name is for whoever reads the list of processes, the
-settings come on stdin (`Launch`). On stdout stand llama.cpp's own lines about the load (`LLAMA_SERVER_ROUTER_PORT`)
+settings come on stdin (`Launch`). With `--devices` in place of the name it tells what kinds of device there are. On stdout stand llama.cpp's own lines about the load (`LLAMA_SERVER_ROUTER_PORT`)
 and one of ours; llama.cpp ends the process when stdin is closed.
 """
 
@@ -24,6 +24,9 @@ FAILED: Final = 1
 
 def main() -> int:
     """Load and serve until killed; 1 where the model cannot be loaded, its reason on stderr."""
+    if sys.argv[1:] == ["--devices"]:
+        os.write(1, " ".join(_devices()).encode())
+        return 0
     launch = msgspec.json.decode(_first_line(0), type=Launch)
     _die_with_parent(launch.parent)
     # llama.cpp takes stdout over for its lines about the load and points descriptor 1 elsewhere.
@@ -53,8 +56,15 @@ def _die_with_parent(parent: int) -> None:
         os._exit(FAILED)
 
 
+def _devices() -> list[str]:
+    """The kinds of device that llama.cpp finds: `cpu`, `gpu`, `accel`; a GPU that shares main memory is one too."""
+    library: Any = importlib.import_module("xllamacpp")
+    names = [device["type"].name.rpartition("_")[2].lower() for device in library.get_device_info()]
+    return ["gpu" if name == "igpu" else name for name in names]
+
+
 def _serve(launch: Launch) -> Any:
-    """The one place that touches the untyped library.
+    """Start llama.cpp's server; this function and the one above are the only places that touch the untyped library.
 
     Context, measured with the demo model (trained for 2,048 tokens) and 4 requests at once:
 
@@ -75,7 +85,17 @@ def _serve(launch: Launch) -> Any:
     params.n_batch = launch.batch  # the grain of prompt progress, and of noticing that a client went away
     params.n_ubatch = launch.batch
     params.cache_ram_mib = launch.cache_mib
-    params.fit_params = False
+    # On a GPU llama.cpp decides how many layers go there by what it finds free; on a CPU there is nothing to fit.
+    params.fit_params = launch.gpu
+    params.no_kv_offload = launch.offload_kv_cache is False
+    if launch.flash_attention is not None:
+        kinds = library.llama_flash_attn_type
+        enabled, disabled = kinds.LLAMA_FLASH_ATTN_TYPE_ENABLED, kinds.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.flash_attn_type = enabled if launch.flash_attention else disabled
+    params.embedding = launch.embedding  # how it pools is what the file says
+    if launch.mmproj_path is not None:
+        params.mmproj.path = launch.mmproj_path
+        params.mmproj_use_gpu = launch.gpu
     params.warmup = False
     params.offline = True
     params.ui = False

@@ -1,7 +1,7 @@
 """Any server that speaks `/v1/chat/completions`: vLLM, SGLang, llama-server, Ray Serve and their like."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,10 +12,11 @@ from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import ModelReady
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.models import Model
+from orchestrator.core.models import LoadSettings, Model
+from orchestrator.engines.openai_embeddings import embed
 from orchestrator.engines.openai_http import Completion, read_bounded, refusal
 from orchestrator.engines.openai_request import completion_body
-from orchestrator.ports import GenerationChunk, LoadStep
+from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadStep
 
 ENGINE_NAME: Final = "openai_compatible"
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
@@ -98,6 +99,11 @@ class OpenAICompatibleEngine:
         """What `engine::key` calls it."""
         return ENGINE_NAME
 
+    @property
+    def traits(self) -> EngineTraits:
+        """See `Engine.traits`."""
+        return EngineTraits(loads=False, embeds=True)
+
     async def models(self) -> Sequence[Model]:
         """See `Engine.models`: in the server's order."""
         try:
@@ -120,15 +126,33 @@ class OpenAICompatibleEngine:
             raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, message) from None
         return [_model(entry) for entry in listed.data]
 
-    async def load(self, model: Model, context_length: int | None) -> AsyncGenerator[LoadStep, None]:
-        """See `Engine.load`. The server loads by itself: only the maximum is checked."""
-        maximum = model.max_context_length
-        if context_length is not None and maximum is not None and context_length > maximum:
-            message = f"{model.key} has a context of at most {maximum} tokens, {context_length} were asked for."
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
+        """See `Engine.check_fit`: only the server knows."""
+
+    async def load(
+        self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None
+    ) -> AsyncGenerator[LoadStep, None]:
+        """See `Engine.load`. The server loads by itself: only the maximum is checked, and the other settings are its own."""
+        maximum, wanted = model.max_context_length, settings.context_length
+        if wanted is not None and maximum is not None and wanted > maximum:
+            message = f"{model.key} has a context of at most {maximum} tokens, {wanted} were asked for."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
         yield ModelReady(None)
 
-    async def generate(self, model: Model, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
+    async def unload(self, instance_id: str) -> None:
+        """See `Engine.unload`: the server's models are its own."""
+        message = f"{self._who} loads and unloads its models by itself."
+        raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param="instance_id")
+
+    async def embed(self, model: Model, instance_id: str, texts: Sequence[str]) -> Embeddings:
+        """See `Engine.embed`. No server says which of its models embed: one that does not refuses."""
+        url = f"{self._base_url}/embeddings"
+        with self._translated():
+            return await embed(self._client, url, self._who, model.key, texts, headers=self._headers, scrub=self._scrub)
+
+    async def generate(
+        self, model: Model, instance_id: str, request: Generate
+    ) -> AsyncGenerator[GenerationChunk, None]:
         """See `Engine.generate`. A connection that fails before anything was sent is tried once more."""
         body = completion_body(model.key, request) | _extras(request)
         attempts = 0
@@ -142,19 +166,12 @@ class OpenAICompatibleEngine:
                 scrub=self._scrub,
             )
             try:
-                async with aclosing(completion.chunks(body)) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                if attempts == 1 and isinstance(error, httpx.ConnectError):
-                    continue
-                raise self._unavailable(error) from None
-            except httpx.TimeoutException:
-                message = f"{self._who} sent nothing for {self._timeouts.silence:g} seconds."
-                raise OrchestratorError(ErrorKind.ENGINE_ERROR, message) from None
-            except httpx.TransportError as error:
-                message = f"{self._who} broke off its answer ({type(error).__name__})."
-                raise OrchestratorError(ErrorKind.ENGINE_ERROR, message) from None
+                with self._translated(but=httpx.ConnectError if attempts == 1 else None):
+                    async with aclosing(completion.chunks(body)) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
+            except httpx.ConnectError:
+                continue
             yield completion.finished(None)
             return
 
@@ -173,6 +190,22 @@ class OpenAICompatibleEngine:
 
     def _scrub(self, text: str) -> str:
         return text if self._api_key is None else text.replace(self._api_key, "[key]")
+
+    @contextmanager
+    def _translated(self, but: type[httpx.TransportError] | None = None) -> Generator[None]:
+        """What httpx raises becomes ours, except `but`."""
+        try:
+            yield
+        except httpx.TransportError as error:
+            if but is not None and isinstance(error, but):
+                raise
+            if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                raise self._unavailable(error) from None
+            if isinstance(error, httpx.TimeoutException):
+                message = f"{self._who} sent nothing for {self._timeouts.silence:g} seconds."
+            else:
+                message = f"{self._who} broke off its answer ({type(error).__name__})."
+            raise OrchestratorError(ErrorKind.ENGINE_ERROR, message) from None
 
     def _unavailable(self, error: Exception) -> OrchestratorError:
         message = f"{self._who} cannot be reached ({type(error).__name__})."

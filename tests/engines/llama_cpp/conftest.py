@@ -12,13 +12,14 @@ import anyio
 import pytest
 
 from orchestrator.core.commands import Generate
-from orchestrator.core.models import Model
+from orchestrator.core.models import LoadSettings, Model
 from orchestrator.engines.llama_cpp.catalogue import BUNDLED
 from orchestrator.engines.llama_cpp.engine import LlamaCppEngine
 from orchestrator.engines.llama_cpp.host import ModelHost
 from orchestrator.ports import GenerationChunk, LoadStep
 
 BOUND_SECONDS: Final = 30
+INSTANCE: Final = "an-instance"
 DEMO_FILE: Final = BUNDLED / "demo" / "tiny-tools" / "tiny-tools-q8_0.gguf"
 
 
@@ -30,11 +31,14 @@ class Bench:
     model: Model
     host: ModelHost
 
+    def loading(self, context_length: int | None = None) -> AsyncGenerator[LoadStep, None]:
+        return self.engine.load(self.model, INSTANCE, LoadSettings(context_length))
+
     async def load(self, context_length: int | None = None) -> list[LoadStep]:
-        return [step async for step in self.engine.load(self.model, context_length)]
+        return [step async for step in self.loading(context_length)]
 
     def generate(self, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
-        return self.engine.generate(self.model, request)
+        return self.engine.generate(self.model, INSTANCE, request)
 
     @property
     def pid(self) -> int:
@@ -63,7 +67,7 @@ def bench() -> OpenBench:
                 engine = LlamaCppEngine(models_dir, tasks, slots=slots)
                 try:
                     models = {model.key: model for model in await engine.models()}
-                    yield Bench(engine, models[key], await engine.host(models[key]))
+                    yield Bench(engine, models[key], await engine.host(models[key], INSTANCE))
                 finally:
                     await engine.aclose()
 

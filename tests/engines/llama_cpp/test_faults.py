@@ -205,15 +205,16 @@ async def test_the_worker_ends_when_its_parent_is_killed(tmp_path: Path) -> None
 
 PARENT: Final = """
 import anyio
+from orchestrator.core.models import LoadSettings
 from orchestrator.engines.llama_cpp.engine import LlamaCppEngine
 
 async def main():
     async with anyio.create_task_group() as tasks:
         engine = LlamaCppEngine(None, tasks)
         (model,) = await engine.models()
-        async for _ in engine.load(model, None):
+        async for _ in engine.load(model, "one", LoadSettings()):
             pass
-        print("worker", (await engine.host(model)).worker_pid, flush=True)
+        print("worker", (await engine.host(model, "one")).worker_pid, flush=True)
         await anyio.sleep_forever()
 
 anyio.run(main)
@@ -229,7 +230,7 @@ async def test_the_worker_gets_neither_secrets_nor_its_key_where_others_can_read
         environment = await anyio.Path(f"/proc/{it.pid}/environ").read_bytes()
         arguments = (await anyio.Path(f"/proc/{it.pid}/cmdline").read_bytes()).split(b"\0")
         assert b"a-secret-of-the-service" not in environment
-        assert arguments[1:] == [b"-P", b"-m", b"orchestrator.engines.llama_cpp.worker", b"demo/tiny-tools", b""]
+        assert arguments[1:] == [b"-P", b"-m", b"orchestrator.engines.llama_cpp.worker", b"an-instance", b""]
 
 
 def test_only_what_the_loader_and_the_drivers_read_is_inherited() -> None:

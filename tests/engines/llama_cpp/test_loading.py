@@ -58,7 +58,7 @@ async def test_a_waiter_that_leaves_does_not_end_the_load_of_the_others(bench: O
             other.extend(await it.load())
 
         async with anyio.create_task_group() as tasks:
-            async with aclosing(it.engine.load(it.model, None)) as steps:
+            async with aclosing(it.loading()) as steps:
                 assert await anext(steps) == LoadStarted()
                 tasks.start_soon(stay)
                 assert isinstance(await anext(steps), LoadProgressed)
@@ -67,7 +67,7 @@ async def test_a_waiter_that_leaves_does_not_end_the_load_of_the_others(bench: O
 
 async def test_a_load_that_nobody_waits_for_is_ended_and_the_next_one_is_whole(bench: OpenBench) -> None:
     async with bench() as it:
-        async with aclosing(it.engine.load(it.model, None)) as steps:
+        async with aclosing(it.loading()) as steps:
             assert await anext(steps) == LoadStarted()
             assert isinstance(await anext(steps), LoadProgressed)
         assert it.host.worker_pid is None
@@ -79,7 +79,7 @@ async def test_a_cancelled_task_leaves_its_load(bench: OpenBench) -> None:
         begun = anyio.Event()
 
         async def wait_for_it() -> None:
-            async with aclosing(it.engine.load(it.model, None)) as steps:
+            async with aclosing(it.loading()) as steps:
                 async for _ in steps:
                     begun.set()
 
@@ -109,7 +109,7 @@ async def test_a_larger_context_waits_for_the_requests_that_run(bench: OpenBench
         waiting = anyio.Event()
 
         async def ask_for_more() -> None:
-            async with aclosing(it.engine.load(it.model, 1024)) as steps:
+            async with aclosing(it.loading(1024)) as steps:
                 async for step in steps:
                     happened.append(type(step).__name__)
                     waiting.set()
@@ -136,7 +136,7 @@ async def test_a_request_that_comes_during_a_reload_is_answered_by_the_new_insta
             answer.append((await written(it.generate(ask("Hello!")))).text)
 
         async with anyio.create_task_group() as tasks:
-            async with aclosing(it.engine.load(it.model, 2048)) as steps:
+            async with aclosing(it.loading(2048)) as steps:
                 assert await anext(steps) == LoadStarted()
                 tasks.start_soon(generate)
                 async for _ in steps:
@@ -225,7 +225,7 @@ async def test_a_closed_engine_loads_nothing_more(bench: OpenBench) -> None:
 
 async def test_closing_the_engine_ends_a_load_and_tells_its_waiters(bench: OpenBench) -> None:
     async with bench() as it:
-        async with aclosing(it.engine.load(it.model, None)) as steps:
+        async with aclosing(it.loading()) as steps:
             assert await anext(steps) == LoadStarted()
             await it.engine.aclose()
             with pytest.raises(OrchestratorError) as caught:

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import GenerationFinished, ModelReady
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.models import Model
+from orchestrator.core.models import LoadSettings, Model
 from orchestrator.core.request import Sampling
 from orchestrator.core.response import Counters
 from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine
@@ -62,7 +62,7 @@ def streaming(*blocks: bytes | Exception) -> Handler:
 
 
 async def answer(handler: Handler) -> Written:
-    return await written(engine(handler).generate(MODEL, ask("Hi")))
+    return await written(engine(handler).generate(MODEL, "m", ask("Hi")))
 
 
 async def refused(handler: Handler) -> ErrorInfo:
@@ -131,7 +131,7 @@ async def test_an_answer_that_does_not_stream_is_taken_whole() -> None:
 
 async def test_closing_the_generator_closes_the_reply() -> None:
     body = Blocks([events(said(str(number))) for number in range(100)])
-    turn = engine(lambda request: httpx.Response(200, stream=body)).generate(MODEL, ask("Hi"))
+    turn = engine(lambda request: httpx.Response(200, stream=body)).generate(MODEL, "m", ask("Hi"))
     await anext(turn)
     assert not body.closed
     await turn.aclose()
@@ -252,7 +252,7 @@ async def test_a_port_where_nobody_listens_is_unavailable() -> None:
         await alone.models()
     assert caught.value.info == expected
     with pytest.raises(OrchestratorError) as caught:
-        await written(alone.generate(MODEL, ask("Hi")))
+        await written(alone.generate(MODEL, "m", ask("Hi")))
     assert caught.value.info == expected
     await alone.aclose()
 
@@ -268,10 +268,10 @@ async def test_the_request_carries_the_key_and_the_fields_outside_of_openai_only
         return httpx.Response(200, content=events(said("Hi", "stop")))
 
     remote = engine(handler)
-    await written(remote.generate(MODEL, ask("Hi", reasoning=None, max_output_tokens=None, sampling=Sampling())))
+    await written(remote.generate(MODEL, "m", ask("Hi", reasoning=None, max_output_tokens=None, sampling=Sampling())))
     sampling = Sampling(top_k=5, min_p=0.1, repeat_penalty=1.1)
-    await written(remote.generate(MODEL, ask("Hi", reasoning="on", max_output_tokens=None, sampling=sampling)))
-    await written(remote.generate(MODEL, ask("Hi", reasoning="high", max_output_tokens=None, sampling=Sampling())))
+    await written(remote.generate(MODEL, "m", ask("Hi", reasoning="on", max_output_tokens=None, sampling=sampling)))
+    await written(remote.generate(MODEL, "m", ask("Hi", reasoning="high", max_output_tokens=None, sampling=Sampling())))
     plain = {
         "model": "m",
         "messages": [{"role": "user", "content": "Hi"}],
@@ -300,7 +300,7 @@ async def test_without_a_key_none_is_sent() -> None:
         requests.append(request)
         return httpx.Response(200, content=events(said("Hi", "stop")))
 
-    await written(engine(handler, None).generate(MODEL, ask("Hi")))
+    await written(engine(handler, None).generate(MODEL, "m", ask("Hi")))
     assert "authorization" not in requests[0].headers
 
 
@@ -323,7 +323,7 @@ async def test_a_password_in_the_url_is_used_and_never_shown(caplog: pytest.LogC
 async def test_the_key_stands_in_no_log_and_no_repr(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     remote = engine(streaming(events(said("Hi", "stop"))))
-    await written(remote.generate(MODEL, ask("Hi")))
+    await written(remote.generate(MODEL, "m", ask("Hi")))
     assert KEY not in f"{remote!r} {caplog.text} {vars(remote)['_client']!r}"
 
 
@@ -373,8 +373,8 @@ async def test_a_list_of_another_kind_is_unavailable(content: bytes) -> None:
 
 async def test_only_the_maximum_of_the_context_is_checked() -> None:
     remote = engine(streaming())
-    assert [step async for step in remote.load(MODEL, 100)] == [ModelReady(None)]
+    assert [step async for step in remote.load(MODEL, "m", LoadSettings(100))] == [ModelReady(None)]
     with pytest.raises(OrchestratorError) as caught:
-        _ = [step async for step in remote.load(MODEL, 101)]
+        _ = [step async for step in remote.load(MODEL, "m", LoadSettings(101))]
     message = "m has a context of at most 100 tokens, 101 were asked for."
     assert caught.value.info == ErrorInfo(ErrorKind.INVALID_VALUE, message, "context_length")

@@ -1,0 +1,55 @@
+"""What is asked of a worker over its loopback HTTP, in the words of llama.cpp's server."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+import httpx
+import msgspec
+
+from orchestrator.core.json_types import JsonObject
+from orchestrator.engines.openai_embeddings import embed
+from orchestrator.engines.openai_http import Completion
+from orchestrator.ports import Embeddings, GenerationChunk
+
+WHO: Final = "llama.cpp"
+TOKENIZE_SECONDS: Final = 5.0
+
+
+class _Tokens(msgspec.Struct):
+    """The reply of `/tokenize`."""
+
+    tokens: list[int]
+
+
+class WorkerClient:
+    """Speaks to one worker. Transport errors leave as httpx raised them: the host knows what they mean."""
+
+    def __init__(self, client: httpx.AsyncClient, address: str, api_key: str) -> None:
+        self._client = client
+        self._address = address
+        # No keep-alive: after a stream the server breaks the next request on the same connection now and then.
+        self._headers = {"Authorization": f"Bearer {api_key}", "Connection": "close"}
+
+    async def turn(self, body: JsonObject) -> AsyncGenerator[GenerationChunk, None]:
+        """One turn; its reasoning is counted by the model's own tokenizer, since llama.cpp does not."""
+        completion = Completion(self._client, f"{self._address}/v1/chat/completions", WHO, headers=self._headers)
+        async with aclosing(completion.chunks(body)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        yield completion.finished(await self._count(completion.decoder.reasoning_text))
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
+        """The vectors of `texts`."""
+        return await embed(self._client, f"{self._address}/v1/embeddings", WHO, model, texts, headers=self._headers)
+
+    async def _count(self, text: str) -> int | None:
+        if not text:
+            return 0
+        try:
+            response = await self._client.post(
+                f"{self._address}/tokenize", json={"content": text}, headers=self._headers, timeout=TOKENIZE_SECONDS
+            )
+            return len(msgspec.json.decode(response.content, type=_Tokens).tokens)
+        except (httpx.TransportError, msgspec.MsgspecError):
+            return None
