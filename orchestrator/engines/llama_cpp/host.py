@@ -99,14 +99,15 @@ class ModelHost:
 
     async def load(self, settings: LoadSettings) -> AsyncGenerator[LoadStep, None]:
         """See `Engine.load`. Other settings than there are mean a reload, once nobody generates."""
-        check_settings(self._installed, settings, gpu=await has_gpu())
+        gpu = await has_gpu()
+        check_settings(self._installed, settings, gpu=gpu)
         announced = False
         while True:
             loaded = self._plan is not None and self._plan.meets(settings)
             if self._load is None and self._ready_worker() is not None and loaded:
                 yield ModelReady(0.0 if announced else None)
                 return
-            load = self._load or self._begin_load(settings, gpu=await has_gpu())
+            load = self._load or self._begin_load(settings, gpu=gpu)
             # One for other settings, or that is being given up, is waited for: then it is this request's turn.
             ours = load.plan.meets(settings) and not load.abandoned
             told: float | None = None
