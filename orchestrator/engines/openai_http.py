@@ -161,6 +161,10 @@ def translate_error(failure: WireError, status: int | None, who: str, scrub: Cal
         return OrchestratorError(
             ErrorKind.ENGINE_ERROR, "The model wrote a tool call that does not follow the format of its own template."
         )
+    _, schema_error, reason = text.partition("JSON schema error")
+    if schema_error:  # llama-server's, for a format or a tool that it can make no grammar of
+        message = f"{who} cannot hold the model to this schema:{reason.partition(':')[2]}."
+        return OrchestratorError(ErrorKind.INVALID_VALUE, message, param="response_format")
     if status in (401, 403):  # its words may echo the key in part
         return OrchestratorError(ErrorKind.ENGINE_ERROR, f"{who} refused the API key (status {status}).")
     said = " ".join(scrub(text).split())[:MAX_QUOTED]

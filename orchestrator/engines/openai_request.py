@@ -1,15 +1,25 @@
 """A turn as the body of `POST /v1/chat/completions`: the fields that every such server understands."""
 
+from collections.abc import Callable
 from typing import assert_never
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.items import ImageInput, TextInput
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMessage, ToolMessage, UserMessage
+from orchestrator.core.request import ResponseFormat
 from orchestrator.core.tools import OfferedTool
 
 
-def completion_body(model: str, request: Generate) -> JsonObject:
+def parameters(tool: OfferedTool) -> JsonObject:
+    """The schema of a tool's arguments. One without a type is that of an object."""
+    schema = tool.definition.input_schema
+    return schema if "type" in schema else {"type": "object", "properties": {}, **schema}
+
+
+def completion_body(
+    model: str, request: Generate, schema_of: Callable[[OfferedTool], JsonObject] = parameters
+) -> JsonObject:
     """The body that asks for `request` as a stream with counters. Unset sampling is the server's own.
 
     Tools are left out when there are none: with an empty list some servers still render a tool prompt.
@@ -21,7 +31,7 @@ def completion_body(model: str, request: Generate) -> JsonObject:
         "stream_options": {"include_usage": True},
     }
     if request.tools:
-        body["tools"] = [wire_tool(tool) for tool in request.tools]
+        body["tools"] = [wire_tool(tool, schema_of(tool)) for tool in request.tools]
     sampling = request.sampling
     settings: JsonObject = {
         "max_tokens": request.max_output_tokens,
@@ -36,14 +46,31 @@ def completion_body(model: str, request: Generate) -> JsonObject:
     return body | {name: value for name, value in settings.items() if value is not None}
 
 
-def wire_tool(tool: OfferedTool) -> JsonObject:
-    """A tool under the name that the model is shown. A schema without a type is that of an object."""
-    schema = tool.definition.input_schema
-    parameters: JsonObject = schema if "type" in schema else {"type": "object", "properties": {}, **schema}
+def wire_tool(tool: OfferedTool, schema: JsonObject) -> JsonObject:
+    """A tool under the name that the model is shown."""
+    description = tool.definition.description
     return {
         "type": "function",
-        "function": {"name": tool.name, "description": tool.definition.description, "parameters": parameters},
+        "function": {"name": tool.name, "description": description, "parameters": schema},
     }
+
+
+def wire_tool_choice(request: Generate) -> JsonObject:
+    """The field that demands a call, where one is demanded."""
+    choice = request.tool_choice
+    if isinstance(choice, OfferedTool):
+        return {"tool_choice": {"type": "function", "function": {"name": choice.name}}}
+    return {} if choice == "auto" else {"tool_choice": choice}
+
+
+def wire_response_format(response_format: ResponseFormat) -> JsonObject:
+    """The field that holds the message to a schema."""
+    schema: JsonObject = {
+        "name": response_format.name,
+        "schema": response_format.schema,
+        "strict": response_format.strict,
+    }
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 def wire_message(message: PromptMessage) -> JsonObject:

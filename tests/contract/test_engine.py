@@ -12,15 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import anyio
+import jsonschema_rs
 import pytest
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import GenerationFinished, ModelReady, PromptProgressed
 from orchestrator.core.items import ImageInput, TextInput
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadSettings, Model
 from orchestrator.core.prompt import SystemMessage, ToolMessage, UserMessage
-from orchestrator.core.request import Sampling
+from orchestrator.core.request import ResponseFormat, Sampling
 from orchestrator.engines.llama_cpp.catalogue import BUNDLED, Catalogue
 from orchestrator.engines.llama_cpp.engine import LlamaCppEngine
 from orchestrator.engines.llama_cpp.launch import Launch
@@ -33,6 +35,12 @@ from tests.engines.samples import RAMBLING, TIME_TOOL, ask, ask_time, first_text
 pytestmark = pytest.mark.anyio
 BOUND_SECONDS: Final = 30
 INSTANCE: Final = "an-instance"
+ANSWER: Final[JsonObject] = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 12}, "sure": {"type": "boolean"}},
+    "required": ["city", "sure"],
+    "additionalProperties": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,3 +336,29 @@ async def test_the_chunks_of_a_turn_obey_the_order_of_the_port(peer: Peer) -> No
     chunks = [chunk async for chunk in peer.engine.generate(peer.model, INSTANCE, ask_time("Europe/Berlin"))]
     assert isinstance(chunks[-1], GenerationFinished)
     assert fold(chunks).calls[0][0] == TIME_TOOL.name
+
+
+@of_a_real_model
+async def test_a_demanded_call_happens_where_the_model_would_have_answered_in_text(peer: Peer) -> None:
+    request = replace(ask("Hello!", tools=(TIME_TOOL,)), tool_choice="required")
+    turn = await written(peer.engine.generate(peer.model, INSTANCE, request))
+    assert [name for name, _ in turn.calls] == ["get_time"]
+    assert turn.end is not None and turn.end.reason == "tool_calls"
+
+
+@of_a_real_model
+async def test_a_response_format_makes_the_message_match_its_schema(peer: Peer) -> None:
+    request = replace(ask("Hello!"), response_format=ResponseFormat("answer", ANSWER))
+    turn = await written(peer.engine.generate(peer.model, INSTANCE, request))
+    assert jsonschema_rs.is_valid(ANSWER, json.loads(turn.text))
+
+
+async def test_the_engine_says_what_it_can_be_asked_for(peer: Peer) -> None:
+    traits = peer.engine.traits
+    await peer.engine.check_fit(peer.model, LoadSettings(), ())
+    if traits.loads:
+        await peer.engine.unload("no-such-instance")
+    else:
+        with pytest.raises(OrchestratorError) as caught:
+            await peer.engine.unload("no-such-instance")
+        assert caught.value.info.kind == ErrorKind.NOT_IMPLEMENTED

@@ -5,7 +5,7 @@ from orchestrator.core.items import ImageInput, PluginProvider, TextInput
 from orchestrator.core.prompt import AssistantMessage, PromptToolCall, SystemMessage, ToolMessage, UserMessage
 from orchestrator.core.request import Sampling
 from orchestrator.core.tools import OfferedTool, ToolDefinition
-from orchestrator.engines.openai_request import completion_body, has_images, wire_message, wire_tool
+from orchestrator.engines.openai_request import completion_body, has_images, parameters, wire_message, wire_tool
 from tests.engines.samples import TIME_TOOL, ask
 
 
@@ -33,7 +33,7 @@ def test_every_setting_has_its_field() -> None:
         "repeat_penalty": 1.1,
         "seed": 7,
         "stop": ["a", "b"],
-        "tools": [wire_tool(TIME_TOOL)],
+        "tools": [wire_tool(TIME_TOOL, parameters(TIME_TOOL))],
     }
 
 
@@ -84,7 +84,7 @@ def test_a_picture_makes_a_list_of_parts() -> None:
 
 def test_a_tool_without_a_schema_takes_an_object() -> None:
     tool = OfferedTool("now", ToolDefinition("now", "The time", {}), PluginProvider("mcp/clock"), 0, "digest")
-    assert wire_tool(tool) == {
+    assert wire_tool(tool, parameters(tool)) == {
         "type": "function",
         "function": {"name": "now", "description": "The time", "parameters": {"type": "object", "properties": {}}},
     }

@@ -17,6 +17,7 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadProgressed, LoadStarted, ModelReady
 from orchestrator.core.models import LoadSettings, ModelInstance
 from orchestrator.engines.llama_cpp.catalogue import InstalledModel
+from orchestrator.engines.llama_cpp.constrained import call_key, turn_body, with_calls
 from orchestrator.engines.llama_cpp.devices import has_gpu
 from orchestrator.engines.llama_cpp.launch import Launch
 from orchestrator.engines.llama_cpp.load_plan import HostSettings, LoadPlan, check_settings, plan_load
@@ -25,7 +26,6 @@ from orchestrator.engines.llama_cpp.process import WorkerProcess
 from orchestrator.engines.llama_cpp.shared_load import SharedLoad
 from orchestrator.engines.llama_cpp.slots import SlotQueue
 from orchestrator.engines.llama_cpp.worker_client import WHO, WorkerClient
-from orchestrator.engines.openai_request import completion_body
 from orchestrator.ports import Embeddings, GenerationChunk, LoadStep
 
 END_SECONDS: Final = 10.0
@@ -135,14 +135,12 @@ class ModelHost:
 
         A worker that dies before it said anything is replaced once: nothing is lost by asking again.
         """
-        body = completion_body(self.model_key, request) | {"return_progress": True}
-        if thinking is not None:
-            body["chat_template_kwargs"] = {"enable_thinking": thinking}
+        body, key = turn_body(self.model_key, request, thinking), call_key(request)
         again = True
         while True:
             async with self._worker_slot() as worker:
                 try:
-                    async with aclosing(self._ask(worker).turn(body)) as chunks:
+                    async with aclosing(with_calls(self._ask(worker).turn(body), key)) as chunks:
                         async for chunk in chunks:
                             again = False
                             yield chunk

@@ -15,7 +15,7 @@ from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadSettings, Model
 from orchestrator.engines.openai_embeddings import embed
 from orchestrator.engines.openai_http import Completion, read_bounded, refusal
-from orchestrator.engines.openai_request import completion_body
+from orchestrator.engines.openai_request import completion_body, wire_response_format, wire_tool_choice
 from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadStep
 
 ENGINE_NAME: Final = "openai_compatible"
@@ -225,12 +225,14 @@ def _checked_url(base_url: str) -> httpx.URL:
 
 
 def _extras(request: Generate) -> JsonObject:
-    """What is outside of OpenAI's fields, sent only when it is asked for.
+    """What is sent only when it is asked for: calls and formats in OpenAI's form, and what is outside of its fields.
 
     `top_k` and `min_p` have one name everywhere; the repetition penalty is `repeat_penalty` for llama-server and
     `repetition_penalty` for vLLM and SGLang, and each ignores the other's.
     """
-    extras: JsonObject = {}
+    extras = wire_tool_choice(request)
+    if request.response_format is not None:
+        extras |= wire_response_format(request.response_format)
     if request.sampling.repeat_penalty is not None:
         extras["repetition_penalty"] = request.sampling.repeat_penalty
     if request.reasoning in ("off", "on"):
