@@ -50,7 +50,7 @@ class ModelService:
         self._listed_at = None
 
     async def find(self, key: str) -> ModelChoice:
-        """The model that `key` names: its key, `engine::key`, or the id of a loaded instance.
+        """The model that `key` names: its key, `key@variant`, `engine::key`, or the id of a loaded instance.
 
         Raises:
             OrchestratorError: `unknown_model` on `model`, naming installed ones; `engine_unavailable`
@@ -72,7 +72,8 @@ class ModelService:
                 if separator and engine.name != wanted_engine:
                     continue
                 for model in models:
-                    names = [instance.id for instance in model.loaded_instances] if by_instance else [model.key]
+                    ids = [instance.id for instance in model.loaded_instances]
+                    names = ids if by_instance else [model.key, model.selected_variant]
                     wanted = bare if separator else key
                     if wanted in names:
                         return ModelChoice(engine, model, wanted if by_instance else None)

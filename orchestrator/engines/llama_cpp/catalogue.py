@@ -1,9 +1,7 @@
 """Which models the embedded engine has: the files below `MODELS_DIR`, and the one that comes with the package."""
 
-import re
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +9,12 @@ import structlog
 
 from orchestrator.core.models import Model, Quantization
 from orchestrator.engines.llama_cpp.gguf import GgufMetadata, InvalidGgufError, read_gguf
+from orchestrator.engines.llama_cpp.layouts import FoundModel, find_models, parts_of
 from orchestrator.engines.llama_cpp.templates import is_trained_for_tool_use, reasoning_support
 
 BUNDLED: Final = Path(__file__).with_name("bundled")
 ENGINE_NAME: Final = "embedded"
 
-_SPLIT: Final = re.compile(r"-(\d{5})-of-\d{5}$")
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -47,9 +45,9 @@ class _Stamp:
 
 
 class Catalogue:
-    """Finds models as `publisher/name/*.gguf`. Every method blocks on the disk: call it from a thread.
+    """Finds models in every layout of `layouts.py`. Every method blocks on the disk: call it from a thread.
 
-    Where a folder holds several files, the first by name has the key `publisher/name` and each of the others
+    Where a model has several files, the first by name has the key `publisher/name` and each of the others
     `publisher/name@` and its quantization. A model of the user hides the bundled one of the same key. A file that cannot be read stays in
     the list with what is known of it, so that loading it says what is wrong.
     """
@@ -65,30 +63,35 @@ class Catalogue:
             found: dict[str, InstalledModel] = {}
             seen: set[_Stamp] = set()
             for root in self._roots:
-                for publisher, name, files in _folders(root):
-                    for installed in self._models(f"{publisher}/{name}", publisher, name, files, seen):
+                for one in sorted(find_models(root), key=lambda one: one.key):
+                    for installed in self._variants(one, seen):
                         found.setdefault(installed.model.key, installed)
             self._read = {stamp: metadata for stamp, metadata in self._read.items() if stamp in seen}
             return found
 
-    def _models(
-        self, key: str, publisher: str, name: str, files: list[Path], seen: set[_Stamp]
-    ) -> Iterator[InstalledModel]:
-        variants: set[str] = set()
-        for path in files:
-            parts = _parts(path)
+    def _variants(self, found: FoundModel, seen: set[_Stamp]) -> list[InstalledModel]:
+        """One model for each file; which others there are is said where there are several."""
+        by_variant: dict[str, InstalledModel] = {}
+        for path in found.files:
             try:
-                stamps = [_Stamp(part, (stat := part.stat()).st_mtime_ns, stat.st_size) for part in parts]
+                stamps = [_Stamp(part, (stat := part.stat()).st_mtime_ns, stat.st_size) for part in parts_of(path)]
+                projector_bytes = found.projector.stat().st_size if found.projector is not None else 0
             except OSError:  # removed while we looked
                 continue
             seen.update(stamps)
             metadata = self._metadata(stamps[0])
             variant = metadata.quantization.name if metadata and metadata.quantization else path.stem
-            variant = path.stem if variant in variants else variant
-            own_key = f"{key}@{variant}" if variants else key
-            variants.add(variant)
-            size = sum(stamp.size for stamp in stamps)
-            yield InstalledModel(_model(own_key, publisher, name, size, metadata), path)
+            variant = path.stem if variant in by_variant else variant
+            own_key = f"{found.key}@{variant}" if by_variant else found.key
+            model = _model(own_key, found, sum(stamp.size for stamp in stamps), metadata)
+            by_variant[variant] = _installed(model, path, found.projector, projector_bytes, metadata)
+        if len(by_variant) < 2:
+            return list(by_variant.values())
+        names = tuple(f"{found.key}@{variant}" for variant in by_variant)
+        return [
+            replace(one, model=replace(one.model, variants=names, selected_variant=name))
+            for name, one in zip(names, by_variant.values(), strict=True)
+        ]
 
     def _metadata(self, stamp: _Stamp) -> GgufMetadata | None:
         if stamp not in self._read:
@@ -100,45 +103,8 @@ class Catalogue:
         return self._read[stamp]
 
 
-def _folders(root: Path) -> Iterator[tuple[str, str, list[Path]]]:
-    """Publisher, name, and the model files of every folder that has any, in order."""
-    for publisher in _subfolders(root):
-        for folder in _subfolders(publisher):
-            try:
-                files = sorted(path for path in folder.iterdir() if _is_model(path))
-            except OSError:
-                continue
-            if files:
-                yield publisher.name, folder.name, files
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError:  # it is not there, or not ours to read
-        return []
-
-
-def _is_model(path: Path) -> bool:
-    """A file that can be loaded by itself: no image projector, no later part of a split model."""
-    if path.suffix.lower() != ".gguf" or path.name.lower().startswith("mmproj") or not path.is_file():
-        return False
-    part = _SPLIT.search(path.stem)
-    return part is None or int(part.group(1)) == 1
-
-
-def _parts(path: Path) -> list[Path]:
-    part = _SPLIT.search(path.stem)
-    if part is None:
-        return [path]
-    return sorted(path.parent.glob(f"{_glob_escaped(path.stem[: part.start()])}-*-of-*{path.suffix}"))
-
-
-def _glob_escaped(text: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", text)
-
-
-def _model(key: str, publisher: str, name: str, size: int, metadata: GgufMetadata | None) -> Model:
+def _model(key: str, found: FoundModel, size: int, metadata: GgufMetadata | None) -> Model:
+    publisher, name = found.publisher, found.name
     if metadata is None:
         return Model(key, ENGINE_NAME, "llm", publisher, name, format="gguf", size_bytes=size)
     quantization = metadata.quantization
@@ -155,6 +121,25 @@ def _model(key: str, publisher: str, name: str, size: int, metadata: GgufMetadat
         size_bytes=size,
         params_string=metadata.params_string,
         max_context_length=metadata.context_length,
+        vision=not embedding and found.projector is not None,
         trained_for_tool_use=not embedding and is_trained_for_tool_use(metadata.chat_template),
         reasoning=None if embedding else reasoning_support(metadata.chat_template),
+    )
+
+
+def _installed(
+    model: Model, path: Path, projector: Path | None, projector_bytes: int, metadata: GgufMetadata | None
+) -> InstalledModel:
+    if not model.vision:
+        projector, projector_bytes = None, 0
+    if metadata is None:
+        return InstalledModel(model, path)
+    return InstalledModel(
+        model=model,
+        path=path,
+        mmproj=projector,
+        num_experts=metadata.experts_used,
+        cache_bytes_per_token=metadata.cache_bytes_per_token,
+        vocabulary=metadata.vocabulary,
+        mmproj_bytes=projector_bytes,
     )

@@ -32,6 +32,8 @@ _STRING: Final = 8
 _ARRAY: Final = 9
 _SCALAR_BYTES: Final[Mapping[int, int]] = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _UNSIGNED: Final = frozenset({0, 2, 4, 10})
+_BOOL: Final = 7
+_WHOLE: Final = frozenset({0, 1, 2, 3, 4, 5, 10, 11})
 
 # `general.file_type`, the numbers of llama.cpp's enum llama_ftype.
 _FILE_TYPES: Final[Mapping[int, str]] = {
@@ -57,7 +59,16 @@ _KEPT_STRINGS: Final = frozenset(
     {"general.architecture", "general.name", "general.size_label", "tokenizer.chat_template"},
 )
 _KEPT_NUMBERS: Final = ("general.alignment", "general.file_type")
-_KEPT_NUMBER_ENDINGS: Final = (".context_length", ".pooling_type")
+_KEPT_NUMBER_ENDINGS: Final = (
+    ".context_length", ".pooling_type", ".block_count", ".embedding_length", ".attention.head_count",
+    ".attention.head_count_kv", ".attention.key_length", ".attention.value_length", ".attention.sliding_window",
+    ".attention.causal", ".expert_used_count",
+)  # fmt: skip
+_TOKENS: Final = "tokenizer.ggml.tokens"
+_CACHE_BYTES: Final = 2
+"""Of one number in the cache of keys and values: f16, llama.cpp's default."""
+_WINDOWED: Final = 6
+"""Of layers with a sliding window at most this many stand beside one that sees everything (Gemma 3 has five)."""
 
 
 class InvalidGgufError(OrchestratorError):
@@ -87,7 +98,11 @@ class Quantization:
 
 @dataclass(frozen=True, slots=True)
 class GgufMetadata:
-    """What a model listing needs to know of a file. `None` stands where the file says nothing."""
+    """What a model listing needs to know of a file. `None` stands where the file says nothing.
+
+    `experts_used` are those of one token. The last two, 0 where the file says nothing, are what memory is reckoned
+    from: `cache_bytes_per_token` rather too little than too much, and the tokens that the model knows.
+    """
 
     architecture: str
     name: str | None
@@ -97,6 +112,9 @@ class GgufMetadata:
     parameter_count: int
     chat_template: str | None
     pooling_type: PoolingType | None
+    experts_used: int | None = None
+    cache_bytes_per_token: int = 0
+    vocabulary: int = 0
 
     @property
     def is_embedding_model(self) -> bool:
@@ -220,8 +238,10 @@ def _read_values(cursor: _Cursor, key_count: int) -> dict[str, str | int]:
         kind = cursor.number(4)
         if key in _KEPT_STRINGS and kind == _STRING:
             kept[key] = cursor.text(key, MAX_STRING_BYTES)
-        elif (key in _KEPT_NUMBERS or key.endswith(_KEPT_NUMBER_ENDINGS)) and kind in _UNSIGNED:
+        elif (key in _KEPT_NUMBERS or key.endswith(_KEPT_NUMBER_ENDINGS)) and (kind in _UNSIGNED or kind == _BOOL):
             kept[key] = cursor.number(_SCALAR_BYTES[kind])
+        elif kind == _ARRAY and (key == _TOKENS or key.endswith(".attention.head_count_kv")):
+            kept[key + "[]"] = _measure_array(cursor, sums=key != _TOKENS)
         elif key in _KEPT_STRINGS or key in _KEPT_NUMBERS:
             raise InvalidGgufError(f"{key} has the value type {kind}")
         else:
@@ -229,25 +249,37 @@ def _read_values(cursor: _Cursor, key_count: int) -> dict[str, str | int]:
     return kept
 
 
+def _measure_array(cursor: _Cursor, *, sums: bool) -> int:
+    """Step over an array; the sum of its whole numbers, or how many elements it has."""
+    element, count = cursor.number(4), cursor.number(8)
+    if sums and element in _WHOLE and count <= MAX_TENSORS:
+        return sum(cursor.number(_SCALAR_BYTES[element]) for _ in range(count))
+    _skip_array(cursor, element, count)
+    return count
+
+
 def _skip_value(cursor: _Cursor, kind: int) -> None:
     """Step over one value. Arrays in arrays are refused, as llama.cpp refuses them."""
     if kind == _STRING:
         cursor.skip(cursor.number(8))
     elif kind == _ARRAY:
-        element, count = cursor.number(4), cursor.number(8)
-        if element == _STRING:
-            if count > MAX_ARRAY_STRINGS:
-                raise InvalidGgufError(f"an array of {count} strings is announced, the limit is {MAX_ARRAY_STRINGS}")
-            for _ in range(count):
-                cursor.skip(cursor.number(8))
-        elif element in _SCALAR_BYTES:
-            cursor.skip(count * _SCALAR_BYTES[element])
-        else:
-            raise InvalidGgufError(f"the array element type {element} is unknown")
+        _skip_array(cursor, cursor.number(4), cursor.number(8))
     elif kind in _SCALAR_BYTES:
         cursor.skip(_SCALAR_BYTES[kind])
     else:
         raise InvalidGgufError(f"the value type {kind} is unknown")
+
+
+def _skip_array(cursor: _Cursor, element: int, count: int) -> None:
+    if element == _STRING:
+        if count > MAX_ARRAY_STRINGS:
+            raise InvalidGgufError(f"an array of {count} strings is announced, the limit is {MAX_ARRAY_STRINGS}")
+        for _ in range(count):
+            cursor.skip(cursor.number(8))
+    elif element in _SCALAR_BYTES:
+        cursor.skip(count * _SCALAR_BYTES[element])
+    else:
+        raise InvalidGgufError(f"the array element type {element} is unknown")
 
 
 def _read_tensor_sizes(cursor: _Cursor, tensor_count: int, alignment: int) -> Counter[int]:
@@ -291,7 +323,27 @@ def _metadata(values: Mapping[str, str | int], weights: Counter[int]) -> GgufMet
         parameter_count=weights.total(),
         chat_template=_text(values, "tokenizer.chat_template"),
         pooling_type=None if pooling is None else PoolingType(pooling),
+        experts_used=_number(values, f"{architecture}.expert_used_count") or None,
+        cache_bytes_per_token=_cache_bytes_per_token(values, architecture),
+        vocabulary=_number(values, f"{_TOKENS}[]") or 0,
     )
+
+
+def _cache_bytes_per_token(values: Mapping[str, str | int], architecture: str) -> int:
+    """Keys and values of every layer, for one token of one slot."""
+
+    def number(name: str) -> int:
+        return _number(values, f"{architecture}.{name}") or 0
+
+    if _number(values, f"{architecture}.attention.causal") == 0:
+        return 0  # it reads a text at once, and keeps nothing
+    heads = number("attention.head_count")
+    by_layer = number("attention.head_count_kv[]")
+    kept_heads = by_layer or number("block_count") * (number("attention.head_count_kv") or heads)
+    usual = number("embedding_length") // heads if heads else 0
+    width = (number("attention.key_length") or usual) + (number("attention.value_length") or usual)
+    total = kept_heads * width * _CACHE_BYTES
+    return total // _WINDOWED if number("attention.sliding_window") else total
 
 
 def _quantization(file_type: int | None, weights: Counter[int]) -> Quantization | None:
