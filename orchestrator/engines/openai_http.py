@@ -157,6 +157,12 @@ def translate_error(failure: WireError, status: int | None, who: str, scrub: Cal
         return OrchestratorError(
             ErrorKind.EXCEED_CONTEXT_SIZE, f"The prompt is longer than the context{sizes}.", param="input"
         )
+    if "is too large to process" in text:  # llama-server's, for a text to embed
+        return OrchestratorError(
+            ErrorKind.EXCEED_CONTEXT_SIZE, "A text is longer than the model can embed in one piece.", param="input"
+        )
+    if "Failed to load image" in text:
+        return OrchestratorError(ErrorKind.INVALID_VALUE, f"{who} cannot read the image.", param="input")
     if "does not match the expected" in text:
         return OrchestratorError(
             ErrorKind.ENGINE_ERROR, "The model wrote a tool call that does not follow the format of its own template."

@@ -64,10 +64,12 @@ def test_several_files_of_one_model_are_told_apart(tmp_path: Path) -> None:
     install(tmp_path, "a/model/model-1.gguf")
     install(tmp_path, "a/model/model-2.gguf")
     (tmp_path / "a" / "model" / "model-3.gguf").write_bytes(b"broken")
-    assert [key for key in Catalogue(tmp_path).scan() if key.startswith("a/")] == [
-        "a/model",
-        "a/model@model-2",
-        "a/model@model-3",
+    found = Catalogue(tmp_path, tmp_path / "none").scan()
+    variants = ("a/model@Q8_0", "a/model@model-2", "a/model@model-3")
+    assert [(key, one.model.selected_variant, one.model.variants) for key, one in found.items()] == [
+        ("a/model", "a/model@Q8_0", variants),
+        ("a/model@model-2", "a/model@model-2", variants),
+        ("a/model@model-3", "a/model@model-3", variants),
     ]
 
 

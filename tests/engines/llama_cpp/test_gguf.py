@@ -110,6 +110,8 @@ def test_the_shipped_model_is_described() -> None:
         parameter_count=2_066_112,
         chat_template=found.chat_template,
         pooling_type=None,
+        cache_bytes_per_token=3072,
+        vocabulary=1536,
     )
     assert found.params_string == "2M"
     assert not found.is_embedding_model
@@ -124,7 +126,34 @@ def test_arrays_are_stepped_over_and_the_tensors_are_counted() -> None:
         quantization=Quantization("Q8_0", 8),
         parameter_count=160,
         chat_template="{{ messages }}",
+        vocabulary=2,
     )
+
+
+SHAPE = (
+    pair("llama.block_count", 10),
+    pair("llama.embedding_length", 64),
+    pair("llama.attention.head_count", 8),
+)
+
+
+def test_the_cache_of_a_token_is_reckoned_from_layers_and_heads() -> None:
+    assert File().plus(*SHAPE).read().cache_bytes_per_token == 10 * 8 * (8 + 8) * 2
+    grouped = (*SHAPE, pair("llama.attention.head_count_kv", 2), pair("llama.attention.value_length", 4))
+    assert File().plus(*grouped).read().cache_bytes_per_token == 10 * 2 * (8 + 4) * 2
+    by_layer = pair("llama.attention.head_count_kv", struct.pack("<IQ3i", INT32, 3, 0, 2, 0), ARRAY)
+    assert File().plus(*SHAPE, by_layer).read().cache_bytes_per_token == 2 * (8 + 8) * 2
+
+
+def test_of_layers_with_a_window_only_the_others_are_reckoned_and_an_encoder_keeps_nothing() -> None:
+    windowed = File().plus(*SHAPE, pair("llama.attention.sliding_window", 512))
+    assert windowed.read().cache_bytes_per_token == 10 * 8 * (8 + 8) * 2 // 6
+    encoder = File().plus(*SHAPE, pair("llama.attention.causal", b"\0", 7))
+    assert encoder.read().cache_bytes_per_token == 0
+
+
+def test_the_experts_of_a_token_are_told() -> None:
+    assert File().plus(pair("llama.expert_used_count", 2)).read().experts_used == 2
 
 
 def test_a_file_without_tensors_is_described_by_its_keys_alone() -> None:
