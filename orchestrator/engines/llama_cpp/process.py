@@ -139,6 +139,8 @@ class WorkerProcess:
         for line in self._errors:
             if self.address is None and " E " in line:
                 return _bare(line.partition(" E ")[2], self._launch.model_path)
+            if self.address is None and "what():" in line:  # of a C++ exception that nobody caught
+                return line.partition("what():")[2].strip()
             if "GGML_ASSERT" in line:
                 return line.strip()
         return None
