@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.core.models import ReasoningSupport
 from orchestrator.core.prompt import ToolMessage
 from orchestrator.core.request import PluginRequest
 from orchestrator.engines.llama_cpp.constrained import turn_body
@@ -45,7 +46,10 @@ async def bodies() -> list[tuple[JsonObject, JsonObject]]:
             )
             await events_of(run)
             previous = run.response_id
-    return [(completion_body("m", request), turn_body("m", request, True)) for request in engine.requests]
+    return [
+        (completion_body("m", request), turn_body("m", request, ReasoningSupport(("off", "on"), "on")))
+        for request in engine.requests
+    ]
 
 
 def messages_of(body: JsonObject) -> list[JsonValue]:

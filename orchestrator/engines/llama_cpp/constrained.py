@@ -17,22 +17,25 @@ from typing import Final
 from orchestrator.core.commands import Generate
 from orchestrator.core.inputs import CallArgumentsArrived, GenerationFinished, TextArrived
 from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.core.models import ReasoningSupport
 from orchestrator.core.tools import OfferedTool
 from orchestrator.engines.llama_cpp.grammar_schema import loosened, rehomed
+from orchestrator.engines.llama_cpp.templates import template_arguments
 from orchestrator.engines.openai_request import completion_body, parameters, wire_response_format
 from orchestrator.ports import CallBegun, GenerationChunk
 
 CALL_KEY: Final = "tool_call"
 
 
-def turn_body(model: str, request: Generate, thinking: bool | None) -> JsonObject:
-    """The body of `request` for a worker. `thinking` None is a model that has no switch for it."""
+def turn_body(model: str, request: Generate, support: ReasoningSupport | None) -> JsonObject:
+    """The body of `request` for a worker. `support` are the reasoning settings that the model offers."""
     held = constraint(request)
     body = completion_body(model, request, schema_of=lambda tool: loosened(parameters(tool)))
     body |= {"return_progress": True, **held}
-    if thinking is not None:
-        body["chat_template_kwargs"] = {"enable_thinking": thinking}
-    if thinking is False and held:
+    told = template_arguments(support, request.reasoning)
+    if told:
+        body["chat_template_kwargs"] = told
+    if held and support is not None and (request.reasoning or support.default) == "off":
         body["thinking_budget_tokens"] = 0  # a schema lets the model reason first, whatever its template was told
     return body
 

@@ -121,9 +121,7 @@ class LlamaCppEngine:
         if has_images(request) and not model.vision:
             raise OrchestratorError(ErrorKind.INVALID_VALUE, f"{model.key} cannot see images.", param="input")
         host = await self.host(model, instance_id)
-        support = model.reasoning
-        thinking = None if support is None else (request.reasoning or support.default) != "off"
-        async with aclosing(host.generate(request, thinking)) as chunks:
+        async with aclosing(host.generate(request)) as chunks:
             async for chunk in chunks:
                 yield chunk
 

@@ -130,12 +130,12 @@ class ModelHost:
                 yield ModelReady(load.outcome)
                 return
 
-    async def generate(self, request: Generate, thinking: bool | None) -> AsyncGenerator[GenerationChunk, None]:
+    async def generate(self, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
         """See `Engine.generate`. Loads the model again where its worker has died meanwhile.
 
         A worker that dies before it said anything is replaced once: nothing is lost by asking again.
         """
-        body, key = turn_body(self.model_key, request, thinking), call_key(request)
+        body, key = turn_body(self.model_key, request, self._installed.model.reasoning), call_key(request)
         again = True
         while True:
             async with self._worker_slot() as worker:

@@ -60,6 +60,25 @@ async def test_every_setting_is_in_force_and_told(bench: OpenBench) -> None:
         assert answer.text == "Hello! How can I help you?"
 
 
+async def test_a_batch_is_no_larger_than_what_there_is_to_fill_and_may_be_two(bench: OpenBench) -> None:
+    async with bench() as it:
+        large = LoadSettings(512, eval_batch_size=100_000, parallel=1)
+        await load(it, "one", large)
+        assert [one.config.eval_batch_size for one in await instances(it)] == [512]
+        assert [step async for step in it.engine.load(it.model, "one", large)] == [ModelReady(None)]
+        await load(it, "one", LoadSettings(eval_batch_size=2))
+        assert [one.config.eval_batch_size for one in await instances(it)] == [2]
+        answer = await written(it.engine.generate(it.model, "one", ask("Hello!")))
+        assert answer.text == "Hello! How can I help you?"
+
+
+async def test_a_batch_grows_with_the_slots_where_nobody_asked_for_its_size(bench: OpenBench) -> None:
+    async with bench() as it:
+        await load(it, "one", LoadSettings(512, eval_batch_size=2, parallel=2))
+        await load(it, "one", LoadSettings(parallel=3))
+        assert [(one.config.eval_batch_size, one.config.parallel) for one in await instances(it)] == [(3, 3)]
+
+
 async def test_more_slots_than_before_take_as_many_turns_at_once(bench: OpenBench) -> None:
     async with bench(slots=1) as it:
         await it.load()
@@ -74,6 +93,8 @@ async def test_more_slots_than_before_take_as_many_turns_at_once(bench: OpenBenc
     ("settings", "param", "reason"),
     [
         (LoadSettings(4096), "context_length", "demo/tiny-tools has a context of at most 2048 tokens"),
+        (LoadSettings(eval_batch_size=1, parallel=1), "eval_batch_size", "a batch of at least 2 tokens"),
+        (LoadSettings(eval_batch_size=3), "eval_batch_size", "With 4 requests at once"),
         (LoadSettings(parallel=1000), "parallel", "At most 256 requests"),
         (LoadSettings(num_experts=2), "num_experts", "demo/tiny-tools has no experts."),
         (LoadSettings(offload_kv_cache_to_gpu=True), "offload_kv_cache_to_gpu", "no GPU"),
