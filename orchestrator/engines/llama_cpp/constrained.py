@@ -42,14 +42,12 @@ def turn_body(model: str, request: Generate, support: ReasoningSupport | None) -
 
 def constraint(request: Generate) -> JsonObject:
     """The fields that hold the model to what `request` demands; empty where it may write as it likes."""
-    if request.tool_choice == "auto" and request.response_format is None:
-        return {}
-    if not request.tools:
+    key = call_key(request)
+    if key is None:
         return {} if request.response_format is None else wire_response_format(request.response_format)
     tools = (request.tool_choice,) if isinstance(request.tool_choice, OfferedTool) else request.tools
     definitions: JsonObject = {}
     alternatives: list[JsonValue] = []
-    key = call_key(request)
     for number, tool in enumerate(tools):
         place = f"tool_{number}"
         definitions[place] = rehomed(loosened(parameters(tool)), f"#/$defs/{place}")
@@ -63,8 +61,10 @@ def constraint(request: Generate) -> JsonObject:
     return {"tool_choice": "none", "response_format": {"type": "json_schema", "json_schema": wire_format}}
 
 
-def call_key(request: Generate) -> str:
-    """What a call begins with, and the final message of `request` does not."""
+def call_key(request: Generate) -> str | None:
+    """What a call begins with, and the final message of `request` does not; None where a text is always a text."""
+    if not request.tools or (request.tool_choice == "auto" and request.response_format is None):
+        return None
     key, told = CALL_KEY, request.response_format
     if told is not None:
         text = json.dumps(told.schema)
@@ -73,12 +73,16 @@ def call_key(request: Generate) -> str:
     return key
 
 
-async def with_calls(chunks: AsyncGenerator[GenerationChunk, None], key: str) -> AsyncGenerator[GenerationChunk, None]:
+async def with_calls(
+    chunks: AsyncGenerator[GenerationChunk, None], key: str | None
+) -> AsyncGenerator[GenerationChunk, None]:
     """`chunks`, with a call in place of the text that spells one. Closing the generator closes `chunks`."""
-    reader = _CallReader(key)
+    reader = None if key is None else _CallReader(key)
     async with aclosing(chunks):
         async for chunk in chunks:
-            if isinstance(chunk, TextArrived):
+            if reader is None:
+                yield chunk
+            elif isinstance(chunk, TextArrived):
                 for read in reader.feed(chunk.text):
                     yield read
             elif isinstance(chunk, GenerationFinished):

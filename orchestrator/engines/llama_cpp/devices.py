@@ -10,7 +10,7 @@ import anyio
 
 from orchestrator.engines.llama_cpp.process import worker_environment
 
-PROBE_SECONDS: Final = 60.0
+PROBE_SECONDS: Final = 20.0
 
 
 async def has_gpu() -> bool:

@@ -81,7 +81,16 @@ def test_nothing_is_added_to_a_request_that_demands_nothing() -> None:
 def test_a_call_begins_with_what_the_final_message_cannot_say() -> None:
     schema: JsonObject = {"type": "object", "properties": {"tool_call": {"type": "string"}}}
     request = replace(ask("Hello!", tools=(TIME_TOOL,)), response_format=ResponseFormat("x", schema))
-    assert (call_key(request), call_key(ask("Hello!"))) == ("tool_call_", "tool_call")
+    assert call_key(request) == "tool_call_"
+    assert call_key(replace(request, response_format=FORMAT)) == "tool_call"
+
+
+async def test_where_no_call_is_demanded_a_text_that_looks_like_one_is_a_text() -> None:
+    assert (
+        call_key(ask("Hello!", tools=(TIME_TOOL,))) is call_key(replace(ask("Hello!"), response_format=FORMAT)) is None
+    )
+    turn = await written(with_calls(saying([CALL]), None))
+    assert (turn.text, turn.calls) == (CALL, ())
 
 
 def test_references_still_lead_home_in_a_schema_that_was_moved() -> None:
