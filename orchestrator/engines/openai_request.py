@@ -1,5 +1,6 @@
 """A turn as the body of `POST /v1/chat/completions`: the fields that every such server understands."""
 
+from collections.abc import Callable
 from typing import assert_never
 
 from orchestrator.core.commands import Generate
@@ -9,10 +10,12 @@ from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMess
 from orchestrator.core.tools import OfferedTool
 
 
-def completion_body(model: str, request: Generate) -> JsonObject:
+def completion_body(
+    model: str, request: Generate, schema: Callable[[JsonObject], JsonObject] = dict[str, JsonValue]
+) -> JsonObject:
     """The body that asks for `request` as a stream with counters. Unset sampling is the server's own.
 
-    Tools are left out when there are none: with an empty list some servers still render a tool prompt.
+    `schema` fits the input schema of a tool to what the server can take. Tools are left out when there are none: with an empty list some servers still render a tool prompt.
     """
     body: JsonObject = {
         "model": model,
@@ -21,7 +24,7 @@ def completion_body(model: str, request: Generate) -> JsonObject:
         "stream_options": {"include_usage": True},
     }
     if request.tools:
-        body["tools"] = [wire_tool(tool) for tool in request.tools]
+        body["tools"] = [wire_tool(tool, schema) for tool in request.tools]
     sampling = request.sampling
     settings: JsonObject = {
         "max_tokens": request.max_output_tokens,
@@ -36,10 +39,11 @@ def completion_body(model: str, request: Generate) -> JsonObject:
     return body | {name: value for name, value in settings.items() if value is not None}
 
 
-def wire_tool(tool: OfferedTool) -> JsonObject:
+def wire_tool(tool: OfferedTool, schema: Callable[[JsonObject], JsonObject] = dict[str, JsonValue]) -> JsonObject:
     """A tool under the name that the model is shown. A schema without a type is that of an object."""
-    schema = tool.definition.input_schema
-    parameters: JsonObject = schema if "type" in schema else {"type": "object", "properties": {}, **schema}
+    parameters = schema(tool.definition.input_schema)
+    if "type" not in parameters:
+        parameters = {"type": "object", "properties": {}, **parameters}
     return {
         "type": "function",
         "function": {"name": tool.name, "description": tool.definition.description, "parameters": parameters},

@@ -25,6 +25,9 @@ SLOTS: Final = 4
 BATCH: Final = 256
 PROMPT_CACHE_MIB: Final = 512
 CONNECT_SECONDS: Final = 5.0
+SILENCE_SECONDS: Final = 300.0
+"""Between two signs of life of a request that runs: a batch of the prompt, or a token. A worker that lets it pass is
+stuck, and ended: no request of it would come to an end."""
 
 
 class LlamaCppEngine:
@@ -37,6 +40,7 @@ class LlamaCppEngine:
         *,
         default_context_length: int = DEFAULT_CONTEXT_LENGTH,
         slots: int = SLOTS,
+        silence_seconds: float = SILENCE_SECONDS,
         bundled: Path = BUNDLED,
     ) -> None:
         self._catalogue = Catalogue(models_dir, bundled)
@@ -44,10 +48,9 @@ class LlamaCppEngine:
         self._settings = HostSettings(default_context_length, slots, BATCH, PROMPT_CACHE_MIB)
         self._installed: dict[str, InstalledModel] = {}
         self._hosts: dict[str, ModelHost] = {}
-        # Plain HTTP to our own children: no proxies of the environment, no certificates to read, no bound on a read,
-        # since a prompt may take minutes and the end of the process ends the connection.
+        # Plain HTTP to our own children: no proxies of the environment, no certificates to read.
         self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            timeout=httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             trust_env=False,
             verify=False,

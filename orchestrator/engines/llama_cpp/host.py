@@ -22,6 +22,7 @@ from orchestrator.core.models import LoadConfig, ModelInstance
 from orchestrator.engines.llama_cpp.catalogue import InstalledModel
 from orchestrator.engines.llama_cpp.launch import Launch
 from orchestrator.engines.llama_cpp.process import WorkerProcess
+from orchestrator.engines.llama_cpp.schemas import grammar_schema
 from orchestrator.engines.llama_cpp.slots import SlotQueue
 from orchestrator.engines.openai_http import Completion
 from orchestrator.engines.openai_request import completion_body
@@ -165,7 +166,7 @@ class ModelHost:
 
         A worker that dies before it said anything is replaced once: nothing is lost by asking again.
         """
-        body = completion_body(self._installed.model.key, request) | {"return_progress": True}
+        body = completion_body(self._installed.model.key, request, grammar_schema) | {"return_progress": True}
         if thinking is not None:
             body["chat_template_kwargs"] = {"enable_thinking": thinking}
         again = True
@@ -184,6 +185,9 @@ class ModelHost:
                             again = False
                             yield chunk
                     return
+                except httpx.ReadTimeout:
+                    worker.stop()
+                    raise OrchestratorError(ErrorKind.ENGINE_ERROR, f"{WHO} fell silent and was ended.") from None
                 except httpx.TransportError as error:
                     ended = await _has_ended(worker)
                     if ended and again:

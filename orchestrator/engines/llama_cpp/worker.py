@@ -20,6 +20,8 @@ from orchestrator.engines.llama_cpp.launch import LISTENING, Launch
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 FAILED: Final = 1
+GROWTH_BYTES: Final = 4 * 1024**3
+"""More than the prompt cache and the buffers of requests take."""
 
 
 def main() -> int:
@@ -32,6 +34,7 @@ def main() -> int:
         server = _serve(launch)
     except RuntimeError:  # "Failed to init server": the reason is already on stderr
         return FAILED
+    _bound_memory()
     os.write(report, f"{LISTENING}{server.listening_address}\n".encode())
     threading.Event().wait()
     return 0
@@ -51,6 +54,18 @@ def _die_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the call above
         os._exit(FAILED)
+
+
+def _bound_memory() -> None:
+    """Everything is allocated when a load is done; what grows by gigabytes afterwards is a leak, and ours alone."""
+    if sys.platform == "linux":
+        import resource
+
+        with open("/proc/self/status", encoding="ascii") as status:
+            kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmData:"))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = kilobytes * 1024 + GROWTH_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
 
 
 def _serve(launch: Launch) -> Any:
@@ -81,6 +96,7 @@ def _serve(launch: Launch) -> Any:
     params.ui = False
     params.endpoint_slots = False
     params.endpoint_props = False
+    params.sse_ping_interval = -1  # a ping is no sign of life: it comes from another thread than the tokens
     params.verbosity = 1  # errors: the reason of a failed load; nothing of what is generated
     params.api_keys = [launch.api_key]
     params.port = 0

@@ -14,7 +14,7 @@ import anyio
 import pytest
 from anyio.streams.text import TextReceiveStream
 
-from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadStarted, ModelReady
 from orchestrator.engines.llama_cpp.process import worker_environment
 from orchestrator.ports import GenerationChunk
@@ -151,6 +151,23 @@ async def test_a_worker_that_died_while_idle_is_replaced_without_an_error(bench:
         assert (await written(it.generate(ask("Hello!")))).text == "Hello! How can I help you?"
         assert it.pid != pid
         assert await it.context_length() == 512
+
+
+async def test_a_worker_that_falls_silent_is_ended_and_the_next_request_loads_again(bench: OpenBench) -> None:
+    async with bench(silence_seconds=0.5) as it:
+        await it.load()
+        pid = it.pid
+        with pytest.raises(OrchestratorError) as caught:
+            async with aclosing(it.generate(ramble())) as chunks:
+                await first_text(chunks)
+                os.kill(pid, signal.SIGSTOP)
+                async for _ in chunks:
+                    pass
+        assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, "llama.cpp fell silent and was ended.")
+        os.kill(pid, signal.SIGCONT)
+        await gone(pid)
+        steps = await it.load()
+        assert (steps[0], it.pid == pid) == (LoadStarted(), False)
 
 
 async def test_requests_in_the_queue_outlive_the_worker_that_they_waited_for(bench: OpenBench) -> None:
