@@ -87,6 +87,11 @@ class LlamaCppEngine:
             async for chunk in chunks:
                 yield chunk
 
+    async def unload(self, model: Model) -> None:
+        """Take `model` out of memory once its requests have ended."""
+        if model.key in self._hosts:
+            await self._hosts[model.key].unload()
+
     async def aclose(self) -> None:
         """End every worker and wait until it is gone; bounded in time."""
         with anyio.CancelScope(shield=True):

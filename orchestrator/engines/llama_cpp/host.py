@@ -204,6 +204,12 @@ class ModelHost:
                 yield chunk
         yield completion.finished(await self._count(worker, completion.decoder.reasoning_text))
 
+    async def unload(self) -> None:
+        """End the worker once nobody generates; the next request loads the model again."""
+        async with self._queue.emptied():
+            if self._worker is not None and self._load is None:
+                await _end(self._worker)
+
     async def aclose(self) -> None:
         """End the worker and every load; nothing is loaded after this."""
         self._closed = True
@@ -238,6 +244,9 @@ class ModelHost:
                 else:
                     async with self._queue.emptied():
                         await self._replace_worker(load)
+        except Exception:  # the owner of this task must not go down with one load
+            _log.exception("load_failed", model=self._installed.model.key)
+            load.settle(OrchestratorError(ErrorKind.ENGINE_ERROR, f"{WHO} could not be started."))
         finally:
             self._load = None
             load.settle(_shut_down())  # where it was abandoned nobody hears it

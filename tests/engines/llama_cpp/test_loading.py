@@ -232,3 +232,27 @@ async def test_closing_the_engine_ends_a_load_and_tells_its_waiters(bench: OpenB
                 async for _ in steps:
                     pass
         assert caught.value.info.kind == ErrorKind.ENGINE_UNAVAILABLE
+
+
+async def test_an_unloaded_model_is_gone_and_comes_back_when_it_is_asked_for(bench: OpenBench) -> None:
+    async with bench() as it:
+        await it.engine.unload(it.model)
+        await it.load()
+        pid = it.pid
+        await it.engine.unload(it.model)
+        await gone(pid)
+        assert await it.context_length() is None
+        assert (await written(it.generate(ask("Hello!")))).text == "Hello! How can I help you?"
+
+
+async def test_a_worker_that_cannot_be_spawned_is_an_engine_error(
+    bench: OpenBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    async with bench() as it:
+        with pytest.raises(OrchestratorError) as caught:
+            await it.load()
+        message = "demo/tiny-tools could not be loaded: No such file or directory."
+        assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
+        monkeypatch.undo()
+        assert seconds_of(await it.load()) > 0
