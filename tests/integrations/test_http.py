@@ -186,6 +186,7 @@ async def test_the_environments_proxies_are_not_used(tmp_path: Path, monkeypatch
 
 FAILED_CALLS: list[tuple[str, str]] = [
     ("/fails-in-the-call", "it answered 503 Service Unavailable."),
+    ("/refuses-in-the-call", "it answered 402 Payment Required (no credit left)."),
     ("/ends-the-stream", "the connection broke (SSE stream ended without a response)."),
     ("/breaks-off", "peer closed connection without sending complete message body"),
     ("/sends-too-much", "it answered with more than 33554432 bytes"),
