@@ -82,19 +82,23 @@ class LoopbackServer:
 
     async def _came(self, event: anyio.Event, stream: SocketStream) -> bool:
         """Wait for `event`; False where the client leaves before it."""
+        came = False
         async with anyio.create_task_group() as waiting:
 
-            async def watch() -> None:
-                try:
-                    await stream.receive()
-                except (anyio.BrokenResourceError, anyio.EndOfStream):
-                    self.left.set()
-                    waiting.cancel_scope.cancel()
+            async def wait() -> None:
+                nonlocal came
+                await event.wait()
+                came = True
+                waiting.cancel_scope.cancel()
 
-            waiting.start_soon(watch)
-            await event.wait()
-            waiting.cancel_scope.cancel()
-        return event.is_set()
+            waiting.start_soon(wait)
+            try:
+                await stream.receive()
+            except (anyio.BrokenResourceError, anyio.EndOfStream):
+                waiting.cancel_scope.cancel()
+        if not came:
+            self.left.set()
+        return came
 
 
 @asynccontextmanager
