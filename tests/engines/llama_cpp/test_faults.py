@@ -154,7 +154,7 @@ async def test_a_worker_that_died_while_idle_is_replaced_without_an_error(bench:
 
 
 async def test_a_worker_that_falls_silent_is_ended_and_the_next_request_loads_again(bench: OpenBench) -> None:
-    async with bench(silence_seconds=0.5) as it:
+    async with bench(silence_seconds=3) as it:
         await it.load()
         pid = it.pid
         with pytest.raises(OrchestratorError) as caught:

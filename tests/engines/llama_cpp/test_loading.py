@@ -1,6 +1,8 @@
 """Loads: shared, reported, replaced only when nobody generates, and explained when they fail."""
 
+import shutil
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -256,3 +258,22 @@ async def test_a_worker_that_cannot_be_spawned_is_an_engine_error(
         assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
         monkeypatch.undo()
         assert seconds_of(await it.load()) > 0
+
+
+async def test_an_embedding_model_does_not_chat(bench: OpenBench) -> None:
+    async with bench() as it:
+        with pytest.raises(OrchestratorError) as caught:
+            await anext(it.engine.load(replace(it.model, type="embedding"), None))
+        message = "demo/tiny-tools is an embedding model: it cannot chat."
+        assert caught.value.info == ErrorInfo(ErrorKind.INVALID_VALUE, message, "model")
+
+
+async def test_a_model_that_was_installed_after_the_listing_loads(bench: OpenBench, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        late = replace(it.model, key="someone/late")
+        with pytest.raises(OrchestratorError) as caught:
+            await anext(it.engine.load(late, None))
+        assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, "The file of someone/late is gone.")
+        (tmp_path / "someone" / "late").mkdir(parents=True)
+        shutil.copy(DEMO_FILE, tmp_path / "someone" / "late" / "late.gguf")
+        assert seconds_of([step async for step in it.engine.load(late, None)]) > 0
