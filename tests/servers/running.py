@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -27,7 +28,10 @@ async def everything_over_http() -> AsyncGenerator[str, None]:
         port = probe.getsockname()[1]
     command = [*node_server("mcp-server-everything"), "streamableHttp"]
     environ = {**os.environ, "PORT": str(port)}
-    async with await anyio.open_process(command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=environ) as process:
+    # Where pip brought Node, `node` is a program that starts another: the group ends both.
+    async with await anyio.open_process(
+        command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=environ, start_new_session=True
+    ) as process:
         assert process.stderr is not None
         lines = TextReceiveStream(process.stderr)
         try:
@@ -40,7 +44,7 @@ async def everything_over_http() -> AsyncGenerator[str, None]:
                 yield f"http://127.0.0.1:{port}/mcp"
                 reading.cancel_scope.cancel()
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
 
 
 async def _drain(lines: TextReceiveStream) -> None:
