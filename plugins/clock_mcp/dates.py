@@ -39,7 +39,7 @@ class Distance:
 
     def text(self) -> str:
         """The distance in words."""
-        return f"{_count(self.days, 'day')} ({_count(self.business_days, 'business day')})"
+        return f"{_count(self.days, 'day')}, {_count(self.business_days, 'business day')}"
 
 
 @dataclass(frozen=True, slots=True)

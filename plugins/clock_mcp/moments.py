@@ -39,10 +39,16 @@ class Moment:
         """Whether daylight saving time is in force."""
         return bool(self.local.dst())
 
+    @property
+    def happens_twice(self) -> bool:
+        """Whether the zone's clocks show this time a second time, because they go back."""
+        return self.local.replace(fold=0).utcoffset() != self.local.replace(fold=1).utcoffset()
+
     def text(self) -> str:
-        """The moment in one line, with seconds where there are any."""
+        """The moment in one line; with seconds where there are any, and with the offset where the rest could mean two moments."""
         clock = self.local.strftime("%H:%M:%S").removesuffix(":00")
-        return f"{self.local.date().isoformat()} {clock} {self.zone} ({self.weekday}, {self.utc_offset})"
+        offset = f", {self.utc_offset}" if self.happens_twice else ""
+        return f"{self.local.date().isoformat()} {clock} {self.zone} ({self.weekday}{offset})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,9 +94,9 @@ def create_server(now: Callable[[], datetime], home: Zone) -> PlainToolServer:
     entries = (
         ToolEntry(tools.get_current_time, "Current time", "Get the current time and date in a time zone", READ_ONLY),
         ToolEntry(tools.list_time_zones, "Time zones", "List time zone names that match a search", READ_ONLY),
-        ToolEntry(tools.get_weekday, "Weekday", "Weekday, ISO week and day of the year of a date", READ_ONLY),
         ToolEntry(tools.date_add, "Add to a date", "Add a number of days, weeks, months or years to a date", READ_ONLY),
         ToolEntry(tools.convert_time, "Convert a time", "Convert a time from one time zone to another", READ_ONLY),
+        ToolEntry(tools.get_weekday, "Weekday", "Weekday, ISO week and day of the year of a date", READ_ONLY),
         ToolEntry(tools.days_between, "Days between dates", "Number of days between two dates", READ_ONLY),
     )
     return PlainToolServer(

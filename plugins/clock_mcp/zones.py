@@ -128,9 +128,11 @@ def _suggestions(key: str) -> list[str]:
     if ambiguous:
         return list(ambiguous[:5])
     keys = {**_names_by_key(), **{city: names[0] for city, names in _names_by_city().items()}}
-    close = [keys[match] for match in difflib.get_close_matches(key, keys, n=3, cutoff=0.7)]
-    within = [name for folded, name in _names_by_key().items() if len(key) >= 4 and key in folded]
-    return list(dict.fromkeys(close + within))[:3]
+    matches = difflib.get_close_matches
+    close = matches(key, keys, n=1, cutoff=0.9) or matches(key, keys, n=3, cutoff=0.7)
+    if close:
+        return list(dict.fromkeys(keys[match] for match in close))
+    return [name for folded, name in _names_by_key().items() if len(key) >= 4 and key in folded][:3]
 
 
 @cache

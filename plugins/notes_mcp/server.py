@@ -112,7 +112,7 @@ class NoteTools:
         """Saves a note under a title that no other note has."""
         note, new = self._store.save(title, text, tags, self._now())
         return _written(
-            f"Saved the note '{note.title}'." if new else f"The note '{note.title}' is saved already.", note, new
+            f"Saved the note {note.title}." if new else f"The note {note.title} is saved already.", note, new
         )
 
     def read_note(self, title: Title) -> Annotated[CallToolResult, NoteAnswer]:
@@ -159,17 +159,17 @@ class NoteTools:
     def append_note(self, title: Title, text: str) -> Annotated[CallToolResult, WrittenAnswer]:
         """Adds a line to a note."""
         note = self._store.append(title, text, self._now())
-        return _written(f"Added to the note '{note.title}'.", note, True)
+        return _written(f"Added to the note {note.title}.", note, True)
 
     def update_note(self, title: Title, text: str, tags: Tags = "") -> Annotated[CallToolResult, WrittenAnswer]:
         """Replaces a note's text; its tags stay unless new ones are given."""
         note = self._store.update(title, text, tags, self._now())
-        return _written(f"Updated the note '{note.title}'.", note, True)
+        return _written(f"Updated the note {note.title}.", note, True)
 
     def delete_note(self, title: Title) -> Annotated[CallToolResult, DeletedAnswer]:
         """Deletes a note for good."""
         note = self._store.delete(title)
-        return answer(f"Deleted the note '{note.title}'.", DeletedAnswer(title=note.title))
+        return answer(f"Deleted the note {note.title}.", DeletedAnswer(title=note.title))
 
 
 def _written(text: str, note: Note, changed: bool) -> CallToolResult:

@@ -114,9 +114,11 @@ class NoteStore:
         try:
             with _said_plainly():
                 self._prepare()
-        except NotesError as error:
+        except BaseException as error:
             self._connection.close()
-            raise NotesError(f"{path}: {error}") from error
+            if isinstance(error, NotesError):
+                raise NotesError(f"{path}: {error}") from error
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ import pytest
 from clock_mcp.errors import ClockError
 from clock_mcp.moments import Conversion, Moment, convert_time, current_time, read_time
 from clock_mcp.zones import Zone, find_zone, zone_names
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 NOW = datetime(2026, 3, 1, 23, 30, 5, 999_999, tzinfo=UTC)
@@ -18,10 +18,10 @@ ZONES = st.sampled_from(zone_names()).map(find_zone)
 @pytest.mark.parametrize(
     ("zone", "text"),
     [
-        ("UTC", "2026-03-01 23:30:05 UTC (Sunday, UTC+00:00)"),
-        ("Asia/Tokyo", "2026-03-02 08:30:05 Asia/Tokyo (Monday, UTC+09:00)"),
-        ("America/New_York", "2026-03-01 18:30:05 America/New_York (Sunday, UTC-05:00)"),
-        ("+05:45", "2026-03-02 05:15:05 UTC+05:45 (Monday, UTC+05:45)"),
+        ("UTC", "2026-03-01 23:30:05 UTC (Sunday)"),
+        ("Asia/Tokyo", "2026-03-02 08:30:05 Asia/Tokyo (Monday)"),
+        ("America/New_York", "2026-03-01 18:30:05 America/New_York (Sunday)"),
+        ("+05:45", "2026-03-02 05:15:05 UTC+05:45 (Monday)"),
     ],
 )
 def test_the_current_time_is_what_the_clocks_of_the_zone_show(zone: str, text: str) -> None:
@@ -40,15 +40,15 @@ def test_daylight_saving_time_is_told() -> None:
 @pytest.mark.parametrize(
     ("time", "source", "target", "text"),
     [
-        ("14:30", "Europe/Berlin", "Asia/Tokyo", "2026-03-02 22:30 Asia/Tokyo (Monday, UTC+09:00)"),
-        ("2026-07-01 14:30", "Europe/Berlin", "Asia/Tokyo", "2026-07-01 21:30 Asia/Tokyo (Wednesday, UTC+09:00)"),
+        ("14:30", "Europe/Berlin", "Asia/Tokyo", "2026-03-02 22:30 Asia/Tokyo (Monday)"),
+        ("2026-07-01 14:30", "Europe/Berlin", "Asia/Tokyo", "2026-07-01 21:30 Asia/Tokyo (Wednesday)"),
         (
             "2026-12-31T22:00:01",
             "America/New_York",
             "Europe/London",
-            "2027-01-01 03:00:01 Europe/London (Friday, UTC+00:00)",
+            "2027-01-01 03:00:01 Europe/London (Friday)",
         ),
-        ("today 9pm", "UTC", "Asia/Kathmandu", "2026-03-02 02:45 Asia/Kathmandu (Monday, UTC+05:45)"),
+        ("today 9pm", "UTC", "Asia/Kathmandu", "2026-03-02 02:45 Asia/Kathmandu (Monday)"),
     ],
 )
 def test_a_time_is_converted_by_the_rules_of_its_day(time: str, source: str, target: str, text: str) -> None:
@@ -89,11 +89,22 @@ def test_a_time_that_happens_twice_is_answered_twice() -> None:
         Moment("UTC", datetime(2026, 10, 25, 1, 30, tzinfo=UTC)),
     )
     assert conversion.text() == (
-        "2026-10-25 00:30 UTC (Sunday, UTC+00:00); 02:30 happens twice that day in Europe/Berlin,"
-        " the second is 2026-10-25 01:30 UTC (Sunday, UTC+00:00)"
+        "2026-10-25 00:30 UTC (Sunday); 02:30 happens twice that day in Europe/Berlin,"
+        " the second is 2026-10-25 01:30 UTC (Sunday)"
     )
 
 
+def test_a_moment_whose_clock_time_happens_twice_tells_its_offset() -> None:
+    berlin = find_zone("Europe/Berlin")
+    texts = [current_time(berlin, datetime(2026, 10, 25, hour, 30, tzinfo=UTC)).text() for hour in (0, 1, 2)]
+    assert texts == [
+        "2026-10-25 02:30 Europe/Berlin (Sunday, UTC+02:00)",
+        "2026-10-25 02:30 Europe/Berlin (Sunday, UTC+01:00)",
+        "2026-10-25 03:30 Europe/Berlin (Sunday)",
+    ]
+
+
+@settings(deadline=None)
 @given(INSTANTS, ZONES, ZONES)
 def test_a_time_converted_there_and_back_is_the_same_instant(instant: datetime, here: Zone, there: Zone) -> None:
     away = _answers(instant, here, there)
@@ -101,6 +112,7 @@ def test_a_time_converted_there_and_back_is_the_same_instant(instant: datetime, 
     assert instant in [answer for other in away for answer in _answers(other, there, here)]
 
 
+@settings(deadline=None)
 @given(INSTANTS, ZONES)
 def test_a_clock_time_is_refused_exactly_when_no_instant_shows_it(instant: datetime, zone: Zone) -> None:
     naive = instant.replace(tzinfo=None)

@@ -37,14 +37,14 @@ def clock(home: str = "UTC") -> Client:
         (
             "get_current_time",
             {"timezone": "Europe/Berlin"},
-            "2026-03-01 00:30 Europe/Berlin (Sunday, UTC+01:00)",
+            "2026-03-01 00:30 Europe/Berlin (Sunday)",
             BERLIN,
         ),
-        ("get_current_time", {"timezone": "tokyo"}, "2026-03-01 08:30 Asia/Tokyo (Sunday, UTC+09:00)", TOKYO),
+        ("get_current_time", {"timezone": "tokyo"}, "2026-03-01 08:30 Asia/Tokyo (Sunday)", TOKYO),
         (
             "convert_time",
             {"source_timezone": "Europe/Berlin", "time": "2026-03-01 00:30", "target_timezone": "Asia/Tokyo"},
-            "2026-03-01 08:30 Asia/Tokyo (Sunday, UTC+09:00)",
+            "2026-03-01 08:30 Asia/Tokyo (Sunday)",
             {"source": BERLIN, "target": TOKYO, "again": None},
         ),
         (
@@ -86,7 +86,7 @@ def clock(home: str = "UTC") -> Client:
         (
             "days_between",
             {"start": "2026-01-01", "end": "2026-03-01"},
-            "59 days (42 business days)",
+            "59 days, 42 business days",
             {"start": "2026-01-01", "end": "2026-03-01", "days": 59, "business_days": 42},
         ),
         (
@@ -130,7 +130,7 @@ async def test_a_tool_answers_in_one_short_text_and_in_structure(
         (
             "get_current_time",
             {"timezone": "Europe/Berln"},
-            "Error: Unknown time zone 'Europe/Berln'. Did you mean Europe/Berlin or Europe/Dublin or Europe/Belfast?",
+            "Error: Unknown time zone 'Europe/Berln'. Did you mean Europe/Berlin?",
         ),
         ("get_current_time", {"tz": "Asia/Tokyo"}, "Error: get_current_time has no argument 'tz'. It takes timezone."),
         (
@@ -167,8 +167,8 @@ async def test_a_tool_answers_in_one_short_text_and_in_structure(
         (
             "tell_fortune",
             {},
-            "Error: there is no tool 'tell_fortune'. The tools are get_current_time, list_time_zones, get_weekday, date_add,"
-            " convert_time, days_between.",
+            "Error: there is no tool 'tell_fortune'. The tools are get_current_time, list_time_zones, date_add, convert_time,"
+            " get_weekday, days_between.",
         ),
     ],
 )
@@ -184,7 +184,7 @@ async def test_without_a_zone_the_time_and_today_are_those_at_home() -> None:
     async with clock("Asia/Tokyo") as client:
         texts = [text_of(await client.call_tool(tool, {})) for tool in ("get_current_time", "get_weekday")]
     assert texts == [
-        "2026-03-01 08:30 Asia/Tokyo (Sunday, UTC+09:00)",
+        "2026-03-01 08:30 Asia/Tokyo (Sunday)",
         "2026-03-01 (Sunday), ISO week 2026-W09, day 60 of 365",
     ]
 
@@ -206,7 +206,7 @@ async def test_every_tool_is_marked_as_one_that_only_reads_and_reaches_nothing_o
     }
     only_reads = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
     assert marks == dict.fromkeys(
-        ("get_current_time", "list_time_zones", "get_weekday", "date_add", "convert_time", "days_between"), only_reads
+        ("get_current_time", "list_time_zones", "date_add", "convert_time", "get_weekday", "days_between"), only_reads
     )
 
 
@@ -230,4 +230,4 @@ async def test_the_installed_command_serves_many_clients_over_http_and_ends_with
             text_of(await client.call_tool("days_between", {"start": "2026-01-01", "end": "2026-01-02"}))
             for client in (one, other)
         ]
-        assert answers == ["1 day (1 business day)"] * 2
+        assert answers == ["1 day, 1 business day"] * 2

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from clock_mcp.errors import ClockError
 from clock_mcp.zones import Zone, ZoneMatch, find_zone, format_offset, search_zones, zone_names
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SUMMER = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -54,7 +54,7 @@ def test_a_fixed_offset_is_a_zone(text: str, name: str, offset: timedelta) -> No
     [
         (
             "Europe/Berln",
-            "Unknown time zone 'Europe/Berln'. Did you mean Europe/Berlin or Europe/Dublin or Europe/Belfast?",
+            "Unknown time zone 'Europe/Berln'. Did you mean Europe/Berlin?",
         ),
         ("Tokio", "Unknown time zone 'Tokio'. Did you mean Asia/Tokyo?"),
         ("Germany", "Unknown time zone 'Germany'. Did you mean Europe/Berlin or Europe/Busingen?"),
@@ -76,6 +76,7 @@ def test_an_unknown_zone_is_refused_with_names_that_exist(text: str, message: st
     assert str(raised.value) == message
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_is_answered_by_a_zone_or_by_the_clocks_own_error(text: str) -> None:
     try:

@@ -2,7 +2,7 @@ import sqlite3
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from notes_mcp.errors import NotesError
 from notes_mcp.note import clean_tags, clean_text, clean_title, title_key
@@ -69,6 +69,7 @@ def test_a_query_of_many_words_uses_the_first_ones() -> None:
     assert query_words(" ".join(f"w{number}" for number in range(100))) == tuple(f"w{number}" for number in range(16))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=500))
 def test_no_query_is_read_as_the_indexs_own_language(query: str) -> None:
     words = query_words(query)

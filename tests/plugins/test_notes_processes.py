@@ -64,7 +64,7 @@ async def test_two_servers_that_write_one_file_at_once_lose_nothing(tmp_path: Pa
 
     everything = [f"{name} {number}" for name in ("one", "other") for number in range(20)]
     assert sorted(said) == sorted(
-        [f"Saved the note '{title}'." for title in everything] + ["Added to the note 'shared'."] * 40
+        [f"Saved the note {title}." for title in everything] + ["Added to the note shared."] * 40
     )
     assert sorted(text_of(shared).splitlines()) == sorted(["begin", *everything])
     with NoteStore(path) as store:
@@ -89,7 +89,7 @@ async def test_of_two_servers_that_save_one_title_at_once_one_is_told_that_it_is
         writers.start_soon(save, one, "roses")
         writers.start_soon(save, other, "lawn")
     assert sorted(said) == [
-        (False, "Saved the note 'garden'."),
+        (False, "Saved the note garden."),
         (True, "Error: There is a note titled 'garden' already. Use append_note or update_note, or another title."),
     ]
 

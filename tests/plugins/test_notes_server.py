@@ -33,13 +33,13 @@ def notes(store: NoteStore) -> Client:
         (
             "save_note",
             {"title": "Budget", "text": "Rent is 900", "tags": "home, money"},
-            "Saved the note 'Budget'.",
+            "Saved the note Budget.",
             {"title": "Budget", "characters": 11, "tags": ["home", "money"], "changed": True},
         ),
         (
             "save_note",
             {"title": "Garden", "text": "Water the roses", "tags": "home"},
-            "The note 'garden' is saved already.",
+            "The note garden is saved already.",
             {"title": "garden", "characters": 15, "tags": ["home"], "changed": False},
         ),
         (
@@ -66,16 +66,16 @@ def notes(store: NoteStore) -> Client:
         (
             "append_note",
             {"title": "garden", "text": "Mow the lawn"},
-            "Added to the note 'garden'.",
+            "Added to the note garden.",
             {"title": "garden", "characters": 28, "tags": ["home"], "changed": True},
         ),
         (
             "update_note",
             {"title": "garden", "text": "Mow the lawn"},
-            "Updated the note 'garden'.",
+            "Updated the note garden.",
             {"title": "garden", "characters": 12, "tags": ["home"], "changed": True},
         ),
-        ("delete_note", {"title": "garden"}, "Deleted the note 'garden'.", {"title": "garden"}),
+        ("delete_note", {"title": "garden"}, "Deleted the note garden.", {"title": "garden"}),
     ],
 )
 async def test_a_tool_answers_in_one_short_text_and_in_structure(
@@ -169,7 +169,7 @@ async def test_the_installed_command_keeps_notes_from_one_process_to_the_next(tm
         saved = await client.call_tool("save_note", {"title": "garden", "text": "Water the roses"})
     async with over_stdio("notes-mcp", environment={"NOTES_FILE": str(path)}, mode="legacy") as client:
         read = await client.call_tool("read_note", {"title": "garden"})
-    assert (text_of(saved), text_of(read)) == ("Saved the note 'garden'.", "Water the roses")
+    assert (text_of(saved), text_of(read)) == ("Saved the note garden.", "Water the roses")
 
 
 async def test_without_a_file_named_the_notes_are_in_the_users_data_folder(tmp_path: Path) -> None:

@@ -193,6 +193,7 @@ def test_a_search_shows_at_most_ten_notes(store: NoteStore) -> None:
     assert len(store.search("roses")) == 10
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec=None), max_size=500))
 def test_any_text_can_be_searched_for(query: str) -> None:
     with TemporaryDirectory() as folder, NoteStore(Path(folder) / "notes.db") as store:
