@@ -27,7 +27,8 @@ QUIET_LOGGERS: Mapping[str, int] = {
     "httpx": logging.WARNING,
     "httpx2": logging.WARNING,
     "litestar": logging.WARNING,
-    "mcp": logging.WARNING,
+    "client": logging.CRITICAL,  # the MCP SDK: what it logs of a failure holds messages
+    "mcp": logging.CRITICAL,
     "sqlalchemy": logging.WARNING,
     "sse_starlette": logging.WARNING,
     "uvicorn.access": logging.CRITICAL,  # we log requests ourselves, with their id and without their query
