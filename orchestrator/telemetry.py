@@ -20,14 +20,13 @@ QUIET_LOGGERS: Mapping[str, int] = {
     "aiosqlite": logging.WARNING,
     "alembic": logging.WARNING,
     "asyncio": logging.WARNING,
-    "client": logging.WARNING,
+    "client": logging.CRITICAL,  # of the MCP SDK, like "mcp": what they log of a failure quotes messages
     "hpack": logging.WARNING,
     "httpcore": logging.WARNING,
     "httpcore2": logging.WARNING,
     "httpx": logging.WARNING,
     "httpx2": logging.WARNING,
     "litestar": logging.WARNING,
-    "client": logging.CRITICAL,  # the MCP SDK: what it logs of a failure holds messages
     "mcp": logging.CRITICAL,
     "sqlalchemy": logging.WARNING,
     "sse_starlette": logging.WARNING,
