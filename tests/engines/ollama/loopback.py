@@ -49,7 +49,7 @@ class LoopbackServer:
     """`asked` are the requests in order; `left` is set when a client went away before its reply was whole."""
 
     def __init__(self, answering: Answering) -> None:
-        self._answering = answering
+        self.answering = answering
         self.asked: list[Asked] = []
         self.left = anyio.Event()
         self.host = ""
@@ -66,7 +66,7 @@ class LoopbackServer:
         wire = h11.Connection(h11.SERVER)
         asked = await _read_request(wire, stream)
         self.asked.append(asked)
-        answer = await self._answering(asked)
+        answer = await self.answering(asked)
         headers = [*answer.headers.items(), ("Transfer-Encoding", "chunked"), ("Connection", "close")]
         await _send(wire, stream, h11.Response(status_code=answer.status, headers=headers))
         async for piece in _each(answer.pieces):

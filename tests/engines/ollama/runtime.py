@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ FAR: Final = f"{NAMESPACE}/far:latest"
 """Is passed on to another machine, though its name does not say so."""
 
 _GGUF: Final = Path(__file__).parents[3] / "orchestrator/engines/llama_cpp/bundled/demo/tiny-tools/tiny-tools-q8_0.gguf"
-_TEMPLATE: Final = (Path(__file__).parent / "tiny-tools.gotmpl").read_text("utf-8")
+_TEMPLATE: Final = (Path(__file__).parent / "tiny-tools.gotmpl").read_text("utf-8").removesuffix("\n")
 _THINKS_BEFORE: Final = "{{ if .Thinking }}<think>\n{{ .Thinking }}\n</think>\n\n{{ end }}"
 _THINKS_NOW: Final = "{{ if .Think }}<think>\n{{ end }}"
 _PLAIN: Final = (
@@ -78,22 +78,23 @@ def missing() -> str | None:
 
 
 @contextmanager
-def real_ollama() -> Generator[Runtime]:
-    """A server with the models; what was made for it is gone afterwards."""
+def real_ollama(*names: str) -> Generator[Runtime]:
+    """A server with the models of these names, or with all of them; what was made for it is gone afterwards."""
+    names = names or (TOOLS, THINKER, PLAIN, FAR)
     binary = _binary()
     if binary is not None:
         with tempfile.TemporaryDirectory() as folder, _serving(binary, Path(folder)) as runtime:
-            _make_models(runtime.host)
+            _make_models(runtime.host, names)
             yield runtime
         return
     host = _running()
     assert host is not None
-    _make_models(host)
+    _make_models(host, names)
     try:
         yield Runtime(host, None)
     finally:
         with closing(_client(host)) as client:
-            for name in (TOOLS, THINKER, PLAIN, FAR):
+            for name in names:
                 client.delete(name)
 
 
@@ -179,7 +180,7 @@ class _Output(threading.Thread):
         return self._address
 
 
-def _make_models(host: str) -> None:
+def _make_models(host: str, names: Sequence[str]) -> None:
     # One thread: on shared cores two of them cost more than they bring.
     parameters = {"temperature": 0, "num_thread": 1}
     templates = {
@@ -189,7 +190,10 @@ def _make_models(host: str) -> None:
     }
     with closing(_client(host)) as client:
         digest = client.create_blob(_GGUF)
-        for name, template in templates.items():
-            client.create(name, files={"model.gguf": digest}, template=template, parameters=parameters)
+        for name in names:
+            if name in templates:
+                client.create(name, files={"model.gguf": digest}, template=templates[name], parameters=parameters)
+    if FAR not in names:
+        return
     far = {"model": FAR, "from": "gpt-oss:20b", "remote_host": "https://ollama.com", "stream": False}
     httpx.post(f"{host}/api/create", json=far, timeout=BOUND_SECONDS, trust_env=False).raise_for_status()

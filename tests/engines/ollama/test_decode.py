@@ -12,7 +12,7 @@ from orchestrator.core.json_types import JsonObject
 from orchestrator.core.response import Counters
 from orchestrator.engines.ollama import decode
 from orchestrator.engines.ollama.decode import LineSplitter, TurnDecoder
-from orchestrator.engines.ollama.failures import Peer
+from orchestrator.engines.ollama.failures import Peer, Subject
 from orchestrator.ports import CallBegun, GenerationChunk
 
 DONE: JsonObject = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"}
@@ -20,7 +20,7 @@ CALL: JsonObject = {"function": {"name": "a", "arguments": {}}}
 
 
 def decoded(*lines: JsonObject | str, seconds: float = 1.0) -> list[GenerationChunk]:
-    decoder = TurnDecoder(Peer("http://ollama"), "m")
+    decoder = TurnDecoder(Peer("http://ollama"), Subject("m"))
     chunks: list[GenerationChunk] = []
     for line in lines:
         chunks += decoder.feed((line if isinstance(line, str) else json.dumps(line)).encode(), seconds)
@@ -133,7 +133,7 @@ def test_a_turn_without_a_word_has_a_first_token_only_where_the_server_timed_it(
 @settings(deadline=None)
 @given(st.binary(max_size=30))
 def test_any_bytes_are_chunks_or_an_error_of_ours(line: bytes) -> None:
-    decoder = TurnDecoder(Peer("http://ollama"), "m")
+    decoder = TurnDecoder(Peer("http://ollama"), Subject("m"))
     try:
         decoder.feed(line, 0.0)
     except OrchestratorError as error:

@@ -195,10 +195,13 @@ async def test_an_end_without_a_line_end_counts(bench: Bench) -> None:
 
 async def test_a_stream_that_ends_before_the_turn_is_an_engine_error(bench: Bench) -> None:
     bench.says(line("Hi"))
-    message = (
-        f"Ollama at {bench.server.host} ended its answer before it was complete. The model's process died, or the model "
-        "repeated itself so often that Ollama stopped it."
-    )
+    message = f"Ollama at {bench.server.host} ended its answer before it was complete."
+    assert await bench.refused() == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
+
+
+async def test_a_model_that_was_stopped_because_it_repeated_itself_is_named(bench: Bench) -> None:
+    bench.says(*(line(" so" if place % 2 else "so\n") for place in range(31)))
+    message = f"Model '{KEY}' repeated itself, and Ollama at {bench.server.host} stopped it."
     assert await bench.refused() == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
 
 
@@ -323,6 +326,70 @@ async def test_a_cancelled_task_disconnects_at_once(bench: Bench) -> None:
         with anyio.fail_after(BOUND_SECONDS):
             await server.left.wait()
         await engine.aclose()
+
+
+# ---- a slot that Ollama lost -------------------------------------------------------------------
+
+
+async def _stuck(bench: Bench) -> OllamaEngine:
+    """An engine that broke off a turn, before an Ollama that answers again only when the model was unloaded."""
+    bench.says(line("Hi"), anyio.Event())
+    engine = OllamaEngine(bench.server.host, patience_seconds=0.2, silence_seconds=BOUND_SECONDS)
+    async with aclosing(engine.generate(MODEL, ask("Hello!"))) as chunks:
+        await first_text(chunks)
+
+    async def answer(asked: Asked) -> Answer:
+        match asked.path:
+            case "/api/generate":
+                bench.fake.chat = Answer((line("Hello."), line(done=True, done_reason="stop")))
+                bench.fake.ps = as_json({"models": []})
+                return as_json({"response": "", "done": True, "done_reason": "unload"})
+            case "/api/chat" if bench.fake.chat.pieces == ():
+                await anyio.sleep_forever()
+            case _:
+                pass
+        return await bench.fake.answer(asked)
+
+    bench.server.answering = answer
+    bench.fake.chat = Answer(())
+    return engine
+
+
+async def test_a_turn_that_waits_after_a_broken_one_gets_a_fresh_model(bench: Bench) -> None:
+    engine = await _stuck(bench)
+    with anyio.fail_after(BOUND_SECONDS):
+        turn = await written(engine.generate(MODEL, ask("Hello!")))
+    assert turn.text == "Hello."
+    assert [asked.path for asked in bench.server.asked] == [
+        "/api/chat",
+        "/api/chat",
+        "/api/generate",
+        "/api/ps",
+        "/api/chat",
+    ]
+    await engine.aclose()
+
+
+async def test_a_turn_that_waits_without_a_reason_to_suspect_anything_waits_on(bench: Bench) -> None:
+    release = anyio.Event()
+
+    async def answer(asked: Asked) -> Answer:
+        await release.wait()
+        return Answer((line("Hello."), line(done=True, done_reason="stop")))
+
+    bench.server.answering = answer
+    engine = OllamaEngine(bench.server.host, patience_seconds=0, silence_seconds=BOUND_SECONDS)
+    texts: list[str] = []
+
+    async def run() -> None:
+        texts.append((await written(engine.generate(MODEL, ask("Hello!")))).text)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        await anyio.wait_all_tasks_blocked()
+        release.set()
+    assert (texts, len(bench.server.asked)) == (["Hello."], 1)
+    await engine.aclose()
 
 
 # ---- loading ----------------------------------------------------------------------------------

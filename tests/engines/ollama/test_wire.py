@@ -139,7 +139,7 @@ async def test_a_turn_of_text_is_counted_by_ollama(stage: Stage) -> None:
     assert (turn.reasoning, turn.text, turn.calls) == ("", "Hello! How can I help you?", ())
     assert turn.end is not None and turn.end.reason == "stop"
     counters = turn.end.counters
-    assert (counters.input_tokens, counters.output_tokens, counters.reasoning_tokens) == (11, 14, 0)
+    assert (counters.input_tokens, counters.output_tokens, counters.reasoning_tokens) == (10, 14, 0)
     assert counters.decode_seconds is not None and 0 < counters.decode_seconds < BOUND_SECONDS
     assert counters.first_token_seconds is not None and 0 <= counters.first_token_seconds < BOUND_SECONDS
 
