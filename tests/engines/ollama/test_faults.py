@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
+from contextlib import aclosing
 from typing import Final
 
 import anyio
@@ -14,91 +13,19 @@ from orchestrator.core.inputs import LoadStarted, TextArrived
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadConfig, Model, ModelInstance
 from orchestrator.engines.ollama.engine import OllamaEngine
-from tests.engines.ollama.loopback import Answer, Asked, Cut, LoopbackServer, Piece, loopback
-from tests.engines.samples import Written, ask, first_text, written
+from tests.engines.ollama.fakes import JSON, KEY, MODEL, TAG, Bench, as_json, fake_ollama, line
+from tests.engines.ollama.loopback import Answer, Asked, Cut, loopback
+from tests.engines.samples import ask, first_text, written
 
 pytestmark = pytest.mark.anyio
 
 BOUND_SECONDS: Final = 10
-KEY: Final = "some/model:latest"
-MODEL: Final = Model(KEY, "ollama", "llm", "some", "some/model", max_context_length=4096)
-JSON: Final = {"Content-Type": "application/json"}
-TAG: Final[JsonObject] = {"model": KEY, "digest": "d1", "size": 5, "details": {"format": "gguf", "family": "llama"}}
-SHOWN: Final[JsonObject] = {
-    "details": {"format": "gguf", "family": "llama", "parameter_size": "1B", "quantization_level": "Q4_0"},
-    "model_info": {"general.architecture": "llama", "llama.context_length": 4096},
-    "capabilities": ["completion"],
-}
-
-
-def line(content: str = "", *, done: bool = False, **words: object) -> bytes:
-    document = {"message": {"role": "assistant", "content": content}, "done": done, **words}
-    return json.dumps(document, ensure_ascii=False).encode() + b"\n"
-
-
-def as_json(document: JsonObject, status: int = 200) -> Answer:
-    return Answer((json.dumps(document).encode(),), status, JSON)
-
-
-@dataclass(slots=True)
-class Fake:
-    """An Ollama with one model in memory; `chat` are the pieces of its next replies."""
-
-    chat: Answer
-    tags: Answer
-    ps: Answer
-    show: Answer
-
-    async def answer(self, asked: Asked) -> Answer:
-        match asked.path:
-            case "/api/tags":
-                return self.tags
-            case "/api/ps":
-                return self.ps
-            case "/api/show":
-                return self.show
-            case _:
-                return self.chat
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """An engine before a fake."""
-
-    fake: Fake
-    server: LoopbackServer
-    engine: OllamaEngine
-
-    def says(self, *pieces: Piece, status: int = 200) -> None:
-        self.fake.chat = Answer(pieces, status)
-
-    async def turn(self) -> Written:
-        return await written(self.engine.generate(MODEL, ask("Hello!")))
-
-    async def refused(self) -> ErrorInfo:
-        with pytest.raises(OrchestratorError) as caught:
-            await self.turn()
-        return caught.value.info
-
-    async def unlisted(self) -> ErrorInfo:
-        with pytest.raises(OrchestratorError) as caught:
-            await self.engine.models()
-        return caught.value.info
 
 
 @pytest.fixture
 async def bench() -> AsyncGenerator[Bench]:
-    fake = Fake(
-        chat=Answer((line(done=True, done_reason="stop"),)),
-        tags=as_json({"models": [TAG]}),
-        ps=as_json({"models": [{"model": KEY, "context_length": 4096}]}),
-        show=as_json(SHOWN),
-    )
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(loopback(fake.answer))
-        engine = OllamaEngine(server.host, answer_seconds=0.3, load_seconds=0.3, silence_seconds=0.3)
-        stack.push_async_callback(engine.aclose)
-        yield Bench(fake, server, engine)
+    async with fake_ollama() as opened:
+        yield opened
 
 
 # ---- nobody there -----------------------------------------------------------------------------
@@ -326,70 +253,6 @@ async def test_a_cancelled_task_disconnects_at_once(bench: Bench) -> None:
         with anyio.fail_after(BOUND_SECONDS):
             await server.left.wait()
         await engine.aclose()
-
-
-# ---- a slot that Ollama lost -------------------------------------------------------------------
-
-
-async def _stuck(bench: Bench) -> OllamaEngine:
-    """An engine that broke off a turn, before an Ollama that answers again only when the model was unloaded."""
-    bench.says(line("Hi"), anyio.Event())
-    engine = OllamaEngine(bench.server.host, patience_seconds=0.2, silence_seconds=BOUND_SECONDS)
-    async with aclosing(engine.generate(MODEL, ask("Hello!"))) as chunks:
-        await first_text(chunks)
-
-    async def answer(asked: Asked) -> Answer:
-        match asked.path:
-            case "/api/generate":
-                bench.fake.chat = Answer((line("Hello."), line(done=True, done_reason="stop")))
-                bench.fake.ps = as_json({"models": []})
-                return as_json({"response": "", "done": True, "done_reason": "unload"})
-            case "/api/chat" if bench.fake.chat.pieces == ():
-                await anyio.sleep_forever()
-            case _:
-                pass
-        return await bench.fake.answer(asked)
-
-    bench.server.answering = answer
-    bench.fake.chat = Answer(())
-    return engine
-
-
-async def test_a_turn_that_waits_after_a_broken_one_gets_a_fresh_model(bench: Bench) -> None:
-    engine = await _stuck(bench)
-    with anyio.fail_after(BOUND_SECONDS):
-        turn = await written(engine.generate(MODEL, ask("Hello!")))
-    assert turn.text == "Hello."
-    assert [asked.path for asked in bench.server.asked] == [
-        "/api/chat",
-        "/api/chat",
-        "/api/generate",
-        "/api/ps",
-        "/api/chat",
-    ]
-    await engine.aclose()
-
-
-async def test_a_turn_that_waits_without_a_reason_to_suspect_anything_waits_on(bench: Bench) -> None:
-    release = anyio.Event()
-
-    async def answer(asked: Asked) -> Answer:
-        await release.wait()
-        return Answer((line("Hello."), line(done=True, done_reason="stop")))
-
-    bench.server.answering = answer
-    engine = OllamaEngine(bench.server.host, patience_seconds=0, silence_seconds=BOUND_SECONDS)
-    texts: list[str] = []
-
-    async def run() -> None:
-        texts.append((await written(engine.generate(MODEL, ask("Hello!")))).text)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run)
-        await anyio.wait_all_tasks_blocked()
-        release.set()
-    assert (texts, len(bench.server.asked)) == (["Hello."], 1)
-    await engine.aclose()
 
 
 # ---- loading ----------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.models import LoadConfig, Model, ModelInstance
 from orchestrator.engines.ollama.engine import OllamaEngine
 from orchestrator.ports import LoadStep
+from tests.engines.ollama.fakes import as_json, line
 from tests.engines.ollama.loopback import Answer, Asked, LoopbackServer, Piece, loopback
-from tests.engines.ollama.test_faults import as_json, line
 from tests.engines.samples import ask, first_text, written
 
 pytestmark = pytest.mark.anyio
