@@ -187,9 +187,8 @@ class OllamaEngine:
             end = decoder.finish()
             broken_off = False
         except OrchestratorError as error:
-            broken_off = (
-                error.info.kind is ErrorKind.ENGINE_ERROR
-            )  # silence, among others; a refusal breaks nothing off
+            # Silence is one, a connection that broke is another; a refusal breaks nothing off.
+            broken_off = error.info.kind is ErrorKind.ENGINE_ERROR
             raise
         finally:
             instance.leave(broken_off=broken_off)
