@@ -92,7 +92,7 @@ class MemoryStore:
         if node is None or call is None:
             raise _store_error(f"The journal has no call '{call_id}' of this response.")
         if call.outcome is None:
-            _settle(node, call, outcome, at)
+            _settle(self._running(response_id), call, outcome, at)
         elif _kept(call.outcome, node) != _kept(outcome, node):
             raise _store_error(f"The call '{call_id}' is settled in another way already.")
 

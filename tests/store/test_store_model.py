@@ -220,7 +220,7 @@ def test_the_store_and_its_twin_cannot_be_told_apart(sqlite_template: Path) -> N
         run_state_machine_as_test(
             Machine,
             settings=settings(
-                max_examples=60,
+                max_examples=40,
                 stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
