@@ -15,6 +15,7 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.models import Model
 from orchestrator.engines.llama_cpp.catalogue import BUNDLED, ENGINE_NAME, Catalogue, InstalledModel
 from orchestrator.engines.llama_cpp.host import HostSettings, ModelHost
+from orchestrator.engines.llama_cpp.long_runs import refuse_long_runs
 from orchestrator.engines.openai_request import has_images
 from orchestrator.ports import GenerationChunk, LoadStep
 
@@ -78,6 +79,7 @@ class LlamaCppEngine:
 
     async def generate(self, model: Model, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
         """See `Engine.generate`."""
+        refuse_long_runs(request)
         if has_images(request):
             raise OrchestratorError(ErrorKind.INVALID_VALUE, f"{model.key} cannot see images.", param="input")
         host = await self.host(model)
