@@ -59,8 +59,24 @@ def create_app(settings: Settings) -> AsgiApp:
     return app
 
 
+class Application:
+    """The opened service: an ASGI application that can be drained before it is closed."""
+
+    def __init__(self, api: AsgiApp, runs: RunService) -> None:
+        self._api = api
+        self._runs = runs
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one connection."""
+        await self._api(scope, receive, send)
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more chats, let those that run go on for `seconds`, then end them while their clients listen."""
+        await self._runs.drain(seconds)
+
+
 @asynccontextmanager
-async def open_app(settings: Settings) -> AsyncGenerator[AsgiApp]:
+async def open_app(settings: Settings) -> AsyncGenerator[Application]:
     """Open the database, the engines and the plugins, and put the API in front of them.
 
     Everything that runs beside a request lives in one task group, which this context owns. Leaving
@@ -118,7 +134,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[AsgiApp]:
         tasks.start_soon(runs.keep_leases)
         tasks.start_soon(instances.run)
         try:
-            yield create_api(
+            api = create_api(
                 chats=chats,
                 models=models,
                 tokens=TokenService(SqlTokenStore(database)),
@@ -129,6 +145,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[AsgiApp]:
                 max_body_bytes=settings.max_body_bytes,
                 why_not_ready=why_not_ready,
             )
+            yield Application(api, runs)
         finally:
             with anyio.CancelScope(shield=True):
                 await runs.close(CLOSE_SECONDS)
@@ -154,7 +171,7 @@ def _engines(
 
 
 def _catalog(settings: Settings, tasks: anyio.abc.TaskGroup) -> McpCatalog:
-    config = load_mcp_json(settings.mcp_config, missing_ok=True)
+    config = load_mcp_json(settings.mcp_config, missing_ok=not settings.mcp_config_given)
     for warning in config.warnings:
         log.warning("mcp.json", warning=warning)
     return McpCatalog(

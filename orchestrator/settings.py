@@ -63,6 +63,8 @@ class Settings:
     models_dir: Path
     database_url: str = field(repr=False)
     mcp_config: tuple[Path, ...]
+    mcp_config_given: bool
+    """Whether somebody named the files; only the default one may be missing."""
     default_engine: EngineChoice
     openai_compatible_url: tuple[str, ...]
     openai_compatible_api_key: tuple[str, ...] = field(repr=False)
@@ -234,7 +236,7 @@ def load_with_sources(
         setting = _find(key.upper(), key, flag)
         values[key] = _parsed(raw, setting.kind, flag, secret=setting.secret)
         sources[key] = flag
-    return _resolve(values), sources
+    return _resolve(values, mcp_config_given="mcp_config" in sources), sources
 
 
 def _find(name: str, written: str, where: str) -> Setting:
@@ -274,7 +276,7 @@ def _beside(config_path: Path, value: Any) -> Any:
     )
 
 
-def _resolve(values: dict[str, Any]) -> Settings:
+def _resolve(values: dict[str, Any], *, mcp_config_given: bool) -> Settings:
     """Fill in the defaults that depend on others, and refuse combinations that cannot be meant."""
     local = is_loopback(values["host"])
     data_dir = values["data_dir"] or platformdirs.user_data_path("orchestrator", appauthor=False)
@@ -286,7 +288,7 @@ def _resolve(values: dict[str, Any]) -> Settings:
         values["require_authentication"] = not local and not values["allow_insecure_listen"]
     for name in ("allow_plugins", "allow_ephemeral_mcp"):
         values[name] = local if values[name] is None else values[name]
-    settings = Settings(**values)
+    settings = Settings(**values, mcp_config_given=mcp_config_given)
     problem = _contradiction(settings)
     if problem is not None:
         raise SettingsError(problem)

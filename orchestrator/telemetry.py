@@ -20,14 +20,14 @@ QUIET_LOGGERS: Mapping[str, int] = {
     "aiosqlite": logging.WARNING,
     "alembic": logging.WARNING,
     "asyncio": logging.WARNING,
-    "client": logging.WARNING,
+    "client": logging.CRITICAL,  # of the MCP SDK, like "mcp": what they log of a failure quotes messages
     "hpack": logging.WARNING,
     "httpcore": logging.WARNING,
     "httpcore2": logging.WARNING,
     "httpx": logging.WARNING,
     "httpx2": logging.WARNING,
     "litestar": logging.WARNING,
-    "mcp": logging.WARNING,
+    "mcp": logging.CRITICAL,
     "sqlalchemy": logging.WARNING,
     "sse_starlette": logging.WARNING,
     "uvicorn.access": logging.CRITICAL,  # we log requests ourselves, with their id and without their query

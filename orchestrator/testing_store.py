@@ -81,6 +81,7 @@ class MemoryStore:
 
     async def journal_calls(self, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:
         node = self._running(response_id)
+        items = _kept_items(node, items)
         if any(item.position in node.items for item in items):
             raise _store_error("An item stands there already.")
         self._insert(node, items, at)
@@ -91,7 +92,7 @@ class MemoryStore:
         if node is None or call is None:
             raise _store_error(f"The journal has no call '{call_id}' of this response.")
         if call.outcome is None:
-            _settle(node, call, outcome, at)
+            _settle(self._running(response_id), call, outcome, at)
         elif _kept(call.outcome, node) != _kept(outcome, node):
             raise _store_error(f"The call '{call_id}' is settled in another way already.")
 
@@ -108,6 +109,7 @@ class MemoryStore:
         if node is not None and node.ending is not None and _same_ending(node.ending, ending, node):
             return
         node = self._running(response_id)
+        items = _kept_items(node, items)
         pending = {item.call_id: item.outcome for item in items if isinstance(item, PlacedCall)} | dict(outcomes)
         there = list(node.placed_calls())
         self._insert(node, [item for item in items if item.position not in node.items], at)
@@ -233,6 +235,11 @@ def _store_error(message: str) -> OrchestratorError:
 def _settle(node: _Node, call: PlacedCall, outcome: Outcome, at: datetime) -> None:
     node.items[call.position] = replace(call, outcome=outcome)
     node.calls[call.call_id].settled_at = at
+
+
+def _kept_items(node: _Node, items: Sequence[PlacedItem]) -> list[PlacedItem]:
+    """What the store keeps of items: of a response that is not stored, only its calls."""
+    return [item for item in items if node.new.stored or isinstance(item, PlacedCall)]
 
 
 def _kept(outcome: Outcome, node: _Node) -> Outcome:

@@ -22,6 +22,7 @@ LOCKS: Mapping[Profile, tuple[str, ...]] = {
     "dev": ("dev.txt", "build.txt"),
 }
 STATE = ".setup.json"
+UV_CACHE = Path(__file__).resolve().parent.parent / ".uv" / "cache"
 
 # What pip was told about its sources, in uv's words: uv does not read pip's settings.
 FROM_PIP: Mapping[str, str] = {
@@ -129,6 +130,7 @@ def uv_environ() -> dict[str, str]:
     """The environment for uv: pip's sources where it has none of its own, and never another Python."""
     environ = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PROJECT")}
     environ["UV_PYTHON_DOWNLOADS"] = "never"
+    environ.setdefault("UV_CACHE_DIR", str(UV_CACHE))
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, capture_output=True, text=True)
     return environ | uv_settings(listed.stdout if listed.returncode == 0 else "", environ)

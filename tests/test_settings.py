@@ -40,6 +40,7 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         models_dir=Path("/d/models"),
         database_url="sqlite+aiosqlite:////d/orchestrator.db",
         mcp_config=(Path("mcp.json").absolute(),),
+        mcp_config_given=False,
         default_engine="auto",
         openai_compatible_url=(),
         openai_compatible_api_key=(),
@@ -66,7 +67,14 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
 
 
 def test_the_table_and_the_struct_have_the_same_settings() -> None:
-    assert sorted(setting.key for setting in SETTINGS) == sorted(field.name for field in fields(Settings))
+    assert sorted(setting.key for setting in SETTINGS) == sorted(
+        field.name for field in fields(Settings) if field.name != "mcp_config_given"
+    )
+
+
+def test_only_the_default_mcp_json_may_be_missing() -> None:
+    assert load(MCP_CONFIG="other.json").mcp_config_given
+    assert not load().mcp_config_given
 
 
 def test_flags_win_over_the_environment_which_wins_over_the_file(tmp_path: Path) -> None:

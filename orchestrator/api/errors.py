@@ -141,7 +141,7 @@ def answer_http_exception(request: HttpRequest, error: HTTPException) -> litesta
     where = f"({request.method[:16]} {request.scope['path'][:200]})"
     match kind:
         case ErrorKind.UNKNOWN_ENDPOINT:
-            message = f"Unexpected endpoint or method. {where}"
+            message = f"Unexpected endpoint or method. {where} The API is described at /schema."
         case ErrorKind.METHOD_NOT_ALLOWED:
             message = f"This endpoint does not have this method, only {allow}. {where}"
         case _:

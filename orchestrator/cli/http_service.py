@@ -6,7 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import anyio
 import uvicorn
@@ -14,11 +14,22 @@ import uvicorn
 from orchestrator.cli.command_error import CommandError
 from orchestrator.settings import Settings
 
-GRACE_SECONDS = 10
+GRACE_SECONDS = 8
+DRAIN_SECONDS = 4.0
+"""How long runs may go on after the first signal; then they are cancelled, saved, and their streams ended."""
 BACKLOG = 2048
 
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Opening: TypeAlias = AbstractAsyncContextManager[AsgiApp]
+
+
+@runtime_checkable
+class Drainable(Protocol):
+    """An application that can bring what it is doing to an end while its clients still listen."""
+
+    async def drain(self, seconds: float) -> None:
+        """Let what runs go on for `seconds`, then end it in order."""
+        ...
 
 
 def listen(settings: Settings) -> tuple[list[socket.socket], Settings]:
@@ -81,8 +92,8 @@ def _why_not(host: str, port: int, problem: OSError | None) -> str:
 class HttpService:
     """One run of the service, from the opening of the application to its orderly end.
 
-    `serve` returns once everything is closed: after `stop`, or after SIGINT or SIGTERM. Requests in
-    flight have `GRACE_SECONDS` to finish; a second signal does not wait for them.
+    `serve` returns once everything is closed: after `stop`, or after SIGINT or SIGTERM. Runs in flight
+    have `DRAIN_SECONDS` to finish, then their clients are told of the end; a second signal does not wait.
     """
 
     def __init__(self, opening: Opening, sockets: Sequence[socket.socket]) -> None:
@@ -90,12 +101,14 @@ class HttpService:
         self._sockets = list(sockets)
         self._server: _Server | None = None
         self._stopping = False
+        self._stop = anyio.Event()
 
     def stop(self) -> None:
         """Begin to stop; asked again, do not wait for requests in flight."""
         if self._server is not None:
             self._server.should_exit, self._server.force_exit = True, self._stopping
         self._stopping = True
+        self._stop.set()
 
     async def serve(self, on_ready: Callable[[], None] | None = None) -> None:
         """Serve until it is stopped. `on_ready` is called once requests can be taken.
@@ -109,6 +122,8 @@ class HttpService:
                 async with self._opening as app:
                     self._server = _Server(_config(app))
                     self._server.on_ready = on_ready
+                    if isinstance(app, Drainable):
+                        tasks.start_soon(self._drain, app)
                     if not self._stopping:
                         await self._server.serve(self._sockets)
                     for request in self._server.server_state.tasks:
@@ -117,6 +132,10 @@ class HttpService:
         finally:
             for bound in self._sockets:
                 bound.close()
+
+    async def _drain(self, app: Drainable) -> None:
+        await self._stop.wait()
+        await app.drain(DRAIN_SECONDS)
 
     async def _stop_on_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

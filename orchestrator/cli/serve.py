@@ -101,7 +101,7 @@ def database_text(settings: Settings) -> str:
 def plugin_ids(settings: Settings) -> list[str]:
     """The plugins that mcp.json installs; none where it cannot be read, which the log tells."""
     try:
-        config = load_mcp_json(settings.mcp_config, missing_ok=True)
+        config = load_mcp_json(settings.mcp_config, missing_ok=not settings.mcp_config_given)
     except OrchestratorError:
         return []
     return [plugin.id for plugin in config.plugins if not plugin.disabled]

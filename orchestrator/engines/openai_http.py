@@ -115,12 +115,12 @@ class Completion:
             return []
         try:
             chunk = decode_chunk(data)
+            failure = chunk.failure()
+            out = self.decoder.feed(chunk) if failure is None else []
         except ValueError as error:
             raise self._broken(f"sent something that is not a chat completion ({error})") from None
-        failure = chunk.failure()
         if failure is not None:
             raise translate_error(failure, None, self._who, self._scrub)
-        out = self.decoder.feed(chunk)
         if self.decoder.first_token_seen:
             now = time.perf_counter()
             if self._first_at is None:

@@ -22,7 +22,7 @@ def completion_body(
 ) -> JsonObject:
     """The body that asks for `request` as a stream with counters. Unset sampling is the server's own.
 
-    Tools are left out when there are none: with an empty list some servers still render a tool prompt.
+    `schema` fits the input schema of a tool to what the server can take. Tools are left out when there are none: with an empty list some servers still render a tool prompt.
     """
     body: JsonObject = {
         "model": model,

@@ -75,11 +75,18 @@ class WireFunction(msgspec.Struct, frozen=True):
     arguments: msgspec.Raw = msgspec.Raw(b"null")
 
     def arguments_text(self) -> str:
-        """The fragment of the arguments' JSON text."""
+        """The fragment of the arguments' JSON text.
+
+        Raises:
+            ValueError: it is not UTF-8.
+        """
         raw = bytes(self.arguments)
         if raw == b"null":
             return ""
-        return msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw.decode()
+        try:
+            return msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw.decode()
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise ValueError("it is not UTF-8") from None
 
 
 class WireCall(msgspec.Struct, frozen=True):
@@ -235,7 +242,11 @@ class StreamDecoder:
         self.first_token_seen = False
 
     def feed(self, chunk: WireChunk) -> list[GenerationChunk]:
-        """What `chunk` says, in order. It must not be an error."""
+        """What `chunk` says, in order. It must not be an error.
+
+        Raises:
+            ValueError: the arguments of a call are not UTF-8.
+        """
         self._usage = chunk.usage or self._usage
         self._timings = chunk.timings or self._timings
         out: list[GenerationChunk] = []

@@ -77,7 +77,7 @@ def _check_repetition(integrations: Sequence[IntegrationRequest]) -> None:
             case PluginRequest(plugin_id):
                 what, key = f"plugin '{plugin_id}'", (PluginRequest, normal_plugin_id(plugin_id))
             case EphemeralRequest(server_label):
-                what, key = f"server label '{server_label}'", (EphemeralRequest, server_label)
+                what, key = f"server label '{server_label}'", (EphemeralRequest, normal_plugin_id(server_label))
         if key in seen:
             message = f"The {what} is there twice."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=f"integrations.{index}")

@@ -36,7 +36,7 @@ class ModelService:
         self._engines = tuple(engines)
         self._optional = optional
         self._listed: list[tuple[Engine, tuple[Model, ...]]] = []
-        self._errors: list[ErrorInfo] = []
+        self._errors: dict[str, ErrorInfo] = {}
         self._listed_at: float | None = None
         self._refreshing = anyio.Lock()
 
@@ -89,12 +89,15 @@ class ModelService:
 
     def _missing(self, key: str) -> ModelChoice:
         installed = [model.key for _, models in self._listed for model in models]
-        if not installed and self._errors:
-            raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, self._errors[0].message)
+        silent = self._errors.get(key.partition("::")[0]) if "::" in key else None
+        if silent is None and not installed and self._errors:
+            silent = next(iter(self._errors.values()))
+        if silent is not None:
+            raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, silent.message)
         named = ", ".join(installed[:NAMED_AT_MOST]) + (", …" if len(installed) > NAMED_AT_MOST else "")
         message = f'Invalid model identifier "{key}". Installed models: {named or "none"}.'
         if self._errors:
-            message += " " + " ".join(error.message for error in self._errors)
+            message += " " + " ".join(error.message for error in self._errors.values())
         raise OrchestratorError(ErrorKind.UNKNOWN_MODEL, message, param="model")
 
     async def _refresh(self) -> None:
@@ -118,5 +121,5 @@ class ModelService:
                 for index, engine in enumerate(self._engines):
                     asking.start_soon(ask, index, engine)
             self._listed = [(self._engines[index], listed[index]) for index in sorted(listed)]
-            self._errors = [errors[index] for index in sorted(errors)]
+            self._errors = {self._engines[index].name: errors[index] for index in sorted(errors, reverse=True)}
             self._listed_at = anyio.current_time()

@@ -205,12 +205,20 @@ class RunService:
             except OrchestratorError as error:
                 log.error("leases could not be looked after", reason=error.info.message)
 
-    async def close(self, grace_seconds: float) -> None:
-        """Take no more runs, end those that run as cancelled, and wait for their saves."""
+    async def drain(self, seconds: float) -> None:
+        """Take no more runs, and let those that run go on for `seconds`; then end them as cancelled."""
         self._closing = True
+        await self._until_idle(seconds)
         for live in list(self._live.values()):
             live.cancel("the service is stopping")
-        with anyio.move_on_after(grace_seconds):
+
+    async def close(self, grace_seconds: float) -> None:
+        """Take no more runs, end those that run as cancelled, and wait for their saves."""
+        await self.drain(0)
+        await self._until_idle(grace_seconds)
+
+    async def _until_idle(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
             while self._live:
                 self._idle = anyio.Event()
                 await self._idle.wait()

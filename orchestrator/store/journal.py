@@ -44,7 +44,7 @@ _PLACE: Final = select(responses.c.root_id, responses.c.depth, responses.c.statu
     responses.c.id == bindparam("parent_id"), responses.c.owner == bindparam("owner"), responses.c.stored
 )
 _CALL: Final = (
-    select(responses.c.stored, tool_calls)
+    select(responses.c.stored, responses.c.status.label("response_status"), tool_calls)
     .join_from(tool_calls, responses)
     .where(tool_calls.c.call_id == bindparam("call_id"), tool_calls.c.response_id == bindparam("response_id"))
     .with_for_update(of=tool_calls)
@@ -105,10 +105,13 @@ def record_outcome(connection: Connection, response_id: str, call_id: str, outco
     if row is None:
         raise OrchestratorError(ErrorKind.STORE_ERROR, f"The journal has no call '{call_id}' of this response.")
     settled = rows.outcome_row(outcome, at, stored=row["stored"])
-    if row["status"] == "journaled":
-        connection.execute(_SETTLE, {"the_call": call_id, **settled})
-    elif any(row[name] != value for name, value in settled.items() if name != "settled_at"):
-        raise OrchestratorError(ErrorKind.STORE_ERROR, f"The call '{call_id}' is settled in another way already.")
+    if row["status"] != "journaled":
+        if any(row[name] != value for name, value in settled.items() if name != "settled_at"):
+            raise OrchestratorError(ErrorKind.STORE_ERROR, f"The call '{call_id}' is settled in another way already.")
+        return
+    if row["response_status"] != "in_progress":
+        raise _ended_elsewhere(response_id)
+    connection.execute(_SETTLE, {"the_call": call_id, **settled})
 
 
 def save_response(

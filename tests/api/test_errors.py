@@ -129,7 +129,7 @@ async def test_a_dead_server_is_a_failed_dependency(api: House) -> None:
 async def test_an_unknown_route_is_an_unknown_endpoint(api: House) -> None:
     told = {
         "type": "invalid_request",
-        "message": "Unexpected endpoint or method. (GET /api/v2/chat)",
+        "message": "Unexpected endpoint or method. (GET /api/v2/chat) The API is described at /schema.",
         "code": "unknown_endpoint",
     }
     assert envelope(await api.client.get("/api/v2/chat?key=secret")) == (404, {"error": told})

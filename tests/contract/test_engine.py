@@ -1,7 +1,7 @@
-"""What every `Engine` promises, over each of them: the twin, the embedded one, and an OpenAI-compatible server.
+"""What every `Engine` promises, over each of them: the twin, the embedded one, Ollama, and an OpenAI-compatible server.
 
-The server is a worker of the embedded engine, spoken to as a stranger's: one more peer (Ollama) is one more entry of
-`PEERS`. What a twin cannot know (tokens, contexts) is asked only of engines that run a model.
+The server is a worker of the embedded engine, spoken to as a stranger's; Ollama is the real one, where there is one.
+What a twin cannot know (tokens, contexts) is asked only of engines that run a model.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Final
 import anyio
 import jsonschema_rs
 import pytest
+from _pytest.mark import ParameterSet
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
@@ -27,9 +28,11 @@ from orchestrator.engines.llama_cpp.catalogue import BUNDLED, Catalogue
 from orchestrator.engines.llama_cpp.engine import LlamaCppEngine
 from orchestrator.engines.llama_cpp.launch import Launch
 from orchestrator.engines.llama_cpp.process import WorkerProcess
+from orchestrator.engines.ollama.engine import OllamaEngine
 from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine
 from orchestrator.ports import Engine
 from orchestrator.testing import Call, Say, ScriptedEngine, Turn
+from tests.engines.ollama.runtime import THINKER, missing, real_ollama
 from tests.engines.samples import RAMBLING, TIME_TOOL, ask, ask_time, first_text, fold, ramble, tell_time, user, written
 
 pytestmark = pytest.mark.anyio
@@ -103,8 +106,25 @@ async def _openai_compatible() -> AsyncGenerator[Peer, None]:
         worker.stop()
 
 
+@asynccontextmanager
+async def _ollama() -> AsyncGenerator[Peer, None]:
+    why_not = missing()
+    if why_not is not None:
+        pytest.skip(why_not)
+    with real_ollama(THINKER) as runtime:
+        if runtime.pid is None:
+            pytest.skip("this Ollama may have other models as well")
+        engine = OllamaEngine(runtime.host, patience_seconds=5)
+        (model,) = await engine.models()
+        async for _ in engine.load(model, model.key, LoadSettings()):
+            pass
+        yield Peer(engine, (await engine.models())[0])
+        await engine.aclose()
+
+
 PEERS: Final[dict[str, Callable[[], AbstractAsyncContextManager[Peer]]]] = {
     "embedded": _embedded,
+    "ollama": _ollama,
     "openai_compatible": _openai_compatible,
     "scripted": _scripted,
 }
@@ -116,15 +136,19 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module", params=PEERS)
+def _peers(*left_out: str) -> list[ParameterSet]:
+    marks = {"ollama": pytest.mark.ollama}
+    return [pytest.param(name, marks=marks.get(name, ())) for name in PEERS if name not in left_out]
+
+
+@pytest.fixture(scope="module", params=_peers())
 async def peer(request: pytest.FixtureRequest) -> AsyncGenerator[Peer, None]:
     async with PEERS[request.param]() as opened:
         yield opened
 
 
-of_a_real_model = pytest.mark.parametrize(
-    "peer", [name for name in PEERS if name != "scripted"], indirect=True, scope="module"
-)
+of_a_real_model = pytest.mark.parametrize("peer", _peers("scripted"), indirect=True, scope="module")
+that_counts_its_cache = pytest.mark.parametrize("peer", _peers("scripted", "ollama"), indirect=True, scope="module")
 
 
 async def test_the_list_of_models_is_stable_and_names_the_engine(peer: Peer) -> None:
@@ -169,7 +193,7 @@ async def test_the_result_of_a_tool_reaches_the_model(peer: Peer) -> None:
     assert turn.end is not None and turn.end.reason == "stop"
 
 
-@of_a_real_model
+@that_counts_its_cache
 async def test_the_next_turn_finds_the_prompt_of_the_last_in_the_cache(peer: Peer) -> None:
     first = await written(peer.engine.generate(peer.model, INSTANCE, ask_time("Europe/Oslo")))
     second = await written(peer.engine.generate(peer.model, INSTANCE, tell_time("Europe/Oslo", "12:34")))
@@ -198,7 +222,8 @@ async def test_reasoning_is_told_apart_from_the_answer(peer: Peer) -> None:
 
 
 async def test_prompt_progress_grows_to_one_before_the_first_token(peer: Peer) -> None:
-    chunks = [chunk async for chunk in peer.engine.generate(peer.model, INSTANCE, ask("Hello! " * 150))]
+    asked = ask("Hello! " * 150, max_output_tokens=5)
+    chunks = [chunk async for chunk in peer.engine.generate(peer.model, INSTANCE, asked)]
     progress = [chunk.progress for chunk in chunks if isinstance(chunk, PromptProgressed)]
     assert progress == sorted(set(progress))
     assert all(0 <= value <= 1 for value in progress)
@@ -214,11 +239,12 @@ async def test_the_limit_of_output_tokens_ends_a_turn_with_length(peer: Peer) ->
 
 @of_a_real_model
 async def test_a_full_context_ends_a_turn_with_length(peer: Peer) -> None:
-    request = ask("Hello " * 660, sampling=RAMBLING, max_output_tokens=None)
+    request = ask("Hello " * 660, sampling=replace(RAMBLING, seed=2), max_output_tokens=None)
     turn = await written(peer.engine.generate(peer.model, INSTANCE, request))
     assert turn.end is not None and turn.end.reason == "length"
     counters = turn.end.counters
-    assert (counters.input_tokens or 0) + (counters.output_tokens or 0) == 2048
+    written_last = 1  # the last token may be written without ever being read
+    assert 2048 <= (counters.input_tokens or 0) + (counters.output_tokens or 0) <= 2048 + written_last
 
 
 @of_a_real_model

@@ -400,6 +400,17 @@ async def test_a_response_that_has_ended_takes_no_more_calls(store: ResponseStor
     assert await store.list_calls("resp_a", "ada") == []
 
 
+async def test_a_call_that_its_response_ended_without_is_never_settled(store: ResponseStore) -> None:
+    new, forgotten = new_response("resp_a"), call(0, "call_1")
+    await store.open_response(new)
+    await store.journal_calls("resp_a", [forgotten, text(1)], NOON)
+    await store.save_response("resp_a", Completed(), STATS, [], [], NOON)
+    assert (await store.load_chain("resp_a", "ada")).responses == (past(new, text(1)),)
+    with store_error():
+        await store.record_outcome("resp_a", "call_1", answered("late"), NOON)
+    assert await store.list_calls("resp_a", "ada") == [as_journaled(forgotten, "resp_a")]
+
+
 # ---- the save ---------------------------------------------------------------------------------
 
 

@@ -96,3 +96,10 @@ def test_it_gets_its_row_of_the_error_table(
         assert error["code"] == code
     assert error.get("param") == param
     assert error["message"]
+
+
+@pytest.mark.parametrize("length", [30_000, 65_536, 200_000, 1_600_000])
+def test_a_text_without_a_break_is_too_long_and_kills_nobody(service: RunningService, length: int) -> None:
+    response = service.chat({"input": "X" * length})
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "exceed_context_size")
+    assert "SIGSEGV" not in service.log

@@ -19,7 +19,7 @@ from orchestrator.core.inputs import CallArgumentsArrived, GenerationFinished, T
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.models import ReasoningSupport
 from orchestrator.core.tools import OfferedTool
-from orchestrator.engines.llama_cpp.grammar_schema import loosened, rehomed
+from orchestrator.engines.llama_cpp.schemas import grammar_schema, rehomed
 from orchestrator.engines.llama_cpp.templates import template_arguments
 from orchestrator.engines.openai_request import completion_body, parameters, wire_response_format
 from orchestrator.ports import CallBegun, GenerationChunk
@@ -30,7 +30,7 @@ CALL_KEY: Final = "tool_call"
 def turn_body(model: str, request: Generate, support: ReasoningSupport | None) -> JsonObject:
     """The body of `request` for a worker. `support` are the reasoning settings that the model offers."""
     held = constraint(request)
-    body = completion_body(model, request, schema_of=lambda tool: loosened(parameters(tool)))
+    body = completion_body(model, request, schema_of=lambda tool: grammar_schema(parameters(tool)))
     body |= {"return_progress": True, **held}
     told = template_arguments(support, request.reasoning)
     if told:
@@ -50,7 +50,7 @@ def constraint(request: Generate) -> JsonObject:
     alternatives: list[JsonValue] = []
     for number, tool in enumerate(tools):
         place = f"tool_{number}"
-        definitions[place] = rehomed(loosened(parameters(tool)), f"#/$defs/{place}")
+        definitions[place] = rehomed(grammar_schema(parameters(tool)), f"#/$defs/{place}")
         call = _object({"name": {"const": tool.name}, "arguments": {"$ref": f"#/$defs/{place}"}})
         alternatives.append(_object({key: call}))
     if request.tool_choice == "auto" and request.response_format is not None:

@@ -17,6 +17,7 @@ from orchestrator.engines.llama_cpp.catalogue import BUNDLED, ENGINE_NAME, Catal
 from orchestrator.engines.llama_cpp.devices import has_gpu
 from orchestrator.engines.llama_cpp.host import ModelHost
 from orchestrator.engines.llama_cpp.load_plan import HostSettings, check_settings, plan_load
+from orchestrator.engines.llama_cpp.long_runs import refuse_long_runs
 from orchestrator.engines.llama_cpp.memory import check_memory
 from orchestrator.engines.openai_request import has_images
 from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadStep
@@ -28,6 +29,9 @@ SLOTS: Final = 4
 BATCH: Final = 256
 PROMPT_CACHE_MIB: Final = 512
 CONNECT_SECONDS: Final = 5.0
+SILENCE_SECONDS: Final = 300.0
+"""Between two signs of life of a request that runs: a batch of the prompt, or a token. A worker that lets it pass is
+stuck, and ended: no request of it would come to an end."""
 
 
 class LlamaCppEngine:
@@ -40,6 +44,7 @@ class LlamaCppEngine:
         *,
         default_context_length: int = DEFAULT_CONTEXT_LENGTH,
         slots: int = SLOTS,
+        silence_seconds: float = SILENCE_SECONDS,
         bundled: Path = BUNDLED,
     ) -> None:
         self._catalogue = Catalogue(models_dir, bundled)
@@ -48,10 +53,9 @@ class LlamaCppEngine:
         self._installed: dict[str, InstalledModel] = {}
         self._hosts: dict[str, ModelHost] = {}
         self._closed = False
-        # Plain HTTP to our own children: no proxies of the environment, no certificates to read, no bound on a read,
-        # since a prompt may take minutes and the end of the process ends the connection.
+        # Plain HTTP to our own children: no proxies of the environment, no certificates to read.
         self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            timeout=httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             trust_env=False,
             verify=False,
@@ -115,6 +119,7 @@ class LlamaCppEngine:
         self, model: Model, instance_id: str, request: Generate
     ) -> AsyncGenerator[GenerationChunk, None]:
         """See `Engine.generate`."""
+        refuse_long_runs(request)
         if model.type == "embedding":
             message = f"{model.key} is an embedding model: it cannot chat."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")

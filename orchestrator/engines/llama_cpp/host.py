@@ -145,6 +145,9 @@ class ModelHost:
                             again = False
                             yield chunk
                     return
+                except httpx.ReadTimeout:
+                    worker.stop()
+                    raise OrchestratorError(ErrorKind.ENGINE_ERROR, f"{WHO} fell silent and was ended.") from None
                 except httpx.TransportError as error:
                     failure = await _broke_off(worker, error)
                     if not (again and worker.ended.is_set()):
@@ -236,6 +239,9 @@ class ModelHost:
                 else:
                     async with self._queue.emptied():
                         await self._replace_worker(load, gpu)
+        except Exception:  # the owner of this task must not go down with one load
+            _log.exception("load_failed", model=self.model_key)
+            load.settle(OrchestratorError(ErrorKind.ENGINE_ERROR, f"{WHO} could not be started."))
         finally:
             self._load = None
             load.settle(_shut_down())  # where it was abandoned nobody hears it

@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 import msgspec
 import structlog
-from anyio.abc import ByteReceiveStream, Process, TaskStatus
+from anyio.abc import ByteReceiveStream, Process
 
 from orchestrator.core.json_types import parse_object
 from orchestrator.engines.llama_cpp.launch import LISTENING, Launch
@@ -55,12 +55,15 @@ class WorkerProcess:
         """Whether it listens and has not ended, as far as is known."""
         return self.address is not None and not self.ended.is_set() and not self._scope.cancel_called
 
-    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def run(self) -> None:
         """Spawn the process and stay with it to its end."""
         try:
             with self._scope:
-                task_status.started()
                 await self._live()
+        except OSError as error:  # no more processes, no more descriptors
+            self._errors.append(f" E {error.strerror}")
+        except Exception:  # the owner of this task must not go down with one worker
+            _log.exception("worker_supervision_failed", model=self._key)
         finally:
             self.ended.set()
             self.settled.set()

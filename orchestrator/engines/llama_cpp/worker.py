@@ -20,6 +20,9 @@ from orchestrator.engines.llama_cpp.launch import LISTENING, Launch
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 FAILED: Final = 1
+STACK_BYTES: Final = 256 * 1024 * 1024
+GROWTH_BYTES: Final = 4 * 1024**3
+"""More than the prompt cache and the buffers of requests take."""
 
 
 def main() -> int:
@@ -29,12 +32,14 @@ def main() -> int:
         return 0
     launch = msgspec.json.decode(_first_line(0), type=Launch)
     _die_with_parent(launch.parent)
+    _deepen_stacks()
     # llama.cpp takes stdout over for its lines about the load and points descriptor 1 elsewhere.
     report = os.dup(1)
     try:
         server = _serve(launch)
     except RuntimeError:  # "Failed to init server": the reason is already on stderr
         return FAILED
+    _bound_memory()
     os.write(report, f"{LISTENING}{server.listening_address}\n".encode())
     threading.Event().wait()
     return 0
@@ -61,6 +66,36 @@ def _devices() -> list[str]:
     library: Any = importlib.import_module("xllamacpp")
     names = [device["type"].name.rpartition("_")[2].lower() for device in library.get_device_info()]
     return ["gpu" if name == "igpu" else name for name in names]
+
+
+def _deepen_stacks() -> None:
+    """Give the threads of the library stacks of `STACK_BYTES`; they are virtual until they are used.
+
+    llama.cpp splits text with `std::regex`, which calls itself for every character of a run of letters: 30,000 of
+    them overflowed the usual 8 MiB and ended the process, whoever else it was serving. Measured with b11549: these
+    hold 400,000 and not 800,000; `long_runs.py` refuses what is longer. Elsewhere than with glibc the default stays.
+    """
+    set_default = getattr(ctypes.CDLL(None), "pthread_setattr_default_np", None)
+    if set_default is None:
+        return
+    libc = ctypes.CDLL(None)
+    attributes = ctypes.create_string_buffer(256)  # larger than any pthread_attr_t
+    libc.pthread_attr_init(attributes)
+    libc.pthread_attr_setstacksize(attributes, ctypes.c_size_t(STACK_BYTES))
+    set_default(attributes)
+    libc.pthread_attr_destroy(attributes)
+
+
+def _bound_memory() -> None:
+    """Everything is allocated when a load is done; what grows by gigabytes afterwards is a leak, and ours alone."""
+    if sys.platform == "linux":
+        import resource
+
+        with open("/proc/self/status", encoding="ascii") as status:
+            kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmData:"))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = kilobytes * 1024 + GROWTH_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
 
 
 def _serve(launch: Launch) -> Any:
@@ -101,6 +136,7 @@ def _serve(launch: Launch) -> Any:
     params.ui = False
     params.endpoint_slots = False
     params.endpoint_props = False
+    params.sse_ping_interval = -1  # a ping is no sign of life: it comes from another thread than the tokens
     params.verbosity = 1  # errors: the reason of a failed load; nothing of what is generated
     params.api_keys = [launch.api_key]
     params.port = 0

@@ -22,12 +22,14 @@ from orchestrator.core.json_types import JsonObject
 from orchestrator.engines.ollama.address import base_url, shown_address
 from orchestrator.engines.ollama.catalog import Details, Facts, Tag, facts_of, leaves_the_machine, whole_name
 from orchestrator.engines.ollama.decode import LineSplitter
-from orchestrator.engines.ollama.failures import Peer, error_text
+from orchestrator.engines.ollama.failures import Peer, Subject, error_text
 
 T = TypeVar("T")
 
 CLOSE_SECONDS: Final = 2.0
 """How long closing a connection may take before it is given up."""
+
+UNLOAD_SECONDS: Final = 5.0
 
 MAX_ERROR_BYTES: Final = 64 * 1024
 
@@ -56,6 +58,10 @@ class _WireTags(msgspec.Struct, frozen=True):
     models: list[_WireTag] | None = None
 
 
+class SilentError(Exception):
+    """A turn did not begin in the time that it was given."""
+
+
 class OllamaClient:
     """One Ollama. `answer_seconds` bounds each request but those that load or write."""
 
@@ -67,8 +73,9 @@ class OllamaClient:
         self._load_timeout = httpx.Timeout(load_seconds, connect=connect_seconds)
         self._write_timeout = httpx.Timeout(silence_seconds, connect=connect_seconds)
         answer_timeout = httpx.Timeout(answer_seconds, connect=connect_seconds)
-        # The environment's proxies lead out of the machine; its certificates (SSL_CERT_FILE) still count.
-        certificates = ssl.create_default_context()
+        # The environment's proxies lead out of the machine; its certificates (SSL_CERT_FILE) still count. Reading
+        # those takes a tenth of a second, and an http URL has no use for them.
+        certificates = ssl.create_default_context() if url.startswith("https:") else False
         self._http = httpx.AsyncClient(
             base_url=url, timeout=answer_timeout, limits=_LIMITS, trust_env=False, verify=certificates
         )
@@ -134,7 +141,7 @@ class OllamaClient:
 
     # ---- what it does -------------------------------------------------------------------------
 
-    async def load(self, path: str, body: JsonObject, model: str) -> None:
+    async def load(self, path: str, body: JsonObject, about: Subject) -> None:
         """Send a request that only loads; returns when the model is in memory.
 
         Raises:
@@ -145,23 +152,42 @@ class OllamaClient:
         except httpx.HTTPError as error:
             raise self.peer.lost(error) from error
         if not response.is_success:
-            raise self.peer.refusal(response.status_code, error_text(response.content), model)
+            raise self.peer.refusal(response.status_code, error_text(response.content), about)
+
+    async def unload(self, name: str) -> None:
+        """Take a model out of memory, once nobody uses it; returns when it is gone, or after a while.
+
+        Raises:
+            OrchestratorError: `engine_unavailable`.
+        """
+        await self._listing(self._ollama.generate(name, keep_alive=0))
+        with anyio.move_on_after(UNLOAD_SECONDS):
+            # It says yes before it has done it, and tells nobody when it has.
+            while whole_name(name) in await self.loaded():  # noqa: ASYNC110
+                await anyio.sleep(UNLOAD_SECONDS / 100)
 
     @asynccontextmanager
-    async def chat(self, body: JsonObject, model: str) -> AsyncGenerator[AsyncIterator[bytes]]:
+    async def chat(
+        self, body: JsonObject, about: Subject, patience_seconds: float | None = None
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """The lines of one streamed turn. Leaving the context ends the request, and Ollama stops writing.
 
         Raises:
+            SilentError: nothing came within `patience_seconds`.
             OrchestratorError: a refusal, a connection that breaks, also while the lines are read.
         """
         request = self._http.build_request(
             "POST", "/api/chat", content=_encoded(body), headers=_JSON, timeout=self._write_timeout
         )
         try:
-            response = await self._http.send(request, stream=True)
+            try:
+                with anyio.fail_after(patience_seconds):
+                    response = await self._http.send(request, stream=True)
+            except TimeoutError:
+                raise SilentError from None
             try:
                 if not response.is_success:
-                    raise self.peer.refusal(response.status_code, error_text(await _beginning(response)), model)
+                    raise self.peer.refusal(response.status_code, error_text(await _beginning(response)), about)
                 async with aclosing(self._lines(response)) as lines:
                     yield lines
             finally:

@@ -19,13 +19,16 @@ from orchestrator.core.inputs import (
     TextArrived,
 )
 from orchestrator.core.response import Counters
-from orchestrator.engines.ollama.failures import Peer
+from orchestrator.engines.ollama.failures import Peer, Subject
 from orchestrator.ports import CallBegun, GenerationChunk
 
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 """A server that sends more than this without a line end is not speaking NDJSON. A whole tool call is one line."""
+
+REPEATS_THAT_END_A_TURN: Final = 30
+"""After so many equal tokens Ollama ends the stream, without a last line: `Completion` in the server's `llm/`."""
 
 _NANOSECONDS: Final = 1e9
 
@@ -109,13 +112,15 @@ _LINE: Final = msgspec.json.Decoder(WireLine)
 class TurnDecoder:
     """Turns the lines of one turn into chunks. Calls are numbered in the order in which they come."""
 
-    def __init__(self, peer: Peer, model: str) -> None:
+    def __init__(self, peer: Peer, about: Subject) -> None:
         self._peer = peer
-        self._model = model
+        self._about = about
         self._calls = 0
         self._reasoned = False
         self._first_token: float | None = None
         self._last: WireLine | None = None
+        self._last_word = ""
+        self._repeats = 0
 
     def feed(self, line: bytes, seconds: float) -> list[GenerationChunk]:
         """What a line says, in order. `seconds` have passed since the request was sent.
@@ -129,7 +134,7 @@ class TurnDecoder:
             raise self._peer.broken("a line is not what it should be") from None
         if wire.error is not None:
             text = wire.error if isinstance(wire.error, str) else wire.error.message
-            raise self._peer.refusal(None, text, self._model)
+            raise self._peer.refusal(None, text, self._about)
         chunks = self._message(wire.message) if wire.message is not None else []
         if chunks and self._first_token is None:
             self._first_token = seconds
@@ -149,20 +154,26 @@ class TurnDecoder:
             OrchestratorError: `engine_error`: the stream ended before the turn did.
         """
         if self._last is None:
-            message = (
-                f"{self._peer.name} ended its answer before it was complete. The model's process died, or the model "
-                "repeated itself so often that Ollama stopped it."
-            )
+            if self._repeats >= REPEATS_THAT_END_A_TURN:
+                message = f"Model '{self._about.key}' repeated itself, and {self._peer.name} stopped it."
+            else:
+                message = f"{self._peer.name} ended its answer before it was complete."
             raise OrchestratorError(ErrorKind.ENGINE_ERROR, message)
         return GenerationFinished(self._reason(self._last.done_reason), self._counters(self._last))
+
+    def _written(self, text: str) -> str:
+        word = text.strip()
+        self._repeats = self._repeats + 1 if word == self._last_word else 0
+        self._last_word = word
+        return text
 
     def _message(self, message: WireMessage) -> list[GenerationChunk]:
         chunks: list[GenerationChunk] = []
         if message.thinking:
             self._reasoned = True
-            chunks.append(ReasoningArrived(message.thinking))
+            chunks.append(ReasoningArrived(self._written(message.thinking)))
         if message.content:
-            chunks.append(TextArrived(message.content))
+            chunks.append(TextArrived(self._written(message.content)))
         for call in message.tool_calls or ():
             chunks.append(CallBegun(self._calls, call.function.name))
             chunks.append(CallArgumentsArrived(self._calls, bytes(call.function.arguments).decode()))

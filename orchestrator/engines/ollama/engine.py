@@ -1,6 +1,7 @@
 """Ollama behind the port."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
 import anyio
@@ -10,11 +11,13 @@ from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadStarted, ModelReady
 from orchestrator.core.items import ImageInput
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import Model
 from orchestrator.core.prompt import UserMessage
 from orchestrator.engines.ollama.catalog import ENGINE, UNKNOWN, Facts, Tag, describe, leaves_the_machine, whole_name
-from orchestrator.engines.ollama.client import OllamaClient
+from orchestrator.engines.ollama.client import OllamaClient, SilentError
 from orchestrator.engines.ollama.decode import TurnDecoder
+from orchestrator.engines.ollama.failures import Subject
 from orchestrator.engines.ollama.instances import Instance
 from orchestrator.engines.ollama.request import KeepAlive, chat_body, load_body, load_embedding_body
 from orchestrator.ports import GenerationChunk, LoadStep
@@ -29,7 +32,8 @@ class OllamaEngine:
 
     `host` is what `OLLAMA_HOST` may hold. `connect_seconds` bounds connecting, `answer_seconds` a listing,
     `load_seconds` a load, `silence_seconds` the time in which a turn says nothing: Ollama is silent while it reads a
-    prompt and while it collects a tool call. `keep_alive` None leaves it to Ollama how long a model stays in memory.
+    prompt and while it collects a tool call. `patience_seconds` is how long the turn after a broken-off one may be
+    silent before the model is loaded anew. `keep_alive` None leaves it to Ollama how long a model stays in memory.
     Models that Ollama passes on to another machine are left out unless `allow_remote`.
     """
 
@@ -43,6 +47,7 @@ class OllamaEngine:
         answer_seconds: float = 10.0,
         load_seconds: float = 600.0,
         silence_seconds: float = 300.0,
+        patience_seconds: float = 20.0,
         keep_alive: KeepAlive | None = None,
         allow_remote: bool = False,
     ) -> None:
@@ -53,6 +58,7 @@ class OllamaEngine:
             load_seconds=load_seconds,
             silence_seconds=silence_seconds,
         )
+        self._patience_seconds = patience_seconds
         self._keep_alive: KeepAlive | None = keep_alive
         self._allow_remote = allow_remote
         self._facts: dict[str, Facts] = {}
@@ -113,10 +119,7 @@ class OllamaEngine:
             return
         yield LoadStarted()
         started = anyio.current_time()
-        async with instance.loading:  # of many askers one loads, and the others find it loaded
-            if not await self._is_ready(model, instance, context_length):
-                async with instance.alone():
-                    await self._load(model, instance, context_length)
+        await self._load_once(model, instance, context_length)
         # Ollama's reply to a request that only loads has no durations.
         yield ModelReady(anyio.current_time() - started)
 
@@ -131,19 +134,33 @@ class OllamaEngine:
         instance.found(has)
         return True
 
+    async def _load_once(self, model: Model, instance: Instance, context_length: int | None) -> None:
+        """Load, or find it loaded by whoever was first: of many askers one loads, and all of them fail as it does."""
+        turn = instance.attempts
+        async with instance.loading:
+            if await self._is_ready(model, instance, context_length):
+                return
+            failure = instance.failure_since(turn, context_length)
+            if failure is not None:
+                raise OrchestratorError(failure.kind, failure.message, param=failure.param)
+            async with instance.alone():
+                try:
+                    await self._load(model, instance, context_length)
+                except OrchestratorError as error:
+                    instance.failed(context_length, error.info)
+                    raise
+
     async def _load(self, model: Model, instance: Instance, context_length: int | None) -> None:
         if model.type == "embedding":
             body = load_embedding_body(model.key, context_length, self._keep_alive)
-            await self._client.load("/api/embed", body, model.key)
+            await self._client.load("/api/embed", body, Subject(model.key))
         else:
             body = load_body(model.key, context_length, self._keep_alive)
-            await self._client.load("/api/chat", body, model.key)
+            await self._client.load("/api/chat", body, Subject(model.key))
         has = (await self._client.loaded()).get(whole_name(model.key))
         instance.loaded(context_length, has)
         if context_length is not None and has is not None and has < context_length:
-            message = (
-                f"Ollama gave model '{model.key}' a context of {has} tokens, where {context_length} were asked for."
-            )
+            message = f"{model.key} got a context of only {has} tokens from Ollama, {context_length} were asked for."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
 
     # ---- writing ------------------------------------------------------------------------------
@@ -154,19 +171,45 @@ class OllamaEngine:
             message = f"Model '{model.key}' does not take images."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="input")
         instance = self._instance(model)
-        decoder = TurnDecoder(self._client.peer, model.key)
         await instance.enter()
+        broken_off = True
         try:
-            num_ctx = None if model.key in self._remote else instance.num_ctx(_listed_context(model))
+            listed = _listed_context(model)
+            about = Subject(model.key, instance.context(listed))
+            num_ctx = None if model.key in self._remote else instance.num_ctx(listed)
             body = chat_body(model.key, request, num_ctx, self._keep_alive)
+            decoder = TurnDecoder(self._client.peer, about)
             sent_at = anyio.current_time()
-            async with self._client.chat(body, model.key) as lines:
-                async for line in lines:
+            async with AsyncExitStack() as connection:
+                async for line in await self._lines(connection, body, about, instance):
                     for chunk in decoder.feed(line, anyio.current_time() - sent_at):
                         yield chunk
+            end = decoder.finish()
+            broken_off = False
+        except OrchestratorError as error:
+            # Silence is one, a connection that broke is another; a refusal breaks nothing off.
+            broken_off = error.info.kind is ErrorKind.ENGINE_ERROR
+            raise
         finally:
-            instance.leave()
-        yield decoder.finish()
+            instance.leave(broken_off=broken_off)
+        yield end
+
+    async def _lines(
+        self, connection: AsyncExitStack, body: JsonObject, about: Subject, instance: Instance
+    ) -> AsyncIterator[bytes]:
+        """The lines of a turn, as long as `connection` is open.
+
+        Ollama may lose a slot for good when a request is broken off, and every request after it waits for ever, until
+        the model is loaded anew: https://github.com/ollama/ollama/issues/17131. So the first turn after such a one
+        gets less patience, and a second try.
+        """
+        if instance.may_be_stuck():
+            try:
+                return await connection.enter_async_context(self._client.chat(body, about, self._patience_seconds))
+            except SilentError:
+                log.warning("Ollama is stuck after a request that was broken off", model=about.key)
+                await self._client.unload(about.key)
+        return await connection.enter_async_context(self._client.chat(body, about))
 
     def _instance(self, model: Model) -> Instance:
         return self._instances.setdefault(whole_name(model.key), Instance())
@@ -177,7 +220,7 @@ class OllamaEngine:
             raise OrchestratorError(ErrorKind.UNKNOWN_MODEL, message, param="model")
         longest = model.max_context_length
         if context_length is not None and longest is not None and context_length > longest:
-            message = f"Model '{model.key}' takes a context of at most {longest} tokens."
+            message = f"{model.key} has a context of at most {longest} tokens, {context_length} were asked for."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
 
 

@@ -22,6 +22,14 @@ _BUSY: Final = re.compile(r"server busy|maximum pending requests", re.IGNORECASE
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """What a request is about: a model's key, and its context in tokens where that is known."""
+
+    key: str
+    context: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """The Ollama that is spoken to, as messages name it. `address` holds no credentials."""
 
@@ -33,19 +41,20 @@ class Peer:
 
     # ---- what it says -------------------------------------------------------------------------
 
-    def refusal(self, status: int | None, text: str, model: str) -> OrchestratorError:
+    def refusal(self, status: int | None, text: str, about: Subject) -> OrchestratorError:
         """An error that the server put into words; `status` None is one in the middle of a stream."""
         if _TOO_LONG.search(text):
-            message = f"The prompt is longer than the context of model '{model}': {_short(text)}"
+            size = "" if about.context is None else f" {about.context}"
+            message = f"The prompt is longer than the context{size} of model '{about.key}': {_short(text)}"
             return OrchestratorError(ErrorKind.EXCEED_CONTEXT_SIZE, message, param="input")
         lacking = _LACKS.search(text)
         if lacking is not None:
-            return _lacking(lacking["what"].strip().lower(), model)
+            return _lacking(lacking["what"].strip().lower(), about.key)
         if _NO_IMAGES.search(text):
-            message = f"Model '{model}' does not take images."
+            message = f"Model '{about.key}' does not take images."
             return OrchestratorError(ErrorKind.INVALID_VALUE, message, param="input")
         if status == 404:
-            message = f"{self.name} has no model '{model}'. `ollama pull {model}` downloads it."
+            message = f"{self.name} has no model '{about.key}'. `ollama pull {about.key}` downloads it."
             return OrchestratorError(ErrorKind.UNKNOWN_MODEL, message, param="model")
         if status == 503 and _BUSY.search(text):
             message = f"{self.name} has too many requests waiting."
@@ -84,6 +93,8 @@ class Peer:
                 return self.unavailable("does not answer. Is it running? `ollama serve` starts it.")
             case httpx.TimeoutException():
                 return self.unavailable("does not answer in time.")
+            case httpx.HTTPStatusError():
+                return self.unavailable(f"answered with status {error.response.status_code}.")
             case httpx.HTTPError():
                 return self.unavailable("broke the connection off.")
             case ollama.ResponseError():

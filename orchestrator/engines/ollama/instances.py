@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import anyio
 
+from orchestrator.core.errors import ErrorInfo
+
 
 @dataclass(frozen=True, slots=True)
 class Pin:
@@ -30,11 +32,20 @@ class Instance:
         self._running = 0
         self._idle = anyio.Event()
         self._closed: anyio.Event | None = None
+        self._broken_off = False
+        self._failure: tuple[int | None, ErrorInfo] | None = None
         self.loading = anyio.Lock()
+        """Held by the one who loads; the others wait for it."""
+        self.attempts = 0
+        """How many loads are over."""
 
     def num_ctx(self, listed: int | None) -> int | None:
         """What a request asks for; `listed` is the context that the model's listing showed, if any."""
         return self._pin.asked if self._pin is not None else listed
+
+    def context(self, listed: int | None) -> int | None:
+        """How many tokens fit, as far as that is known."""
+        return self._pin.seen if self._pin is not None else listed
 
     def found(self, context_length: int | None) -> None:
         """The runner is there with this context. Where that is news, somebody else loaded it: it is kept as it is."""
@@ -44,6 +55,19 @@ class Instance:
     def loaded(self, asked: int | None, seen: int | None) -> None:
         """We loaded the runner."""
         self._pin = Pin(asked, seen)
+        self._failure = None
+        self.attempts += 1
+
+    def failed(self, asked: int | None, why: ErrorInfo) -> None:
+        """We could not load the runner."""
+        self._failure = (asked, why)
+        self.attempts += 1
+
+    def failure_since(self, attempts: int, asked: int | None) -> ErrorInfo | None:
+        """Why the load that was waited for failed, where it asked for the same; `attempts` was their number before."""
+        if self._failure is None or self.attempts == attempts or self._failure[0] != asked:
+            return None
+        return self._failure[1]
 
     async def enter(self) -> None:
         """Begin a request; pair it with `leave`. Waits while a reload is due."""
@@ -51,11 +75,16 @@ class Instance:
             await self._closed.wait()
         self._running += 1
 
-    def leave(self) -> None:
-        """End a request."""
+    def leave(self, *, broken_off: bool) -> None:
+        """End a request, which was broken off or came to its own end."""
+        self._broken_off = broken_off
         self._running -= 1
         if not self._running:
             self._idle.set()
+
+    def may_be_stuck(self) -> bool:
+        """Whether the last request was broken off, and nothing of ours explains why this one would have to wait."""
+        return self._broken_off and self._running == 1
 
     @asynccontextmanager
     async def alone(self) -> AsyncGenerator[None]:

@@ -60,11 +60,14 @@ def bench() -> OpenBench:
 
     @asynccontextmanager
     async def opened(
-        models_dir: Path | None = None, key: str = "demo/tiny-tools", slots: int = 4
+        models_dir: Path | None = None,
+        key: str = "demo/tiny-tools",
+        slots: int = 4,
+        silence_seconds: float = BOUND_SECONDS,
     ) -> AsyncGenerator[Bench, None]:
         with anyio.fail_after(BOUND_SECONDS):
             async with anyio.create_task_group() as tasks:
-                engine = LlamaCppEngine(models_dir, tasks, slots=slots)
+                engine = LlamaCppEngine(models_dir, tasks, slots=slots, silence_seconds=silence_seconds)
                 try:
                     models = {model.key: model for model in await engine.models()}
                     yield Bench(engine, models[key], await engine.host(models[key], INSTANCE))

@@ -16,7 +16,7 @@ from orchestrator.core.request import ResponseFormat
 from orchestrator.core.response import Counters
 from orchestrator.core.tools import OfferedTool
 from orchestrator.engines.llama_cpp.constrained import call_key, constraint, with_calls
-from orchestrator.engines.llama_cpp.grammar_schema import loosened, rehomed
+from orchestrator.engines.llama_cpp.schemas import grammar_schema, rehomed
 from orchestrator.ports import CallBegun, GenerationChunk
 from tests.engines.llama_cpp.conftest import OpenBench
 from tests.engines.samples import TIME_TOOL, ask, written
@@ -132,11 +132,11 @@ def test_a_schema_that_can_be_read_stays_as_it_is() -> None:
     schema: JsonObject = {
         "type": "object",
         "$defs": {"n": {"type": "integer", "minimum": 1}},
-        "properties": {"n": {"$ref": "#/$defs/n"}, "s": {"type": "string", "pattern": r"^\d+-[a-z]$", "maxLength": 9}},
+        "properties": {"n": {"$ref": "#/$defs/n"}, "s": {"type": "string", "maxLength": 9}},
         "required": ["n"],
         "additionalProperties": False,
     }
-    assert loosened(schema) == schema
+    assert grammar_schema(schema) == schema
 
 
 async def test_a_tool_with_an_odd_schema_spoils_no_request(bench: OpenBench) -> None:

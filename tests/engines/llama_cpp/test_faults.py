@@ -152,8 +152,8 @@ async def test_a_worker_that_gets_no_memory_says_so_and_the_next_load_works(
             with pytest.raises(OrchestratorError) as caught:
                 async for _ in it.engine.load(it.model, "an-instance", LoadSettings(2048, parallel=256)):
                     pass
-        reason = "demo/tiny-tools could not be loaded: insufficient memory (attempted to allocate 1536.00 MB)."
-        assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, reason)
+        assert caught.value.info.kind is ErrorKind.ENGINE_ERROR
+        assert caught.value.info.message.startswith("demo/tiny-tools could not be loaded: ")
         assert (await written(it.generate(ask("Hello!")))).text == "Hello! How can I help you?"
 
 
@@ -184,6 +184,23 @@ async def test_a_worker_that_died_while_idle_is_replaced_without_an_error(bench:
         assert (await written(it.generate(ask("Hello!")))).text == "Hello! How can I help you?"
         assert it.pid != pid
         assert await it.context_length() == 512
+
+
+async def test_a_worker_that_falls_silent_is_ended_and_the_next_request_loads_again(bench: OpenBench) -> None:
+    async with bench(silence_seconds=3) as it:
+        await it.load()
+        pid = it.pid
+        with pytest.raises(OrchestratorError) as caught:
+            async with aclosing(it.generate(ramble())) as chunks:
+                await first_text(chunks)
+                os.kill(pid, signal.SIGSTOP)
+                async for _ in chunks:
+                    pass
+        assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, "llama.cpp fell silent and was ended.")
+        os.kill(pid, signal.SIGCONT)
+        await gone(pid)
+        steps = await it.load()
+        assert (steps[0], it.pid == pid) == (LoadStarted(), False)
 
 
 async def test_requests_in_the_queue_outlive_the_worker_that_they_waited_for(bench: OpenBench) -> None:

@@ -1,6 +1,8 @@
 """Loads: shared, reported, replaced only when nobody generates, and explained when they fail."""
 
+import shutil
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -8,8 +10,9 @@ import pytest
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadProgressed, LoadStarted, ModelReady
+from orchestrator.core.models import LoadSettings
 from orchestrator.ports import LoadStep
-from tests.engines.llama_cpp.conftest import DEMO_FILE, OpenBench, gone
+from tests.engines.llama_cpp.conftest import DEMO_FILE, INSTANCE, OpenBench, gone
 from tests.engines.samples import ask, first_text, ramble, written
 
 pytestmark = pytest.mark.anyio
@@ -232,3 +235,46 @@ async def test_closing_the_engine_ends_a_load_and_tells_its_waiters(bench: OpenB
                 async for _ in steps:
                     pass
         assert caught.value.info.kind == ErrorKind.ENGINE_UNAVAILABLE
+
+
+async def test_an_unloaded_model_is_gone_and_comes_back_when_it_is_asked_for(bench: OpenBench) -> None:
+    async with bench() as it:
+        await it.engine.unload("nobody")
+        await it.load()
+        pid = it.pid
+        await it.engine.unload(INSTANCE)
+        await gone(pid)
+        assert await it.context_length() is None
+        assert (await written(it.generate(ask("Hello!")))).text == "Hello! How can I help you?"
+
+
+async def test_a_worker_that_cannot_be_spawned_is_an_engine_error(
+    bench: OpenBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    async with bench() as it:
+        with pytest.raises(OrchestratorError) as caught:
+            await it.load()
+        message = "demo/tiny-tools could not be loaded: No such file or directory."
+        assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
+        monkeypatch.undo()
+        assert seconds_of(await it.load()) > 0
+
+
+async def test_an_embedding_model_does_not_chat(bench: OpenBench) -> None:
+    async with bench() as it:
+        with pytest.raises(OrchestratorError) as caught:
+            await anext(it.engine.generate(replace(it.model, type="embedding"), INSTANCE, ask("Hello!")))
+        message = "demo/tiny-tools is an embedding model: it cannot chat."
+        assert caught.value.info == ErrorInfo(ErrorKind.INVALID_VALUE, message, "model")
+
+
+async def test_a_model_that_was_installed_after_the_listing_loads(bench: OpenBench, tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        late = replace(it.model, key="someone/late")
+        with pytest.raises(OrchestratorError) as caught:
+            await anext(it.engine.load(late, "late", LoadSettings()))
+        assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, "The file of someone/late is gone.")
+        (tmp_path / "someone" / "late").mkdir(parents=True)
+        shutil.copy(DEMO_FILE, tmp_path / "someone" / "late" / "late.gguf")
+        assert seconds_of([step async for step in it.engine.load(late, "late", LoadSettings())]) > 0

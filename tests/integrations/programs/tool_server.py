@@ -35,6 +35,23 @@ def tool_server(cancelled: anyio.Event | None = None) -> MCPServer:
             await noticed.wait()
         return noticed.is_set()
 
+    _add_tools_about_the_process(server)
+
+    @server.tool()
+    async def grow(name: str, context: Context) -> str:
+        """Add a tool and tell everybody."""
+
+        async def grown() -> str:
+            return name
+
+        server.add_tool(grown, name=name, description="Grown.")
+        await context.notify_tools_changed()
+        return "grown"
+
+    return server
+
+
+def _add_tools_about_the_process(server: MCPServer) -> None:
     @server.tool()
     async def die(status: int) -> str:
         """End the process at once."""
@@ -70,19 +87,6 @@ def tool_server(cancelled: anyio.Event | None = None) -> MCPServer:
         """A picture and a word."""
         image = ImageContent(type="image", data="iVBORw0KGgo=", mime_type="image/png")
         return CallToolResult(content=[TextContent(type="text", text="look"), image])
-
-    @server.tool()
-    async def grow(name: str, context: Context) -> str:
-        """Add a tool and tell everybody."""
-
-        async def grown() -> str:
-            return name
-
-        server.add_tool(grown, name=name, description="Grown.")
-        await context.notify_tools_changed()
-        return "grown"
-
-    return server
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""Which engine has the model that a request names."""
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import pytest
+
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.models import Model
+from orchestrator.service.models import ModelService
+from orchestrator.testing import SCRIPTED_MODEL, Say, ScriptedEngine
+
+pytestmark = pytest.mark.anyio
+
+
+class Dead(ScriptedEngine):
+    """An engine that does not answer."""
+
+    name = "dead"
+
+    async def models(self) -> NoReturn:
+        raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, "the engine at nowhere cannot be reached")
+
+
+class Named(ScriptedEngine):
+    """A second engine that has the same model."""
+
+    name = "named"
+
+    async def models(self) -> Sequence[Model]:
+        return await super().models()
+
+
+async def kind_of_error(models: ModelService, key: str) -> ErrorKind:
+    with pytest.raises(OrchestratorError) as raised:
+        await models.find(key)
+    return raised.value.info.kind
+
+
+async def test_an_engine_that_is_named_and_does_not_answer_is_unavailable() -> None:
+    models = ModelService([ScriptedEngine([[Say("hi")]]), Dead([])])
+    assert await kind_of_error(models, "dead::some/model") is ErrorKind.ENGINE_UNAVAILABLE
+    assert await kind_of_error(models, "some/model") is ErrorKind.UNKNOWN_MODEL
+
+
+async def test_where_no_engine_answers_that_is_the_error() -> None:
+    assert await kind_of_error(ModelService([Dead([])]), "some/model") is ErrorKind.ENGINE_UNAVAILABLE
+
+
+async def test_the_first_engine_wins_unless_another_is_named() -> None:
+    first, second = ScriptedEngine([[Say("hi")]]), Named([[Say("ho")]])
+    models = ModelService([first, second])
+    assert (await models.find(SCRIPTED_MODEL)).engine is first
+    assert (await models.find(f"named::{SCRIPTED_MODEL}")).engine is second
+    assert await kind_of_error(models, "named::other/model") is ErrorKind.UNKNOWN_MODEL
