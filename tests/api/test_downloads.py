@@ -3,6 +3,7 @@
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import jsonschema_rs
 import pytest
@@ -23,6 +24,7 @@ async def until(api: House, job_id: str, state: str) -> dict[str, Any]:
     """The job's status once it is in `state`."""
     with anyio.fail_after(5):
         while True:
+            await anyio.lowlevel.checkpoint()  # asking in process never gives way by itself
             told = (await api.client.get(f"{DOWNLOAD_PATH}/status/{job_id}")).json()
             if told["state"] == state:
                 assert valid("DownloadStatusReply", told)

@@ -36,6 +36,8 @@ CONTRACT = {
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: (415, "invalid_request", "unsupported_media_type"),
     ErrorKind.FORBIDDEN_ORIGIN: (403, "invalid_request", "forbidden_origin"),
     ErrorKind.RESPONSE_NOT_FOUND: (404, "invalid_request", "response_not_found"),
+    ErrorKind.MODEL_NOT_FOUND: (404, "model_not_found", None),
+    ErrorKind.UNKNOWN_INSTANCE: (404, "invalid_request", "model_not_found"),
     ErrorKind.JOB_NOT_FOUND: (404, "job_not_found", None),
     ErrorKind.RESPONSE_NOT_FINISHED: (409, "invalid_request", "response_not_finished"),
     ErrorKind.NOT_IMPLEMENTED: (501, "not_implemented", None),
