@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "c" * 40
@@ -48,10 +48,13 @@ class Hub:
 
 class _Request(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: "_Server"
+
+    @property
+    def hub(self) -> Hub:
+        return cast(_Server, self.server).hub
 
     def do_GET(self) -> None:
-        hub, path = self.server.hub, unquote(urlsplit(self.path).path)
+        hub, path = self.hub, unquote(urlsplit(self.path).path)
         hub.tokens.add(self.headers.get("Authorization"))
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(auth-check)|/revision/(.+))?", path):
             self._listing(found[1], found[2] is not None, found[3])
@@ -61,7 +64,7 @@ class _Request(BaseHTTPRequestHandler):
             self._fail(404)
 
     def _listing(self, repository: str, checks: bool, revision: str | None) -> None:
-        hub = self.server.hub
+        hub = self.hub
         if hub.listing_status != 200:
             self._fail(hub.listing_status)
         elif repository not in hub.files:
@@ -75,19 +78,19 @@ class _Request(BaseHTTPRequestHandler):
 
     def _info(self, repository: str) -> dict[str, Any]:
         siblings: list[dict[str, Any]] = []
-        for path, data in self.server.hub.files[repository].items():
-            digest = self.server.hub.digest(path, data)
+        for path, data in self.hub.files[repository].items():
+            digest = self.hub.digest(path, data)
             lfs = None if digest is None else {"sha256": digest, "size": len(data), "pointerSize": 134}
             siblings.append({"rfilename": path, "size": len(data), "blobId": "b" * 40} | ({"lfs": lfs} if lfs else {}))
-        gated = "manual" if repository in self.server.hub.gated else False
+        gated = "manual" if repository in self.hub.gated else False
         return {"id": repository, "sha": COMMIT, "private": False, "gated": gated, "siblings": siblings, "tags": []}
 
     def _may_read(self, repository: str) -> bool:
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        return repository not in self.server.hub.gated or token in self.server.hub.readers
+        return repository not in self.hub.gated or token in self.hub.readers
 
     def _file(self, repository: str, revision: str, path: str) -> None:
-        hub = self.server.hub
+        hub = self.hub
         data = hub.files.get(repository, {}).get(path)
         asked = self.headers.get("Range")
         hub.ranges.append(asked)
@@ -101,7 +104,7 @@ class _Request(BaseHTTPRequestHandler):
             self._send_file(data, None if hub.ignores_ranges else asked, path)
 
     def _send_file(self, data: bytes, asked: str | None, path: str) -> None:
-        hub, start = self.server.hub, 0
+        hub, start = self.hub, 0
         if asked is not None:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
             self.send_response(206)

@@ -53,9 +53,6 @@ def free_bytes_at(folder: Path) -> int:
 class HuggingFaceDownloader:
     """`Downloader` into `models_dir`. `endpoint` and `token` None are the library's, from the environment."""
 
-    name: Final = NAME
-    forms: Final = "a Hugging Face link (https://huggingface.co/<publisher>/<name>) to a repository of GGUF files"
-
     def __init__(
         self,
         models_dir: Path,
@@ -65,6 +62,8 @@ class HuggingFaceDownloader:
         free_bytes: Callable[[Path], int] = free_bytes_at,
         retry_seconds: Sequence[float] = RETRY_SECONDS,
     ) -> None:
+        self.name = NAME
+        self.forms = "a Hugging Face link (https://huggingface.co/<publisher>/<name>) to a repository of GGUF files"
         self._models_dir = models_dir
         self._endpoint = endpoint
         self._token = token

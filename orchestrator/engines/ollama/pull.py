@@ -42,10 +42,9 @@ _FULL: Final = re.compile(r"no space left", re.IGNORECASE)
 class OllamaDownloader:
     """`Downloader` of one Ollama."""
 
-    name: Final = NAME
-    forms: Final = "a name of Ollama's catalogue (qwen3:8b, hf.co/<publisher>/<name>)"
-
     def __init__(self, host: str) -> None:
+        self.name = NAME
+        self.forms = "a name of Ollama's catalogue (qwen3:8b, hf.co/<publisher>/<name>)"
         self._url = base_url(host)
         self._peer = Peer(shown_address(self._url))
 
@@ -70,7 +69,9 @@ class OllamaDownloader:
         layers: dict[str, tuple[int, int]] = {}
         async with self._client(SILENCE_SECONDS) as client:
             try:
-                pulling = cast("AsyncGenerator[ollama.ProgressResponse]", await client.pull(plan.reference, stream=True))
+                pulling = cast(
+                    "AsyncGenerator[ollama.ProgressResponse]", await client.pull(plan.reference, stream=True)
+                )
                 async with aclosing(pulling):
                     async for line in pulling:
                         if line.digest is not None and line.total is not None:

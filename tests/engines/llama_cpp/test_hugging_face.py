@@ -120,7 +120,10 @@ async def test_a_file_without_a_digest_is_refused_before_anything_is_fetched(hub
 
 
 async def test_a_disk_without_room_is_told_before_the_first_byte_and_before_going_on(hub: Hub, tmp_path: Path) -> None:
-    full = downloader(hub, tmp_path, free_bytes=lambda _: len(DEMO))
+    def little(_: Path) -> int:
+        return len(DEMO)
+
+    full = downloader(hub, tmp_path, free_bytes=little)
     told = await failure(lambda: full.plan(LINK, "Q8_0"))
     assert told == ErrorInfo(
         ErrorKind.INSUFFICIENT_STORAGE,
@@ -205,7 +208,7 @@ async def test_a_hub_that_is_not_there_is_named_without_credentials(tmp_path: Pa
 
 async def test_a_cancelled_fetch_stops_at_once_and_the_next_one_goes_on(hub: Hub, tmp_path: Path) -> None:
     fetching = downloader(hub, tmp_path)
-    plan = await fetching.plan(LINK, "Q8_0")
+    plan, begun = await fetching.plan(LINK, "Q8_0"), 0.0
     hub.hold_at = 20 * PIECE
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(fetching.fetch, plan, ignore)
@@ -240,9 +243,9 @@ async def test_two_at_once_do_not_write_into_the_same_part(hub: Hub, tmp_path: P
         tasks.start_soon(downloader(hub, tmp_path).fetch, plan, ignore)
         assert await anyio.to_thread.run_sync(hub.holding.wait, 10)
         told = await failure(lambda: downloader(hub, tmp_path).fetch(plan, ignore))
+        assert told.kind is ErrorKind.ENGINE_ERROR and "already" in told.message
         await downloader(hub, tmp_path).discard(plan)
         hub.go_on.set()
-    assert told.kind is ErrorKind.ENGINE_ERROR and "already" in told.message
     assert (tmp_path / "ada" / "tiny-GGUF" / "tiny-Q8_0.gguf").read_bytes() == DEMO
 
 
