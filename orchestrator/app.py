@@ -13,12 +13,15 @@ from orchestrator.api.application import create_api
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.request import Limits
 from orchestrator.engines.llama_cpp.engine import LlamaCppEngine
+from orchestrator.engines.llama_cpp.hugging_face import HuggingFaceDownloader
 from orchestrator.engines.ollama.engine import OllamaEngine
+from orchestrator.engines.ollama.pull import OllamaDownloader
 from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine
 from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.mcp_json import load_mcp_json
 from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
 from orchestrator.service.chats import ChatService
+from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.leases import this_holder
 from orchestrator.service.models import ModelService
@@ -26,6 +29,7 @@ from orchestrator.service.runs import RunService
 from orchestrator.service.tokens import TokenService
 from orchestrator.settings import Settings
 from orchestrator.store.database import open_database
+from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.migrate import prepare
 from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.tokens import SqlTokenStore
@@ -79,6 +83,8 @@ async def open_app(settings: Settings) -> AsyncGenerator[AsgiApp]:
         catalog = _catalog(settings, tasks)
         holder = this_holder()
         runs = RunService(store, holder, tasks, settings.max_concurrent_runs)
+        downloaders = (HuggingFaceDownloader(settings.models_dir), OllamaDownloader(settings.ollama_host))
+        downloads = DownloadService(downloaders, SqlJobStore(database), holder, tasks)
         optional = frozenset({OLLAMA}) if settings.default_engine != OLLAMA else frozenset[str]()
         models = ModelService(engines, optional=optional)
         instances = InstanceService(
@@ -115,12 +121,15 @@ async def open_app(settings: Settings) -> AsyncGenerator[AsgiApp]:
             return None
 
         await runs.recover()
+        await downloads.recover()
         tasks.start_soon(runs.keep_leases)
+        tasks.start_soon(downloads.keep)
         tasks.start_soon(instances.run)
         try:
             yield create_api(
                 chats=chats,
                 models=models,
+                downloads=downloads,
                 tokens=TokenService(SqlTokenStore(database)),
                 require_authentication=settings.require_authentication,
                 host=settings.host,
@@ -131,6 +140,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[AsgiApp]:
             )
         finally:
             with anyio.CancelScope(shield=True):
+                await downloads.close(CLOSE_SECONDS)
                 await runs.close(CLOSE_SECONDS)
                 await catalog.aclose()
                 for engine in engines:

@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.chat import chat_route
 from orchestrator.api.departures import ClientGoneError
+from orchestrator.api.downloads import download_routes
 from orchestrator.api.edge import Edge
 from orchestrator.api.errors import (
     CLIENT_GONE,
@@ -25,6 +26,7 @@ from orchestrator.api.schema_pages import schema_routes
 from orchestrator.api.sse import KEEP_ALIVE_SECONDS
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.service.chats import ChatService
+from orchestrator.service.downloads import DownloadService
 from orchestrator.service.models import ModelService
 from orchestrator.service.tokens import TokenService
 
@@ -39,6 +41,7 @@ def create_api(
     *,
     chats: ChatService,
     models: ModelService,
+    downloads: DownloadService,
     tokens: TokenService,
     require_authentication: bool = False,
     host: str = "127.0.0.1",
@@ -60,6 +63,7 @@ def create_api(
             chat_route(chats, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
             response_route(chats, authenticator),
             models_route(models, authenticator),
+            *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),
             health_route(why_not_ready),
             *schema_routes(),
         ],

@@ -10,12 +10,23 @@ import msgspec
 from msgspec import UNSET
 
 from orchestrator.api.chat import CHAT_PATH, RESPONSE_ID_HEADER
+from orchestrator.api.downloads import DOWNLOAD_ACTIONS, DOWNLOAD_PATH
 from orchestrator.api.errors import ERROR_TABLE, WireError
 from orchestrator.api.health import HEALTH_PATH
 from orchestrator.api.models import MODELS_PATH
-from orchestrator.api.openapi_texts import CHAT, EXAMPLES, INTRODUCTION, REPLY_EXAMPLE, STREAM
+from orchestrator.api.openapi_texts import (
+    CHAT,
+    DOWNLOAD,
+    DOWNLOAD_EXAMPLES,
+    EXAMPLES,
+    INTRODUCTION,
+    JOB_ACTIONS,
+    REPLY_EXAMPLE,
+    STREAM,
+)
 from orchestrator.api.request_ids import REQUEST_ID_HEADER
 from orchestrator.api.wire import ChatReply, ErrorBody, ErrorEnvelope, Health, ModelList, StoredReply
+from orchestrator.api.wire_downloads import DownloadBody, DownloadReply, DownloadStatusReply
 from orchestrator.api.wire_events import WireEvent
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.core.errors import ErrorKind
@@ -29,6 +40,7 @@ _ANYWHERE: Final = (ErrorKind.FORBIDDEN_ORIGIN, ErrorKind.INTERNAL_ERROR)
 _WITH_TOKEN: Final = (ErrorKind.INVALID_API_KEY, ErrorKind.PERMISSION_DENIED, *_ANYWHERE)
 _NOT_IN_CHAT: Final = frozenset(
     {ErrorKind.RESPONSE_NOT_FOUND, ErrorKind.UNKNOWN_ENDPOINT, ErrorKind.METHOD_NOT_ALLOWED}
+    | {ErrorKind.JOB_NOT_FOUND, ErrorKind.INSUFFICIENT_STORAGE}
 )
 _IN_CHAT: Final = tuple(kind for kind in ErrorKind if kind not in _NOT_IN_CHAT)
 
@@ -56,6 +68,9 @@ def openapi_document() -> JsonObject:
             CHAT_PATH: {"post": _chat()},
             _RESPONSE_URL: {"get": _stored_response()},
             MODELS_PATH: {"get": _models()},
+            DOWNLOAD_PATH: {"post": _download()},
+            f"{DOWNLOAD_PATH}/status/{{job_id}}": {"get": _download_status()},
+            **{f"{DOWNLOAD_PATH}/{{job_id}}/{name}": {"post": _download_action(name)} for name in DOWNLOAD_ACTIONS},
             HEALTH_PATH: {"get": _health()},
         },
         "components": {
@@ -69,7 +84,8 @@ def openapi_document() -> JsonObject:
 
 
 def _schemas() -> JsonObject:
-    shapes = (ChatBody, ChatReply, StoredReply, ModelList, Health, ErrorEnvelope, WireEvent)
+    downloads = (DownloadBody, DownloadReply, DownloadStatusReply)
+    shapes = (ChatBody, ChatReply, StoredReply, ModelList, *downloads, Health, ErrorEnvelope, WireEvent)
     found, components = msgspec.json.schema_components(shapes, ref_template=_SCHEMAS)
     stream_event = {"title": "StreamEvent", "description": "One event of a stream, by its `type`.", **found[-1]}
     return cast(JsonObject, {**components, "StreamEvent": stream_event})
@@ -118,6 +134,65 @@ def _models() -> JsonObject:
         "description": "Every model of every engine that answers, with its loaded instances.",
         "responses": {"200": _success("The models.", "ModelList"), **_errors(_WITH_TOKEN)},
     }
+
+
+def _download() -> JsonObject:
+    examples: JsonObject = {name: {"summary": name, "value": value} for name, value in DOWNLOAD_EXAMPLES.items()}
+    return {
+        "operationId": "downloadModel",
+        "tags": ["Models"],
+        "summary": "Download a model",
+        "description": DOWNLOAD,
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: {"schema": _reference("DownloadBody"), "examples": examples}},
+        },
+        "responses": {"200": _success("The job, or that there is none.", "DownloadReply"), **_errors(_IN_DOWNLOAD)},
+    }
+
+
+def _download_status() -> JsonObject:
+    return {
+        "operationId": "downloadStatus",
+        "tags": ["Models"],
+        "summary": "How a download is",
+        "parameters": [_JOB_ID],
+        "responses": {"200": _success("The job.", "DownloadStatusReply"), **_errors(_WITH_JOB)},
+    }
+
+
+def _download_action(name: str) -> JsonObject:
+    return {
+        "operationId": f"{name}Download",
+        "tags": ["Models"],
+        "summary": f"{name.capitalize()} a download",
+        "description": f"An extension. {JOB_ACTIONS[name]}",
+        "parameters": [_JOB_ID],
+        "responses": {
+            "200": _success("The job as it is now.", "DownloadStatusReply"),
+            **_errors((ErrorKind.INVALID_VALUE, *_WITH_JOB)),
+        },
+    }
+
+
+_JOB_ID: Final[JsonObject] = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "string"}}
+_WITH_JOB: Final = (ErrorKind.JOB_NOT_FOUND, ErrorKind.STORE_ERROR, *_WITH_TOKEN)
+_IN_DOWNLOAD: Final = (
+    ErrorKind.INVALID_JSON,
+    ErrorKind.MISSING_REQUIRED_PARAMETER,
+    ErrorKind.INVALID_TYPE,
+    ErrorKind.INVALID_VALUE,
+    ErrorKind.UNRECOGNIZED_KEYS,
+    ErrorKind.UNKNOWN_MODEL,
+    ErrorKind.REQUEST_TOO_LARGE,
+    ErrorKind.UNSUPPORTED_MEDIA_TYPE,
+    ErrorKind.RATE_LIMITED,
+    ErrorKind.STORE_ERROR,
+    ErrorKind.ENGINE_ERROR,
+    ErrorKind.ENGINE_UNAVAILABLE,
+    ErrorKind.INSUFFICIENT_STORAGE,
+    *_WITH_TOKEN,
+)
 
 
 def _health() -> JsonObject:

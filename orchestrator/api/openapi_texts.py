@@ -95,3 +95,29 @@ REPLY_EXAMPLE: Final[JsonObject] = {
     "response_id": "resp_4ef013eba0def1ed23f19dde72b67974c579113f544086de",
     "status": "completed",
 }
+
+DOWNLOAD: Final = """\
+Begins to download a model, or joins a download of the same one that is under way: however many ask, there is one
+job. It goes on when the client leaves, and after a restart of the service.
+
+`model` is one of
+
+* a Hugging Face link, `https://huggingface.co/<publisher>/<name>`, to a repository of GGUF files. `quantization` says
+  which; without it `Q4_K_M` is taken, or the nearest to it that there is. The link of a single file is taken as well.
+  Split files come whole, and an image projector (`mmproj`) along with them. The files lie in `MODELS_DIR` as
+  `publisher/name/*.gguf` once all of them are there and have the SHA-256 that the hub promises. `HF_ENDPOINT` and
+  `HF_TOKEN` of the service's environment are honoured.
+* a name of Ollama's catalogue, `qwen3:8b` or `hf.co/<publisher>/<name>:<quantization>`, which Ollama pulls.
+
+What cannot be fetched, for want of a file, of permission or of room on the disk, is refused at once."""
+
+DOWNLOAD_EXAMPLES: Final[JsonObject] = {
+    "From Hugging Face": {"model": "https://huggingface.co/publisher/name-GGUF", "quantization": "Q4_K_M"},
+    "By Ollama": {"model": "qwen3:8b"},
+}
+
+JOB_ACTIONS: Final = {
+    "pause": "Stops it and keeps what has come. The reply comes when no more bytes move.",
+    "resume": "Goes on with a download that was paused, or that failed, from where it ended.",
+    "cancel": "Ends it and throws away what has come. Its `status` is `failed` then, its `state` `cancelled`.",
+}

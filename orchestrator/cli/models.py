@@ -9,6 +9,7 @@ import rich_click
 from orchestrator.api.wire import ModelInfo
 from orchestrator.cli.chat_client import ServiceClient
 from orchestrator.cli.command_settings import SERVER, service_url, with_settings
+from orchestrator.cli.models_pull import pull
 from orchestrator.cli.output import print_json, print_table
 from orchestrator.settings import Settings
 
@@ -18,6 +19,9 @@ GIB, MIB = 2**30, 2**20
 @rich_click.group()
 def models() -> None:
     """The models of a running service."""
+
+
+models.add_command(pull)
 
 
 @models.command("list")

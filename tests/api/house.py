@@ -16,6 +16,8 @@ from orchestrator.api.application import create_api
 from orchestrator.core.request import Limits
 from orchestrator.core.tools import ToolDefinition
 from orchestrator.service.chats import ChatService
+from orchestrator.service.downloads import DownloadService
+from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.models import ModelService
 from orchestrator.service.runs import RunService
 from orchestrator.service.tokens import TokenService
@@ -24,8 +26,10 @@ from orchestrator.testing import (
     FakeCatalog,
     FakeServer,
     FakeTool,
+    MemoryJobStore,
     MemoryStore,
     Say,
+    ScriptedDownloader,
     ScriptedEngine,
     ToolFunction,
 )
@@ -44,6 +48,7 @@ class House:
     tokens: TokenService
     runs: RunService
     engine: ScriptedEngine
+    downloader: ScriptedDownloader
 
     async def chat(self, **body: Any) -> httpx.Response:
         """Ask the scripted model for something; None leaves a field out."""
@@ -82,6 +87,7 @@ async def house(
         runs = RunService(store, "holder", tasks, max_concurrent_runs)
         chats = ChatService(
             models=models,
+            instances=InstanceService(models, InstancePolicy()),
             catalog=catalog or FakeCatalog(servers),
             store=store,
             runs=runs,
@@ -89,12 +95,15 @@ async def house(
             limits=limits or Limits(),
             run_timeout_seconds=30,
         )
-        app = create_api(chats=chats, models=models, tokens=tokens, **options)
+        downloader = ScriptedDownloader()
+        downloads = DownloadService([downloader], MemoryJobStore(), "holder", tasks)
+        app = create_api(chats=chats, models=models, downloads=downloads, tokens=tokens, **options)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI
         try:
             async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
-                yield House(app, client, store, tokens, runs, engine)
+                yield House(app, client, store, tokens, runs, engine, downloader)
         finally:
+            await downloads.close(5)
             await runs.close(5)
             tasks.cancel_scope.cancel()
 
