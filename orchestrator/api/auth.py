@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from orchestrator.api.errors import HttpRequest
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.service.chats import Caller
-from orchestrator.service.tokens import TokenService
+from orchestrator.service.tokens import TokenService, looks_like_a_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +16,16 @@ class Authenticator:
     required: bool
 
     async def caller(self, request: HttpRequest) -> Caller:
-        """The caller. A token that is sent is checked, required or not.
+        """The caller.
+
+        Where no token is required, one that is meant as ours is checked all the same; anything else is
+        the placeholder of a client that cannot do without a key ("lm-studio", an empty variable).
 
         Raises:
             OrchestratorError: `invalid_api_key`.
         """
         text = _sent_token(request)
-        if text is not None:
+        if text is not None and (self.required or looks_like_a_token(text)):
             token = await self.tokens.verify(text)
             return Caller(token.owner, token.id, token.permissions)
         if self.required:

@@ -38,7 +38,6 @@ def current(settings: Settings, as_json: bool) -> None:
     """Show the revision that the database is at, and the one that this version needs."""
     from orchestrator.store import migrate
 
-    make_data_dir(settings)
     revision, needed = anyio.run(migrate.current_revision, settings.database_url), migrate.head_revision()
     if as_json:
         print_json({"revision": revision, "needed": needed})

@@ -152,6 +152,7 @@ class McpCatalog:
             )
 
         return SupervisedServer(
+            integration.server_label,
             transport,
             task_group=self._task_group,
             connect_timeout=self._connect_timeout,

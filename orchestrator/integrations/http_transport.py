@@ -14,6 +14,7 @@ import anyio
 import httpx2
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
 
 from orchestrator.integrations.mcp_transport import (
     MAX_MESSAGE_BYTES,
@@ -114,7 +115,8 @@ class HttpServerTransport:
         if isinstance(error, LeftOriginError | EncodedResponseError | ResponseTooLongError):
             return Failure(Stage.HTTP_STATUS, str(error))
         if progress.refused is not None:
-            return Failure(Stage.HTTP_STATUS, progress.refused)
+            more = f" ({error.message})" if isinstance(error, MCPError) and not _is_stand_in(error.message) else ""
+            return Failure(Stage.HTTP_STATUS, progress.refused + more)
         if not isinstance(error, httpx2.TransportError):
             return None
         chain = list(causes(error))
@@ -298,6 +300,15 @@ class _BoundedStream(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _is_stand_in(message: str) -> bool:
+    """Whether the SDK made the message up for an answer that had none."""
+    return message.startswith("Redirect to ") or message in (
+        "Server returned an error response",
+        "Session terminated",
+        "Not Found",
+    )
 
 
 def _port(url: httpx2.URL) -> int:

@@ -37,7 +37,10 @@ log = structlog.stdlib.get_logger(__name__)
 MAX_TOOL_PAGES: Final = 100
 MAX_TOOLS: Final = 2000
 _LONGEST_REASON: Final = 2000
-_TRUSTED_SECONDS: Final = 30.0
+TRUSTED_SECONDS: Final = 30.0
+"""How long a server at an address counts as there after its last answer."""
+UNANSWERED_CALLS: Final = 3
+"""After how many calls in a row without any answer a connection is given up."""
 _CLIENT_INFO: Final = Implementation(name="orchestrator", version=version("orchestrator"))
 
 T = TypeVar("T")
@@ -91,6 +94,7 @@ class McpConnection:
     ) -> None:
         self.tools: tuple[ToolDefinition, ...] = ()
         self.was_open = False
+        self.was_ended_by_us = False
         self.ended = anyio.Event()
         self.failure: Failure | None = None
         self._transport = transport
@@ -107,6 +111,7 @@ class McpConnection:
         self._tools_stale = False
         self._unwatched = False
         self._heard_at = anyio.current_time()
+        self._unanswered = 0
         self._submit, self._jobs = anyio.create_memory_object_stream[_Job[Any]](inf)
 
     # ---- for everybody ----
@@ -119,7 +124,7 @@ class McpConnection:
     @property
     def needs_check(self) -> bool:
         """Whether its tools may have changed, or it may have gone away unnoticed."""
-        silent = not self._transport.notices_loss and anyio.current_time() - self._heard_at > _TRUSTED_SECONDS
+        silent = not self._transport.notices_loss and anyio.current_time() - self._heard_at > TRUSTED_SECONDS
         return self._tools_stale or self._unwatched or silent
 
     @property
@@ -225,6 +230,7 @@ class McpConnection:
             try:
                 job.succeed(await job.work(session))
                 self._heard_at = anyio.current_time()
+                self._unanswered = 0
             except MCPError as error:
                 if self._transport.lost.is_set():
                     return  # the end of the connection, which follows, settles it with the reason
@@ -268,6 +274,9 @@ class McpConnection:
             with anyio.move_on_after(timeout):
                 await job.done.wait()
             if not job.done.is_set():
+                self._unanswered += 1
+                if self._unanswered >= UNANSWERED_CALLS:
+                    self.retire()
                 raise NoAnswerError(f"there was no answer within {timeout:g} s, so the call was cancelled")
             return job.result()
         finally:
@@ -277,6 +286,7 @@ class McpConnection:
     # ---- ends ----
 
     def _end(self, failure: Failure) -> None:
+        self.was_ended_by_us = self._retired
         self.failure = Failure(failure.stage, self._redact(failure.why)[:_LONGEST_REASON])
         self.retire()
         self._jobs.close()

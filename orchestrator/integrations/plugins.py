@@ -60,6 +60,7 @@ class Plugins:
             case UnusableServer(error):
                 raise error
         return SupervisedServer(
+            plugin.id,
             transport,
             task_group=self._task_group,
             connect_timeout=self._connect_timeout,

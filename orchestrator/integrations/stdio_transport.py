@@ -58,6 +58,7 @@ class StdioServerTransport:
         self._process: anyio.abc.Process | None = None
         self._failure: Failure | None = None
         self._closing = False
+        self._has_spoken = False
         self.is_gone = False
         self.lost = anyio.Event()
 
@@ -68,16 +69,6 @@ class StdioServerTransport:
     @property
     def notices_loss(self) -> bool:
         return True
-
-    @property
-    def pid(self) -> int | None:
-        """The process id of the child, once there is one."""
-        return None if self._process is None else self._process.pid
-
-    @property
-    def stderr(self) -> tuple[str, ...]:
-        """The last lines that the server wrote beside its messages, secrets masked."""
-        return tuple(self._stderr)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[Streams, None]:
@@ -101,7 +92,8 @@ class StdioServerTransport:
                     write_stream.close()
                     with anyio.move_on_after(_FLUSH_SECONDS):
                         await self._flushed.wait()
-                    await _end_process(process)
+                    # Who never spoke has nothing to put in order.
+                    await _end_process(process, patience=CLOSE_SECONDS if self._has_spoken else _FLUSH_SECONDS)
                     for stream in (incoming, outgoing):
                         stream.close()
                 pipes.cancel_scope.cancel()
@@ -168,6 +160,7 @@ class StdioServerTransport:
         if message is None:
             self._keep(b"(standard output, not MCP) " + line[:_KEPT_LINE_BYTES])
         else:
+            self._has_spoken = True
             await incoming.send(SessionMessage(message))
 
     async def _note_exit(self, process: anyio.abc.Process) -> None:
@@ -246,7 +239,7 @@ def _exit_reason(status: int | None) -> str:
         return f"it was ended by signal {-status}"
 
 
-async def _end_process(process: anyio.abc.Process) -> None:
+async def _end_process(process: anyio.abc.Process, *, patience: float) -> None:
     """Close its input, wait, terminate its group, wait, kill: each step bounded.
 
     https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#shutdown
@@ -254,7 +247,7 @@ async def _end_process(process: anyio.abc.Process) -> None:
     assert process.stdin is not None
     with anyio.move_on_after(_FLUSH_SECONDS), suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
         await process.stdin.aclose()
-    await _exited(process, within=CLOSE_SECONDS)
+    await _exited(process, within=patience)
     # Also where it has exited: what it started and left behind is in its group.
     for signal_ in (signal.SIGTERM, signal.SIGKILL):
         if not _signal_group(process.pid, signal_):

@@ -5,12 +5,15 @@ from typing import Final
 
 import anyio
 import anyio.abc
+import structlog
 
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.tools import ToolDefinition, ToolResult
 from orchestrator.integrations.mcp_session import ConnectionEndedError, McpConnection, NoAnswerError
 from orchestrator.integrations.mcp_transport import Failure, ServerTransport, Stage
 from orchestrator.integrations.redaction import Redactor
+
+log = structlog.stdlib.get_logger(__name__)
 
 LONGEST_PAUSE_SECONDS: Final = 30.0
 
@@ -24,6 +27,7 @@ class SupervisedServer:
 
     def __init__(
         self,
+        name: str,
         make_transport: Callable[[], ServerTransport],
         *,
         task_group: anyio.abc.TaskGroup,
@@ -32,6 +36,7 @@ class SupervisedServer:
         watch_tools: bool,
         clock: Callable[[], float] = anyio.current_time,
     ) -> None:
+        self._name = name
         self._make_transport = make_transport
         self._task_group = task_group
         self._connect_timeout = connect_timeout
@@ -127,3 +132,10 @@ class SupervisedServer:
             self._alive.discard(connection)
             self._failed_starts = 0 if connection.was_open else self._failed_starts + 1
             self._ended_at = self._clock()
+            self._tell(connection)
+
+    def _tell(self, connection: McpConnection) -> None:
+        """Tell the log of an end that nobody asked for."""
+        failure = connection.failure
+        if failure is not None and not connection.was_ended_by_us:
+            log.warning("an MCP server is gone", server=self._name, stage=str(failure.stage), reason=failure.why)

@@ -1,5 +1,6 @@
 """Bringing a database to the tables of this version, with Alembic and no ini file."""
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -23,13 +24,15 @@ _HERE: Final = Path(__file__).resolve().parent
 _FOLDERS: Final = (_HERE / "migrations", _HERE.parents[1] / "migrations")
 """Where the scripts lie: beside this module in an installed package, at the top of a checkout."""
 
+_NEWER: Final = "The database cannot be migrated ({}); a newer version may have written it."
+
 _T = TypeVar("_T")
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
-    """Alembic's configuration; `env.py` works on `connection` where there is one."""
+    """Alembic's configuration; `env.py` works on `connection`."""
     folder = next(folder for folder in _FOLDERS if (folder / "env.py").is_file())
-    config = Config()
+    config = Config(stdout=io.StringIO())
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
@@ -53,12 +56,23 @@ async def downgrade(url: str, revision: str) -> None:
     await _migrate(url, lambda connection: command.downgrade(alembic_config(connection), revision))
 
 
+async def check(url: str) -> None:
+    """See that `tables` and the migrated database are the same.
+
+    Raises:
+        OrchestratorError: `store_error`, which names the differences.
+    """
+    await _migrate(url, lambda connection: command.check(alembic_config(connection)))
+
+
 async def current_revision(url: str) -> str | None:
-    """The revision that the database is at, None for one without tables.
+    """The revision that the database is at, None for one without tables; an SQLite file is not made.
 
     Raises:
         OrchestratorError: `store_error`.
     """
+    if _new_file(database_url(url)):
+        return None
     return await _migrate(url, lambda connection: MigrationContext.configure(connection).get_current_revision())
 
 
@@ -85,11 +99,18 @@ async def prepare(url: str) -> None:
     if database_url(url).drivername == "sqlite":
         await upgrade(url)
         return
-    found = await current_revision(url)
-    if found != head_revision():
-        state = "has no tables yet" if found is None else f"is at revision {found}"
-        message = f"The database {state}; this version needs revision {head_revision()}. Run: orchestrator db upgrade"
-        raise OrchestratorError(ErrorKind.STORE_ERROR, message)
+    found, needed = await current_revision(url), head_revision()
+    if found == needed:
+        return
+    if found is not None and found not in _revisions():
+        raise OrchestratorError(ErrorKind.STORE_ERROR, _NEWER.format(f"it is at revision '{found}'"))
+    state = "has no tables yet" if found is None else f"is at revision {found}"
+    message = f"The database {state}; this version needs revision {needed}. Run: orchestrator db upgrade"
+    raise OrchestratorError(ErrorKind.STORE_ERROR, message)
+
+
+def _revisions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
 
 
 async def _migrate(url: str, work: Callable[[Connection], _T]) -> _T:
@@ -100,15 +121,18 @@ async def _migrate(url: str, work: Callable[[Connection], _T]) -> _T:
                 return await anyio.to_thread.run_sync(_in_sqlite, parsed, work)
             return await _in_postgres(parsed, work)
     except CommandError as error:
-        # Alembic's own words: a revision that is not known, heads that branch.
-        message = f"The database cannot be migrated: {error} It may have been written by a newer version."
-        raise OrchestratorError(ErrorKind.STORE_ERROR, message) from error
+        # Alembic's own words: mostly that it does not know the revision.
+        raise OrchestratorError(ErrorKind.STORE_ERROR, _NEWER.format(error)) from error
 
 
 def _in_sqlite(url: URL, work: Callable[[Connection], _T]) -> _T:
-    if url.database is not None and not url.database.startswith("file:"):
-        # Chats are private: the file is its owner's alone, and SQLite gives its journals the same mode.
-        os.close(os.open(url.database, os.O_CREAT | os.O_RDONLY, 0o600))
+    if url.database is not None and _new_file(url):
+        try:
+            # Chats are private: the file is its owner's alone, and SQLite gives its journals the same mode.
+            os.close(os.open(url.database, os.O_CREAT | os.O_RDONLY, 0o600))
+        except OSError as error:
+            message = f"The database file '{url.database}' cannot be made: {error.strerror}."
+            raise OrchestratorError(ErrorKind.STORE_ERROR, message) from error
     # A table that is rebuilt is dropped first, which enforced foreign keys would take for a deletion.
     engine = sqlite_engine(url, "BEGIN IMMEDIATE", 1, "foreign_keys = OFF")
     try:
@@ -116,6 +140,12 @@ def _in_sqlite(url: URL, work: Callable[[Connection], _T]) -> _T:
             return work(connection)
     finally:
         engine.dispose()
+
+
+def _new_file(url: URL) -> bool:
+    """Whether this is an SQLite file that is not there yet."""
+    file = url.database
+    return url.drivername == "sqlite" and not (file or "").startswith("file:") and not Path(file or "").exists()
 
 
 async def _in_postgres(url: URL, work: Callable[[Connection], _T]) -> _T:

@@ -152,6 +152,7 @@ def test_the_database_is_upgraded_once_and_says_where_it_is(tmp_path: Path) -> N
     data, head = str(tmp_path / "d"), head_revision()
     assert json.loads(run("db", "current", "--json", DATA_DIR=data).output) == {"revision": None, "needed": head}
     assert one_line(run("db", "current", DATA_DIR=data).output) == f"no tables yet, this version needs {head}"
+    assert list(tmp_path.iterdir()) == []
     assert one_line(run("db", "upgrade", DATA_DIR=data).output) == f"at revision {head}, from no tables"
     assert json.loads(run("db", "upgrade", "--json", DATA_DIR=data).output) == {"before": head, "revision": head}
     assert one_line(run("db", "current", DATA_DIR=data).output) == f"{head}, which is what this version needs"
@@ -253,10 +254,11 @@ def test_model_servers_are_asked_with_their_keys(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_behind_is_brought_up_by_the_next_start(tmp_path: Path) -> None:
-    data = str(tmp_path / "d")
-    run("db", "current", DATA_DIR=data)
+    data = tmp_path / "d"
+    data.mkdir()
+    (data / "orchestrator.db").touch()
     assert findings(tmp_path, "{}")[1]["database"][0] == "note"
-    run("db", "upgrade", DATA_DIR=data)
+    run("db", "upgrade", DATA_DIR=str(data))
     assert findings(tmp_path, "{}")[1]["database"] == ("ok", f"answers, at revision {head_revision()}")
 
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import anyio
@@ -31,7 +31,7 @@ async def wait(seconds: int) -> str:
 
 
 @contextmanager
-def running_adder() -> Iterator[str]:
+def running_adder() -> Generator[str]:
     """Start it on a free port of the loopback interface; yields its URL."""
     from tests.e2e.running import ROOT, free_port, wait_for_port
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +103,7 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
 @contextmanager
 def running_service(
     data_dir: Path, mcp_json: dict[str, Any] | None = None, **settings: str
-) -> Iterator[RunningService]:
+) -> Generator[RunningService]:
     """Start the service over `data_dir` and stop it afterwards, unless it is gone already."""
     data_dir.mkdir(parents=True, exist_ok=True)
     config = data_dir / "mcp.json"

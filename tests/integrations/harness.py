@@ -77,7 +77,8 @@ async def serving(
 ) -> AsyncGenerator[str, None]:
     """Serve an ASGI application on a free loopback port; yields its origin. `certificate` holds its key too."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as listener:
+    # The protocol is said: without it, asyncio leaves the delay of small packets on.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind((host, 0))
         listener.listen()  # connections wait in the backlog until the server is up
         config = uvicorn.Config(

@@ -70,6 +70,13 @@ async def test_a_plugin_may_speak_legacy_sse(tmp_path: Path) -> None:
                 assert (await session.call_tool("add", {"a": 2, "b": 3})).text == "5"
 
 
+async def test_a_legacy_plugin_that_refuses_says_so(tmp_path: Path) -> None:
+    async with serving(FaultyApp()) as origin:
+        async with catalog_of(tmp_path, {"old": {"type": "sse", "url": f"{origin}/401"}}) as catalog:
+            refused = await refusal_to_open(catalog, plugin("old"))
+    assert "(stage: HTTP status): it answered 401 Unauthorized." in refused.message
+
+
 async def test_headers_are_sent_as_given_and_the_protocol_adds_its_own(tmp_path: Path) -> None:
     app = FaultyApp()
     async with serving(app) as origin, catalog_of(tmp_path) as catalog:
@@ -186,6 +193,7 @@ async def test_the_environments_proxies_are_not_used(tmp_path: Path, monkeypatch
 
 FAILED_CALLS: list[tuple[str, str]] = [
     ("/fails-in-the-call", "it answered 503 Service Unavailable."),
+    ("/refuses-in-the-call", "it answered 402 Payment Required (no credit left)."),
     ("/ends-the-stream", "the connection broke (SSE stream ended without a response)."),
     ("/breaks-off", "peer closed connection without sending complete message body"),
     ("/sends-too-much", "it answered with more than 33554432 bytes"),
@@ -253,9 +261,11 @@ async def test_a_name_that_resolves_to_a_forbidden_address_is_refused(tmp_path: 
 
 
 async def test_a_name_that_does_not_resolve_says_so(tmp_path: Path) -> None:
-    async with catalog_of(tmp_path) as catalog:
-        refused = await refusal_to_open(catalog, ephemeral("http://no-such-host.invalid/", "tiny"))
-    assert "(stage: resolve): the name cannot be resolved (" in refused.message
+    url = "http://no-such-host.invalid/"
+    async with catalog_of(tmp_path, {"x": {"url": url}}) as catalog:
+        for integration in (ephemeral(url, "tiny"), plugin()):
+            refused = await refusal_to_open(catalog, integration)
+            assert "(stage: resolve): the name cannot be resolved (" in refused.message
 
 
 Answers = Sequence[str]

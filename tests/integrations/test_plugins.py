@@ -8,17 +8,20 @@ import anyio
 import anyio.to_thread
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.json_types import JsonObject
+from orchestrator.integrations import mcp_session
 from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.mcp_json import StdioServer, load_mcp_json
-from orchestrator.integrations.mcp_session import ConnectionEndedError
+from orchestrator.integrations.mcp_session import UNANSWERED_CALLS, ConnectionEndedError
 from orchestrator.integrations.mcp_transport import Stage
 from orchestrator.integrations.stdio_transport import StdioServerTransport
 from orchestrator.integrations.supervised import LONGEST_PAUSE_SECONDS, SupervisedServer
 from orchestrator.ports import IntegrationSession
-from tests.integrations.harness import LOOPBACK, catalog_of, faulty, plugin, program, refusal_to_open
+from tests.integrations.harness import LOOPBACK, catalog_of, faulty, plugin, program, refusal_to_open, serving
+from tests.integrations.programs.faulty_app import FaultyApp
 
 pytestmark = pytest.mark.anyio
 TOOLS = program("tool_server.py")
@@ -120,6 +123,41 @@ async def test_tools_that_changed_are_listed_again_before_the_next_request(tmp_p
                         break
 
 
+async def test_a_plugin_that_answers_nothing_any_more_is_replaced(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    entry = {**faulty("is mute in the call", str(starts)), "timeout": 0.3}
+    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()]) as (session,):
+
+        async def unanswered(calls: int) -> None:
+            for _ in range(calls):
+                with pytest.raises(OrchestratorError, match="no answer"):
+                    await session.call_tool("first", {})
+
+        await unanswered(UNANSWERED_CALLS - 1)
+        assert (await session.call_tool("second", {})).text == f"{UNANSWERED_CALLS - 1} cancelled"
+        await unanswered(UNANSWERED_CALLS)
+        assert (await session.call_tool("second", {})).text == "0 cancelled"
+    assert len(starts.read_text().splitlines()) == 2
+
+
+async def test_a_server_at_an_address_that_was_silent_for_long_is_asked_before_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = FaultyApp()
+    async with serving(app) as origin, catalog_of(tmp_path, {"x": {"url": f"{origin}/fine"}}) as catalog:
+
+        async def use() -> str:
+            async with catalog.open([plugin()]) as (session,):
+                return (await session.call_tool("second", {})).text
+
+        assert [await use(), await use()] == ["s1", "s1"]
+        app.forgotten.add("s1")
+        monkeypatch.setattr(mcp_session, "TRUSTED_SECONDS", 0)
+        assert [await use(), await use()] == ["s2", "s2"]
+    lists = [request.headers["mcp-session-id"] for request in app.seen if request.rpc == "tools/list"]
+    assert lists == ["s1", "s1", "s2", "s2"]
+
+
 async def test_starts_that_keep_failing_are_paused(tmp_path: Path) -> None:
     starts = tmp_path / "starts"
     async with catalog_of(tmp_path, {"x": faulty("exits before the handshake", str(starts))}) as catalog:
@@ -142,6 +180,7 @@ async def test_the_pause_grows_to_a_bound_and_ends(tmp_path: Path) -> None:
     made: list[int] = []
     async with anyio.create_task_group() as tasks:
         server = SupervisedServer(
+            "x",
             transport,
             task_group=tasks,
             connect_timeout=5,
@@ -167,6 +206,22 @@ async def test_nothing_can_be_opened_after_the_end(tmp_path: Path) -> None:
             with pytest.raises(OrchestratorError, match="shutting down"):
                 await session.call_tool("add", {"a": 1, "b": 1})
         assert "shutting down" in (await refusal_to_open(catalog, plugin())).message
+
+
+async def test_an_end_that_nobody_asked_for_is_logged_without_secrets(tmp_path: Path) -> None:
+    entries = {"dying": faulty("dies in the call"), "dead": faulty("exits before the handshake"), "fine": TOOLS}
+    with capture_logs() as logged:
+        async with catalog_of(tmp_path, entries) as catalog:
+            await refusal_to_open(catalog, plugin("dead"))
+            async with catalog.open([plugin("dying"), plugin("fine")]) as (session, _):
+                with pytest.raises(OrchestratorError):
+                    await session.call_tool("first", {})
+    reason = "it exited with status 7; its last lines were: missing API key | the key ••• is wrong"
+    event = {"event": "an MCP server is gone", "log_level": "warning"}
+    assert logged == [
+        {**event, "server": "mcp/dead", "stage": "initialise", "reason": reason},
+        {**event, "server": "mcp/dying", "stage": "open", "reason": "it exited with status 9"},
+    ]
 
 
 async def test_two_plugins_start_side_by_side(tmp_path: Path) -> None:

@@ -113,10 +113,7 @@ class OllamaEngine:
             return
         yield LoadStarted()
         started = anyio.current_time()
-        async with instance.loading:  # of many askers one loads, and the others find it loaded
-            if not await self._is_ready(model, instance, context_length):
-                async with instance.alone():
-                    await self._load(model, instance, context_length)
+        await self._load_once(model, instance, context_length)
         # Ollama's reply to a request that only loads has no durations.
         yield ModelReady(anyio.current_time() - started)
 
@@ -131,6 +128,22 @@ class OllamaEngine:
         instance.found(has)
         return True
 
+    async def _load_once(self, model: Model, instance: Instance, context_length: int | None) -> None:
+        """Load, or find it loaded by whoever was first: of many askers one loads, and all of them fail as it does."""
+        turn = instance.attempts
+        async with instance.loading:
+            if await self._is_ready(model, instance, context_length):
+                return
+            failure = instance.failure_since(turn, context_length)
+            if failure is not None:
+                raise OrchestratorError(failure.kind, failure.message, param=failure.param)
+            async with instance.alone():
+                try:
+                    await self._load(model, instance, context_length)
+                except OrchestratorError as error:
+                    instance.failed(context_length, error.info)
+                    raise
+
     async def _load(self, model: Model, instance: Instance, context_length: int | None) -> None:
         if model.type == "embedding":
             body = load_embedding_body(model.key, context_length, self._keep_alive)
@@ -141,9 +154,7 @@ class OllamaEngine:
         has = (await self._client.loaded()).get(whole_name(model.key))
         instance.loaded(context_length, has)
         if context_length is not None and has is not None and has < context_length:
-            message = (
-                f"Ollama gave model '{model.key}' a context of {has} tokens, where {context_length} were asked for."
-            )
+            message = f"{model.key} got a context of only {has} tokens from Ollama, {context_length} were asked for."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
 
     # ---- writing ------------------------------------------------------------------------------
@@ -177,7 +188,7 @@ class OllamaEngine:
             raise OrchestratorError(ErrorKind.UNKNOWN_MODEL, message, param="model")
         longest = model.max_context_length
         if context_length is not None and longest is not None and context_length > longest:
-            message = f"Model '{model.key}' takes a context of at most {longest} tokens."
+            message = f"{model.key} has a context of at most {longest} tokens, {context_length} were asked for."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
 
 

@@ -84,6 +84,8 @@ class Peer:
                 return self.unavailable("does not answer. Is it running? `ollama serve` starts it.")
             case httpx.TimeoutException():
                 return self.unavailable("does not answer in time.")
+            case httpx.HTTPStatusError():
+                return self.unavailable(f"answered with status {error.response.status_code}.")
             case httpx.HTTPError():
                 return self.unavailable("broke the connection off.")
             case ollama.ResponseError():

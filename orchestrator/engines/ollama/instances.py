@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import anyio
 
+from orchestrator.core.errors import ErrorInfo
+
 
 @dataclass(frozen=True, slots=True)
 class Pin:
@@ -30,7 +32,11 @@ class Instance:
         self._running = 0
         self._idle = anyio.Event()
         self._closed: anyio.Event | None = None
+        self._failure: tuple[int | None, ErrorInfo] | None = None
         self.loading = anyio.Lock()
+        """Held by the one who loads; the others wait for it."""
+        self.attempts = 0
+        """How many loads are over."""
 
     def num_ctx(self, listed: int | None) -> int | None:
         """What a request asks for; `listed` is the context that the model's listing showed, if any."""
@@ -44,6 +50,19 @@ class Instance:
     def loaded(self, asked: int | None, seen: int | None) -> None:
         """We loaded the runner."""
         self._pin = Pin(asked, seen)
+        self._failure = None
+        self.attempts += 1
+
+    def failed(self, asked: int | None, why: ErrorInfo) -> None:
+        """We could not load the runner."""
+        self._failure = (asked, why)
+        self.attempts += 1
+
+    def failure_since(self, attempts: int, asked: int | None) -> ErrorInfo | None:
+        """Why the load that was waited for failed, where it asked for the same; `attempts` was their number before."""
+        if self._failure is None or self.attempts == attempts or self._failure[0] != asked:
+            return None
+        return self._failure[1]
 
     async def enter(self) -> None:
         """Begin a request; pair it with `leave`. Waits while a reload is due."""

@@ -184,6 +184,12 @@ async def test_what_is_no_chunk_is_an_engine_error_that_does_not_quote_it() -> N
     )
 
 
+async def test_arguments_that_are_no_text_are_an_engine_error() -> None:
+    chunk = b'{"choices":[{"delta":{"tool_calls":[{"function":{"name":"a","arguments":"\xff"}}]}}]}'
+    info = await refused(streaming(b"data: " + chunk + b"\n\n"))
+    assert (info.kind, info.message.startswith(f"{WHO} sent something that is not")) == (ErrorKind.ENGINE_ERROR, True)
+
+
 async def test_output_that_llama_server_cannot_parse_has_a_message_of_its_own() -> None:
     body = {
         "error": {

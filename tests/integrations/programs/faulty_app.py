@@ -31,14 +31,15 @@ class Request:
 
 @dataclass
 class FaultyApp:
-    """An ASGI application; `seen` is what it was asked, `elsewhere` where its redirects lead.
+    """An ASGI application; `seen` is what it was asked, `elsewhere` where its redirects lead,
+    `forgotten` the sessions that it knows no more.
 
     `hanging` is set once it leaves somebody without an answer.
     """
 
     elsewhere: str = "http://192.0.2.1/"
     seen: list[Request] = field(default_factory=list[Request])
-    fails: set[str] = field(default_factory=set[str])
+    forgotten: set[str] = field(default_factory=set[str])
     sessions: int = 0
     hanging: anyio.Event = field(default_factory=anyio.Event)
 
@@ -87,6 +88,8 @@ class FaultyApp:
             return await reply.status(200 if request.method == "DELETE" else 405)
         if id_ is None:
             return await reply.status(202)
+        if request.headers.get("mcp-session-id") in self.forgotten:
+            return await reply.status(404)
         match request.rpc:
             case "initialize":
                 self.sessions += 1
@@ -118,6 +121,10 @@ class FaultyApp:
                 await reply.result(id_, {"content": []})
             case "fails-in-the-call":
                 await reply.status(503)
+            case "refuses-in-the-call":
+                error: dict[str, Any] = {"code": -32001, "message": "no credit left"}
+                body = json.dumps({"jsonrpc": "2.0", "id": id_, "error": error}).encode()
+                await reply.send(402, body, "application/json")
             case "breaks-off":
                 await reply.begin(200, "application/json", **{"content-length": "1000"})
                 await reply.end(b'{"jsonrpc"')

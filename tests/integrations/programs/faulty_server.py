@@ -1,4 +1,5 @@
-"""A stdio server that misbehaves as its first argument says; the handshake's family is the older one.
+"""A stdio server that misbehaves as its first argument says; all modes but one speak the older
+family of the protocol, with its handshake.
 
 A second argument names a file that gets a line at each start.
 """
@@ -15,6 +16,7 @@ from typing import Any
 MODE = sys.argv[1]
 tools: list[dict[str, Any]] = [{"name": name, "inputSchema": {"type": "object"}} for name in ("first", "second")]
 cancelled: list[object] = []
+MODERN = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 
 
 def send(message: dict[str, Any]) -> None:
@@ -54,6 +56,14 @@ def initialise(id_: object) -> None:
     )
 
 
+def discover(id_: object) -> None:
+    """The stateless family's first question, which only one mode answers."""
+    if MODE != "wants input":
+        return send({"id": id_, "error": {"code": -32601, "message": "Method not found"}})
+    capabilities: dict[str, Any] = {"tools": {}}
+    send({"id": id_, "result": {**MODERN, "supportedVersions": ["2026-07-28"], "capabilities": capabilities}})
+
+
 def list_tools(id_: object, params: dict[str, Any]) -> None:
     match MODE:
         case "hangs at list":
@@ -77,6 +87,8 @@ def list_tools(id_: object, params: dict[str, Any]) -> None:
             send({"id": id_, "error": {"code": -32601, "message": "Method not found"}})
         case "refuses to list":
             send({"id": id_, "error": {"code": -32603, "message": "no key hunter22"}})
+        case "wants input":
+            send({"id": id_, "result": {**MODERN, "tools": tools}})
         case _:
             send({"id": id_, "result": {"tools": tools}})
 
@@ -84,7 +96,7 @@ def list_tools(id_: object, params: dict[str, Any]) -> None:
 def call(id_: object, name: str) -> None:
     text = [{"type": "text", "text": f"{len(cancelled)} cancelled"}]
     if name != "first":
-        return send({"id": id_, "result": {"content": text}})
+        return send({"id": id_, "result": {"content": text, "resultType": "complete"}})
     match MODE:
         case "is mute in the call":
             pass
@@ -102,6 +114,13 @@ def call(id_: object, name: str) -> None:
             send({"id": 4711, "result": {"content": text}})
         case "breaks its own output schema":
             send({"id": id_, "result": {"content": text, "structuredContent": {"n": "not a number"}}})
+        case "wants input":
+            schema: dict[str, Any] = {"type": "object", "properties": {}}
+            request: dict[str, Any] = {
+                "method": "elicitation/create",
+                "params": {"message": "Who?", "requestedSchema": schema},
+            }
+            send({"id": id_, "result": {"resultType": "input_required", "inputRequests": {"who": request}}})
         case "answers half a surrogate":
             write(f'{{"jsonrpc":"2.0","id":{id_},"result":{{"content":[{{"type":"text","text":"a\\ud83d"}}]}}}}\n')
         case "writes without end":
@@ -142,7 +161,9 @@ def begin() -> None:
             os.close(1)
             hang()
         case "closes its input":
+            sys.stdin.readline()
             os.close(0)
+            send({"id": 1, "error": {"code": -32601, "message": "Method not found"}})
             hang()
         case "writes a long error":
             sys.stderr.write("e" * 1_000_000 + "\n" + "the end\n")
@@ -154,7 +175,7 @@ def begin() -> None:
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
             tools[0]["description"] = str(child.pid)
         case "breaks its own output schema":
-            schema = {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}
+            schema: dict[str, Any] = {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}
             tools[0]["outputSchema"] = schema
         case _:
             pass
@@ -165,6 +186,8 @@ def serve() -> None:
         message = json.loads(line)
         id_, params = message.get("id"), message.get("params", {})
         match message.get("method"):
+            case "server/discover":
+                discover(id_)
             case "initialize":
                 initialise(id_)
             case "tools/list":

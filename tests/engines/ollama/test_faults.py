@@ -1,0 +1,367 @@
+"""What the engine makes of an Ollama that is not there, not itself, slow, or gone in the middle."""
+
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+import pytest
+
+from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.inputs import LoadStarted, TextArrived
+from orchestrator.core.json_types import JsonObject
+from orchestrator.core.models import LoadConfig, Model, ModelInstance
+from orchestrator.engines.ollama.engine import OllamaEngine
+from tests.engines.ollama.loopback import Answer, Asked, Cut, LoopbackServer, Piece, loopback
+from tests.engines.samples import Written, ask, first_text, written
+
+pytestmark = pytest.mark.anyio
+
+BOUND_SECONDS: Final = 10
+KEY: Final = "some/model:latest"
+MODEL: Final = Model(KEY, "ollama", "llm", "some", "some/model", max_context_length=4096)
+JSON: Final = {"Content-Type": "application/json"}
+TAG: Final[JsonObject] = {"model": KEY, "digest": "d1", "size": 5, "details": {"format": "gguf", "family": "llama"}}
+SHOWN: Final[JsonObject] = {
+    "details": {"format": "gguf", "family": "llama", "parameter_size": "1B", "quantization_level": "Q4_0"},
+    "model_info": {"general.architecture": "llama", "llama.context_length": 4096},
+    "capabilities": ["completion"],
+}
+
+
+def line(content: str = "", *, done: bool = False, **words: object) -> bytes:
+    document = {"message": {"role": "assistant", "content": content}, "done": done, **words}
+    return json.dumps(document, ensure_ascii=False).encode() + b"\n"
+
+
+def as_json(document: JsonObject, status: int = 200) -> Answer:
+    return Answer((json.dumps(document).encode(),), status, JSON)
+
+
+@dataclass(slots=True)
+class Fake:
+    """An Ollama with one model in memory; `chat` are the pieces of its next replies."""
+
+    chat: Answer
+    tags: Answer
+    ps: Answer
+    show: Answer
+
+    async def answer(self, asked: Asked) -> Answer:
+        match asked.path:
+            case "/api/tags":
+                return self.tags
+            case "/api/ps":
+                return self.ps
+            case "/api/show":
+                return self.show
+            case _:
+                return self.chat
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """An engine before a fake."""
+
+    fake: Fake
+    server: LoopbackServer
+    engine: OllamaEngine
+
+    def says(self, *pieces: Piece, status: int = 200) -> None:
+        self.fake.chat = Answer(pieces, status)
+
+    async def turn(self) -> Written:
+        return await written(self.engine.generate(MODEL, ask("Hello!")))
+
+    async def refused(self) -> ErrorInfo:
+        with pytest.raises(OrchestratorError) as caught:
+            await self.turn()
+        return caught.value.info
+
+    async def unlisted(self) -> ErrorInfo:
+        with pytest.raises(OrchestratorError) as caught:
+            await self.engine.models()
+        return caught.value.info
+
+
+@pytest.fixture
+async def bench() -> AsyncGenerator[Bench]:
+    fake = Fake(
+        chat=Answer((line(done=True, done_reason="stop"),)),
+        tags=as_json({"models": [TAG]}),
+        ps=as_json({"models": [{"model": KEY, "context_length": 4096}]}),
+        show=as_json(SHOWN),
+    )
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(loopback(fake.answer))
+        engine = OllamaEngine(server.host, answer_seconds=0.3, load_seconds=0.3, silence_seconds=0.3)
+        stack.push_async_callback(engine.aclose)
+        yield Bench(fake, server, engine)
+
+
+# ---- nobody there -----------------------------------------------------------------------------
+
+
+async def test_an_ollama_that_is_not_there_is_named_with_its_address() -> None:
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    await listener.aclose()
+    engine = OllamaEngine(f"http://user:secret@127.0.0.1:{port}")
+    message = f"Ollama at http://127.0.0.1:{port} does not answer. Is it running? `ollama serve` starts it."
+    unavailable = ErrorInfo(ErrorKind.ENGINE_UNAVAILABLE, message)
+
+    async def load() -> None:
+        async for _ in engine.load(MODEL, None):
+            pass
+
+    async def generate() -> None:
+        await written(engine.generate(MODEL, ask("Hello!")))
+
+    for asking in (engine.models, load, generate):
+        with pytest.raises(OrchestratorError) as caught:
+            await asking()
+        assert caught.value.info == unavailable
+    await engine.aclose()
+
+
+@pytest.mark.parametrize(
+    ("tags", "why"),
+    [
+        (Answer((b"<html>",), 200), "answers, but not as Ollama does."),
+        (Answer((b"[]",), 200), "answers, but not as Ollama does."),
+        (Answer((b"<html>",), 502), "answered with status 502."),
+        (Answer((), 302, {"Location": "http://127.0.0.1:1/"}), "answered with status 302."),
+        (Answer((b"{", Cut())), "broke the connection off."),
+    ],
+)
+async def test_something_else_in_its_place_is_unavailable(bench: Bench, tags: Answer, why: str) -> None:
+    bench.fake.tags = tags
+    assert await bench.unlisted() == ErrorInfo(ErrorKind.ENGINE_UNAVAILABLE, f"Ollama at {bench.server.host} {why}")
+
+
+async def test_an_ollama_that_hangs_is_unavailable(bench: Bench) -> None:
+    bench.fake.tags = Answer((anyio.Event(),))
+    message = f"Ollama at {bench.server.host} does not answer in time."
+    assert await bench.unlisted() == ErrorInfo(ErrorKind.ENGINE_UNAVAILABLE, message)
+
+
+async def test_an_ollama_that_goes_away_while_it_shows_its_models_is_unavailable(bench: Bench) -> None:
+    bench.fake.show = Answer((b"{", Cut()), 200, JSON)
+    assert (await bench.unlisted()).kind is ErrorKind.ENGINE_UNAVAILABLE
+
+
+async def test_a_model_that_cannot_be_shown_is_listed_with_what_is_known(bench: Bench) -> None:
+    bench.fake.show = as_json({"error": "model not found"}, 404)
+    instance = ModelInstance(KEY, LoadConfig(context_length=4096))
+    listed = Model(
+        KEY,
+        "ollama",
+        "llm",
+        "some",
+        "some/model",
+        format="gguf",
+        architecture="llama",
+        size_bytes=5,
+        loaded_instances=(instance,),
+    )
+    assert await bench.engine.models() == (listed,)
+
+
+async def test_what_a_digest_stands_for_is_asked_once(bench: Bench) -> None:
+    first = await bench.engine.models()
+    assert await bench.engine.models() == first
+    shows = [asked for asked in bench.server.asked if asked.path == "/api/show"]
+    assert shows == [Asked("POST", "/api/show", {"model": KEY})]
+    bench.fake.tags = as_json({"models": [{**TAG, "digest": "d2"}]})
+    await bench.engine.models()
+    assert len([asked for asked in bench.server.asked if asked.path == "/api/show"]) == 2
+
+
+# ---- while it writes --------------------------------------------------------------------------
+
+
+async def test_a_stream_may_be_cut_anywhere(bench: Bench) -> None:
+    whole = line("né\u0085w \u2028 🙂") + line("!") + line(done=True, done_reason="stop")
+    bench.says(*(whole[place : place + 1] for place in range(len(whole))))
+    assert (await bench.turn()).text == "né\u0085w \u2028 🙂!"
+
+
+async def test_an_end_without_a_line_end_counts(bench: Bench) -> None:
+    bench.says(line("Hi"), line(done=True, done_reason="stop").rstrip())
+    assert (await bench.turn()).text == "Hi"
+
+
+async def test_a_stream_that_ends_before_the_turn_is_an_engine_error(bench: Bench) -> None:
+    bench.says(line("Hi"))
+    message = (
+        f"Ollama at {bench.server.host} ended its answer before it was complete. The model's process died, or the model "
+        "repeated itself so often that Ollama stopped it."
+    )
+    assert await bench.refused() == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
+
+
+async def test_a_connection_that_breaks_in_the_middle_is_an_engine_error(bench: Bench) -> None:
+    bench.says(line("Hi"), Cut())
+    message = f"Ollama at {bench.server.host} broke the connection off before its answer was complete."
+    assert await bench.refused() == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
+
+
+async def test_what_came_before_a_failure_is_not_lost(bench: Bench) -> None:
+    bench.says(line("Hi"), Cut())
+    chunks = bench.engine.generate(MODEL, ask("Hello!"))
+    assert await anext(chunks) == TextArrived("Hi")
+    with pytest.raises(OrchestratorError):
+        await anext(chunks)
+
+
+async def test_silence_is_an_engine_error(bench: Bench) -> None:
+    bench.says(line("Hi"), anyio.Event())
+    message = f"Ollama at {bench.server.host} fell silent, and was given up."
+    assert await bench.refused() == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
+
+
+@pytest.mark.parametrize("piece", [b"data: x\n", b"[1]\n", b'{"message":{"content":7}}\n', b'{"message":"\xff"}\n'])
+async def test_a_line_of_another_protocol_is_an_engine_error_that_does_not_repeat_it(
+    bench: Bench, piece: bytes
+) -> None:
+    bench.says(piece)
+    message = f"Ollama at {bench.server.host} does not keep to its protocol: a line is not what it should be."
+    assert await bench.refused() == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
+
+
+REFUSALS: Final[dict[str, tuple[int, str, Callable[[str], ErrorInfo]]]] = {
+    "busy": (
+        503,
+        "server busy, please try again.  maximum pending requests exceeded",
+        lambda who: ErrorInfo(ErrorKind.RATE_LIMITED, f"{who} has too many requests waiting."),
+    ),
+    "a proxy's": (
+        502,
+        "",
+        lambda who: ErrorInfo(ErrorKind.ENGINE_UNAVAILABLE, f"{who} cannot be reached: status 502."),
+    ),
+    "memory": (
+        500,
+        "model requires more system memory (9.0 GiB) than is available (2.0 GiB)",
+        lambda who: ErrorInfo(
+            ErrorKind.ENGINE_ERROR,
+            f"{who} answered with status 500: model requires more system memory (9.0 GiB) than is available (2.0 GiB)",
+        ),
+    ),
+    "llama-server's context": (
+        400,
+        "request (5000 tokens) exceeds the available context size (4096 tokens), try increasing it",
+        lambda who: ErrorInfo(
+            ErrorKind.EXCEED_CONTEXT_SIZE,
+            f"The prompt is longer than the context of model '{KEY}': request (5000 tokens) exceeds the available "
+            "context size (4096 tokens), try increasing it",
+            "input",
+        ),
+    ),
+    "an embedding model": (
+        400,
+        f'"{KEY}" does not support chat',
+        lambda who: ErrorInfo(ErrorKind.INVALID_VALUE, f"Model '{KEY}' does not support chat.", "model"),
+    ),
+    "no such model": (
+        404,
+        f"model '{KEY}' not found",
+        lambda who: ErrorInfo(
+            ErrorKind.UNKNOWN_MODEL, f"{who} has no model '{KEY}'. `ollama pull {KEY}` downloads it.", "model"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+async def test_a_refusal_before_the_stream_becomes_the_contracts_error(bench: Bench, case: str) -> None:
+    status, text, expected = REFUSALS[case]
+    bench.says(json.dumps({"error": text}).encode(), status=status)
+    assert await bench.refused() == expected(f"Ollama at {bench.server.host}")
+
+
+@pytest.mark.parametrize("error", ["boom", {"message": "boom", "type": "server_error"}])
+async def test_an_error_in_the_middle_of_the_stream_is_an_engine_error(bench: Bench, error: str | JsonObject) -> None:
+    bench.says(line("Hi"), json.dumps({"error": error}).encode() + b"\n")
+    assert await bench.refused() == ErrorInfo(ErrorKind.ENGINE_ERROR, f"Ollama at {bench.server.host} failed: boom")
+
+
+async def test_a_page_of_a_proxy_is_not_repeated(bench: Bench) -> None:
+    bench.says(b"<html>oops</html>", status=500)
+    message = f"Ollama at {bench.server.host} answered with status 500."
+    assert await bench.refused() == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
+
+
+# ---- a reader that leaves ---------------------------------------------------------------------
+
+
+async def test_closing_the_generator_disconnects_at_once(bench: Bench) -> None:
+    bench.says(line("Hi"), anyio.Event())
+    async with aclosing(bench.engine.generate(MODEL, ask("Hello!"))) as chunks:
+        await first_text(chunks)
+    with anyio.fail_after(BOUND_SECONDS):
+        await bench.server.left.wait()
+
+
+async def test_a_cancelled_task_disconnects_at_once(bench: Bench) -> None:
+    asked = anyio.Event()
+    answered = bench.fake.answer
+
+    async def answer(request: Asked) -> Answer:
+        asked.set()
+        return await answered(request)
+
+    bench.says(anyio.Event())
+    async with loopback(answer) as server:
+        engine = OllamaEngine(server.host)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(written, engine.generate(MODEL, ask("Hello!")))
+            await asked.wait()
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(BOUND_SECONDS):
+            await server.left.wait()
+        await engine.aclose()
+
+
+# ---- loading ----------------------------------------------------------------------------------
+
+
+async def test_a_load_that_hangs_is_an_engine_error(bench: Bench) -> None:
+    bench.fake.ps = as_json({"models": []})
+    bench.says(anyio.Event())
+    steps = bench.engine.load(MODEL, None)
+    assert await anext(steps) == LoadStarted()
+    with pytest.raises(OrchestratorError) as caught:
+        await anext(steps)
+    message = f"Ollama at {bench.server.host} fell silent, and was given up."
+    assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
+
+
+async def test_a_context_that_ollama_cut_down_is_an_invalid_value(bench: Bench) -> None:
+    unknown = Model(KEY, "ollama", "llm", "some", "some/model")
+    with pytest.raises(OrchestratorError) as caught:
+        _ = [step async for step in bench.engine.load(unknown, 8192)]
+    message = f"{KEY} got a context of only 4096 tokens from Ollama, 8192 were asked for."
+    assert caught.value.info == ErrorInfo(ErrorKind.INVALID_VALUE, message, "context_length")
+
+
+# ---- models of other machines -----------------------------------------------------------------
+
+
+async def test_a_model_of_another_machine_is_refused_before_anything_is_sent(bench: Bench) -> None:
+    far = Model("gpt-oss:120b-cloud", "ollama", "llm", "library", "gpt-oss:120b-cloud")
+    with pytest.raises(OrchestratorError) as caught:
+        await written(bench.engine.generate(far, ask("Hello!")))
+    message = "Model 'gpt-oss:120b-cloud' runs on another machine than Ollama's, which is not allowed here."
+    assert caught.value.info == ErrorInfo(ErrorKind.UNKNOWN_MODEL, message, "model")
+    assert bench.server.asked == []
+
+
+async def test_models_of_other_machines_are_listed_where_they_are_allowed(bench: Bench) -> None:
+    bench.fake.tags = as_json({"models": [TAG, {"model": "far", "digest": "d2", "remote_host": "https://ollama.com"}]})
+    assert [model.key for model in await bench.engine.models()] == [KEY]
+    engine = OllamaEngine(bench.server.host, allow_remote=True)
+    assert [model.key for model in await engine.models()] == ["far:latest", KEY]
+    await engine.aclose()

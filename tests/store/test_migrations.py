@@ -1,0 +1,119 @@
+"""The migrations: from nothing, back to nothing, and the same tables as the code has."""
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, inspect
+
+from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.store import migrate
+from orchestrator.store.database import open_database
+from orchestrator.store.tables import metadata
+from tests.store.samples import new_response
+from tests.store.stores import open_stores, sqlite_address
+
+pytest_plugins = ("tests.store.databases",)
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without tables, of either kind."""
+    if request.param == "sqlite":
+        return sqlite_address(tmp_path / "100% new.db")
+    url: str = request.getfixturevalue("empty_postgres_url")
+    return url
+
+
+async def in_database(url: str, work: Callable[[Connection], object]) -> object:
+    database = await open_database(url)
+    try:
+        return await database.write(work)
+    finally:
+        await database.aclose()
+
+
+def table_names(connection: Connection) -> set[str]:
+    return set(inspect(connection).get_table_names())
+
+
+def set_revision(connection: Connection) -> None:
+    connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+
+
+async def test_the_migrations_build_the_tables_that_the_code_declares(empty_url: str) -> None:
+    assert await migrate.current_revision(empty_url) is None
+    assert not await migrate.is_current(empty_url)
+    await migrate.upgrade(empty_url)
+    assert await migrate.is_current(empty_url)
+    await migrate.check(empty_url)
+
+
+async def test_a_difference_between_tables_and_migrations_is_noticed(empty_url: str) -> None:
+    await migrate.upgrade(empty_url)
+    await in_database(empty_url, lambda connection: connection.exec_driver_sql("DROP TABLE tokens").close())
+    with pytest.raises(OrchestratorError, match="tokens"):
+        await migrate.check(empty_url)
+
+
+async def test_a_downgrade_to_nothing_leaves_nothing_and_can_be_taken_back(empty_url: str) -> None:
+    await migrate.upgrade(empty_url)
+    async with open_stores(empty_url) as stores:
+        await stores.responses.open_response(new_response("resp_a"))
+    await migrate.downgrade(empty_url, "base")
+    assert await in_database(empty_url, table_names) == {"alembic_version"}
+    assert await migrate.current_revision(empty_url) is None
+    await migrate.upgrade(empty_url)
+    assert await in_database(empty_url, table_names) == {"alembic_version", *metadata.tables}
+    await migrate.check(empty_url)
+
+
+async def test_an_upgrade_of_what_is_current_keeps_everything(empty_url: str) -> None:
+    await migrate.upgrade(empty_url)
+    async with open_stores(empty_url) as stores:
+        await stores.responses.open_response(new_response("resp_a"))
+        opened = await stores.responses.get_response("resp_a", "ada")
+    await migrate.upgrade(empty_url)
+    await migrate.prepare(empty_url)
+    async with open_stores(empty_url) as stores:
+        assert await stores.responses.get_response("resp_a", "ada") == opened
+
+
+async def test_a_start_migrates_sqlite_into_a_file_that_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    url = sqlite_address(path)
+    assert await migrate.current_revision(url) is None
+    assert not path.exists(), "to ask is not to make one"
+    await migrate.prepare(url)
+    assert await migrate.is_current(url)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_start_refuses_a_postgres_that_nobody_has_migrated(empty_postgres_url: str) -> None:
+    with pytest.raises(OrchestratorError) as caught:
+        await migrate.prepare(empty_postgres_url)
+    needed = migrate.head_revision()
+    message = f"The database has no tables yet; this version needs revision {needed}. Run: orchestrator db upgrade"
+    assert caught.value.info == ErrorInfo(ErrorKind.STORE_ERROR, message)
+    await migrate.upgrade(empty_postgres_url)
+    await migrate.prepare(empty_postgres_url)
+
+
+async def test_a_start_refuses_a_database_of_a_newer_version(empty_url: str) -> None:
+    await migrate.upgrade(empty_url)
+    await in_database(empty_url, set_revision)
+    with pytest.raises(OrchestratorError, match=r"'9999'.*; a newer version may have written it\.$"):
+        await migrate.prepare(empty_url)
+    with pytest.raises(OrchestratorError, match=r"'9999'.*; a newer version may have written it\.$"):
+        await migrate.upgrade(empty_url)
+    assert await migrate.current_revision(empty_url) == "9999"
+
+
+async def test_a_folder_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "x.db"
+    with pytest.raises(OrchestratorError) as caught:
+        await migrate.prepare(sqlite_address(path))
+    message = f"The database file '{path}' cannot be made: No such file or directory."
+    assert caught.value.info == ErrorInfo(ErrorKind.STORE_ERROR, message)
