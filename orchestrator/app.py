@@ -36,6 +36,8 @@ from orchestrator.store.tokens import SqlTokenStore
 
 CLOSE_SECONDS = 5.0
 OLLAMA = "ollama"
+KEPT_FOR_EVER = -1
+"""What Ollama is told of a model without a time of its own; `service/instances.py` decides when it goes."""
 
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -129,6 +131,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[AsgiApp]:
             yield create_api(
                 chats=chats,
                 models=models,
+                instances=instances,
                 downloads=downloads,
                 tokens=TokenService(SqlTokenStore(database)),
                 require_authentication=settings.require_authentication,
@@ -153,7 +156,7 @@ def _engines(
 ) -> list[LlamaCppEngine | OllamaEngine | OpenAICompatibleEngine]:
     """Every engine, in the order in which a bare model key is looked up: the default one first."""
     embedded = LlamaCppEngine(settings.models_dir, tasks)
-    ollama = OllamaEngine(settings.ollama_host)
+    ollama = OllamaEngine(settings.ollama_host, keep_alive=KEPT_FOR_EVER)
     keys = settings.openai_compatible_api_key
     remote = [
         OpenAICompatibleEngine(url, keys[index] if index < len(keys) else None)

@@ -19,6 +19,7 @@ from orchestrator.api.errors import (
     answer_unexpected,
 )
 from orchestrator.api.health import WhyNotReady, health_route
+from orchestrator.api.loading import loading_routes
 from orchestrator.api.models import models_route
 from orchestrator.api.origins import OriginPolicy
 from orchestrator.api.responses import response_route
@@ -27,6 +28,7 @@ from orchestrator.api.sse import KEEP_ALIVE_SECONDS
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.service.chats import ChatService
 from orchestrator.service.downloads import DownloadService
+from orchestrator.service.instances import InstanceService
 from orchestrator.service.models import ModelService
 from orchestrator.service.tokens import TokenService
 
@@ -41,6 +43,7 @@ def create_api(
     *,
     chats: ChatService,
     models: ModelService,
+    instances: InstanceService,
     downloads: DownloadService,
     tokens: TokenService,
     require_authentication: bool = False,
@@ -63,6 +66,7 @@ def create_api(
             chat_route(chats, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
             response_route(chats, authenticator),
             models_route(models, authenticator),
+            *loading_routes(instances, authenticator, max_body_bytes=max_body_bytes),
             *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),
             health_route(why_not_ready),
             *schema_routes(),

@@ -64,7 +64,7 @@ ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
     ErrorKind.NOT_IMPLEMENTED: WireError(501, "not_implemented"),
     ErrorKind.ENGINE_ERROR: WireError(502, "internal_error", "engine_error"),
     ErrorKind.ENGINE_UNAVAILABLE: WireError(503, "internal_error", "engine_unavailable"),
-    ErrorKind.INSUFFICIENT_RESOURCES: WireError(503, "internal_error", "insufficient_resources"),
+    ErrorKind.INSUFFICIENT_RESOURCES: WireError(400, _BAD, "insufficient_resources"),
     ErrorKind.INSUFFICIENT_STORAGE: WireError(507, "internal_error", "insufficient_storage"),
 }
 

@@ -13,6 +13,7 @@ from orchestrator.api.chat import CHAT_PATH, RESPONSE_ID_HEADER
 from orchestrator.api.downloads import DOWNLOAD_ACTIONS, DOWNLOAD_PATH
 from orchestrator.api.errors import ERROR_TABLE, WireError
 from orchestrator.api.health import HEALTH_PATH
+from orchestrator.api.loading import LOAD_PATH, UNLOAD_PATH
 from orchestrator.api.models import MODELS_PATH
 from orchestrator.api.openapi_texts import (
     CHAT,
@@ -21,13 +22,26 @@ from orchestrator.api.openapi_texts import (
     EXAMPLES,
     INTRODUCTION,
     JOB_ACTIONS,
+    LOAD,
+    LOAD_EXAMPLES,
     REPLY_EXAMPLE,
     STREAM,
+    UNLOAD,
 )
 from orchestrator.api.request_ids import REQUEST_ID_HEADER
-from orchestrator.api.wire import ChatReply, ErrorBody, ErrorEnvelope, Health, ModelList, StoredReply
+from orchestrator.api.wire import (
+    ChatReply,
+    ErrorBody,
+    ErrorEnvelope,
+    Health,
+    LoadReply,
+    ModelList,
+    StoredReply,
+    UnloadReply,
+)
 from orchestrator.api.wire_downloads import DownloadBody, DownloadReply, DownloadStatusReply
 from orchestrator.api.wire_events import WireEvent
+from orchestrator.api.wire_models import LoadBody, UnloadBody
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject, JsonValue
@@ -41,6 +55,7 @@ _WITH_TOKEN: Final = (ErrorKind.INVALID_API_KEY, ErrorKind.PERMISSION_DENIED, *_
 _NOT_IN_CHAT: Final = frozenset(
     {ErrorKind.RESPONSE_NOT_FOUND, ErrorKind.UNKNOWN_ENDPOINT, ErrorKind.METHOD_NOT_ALLOWED}
     | {ErrorKind.JOB_NOT_FOUND, ErrorKind.INSUFFICIENT_STORAGE}
+    | {ErrorKind.MODEL_NOT_FOUND, ErrorKind.UNKNOWN_INSTANCE}
 )
 _IN_CHAT: Final = tuple(kind for kind in ErrorKind if kind not in _NOT_IN_CHAT)
 
@@ -68,6 +83,8 @@ def openapi_document() -> JsonObject:
             CHAT_PATH: {"post": _chat()},
             _RESPONSE_URL: {"get": _stored_response()},
             MODELS_PATH: {"get": _models()},
+            LOAD_PATH: {"post": _load()},
+            UNLOAD_PATH: {"post": _unload()},
             DOWNLOAD_PATH: {"post": _download()},
             f"{DOWNLOAD_PATH}/status/{{job_id}}": {"get": _download_status()},
             **{f"{DOWNLOAD_PATH}/{{job_id}}/{name}": {"post": _download_action(name)} for name in DOWNLOAD_ACTIONS},
@@ -85,14 +102,14 @@ def openapi_document() -> JsonObject:
 
 def _schemas() -> JsonObject:
     downloads = (DownloadBody, DownloadReply, DownloadStatusReply)
-    shapes = (ChatBody, ChatReply, StoredReply, ModelList, *downloads, Health, ErrorEnvelope, WireEvent)
+    loading = (LoadBody, LoadReply, UnloadBody, UnloadReply)
+    shapes = (ChatBody, ChatReply, StoredReply, ModelList, *loading, *downloads, Health, ErrorEnvelope, WireEvent)
     found, components = msgspec.json.schema_components(shapes, ref_template=_SCHEMAS)
     stream_event = {"title": "StreamEvent", "description": "One event of a stream, by its `type`.", **found[-1]}
     return cast(JsonObject, {**components, "StreamEvent": stream_event})
 
 
 def _chat() -> JsonObject:
-    examples: JsonObject = {name: {"summary": name, "value": value} for name, value in EXAMPLES.items()}
     reply = _success("The reply, or its stream.", "ChatReply", headers=[RESPONSE_ID_HEADER])
     content = cast(JsonObject, reply["content"])
     cast(JsonObject, content[_JSON])["example"] = REPLY_EXAMPLE
@@ -102,10 +119,7 @@ def _chat() -> JsonObject:
         "tags": ["Chat"],
         "summary": "Chat with a model",
         "description": CHAT + "\n\n" + STREAM,
-        "requestBody": {
-            "required": True,
-            "content": {_JSON: {"schema": _reference("ChatBody"), "examples": examples}},
-        },
+        "requestBody": _body("ChatBody", EXAMPLES),
         "responses": {"200": reply, **_errors(_IN_CHAT)},
     }
 
@@ -136,17 +150,40 @@ def _models() -> JsonObject:
     }
 
 
+def _load() -> JsonObject:
+    return {
+        "operationId": "loadModel",
+        "tags": ["Models"],
+        "summary": "Load a model",
+        "description": LOAD,
+        "requestBody": _body("LoadBody", LOAD_EXAMPLES),
+        "responses": {"200": _success("It is loaded.", "LoadReply"), **_errors(_IN_LOAD)},
+    }
+
+
+def _unload() -> JsonObject:
+    return {
+        "operationId": "unloadModel",
+        "tags": ["Models"],
+        "summary": "Unload a model",
+        "description": UNLOAD,
+        "requestBody": _body("UnloadBody", {"An instance": {"instance_id": "publisher/model"}}),
+        "responses": {"200": _success("It is unloaded.", "UnloadReply"), **_errors(_IN_UNLOAD)},
+    }
+
+
+def _body(schema: str, examples: JsonObject) -> JsonObject:
+    shown: JsonObject = {name: {"summary": name, "value": value} for name, value in examples.items()}
+    return {"required": True, "content": {_JSON: {"schema": _reference(schema), "examples": shown}}}
+
+
 def _download() -> JsonObject:
-    examples: JsonObject = {name: {"summary": name, "value": value} for name, value in DOWNLOAD_EXAMPLES.items()}
     return {
         "operationId": "downloadModel",
         "tags": ["Models"],
         "summary": "Download a model",
         "description": DOWNLOAD,
-        "requestBody": {
-            "required": True,
-            "content": {_JSON: {"schema": _reference("DownloadBody"), "examples": examples}},
-        },
+        "requestBody": _body("DownloadBody", DOWNLOAD_EXAMPLES),
         "responses": {"200": _success("The job, or that there is none.", "DownloadReply"), **_errors(_IN_DOWNLOAD)},
     }
 
@@ -177,21 +214,39 @@ def _download_action(name: str) -> JsonObject:
 
 _JOB_ID: Final[JsonObject] = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "string"}}
 _WITH_JOB: Final = (ErrorKind.JOB_NOT_FOUND, ErrorKind.STORE_ERROR, *_WITH_TOKEN)
-_IN_DOWNLOAD: Final = (
+_WITH_BODY: Final = (
     ErrorKind.INVALID_JSON,
     ErrorKind.MISSING_REQUIRED_PARAMETER,
     ErrorKind.INVALID_TYPE,
     ErrorKind.INVALID_VALUE,
     ErrorKind.UNRECOGNIZED_KEYS,
-    ErrorKind.UNKNOWN_MODEL,
     ErrorKind.REQUEST_TOO_LARGE,
     ErrorKind.UNSUPPORTED_MEDIA_TYPE,
+    *_WITH_TOKEN,
+)
+_IN_UNLOAD: Final = (
+    ErrorKind.UNKNOWN_INSTANCE,
+    ErrorKind.NOT_IMPLEMENTED,
+    ErrorKind.ENGINE_ERROR,
+    ErrorKind.ENGINE_UNAVAILABLE,
+    *_WITH_BODY,
+)
+_IN_LOAD: Final = (
+    ErrorKind.MODEL_NOT_FOUND,
+    ErrorKind.INSUFFICIENT_RESOURCES,
+    ErrorKind.NOT_IMPLEMENTED,
+    ErrorKind.ENGINE_ERROR,
+    ErrorKind.ENGINE_UNAVAILABLE,
+    *_WITH_BODY,
+)
+_IN_DOWNLOAD: Final = (
+    *_WITH_BODY,
+    ErrorKind.UNKNOWN_MODEL,
     ErrorKind.RATE_LIMITED,
     ErrorKind.STORE_ERROR,
     ErrorKind.ENGINE_ERROR,
     ErrorKind.ENGINE_UNAVAILABLE,
     ErrorKind.INSUFFICIENT_STORAGE,
-    *_WITH_TOKEN,
 )
 
 

@@ -47,6 +47,7 @@ class House:
     store: MemoryStore
     tokens: TokenService
     runs: RunService
+    instances: InstanceService
     engine: ScriptedEngine
     downloader: ScriptedDownloader
 
@@ -76,6 +77,7 @@ async def house(
     catalog: FakeCatalog | None = None,
     max_concurrent_runs: int = 8,
     limits: Limits | None = None,
+    policy: InstancePolicy | None = None,
     **options: Any,
 ) -> AsyncGenerator[House]:
     """The application over these twins; `options` are those of `create_api`."""
@@ -85,9 +87,10 @@ async def house(
     tokens = TokenService(store)
     async with anyio.create_task_group() as tasks:
         runs = RunService(store, "holder", tasks, max_concurrent_runs)
+        instances = InstanceService(models, policy or InstancePolicy())
         chats = ChatService(
             models=models,
-            instances=InstanceService(models, InstancePolicy()),
+            instances=instances,
             catalog=catalog or FakeCatalog(servers),
             store=store,
             runs=runs,
@@ -97,11 +100,11 @@ async def house(
         )
         downloader = ScriptedDownloader()
         downloads = DownloadService([downloader], MemoryJobStore(), "holder", tasks)
-        app = create_api(chats=chats, models=models, downloads=downloads, tokens=tokens, **options)
+        app = create_api(chats=chats, models=models, instances=instances, downloads=downloads, tokens=tokens, **options)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI
         try:
             async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
-                yield House(app, client, store, tokens, runs, engine, downloader)
+                yield House(app, client, store, tokens, runs, instances, engine, downloader)
         finally:
             await downloads.close(5)
             await runs.close(5)

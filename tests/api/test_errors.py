@@ -45,7 +45,7 @@ CONTRACT = {
     ErrorKind.NOT_IMPLEMENTED: (501, "not_implemented", None),
     ErrorKind.ENGINE_ERROR: (502, "internal_error", "engine_error"),
     ErrorKind.ENGINE_UNAVAILABLE: (503, "internal_error", "engine_unavailable"),
-    ErrorKind.INSUFFICIENT_RESOURCES: (503, "internal_error", "insufficient_resources"),
+    ErrorKind.INSUFFICIENT_RESOURCES: (400, "invalid_request", "insufficient_resources"),
     ErrorKind.INSUFFICIENT_STORAGE: (507, "internal_error", "insufficient_storage"),
     ErrorKind.STORE_ERROR: (500, "internal_error", "store_error"),
     ErrorKind.INTERNAL_ERROR: (500, "internal_error", None),
