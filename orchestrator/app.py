@@ -10,6 +10,7 @@ import anyio.abc
 import structlog
 
 from orchestrator.api.application import create_api
+from orchestrator.api.metrics import Metrics
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.request import Limits
 from orchestrator.engines.llama_cpp.engine import LlamaCppEngine
@@ -84,7 +85,8 @@ async def open_app(settings: Settings) -> AsyncGenerator[AsgiApp]:
         engines = _engines(settings, tasks)
         catalog = _catalog(settings, tasks)
         holder = this_holder()
-        runs = RunService(store, holder, tasks, settings.max_concurrent_runs)
+        metrics = Metrics()
+        runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended)
         downloaders = (HuggingFaceDownloader(settings.models_dir), OllamaDownloader(settings.ollama_host))
         downloads = DownloadService(downloaders, SqlJobStore(database), holder, tasks)
         optional = frozenset({OLLAMA}) if settings.default_engine != OLLAMA else frozenset[str]()
@@ -132,7 +134,9 @@ async def open_app(settings: Settings) -> AsyncGenerator[AsgiApp]:
                 chats=chats,
                 models=models,
                 instances=instances,
+                runs=runs,
                 downloads=downloads,
+                metrics=metrics,
                 tokens=TokenService(SqlTokenStore(database)),
                 require_authentication=settings.require_authentication,
                 host=settings.host,

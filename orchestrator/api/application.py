@@ -20,6 +20,7 @@ from orchestrator.api.errors import (
 )
 from orchestrator.api.health import WhyNotReady, health_route
 from orchestrator.api.loading import loading_routes
+from orchestrator.api.metrics import Metrics, metrics_route
 from orchestrator.api.models import models_route
 from orchestrator.api.origins import OriginPolicy
 from orchestrator.api.responses import response_route
@@ -30,6 +31,7 @@ from orchestrator.service.chats import ChatService
 from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstanceService
 from orchestrator.service.models import ModelService
+from orchestrator.service.runs import RunService
 from orchestrator.service.tokens import TokenService
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
@@ -44,7 +46,9 @@ def create_api(
     chats: ChatService,
     models: ModelService,
     instances: InstanceService,
+    runs: RunService,
     downloads: DownloadService,
+    metrics: Metrics,
     tokens: TokenService,
     require_authentication: bool = False,
     host: str = "127.0.0.1",
@@ -60,6 +64,7 @@ def create_api(
     may address it, `cors_origins` the exact origins whose pages may use it. `why_not_ready` is asked
     by `GET /health`.
     """
+    metrics.watch(runs, instances)
     authenticator = Authenticator(tokens, require_authentication)
     app = litestar.Litestar(
         route_handlers=[
@@ -68,6 +73,7 @@ def create_api(
             models_route(models, authenticator),
             *loading_routes(instances, authenticator, max_body_bytes=max_body_bytes),
             *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),
+            metrics_route(metrics, authenticator),
             health_route(why_not_ready),
             *schema_routes(),
         ],
@@ -86,7 +92,7 @@ def create_api(
     lowered = frozenset(name.lower() for name in allowed_hosts)
     policy = OriginPolicy(host, lowered, frozenset(origin.lower() for origin in cors_origins))
     # Middleware of the framework runs behind its router; what holds for unknown routes too must stand before it.
-    app.asgi_handler = Edge(app.asgi_handler, policy)
+    app.asgi_handler = Edge(app.asgi_handler, policy, metrics.request_answered)
     return app
 
 

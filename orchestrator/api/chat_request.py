@@ -16,6 +16,7 @@ from orchestrator.api.wire_requests import (
     MessageInput,
     PluginIntegration,
     TextInput,
+    ToolToCall,
 )
 from orchestrator.core import items
 from orchestrator.core.errors import ErrorKind, OrchestratorError
@@ -144,13 +145,20 @@ def _previous(body: ChatBody) -> str | None:
 
 
 def _tool_choice(body: ChatBody) -> ToolChoice:
-    choice = _given(body.tool_choice) or "auto"
-    if choice in ("auto", "none"):
-        return choice
+    choice: ToolChoice
+    match body.tool_choice:
+        case ToolToCall(tool, server):
+            choice = NamedTool(tool, _given(server))
+        case "required":
+            choice = "required"
+        case "none":
+            return "none"
+        case _:
+            return "auto"
     if not _given(body.integrations):
         message = '"tool_choice" demands a tool call, and no integrations offer any tools.'
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="tool_choice")
-    return choice if choice == "required" else NamedTool(choice.tool, _given(choice.server))
+    return choice
 
 
 def _response_format(body: ChatBody) -> ResponseFormat | None:

@@ -14,6 +14,7 @@ from orchestrator.api.downloads import DOWNLOAD_ACTIONS, DOWNLOAD_PATH
 from orchestrator.api.errors import ERROR_TABLE, WireError
 from orchestrator.api.health import HEALTH_PATH
 from orchestrator.api.loading import LOAD_PATH, UNLOAD_PATH
+from orchestrator.api.metrics import METRICS_PATH
 from orchestrator.api.models import MODELS_PATH
 from orchestrator.api.openapi_texts import (
     CHAT,
@@ -24,6 +25,7 @@ from orchestrator.api.openapi_texts import (
     JOB_ACTIONS,
     LOAD,
     LOAD_EXAMPLES,
+    METRICS,
     REPLY_EXAMPLE,
     STREAM,
     UNLOAD,
@@ -88,6 +90,7 @@ def openapi_document() -> JsonObject:
             DOWNLOAD_PATH: {"post": _download()},
             f"{DOWNLOAD_PATH}/status/{{job_id}}": {"get": _download_status()},
             **{f"{DOWNLOAD_PATH}/{{job_id}}/{name}": {"post": _download_action(name)} for name in DOWNLOAD_ACTIONS},
+            METRICS_PATH: {"get": _metrics()},
             HEALTH_PATH: {"get": _health()},
         },
         "components": {
@@ -258,6 +261,17 @@ def _health() -> JsonObject:
         "summary": "Whether requests can be taken",
         "security": [{}],
         "responses": {"200": _success("They can.", "Health"), "503": not_ready, **_errors(_ANYWHERE)},
+    }
+
+
+def _metrics() -> JsonObject:
+    told: JsonObject = {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    return {
+        "operationId": "metrics",
+        "tags": ["Service"],
+        "summary": "Metrics for Prometheus",
+        "description": METRICS,
+        "responses": {"200": told, **_errors(_WITH_TOKEN)},
     }
 
 

@@ -115,6 +115,11 @@ UNLOAD: Final = """\
 Unloads an instance once the requests that use it are done, and answers then. What somebody else loaded in Ollama can
 be unloaded, too."""
 
+METRICS: Final = """\
+An extension, in Prometheus' text format: `orchestrator_runs_live`, `orchestrator_requests_queued` and
+`orchestrator_slots_taken` of each instance, `orchestrator_instances_loaded`, `orchestrator_http_requests_total` by the
+template of the route, and the histogram `orchestrator_run_seconds`. A token needs the permission `models.read`."""
+
 DOWNLOAD: Final = """\
 Begins to download a model, or joins a download of the same one that is under way: however many ask, there is one
 job. It goes on when the client leaves, and after a restart of the service.

@@ -77,7 +77,7 @@ class EphemeralIntegration(Struct, frozen=True, forbid_unknown_fields=True, tag_
     ) = UNSET
 
 
-class ToolChoice(Struct, frozen=True, forbid_unknown_fields=True):
+class ToolToCall(Struct, frozen=True, forbid_unknown_fields=True):
     """One tool that the model has to call first."""
 
     tool: Name
@@ -178,7 +178,7 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     ) = UNSET
     tool_choice: (
         Annotated[
-            Literal["auto", "none", "required"] | ToolChoice,
+            Literal["auto", "none", "required"] | ToolToCall,
             Meta(
                 description="Extension. `none` offers no tools. `required` and an object bind the first turn: it has to call "
                 "some tool, or this one. Ollama cannot be told so (501)."

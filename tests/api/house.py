@@ -13,6 +13,7 @@ import litestar
 import uvicorn
 
 from orchestrator.api.application import create_api
+from orchestrator.api.metrics import Metrics
 from orchestrator.core.request import Limits
 from orchestrator.core.tools import ToolDefinition
 from orchestrator.service.chats import ChatService
@@ -86,7 +87,8 @@ async def house(
     models = ModelService([engine])
     tokens = TokenService(store)
     async with anyio.create_task_group() as tasks:
-        runs = RunService(store, "holder", tasks, max_concurrent_runs)
+        metrics = Metrics()
+        runs = RunService(store, "holder", tasks, max_concurrent_runs, metrics.run_ended)
         instances = InstanceService(models, policy or InstancePolicy())
         chats = ChatService(
             models=models,
@@ -100,7 +102,16 @@ async def house(
         )
         downloader = ScriptedDownloader()
         downloads = DownloadService([downloader], MemoryJobStore(), "holder", tasks)
-        app = create_api(chats=chats, models=models, instances=instances, downloads=downloads, tokens=tokens, **options)
+        app = create_api(
+            chats=chats,
+            models=models,
+            instances=instances,
+            runs=runs,
+            downloads=downloads,
+            metrics=metrics,
+            tokens=tokens,
+            **options,
+        )
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI
         try:
             async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
