@@ -10,15 +10,19 @@ import anyio.abc
 import structlog
 
 from orchestrator.api.application import create_api
+from orchestrator.api.metrics import Metrics
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.request import Limits
 from orchestrator.engines.llama_cpp.engine import LlamaCppEngine
+from orchestrator.engines.llama_cpp.hugging_face import HuggingFaceDownloader
 from orchestrator.engines.ollama.engine import OllamaEngine
+from orchestrator.engines.ollama.pull import OllamaDownloader
 from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine
 from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.mcp_json import load_mcp_json
 from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
 from orchestrator.service.chats import ChatService
+from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.leases import this_holder
 from orchestrator.service.models import ModelService
@@ -26,12 +30,15 @@ from orchestrator.service.runs import RunService
 from orchestrator.service.tokens import TokenService
 from orchestrator.settings import Settings
 from orchestrator.store.database import open_database
+from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.migrate import prepare
 from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.tokens import SqlTokenStore
 
 CLOSE_SECONDS = 5.0
 OLLAMA = "ollama"
+KEPT_FOR_EVER = -1
+"""What Ollama is told of a model without a time of its own; `service/instances.py` decides when it goes."""
 
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -94,7 +101,10 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         engines = _engines(settings, tasks)
         catalog = _catalog(settings, tasks)
         holder = this_holder()
-        runs = RunService(store, holder, tasks, settings.max_concurrent_runs)
+        metrics = Metrics()
+        runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended)
+        downloaders = (HuggingFaceDownloader(settings.models_dir), OllamaDownloader(settings.ollama_host))
+        downloads = DownloadService(downloaders, SqlJobStore(database), holder, tasks)
         optional = frozenset({OLLAMA}) if settings.default_engine != OLLAMA else frozenset[str]()
         models = ModelService(engines, optional=optional)
         instances = InstanceService(
@@ -131,12 +141,18 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             return None
 
         await runs.recover()
+        await downloads.recover()
         tasks.start_soon(runs.keep_leases)
+        tasks.start_soon(downloads.keep)
         tasks.start_soon(instances.run)
         try:
             api = create_api(
                 chats=chats,
                 models=models,
+                instances=instances,
+                runs=runs,
+                downloads=downloads,
+                metrics=metrics,
                 tokens=TokenService(SqlTokenStore(database)),
                 require_authentication=settings.require_authentication,
                 host=settings.host,
@@ -148,6 +164,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             yield Application(api, runs)
         finally:
             with anyio.CancelScope(shield=True):
+                await downloads.close(CLOSE_SECONDS)
                 await runs.close(CLOSE_SECONDS)
                 await catalog.aclose()
                 for engine in engines:
@@ -160,7 +177,7 @@ def _engines(
 ) -> list[LlamaCppEngine | OllamaEngine | OpenAICompatibleEngine]:
     """Every engine, in the order in which a bare model key is looked up: the default one first."""
     embedded = LlamaCppEngine(settings.models_dir, tasks)
-    ollama = OllamaEngine(settings.ollama_host)
+    ollama = OllamaEngine(settings.ollama_host, keep_alive=KEPT_FOR_EVER)
     keys = settings.openai_compatible_api_key
     remote = [
         OpenAICompatibleEngine(url, keys[index] if index < len(keys) else None)

@@ -116,7 +116,6 @@ class ScriptedEngine:
         self._counters = counters or Counters(10, 5, 0, 8, 0.5, 0.25)
         self._cut = finish_as == "length"
         self.traits = traits
-        self.loaded: dict[str, ModelInstance] = {}
         self._parallel = parallel
         self.model = model or Model(
             SCRIPTED_MODEL,
@@ -127,6 +126,7 @@ class ScriptedEngine:
             max_context_length=4096,
             trained_for_tool_use=True,
         )
+        self.loaded: dict[str, ModelInstance] = {one.id: one for one in self.model.loaded_instances}
         self.requests: list[Generate] = []
         self.open_generations = 0
 

@@ -44,6 +44,12 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         default_engine="auto",
         openai_compatible_url=(),
         openai_compatible_api_key=(),
+        ollama_host="http://127.0.0.1:11434",
+        jit_loading=True,
+        model_ttl=3600.0,
+        auto_evict=True,
+        keep_only_last=False,
+        max_queued=64,
         require_authentication=False,
         allow_insecure_listen=False,
         allow_plugins=True,
@@ -171,12 +177,10 @@ def test_a_setting_of_a_later_version_says_so(name: str) -> None:
     assert refusal(**{name: "1"}) == f"ORCHESTRATOR_{name} (environment): this setting is not available in this version"
 
 
-def test_an_engine_of_a_later_version_says_so() -> None:
-    assert "ollama is not available in this version" in refusal(DEFAULT_ENGINE="ollama")
-
-
-def test_ollamas_own_variable_is_none_of_ours() -> None:
-    assert load_settings({"OLLAMA_HOST": "127.0.0.1:11434"}).port == 1234
+def test_ollamas_own_variable_is_heard_and_ours_wins_over_it() -> None:
+    own = {"OLLAMA_HOST": "127.0.0.1:11435"}
+    assert load_settings(own).ollama_host == "http://127.0.0.1:11435"
+    assert load_settings(own | {PREFIX + "OLLAMA_HOST": ":11436"}).ollama_host == "http://127.0.0.1:11436"
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.chat import chat_route
 from orchestrator.api.departures import ClientGoneError
+from orchestrator.api.downloads import download_routes
 from orchestrator.api.edge import Edge
 from orchestrator.api.errors import (
     CLIENT_GONE,
@@ -18,6 +19,8 @@ from orchestrator.api.errors import (
     answer_unexpected,
 )
 from orchestrator.api.health import WhyNotReady, health_route
+from orchestrator.api.loading import loading_routes
+from orchestrator.api.metrics import Metrics, metrics_route
 from orchestrator.api.models import models_route
 from orchestrator.api.origins import OriginPolicy
 from orchestrator.api.responses import response_route
@@ -25,7 +28,10 @@ from orchestrator.api.schema_pages import schema_routes
 from orchestrator.api.sse import KEEP_ALIVE_SECONDS
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.service.chats import ChatService
+from orchestrator.service.downloads import DownloadService
+from orchestrator.service.instances import InstanceService
 from orchestrator.service.models import ModelService
+from orchestrator.service.runs import RunService
 from orchestrator.service.tokens import TokenService
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
@@ -39,6 +45,10 @@ def create_api(
     *,
     chats: ChatService,
     models: ModelService,
+    instances: InstanceService,
+    runs: RunService,
+    downloads: DownloadService,
+    metrics: Metrics,
     tokens: TokenService,
     require_authentication: bool = False,
     host: str = "127.0.0.1",
@@ -54,12 +64,16 @@ def create_api(
     may address it, `cors_origins` the exact origins whose pages may use it. `why_not_ready` is asked
     by `GET /health`.
     """
+    metrics.watch(runs, instances)
     authenticator = Authenticator(tokens, require_authentication)
     app = litestar.Litestar(
         route_handlers=[
             chat_route(chats, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
             response_route(chats, authenticator),
             models_route(models, authenticator),
+            *loading_routes(instances, authenticator, max_body_bytes=max_body_bytes),
+            *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),
+            metrics_route(metrics, authenticator),
             health_route(why_not_ready),
             *schema_routes(),
         ],
@@ -78,7 +92,7 @@ def create_api(
     lowered = frozenset(name.lower() for name in allowed_hosts)
     policy = OriginPolicy(host, lowered, frozenset(origin.lower() for origin in cors_origins))
     # Middleware of the framework runs behind its router; what holds for unknown routes too must stand before it.
-    app.asgi_handler = Edge(app.asgi_handler, policy)
+    app.asgi_handler = Edge(app.asgi_handler, policy, metrics.request_answered)
     return app
 
 

@@ -18,7 +18,7 @@ from orchestrator.api.encode import chat_reply
 from orchestrator.api.errors import OK, HttpRequest, error_answer
 from orchestrator.api.replies import json_reply
 from orchestrator.api.request_ids import request_id_of
-from orchestrator.api.sse import RunStream
+from orchestrator.api.sse import EXTENSIONS_HEADER, RunStream
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.core.response import ChatResult, Failed
 from orchestrator.service.chats import ChatService
@@ -40,7 +40,8 @@ def chat_route(
         try:
             await while_connected(request.receive, run.started)
             if body.stream:
-                return RunStream(run, _response_id(run.response_id), keep_alive_seconds)
+                extensions = request.headers.get(EXTENSIONS_HEADER, "").strip().lower() == "true"
+                return RunStream(run, _response_id(run.response_id), keep_alive_seconds, extensions=extensions)
             return _json(await while_connected(request.receive, run.result), request)
         except BaseException:
             run.disconnect()

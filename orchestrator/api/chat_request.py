@@ -16,10 +16,20 @@ from orchestrator.api.wire_requests import (
     MessageInput,
     PluginIntegration,
     TextInput,
+    ToolToCall,
 )
 from orchestrator.core import items
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.request import EphemeralRequest, IntegrationRequest, PluginRequest, Sampling
+from orchestrator.core.request import (
+    EphemeralRequest,
+    IntegrationRequest,
+    NamedTool,
+    PluginRequest,
+    ResponseFormat,
+    Sampling,
+    ToolChoice,
+)
+from orchestrator.core.tools import schema_is_usable
 from orchestrator.service.chats import ChatRequest
 
 RESPONSE_PREFIX: Final = "resp_"
@@ -28,12 +38,9 @@ NOT_BUILT_YET: Final = (
     "thread_id",
     "reasoning_effort",
     "enable_thinking",
-    "ttl",
-    "response_format",
     "background",
-    "tool_choice",
 )
-"""Documented fields that are answered with `not_implemented`; of `tool_choice` and `background` only some values."""
+"""Documented fields that are answered with `not_implemented`; of `background` only `true`."""
 
 _DATA_URL: Final = re.compile(r"data:image/[A-Za-z0-9][A-Za-z0-9.+-]{0,63};base64,", re.IGNORECASE)
 
@@ -57,7 +64,9 @@ def to_chat_request(body: ChatBody) -> ChatRequest:
         context_length=_given(body.context_length),
         store=body.store,
         previous_response_id=_previous(body),
-        tool_choice="none" if body.tool_choice == "none" else "auto",
+        ttl_seconds=_given(body.ttl),
+        tool_choice=_tool_choice(body),
+        response_format=_response_format(body),
         max_turns=_given(body.max_turns),
         metadata=_given(body.metadata) or {},
     )
@@ -135,8 +144,37 @@ def _previous(body: ChatBody) -> str | None:
     return previous
 
 
+def _tool_choice(body: ChatBody) -> ToolChoice:
+    choice: ToolChoice
+    match body.tool_choice:
+        case ToolToCall(tool, server):
+            choice = NamedTool(tool, _given(server))
+        case "required":
+            choice = "required"
+        case "none":
+            return "none"
+        case _:
+            return "auto"
+    if not _given(body.integrations):
+        message = '"tool_choice" demands a tool call, and no integrations offer any tools.'
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="tool_choice")
+    return choice
+
+
+def _response_format(body: ChatBody) -> ResponseFormat | None:
+    wanted = _given(body.response_format)
+    if wanted is None:
+        return None
+    described = wanted.json_schema
+    if not schema_is_usable(described.schema):
+        param = "response_format.json_schema.schema"
+        message = f'"{param}" must be a JSON schema that refers to no other document.'
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=param)
+    return ResponseFormat(described.name, described.schema, described.strict)
+
+
 def _refuse_what_is_not_built(body: ChatBody) -> None:
-    built: Mapping[str, tuple[object, ...]] = {"background": (False,), "tool_choice": ("auto", "none")}
+    built: Mapping[str, tuple[object, ...]] = {"background": (False,)}
     for name in NOT_BUILT_YET:
         value: object = getattr(body, name)
         if value is not UNSET and value not in built.get(name, ()):

@@ -4,8 +4,8 @@ Nothing that is refused here reaches a route.
 """
 
 import time
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
 
 import structlog
 from litestar.datastructures import MutableScopeHeaders
@@ -29,14 +29,17 @@ _PREFLIGHT_HEADERS: Final[Mapping[str, str]] = {
 }
 _EXPOSED: Final = "Retry-After, X-Request-Id, X-Response-Id"
 
+Answered: TypeAlias = Callable[[str, str, int | None], None]
+
 log = structlog.stdlib.get_logger(__name__)
 
 
 class Edge:
-    """An ASGI app around the framework's own."""
+    """An ASGI app around the framework's own. `answered` is told method, route and status of each request."""
 
-    def __init__(self, app: ASGIApp, policy: OriginPolicy) -> None:
+    def __init__(self, app: ASGIApp, policy: OriginPolicy, answered: Answered) -> None:
         self._app = app
+        self._answered = answered
         self._policy = policy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,10 +70,12 @@ class Edge:
             # The reply has begun: all that can be done is to break it off and to tell the log.
             log.exception("a reply broke down")
         finally:
+            route = scope["path_template"] if "path_template" in scope else "unknown"
+            self._answered(scope["method"], route, status)
             log.info(
                 "request",
                 method=scope["method"],
-                route=scope["path_template"] if "path_template" in scope else "unknown",
+                route=route,
                 status=status,
                 duration_ms=round((time.monotonic() - started) * 1000, 1),
             )

@@ -12,6 +12,7 @@ from orchestrator.core import stream as s
 from orchestrator.core.models import LoadConfig, Model
 from orchestrator.core.response import ChatResult, Incomplete, Stats, ending_status
 from orchestrator.ports import StoredResponse
+from orchestrator.service.instances import Loaded
 
 V = TypeVar("V")
 
@@ -27,6 +28,8 @@ def wire_events(event: s.StreamEvent) -> tuple[e.WireEvent, ...]:
             return (e.ModelLoadProgress(instance, progress),)
         case s.ModelLoadEnd(instance, seconds):
             return (e.ModelLoadEnd(instance, seconds),)
+        case s.QueuePosition(position):
+            return (e.QueuePosition(position),)
         case s.PromptProcessingStart():
             return (e.PromptProcessingStart(),)
         case s.PromptProcessingProgress(progress):
@@ -162,12 +165,14 @@ def model_info(model: Model) -> wire.ModelInfo:
         size_bytes=model.size_bytes,
         params_string=model.params_string,
         loaded_instances=[
-            wire.LoadedInstance(instance.id, _instance_config(instance.config)) for instance in model.loaded_instances
+            wire.LoadedInstance(instance.id, instance_config(instance.config)) for instance in model.loaded_instances
         ],
         max_context_length=model.max_context_length,
         format=model.format,
         capabilities=_capabilities(model) if chats else UNSET,
         description=model.description if chats else UNSET,
+        variants=list(model.variants) or UNSET,
+        selected_variant=(model.selected_variant or UNSET) if model.variants else UNSET,
         engine=model.engine,
     )
 
@@ -178,7 +183,19 @@ def _capabilities(model: Model) -> wire.Capabilities:
     return wire.Capabilities(model.vision, model.trained_for_tool_use, offered)
 
 
-def _instance_config(config: LoadConfig) -> wire.InstanceConfig:
+def load_reply(loaded: Loaded, *, echo_config: bool) -> wire.LoadReply:
+    """The answer to a load."""
+    instance = loaded.instance
+    return wire.LoadReply(
+        type=instance.model.type,
+        instance_id=instance.id,
+        load_time_seconds=round(loaded.load_seconds, 3),
+        load_config=instance_config(instance.config) if echo_config else UNSET,
+    )
+
+
+def instance_config(config: LoadConfig) -> wire.InstanceConfig:
+    """The settings of an instance; what its engine does not tell is left out."""
     return wire.InstanceConfig(
         _set(config.context_length),
         _set(config.eval_batch_size),

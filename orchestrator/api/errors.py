@@ -48,6 +48,8 @@ ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
     ErrorKind.FORBIDDEN_ORIGIN: WireError(403, _BAD, "forbidden_origin"),
     ErrorKind.UNKNOWN_MODEL: WireError(404, _BAD, "model_not_found"),
     ErrorKind.RESPONSE_NOT_FOUND: WireError(404, _BAD, "response_not_found"),
+    ErrorKind.MODEL_NOT_FOUND: WireError(404, "model_not_found"),
+    ErrorKind.UNKNOWN_INSTANCE: WireError(404, _BAD, "model_not_found"),
     ErrorKind.JOB_NOT_FOUND: WireError(404, "job_not_found"),
     ErrorKind.UNKNOWN_ENDPOINT: WireError(404, _BAD, "unknown_endpoint"),
     ErrorKind.METHOD_NOT_ALLOWED: WireError(405, _BAD, "method_not_allowed"),
@@ -62,6 +64,7 @@ ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
     ErrorKind.NOT_IMPLEMENTED: WireError(501, "not_implemented"),
     ErrorKind.ENGINE_ERROR: WireError(502, "internal_error", "engine_error"),
     ErrorKind.ENGINE_UNAVAILABLE: WireError(503, "internal_error", "engine_unavailable"),
+    ErrorKind.INSUFFICIENT_RESOURCES: WireError(400, _BAD, "insufficient_resources"),
     ErrorKind.INSUFFICIENT_STORAGE: WireError(507, "internal_error", "insufficient_storage"),
 }
 

@@ -10,13 +10,40 @@ import msgspec
 from msgspec import UNSET
 
 from orchestrator.api.chat import CHAT_PATH, RESPONSE_ID_HEADER
+from orchestrator.api.downloads import DOWNLOAD_ACTIONS, DOWNLOAD_PATH
 from orchestrator.api.errors import ERROR_TABLE, WireError
 from orchestrator.api.health import HEALTH_PATH
+from orchestrator.api.loading import LOAD_PATH, UNLOAD_PATH
+from orchestrator.api.metrics import METRICS_PATH
 from orchestrator.api.models import MODELS_PATH
-from orchestrator.api.openapi_texts import CHAT, EXAMPLES, INTRODUCTION, REPLY_EXAMPLE, STREAM
+from orchestrator.api.openapi_texts import (
+    CHAT,
+    DOWNLOAD,
+    DOWNLOAD_EXAMPLES,
+    EXAMPLES,
+    INTRODUCTION,
+    JOB_ACTIONS,
+    LOAD,
+    LOAD_EXAMPLES,
+    METRICS,
+    REPLY_EXAMPLE,
+    STREAM,
+    UNLOAD,
+)
 from orchestrator.api.request_ids import REQUEST_ID_HEADER
-from orchestrator.api.wire import ChatReply, ErrorBody, ErrorEnvelope, Health, ModelList, StoredReply
+from orchestrator.api.wire import (
+    ChatReply,
+    ErrorBody,
+    ErrorEnvelope,
+    Health,
+    LoadReply,
+    ModelList,
+    StoredReply,
+    UnloadReply,
+)
+from orchestrator.api.wire_downloads import DownloadBody, DownloadReply, DownloadStatusReply
 from orchestrator.api.wire_events import WireEvent
+from orchestrator.api.wire_models import LoadBody, UnloadBody
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject, JsonValue
@@ -29,6 +56,8 @@ _ANYWHERE: Final = (ErrorKind.FORBIDDEN_ORIGIN, ErrorKind.INTERNAL_ERROR)
 _WITH_TOKEN: Final = (ErrorKind.INVALID_API_KEY, ErrorKind.PERMISSION_DENIED, *_ANYWHERE)
 _NOT_IN_CHAT: Final = frozenset(
     {ErrorKind.RESPONSE_NOT_FOUND, ErrorKind.UNKNOWN_ENDPOINT, ErrorKind.METHOD_NOT_ALLOWED}
+    | {ErrorKind.JOB_NOT_FOUND, ErrorKind.INSUFFICIENT_STORAGE}
+    | {ErrorKind.MODEL_NOT_FOUND, ErrorKind.UNKNOWN_INSTANCE}
 )
 _IN_CHAT: Final = tuple(kind for kind in ErrorKind if kind not in _NOT_IN_CHAT)
 
@@ -56,6 +85,12 @@ def openapi_document() -> JsonObject:
             CHAT_PATH: {"post": _chat()},
             _RESPONSE_URL: {"get": _stored_response()},
             MODELS_PATH: {"get": _models()},
+            LOAD_PATH: {"post": _load()},
+            UNLOAD_PATH: {"post": _unload()},
+            DOWNLOAD_PATH: {"post": _download()},
+            f"{DOWNLOAD_PATH}/status/{{job_id}}": {"get": _download_status()},
+            **{f"{DOWNLOAD_PATH}/{{job_id}}/{name}": {"post": _download_action(name)} for name in DOWNLOAD_ACTIONS},
+            METRICS_PATH: {"get": _metrics()},
             HEALTH_PATH: {"get": _health()},
         },
         "components": {
@@ -69,14 +104,15 @@ def openapi_document() -> JsonObject:
 
 
 def _schemas() -> JsonObject:
-    shapes = (ChatBody, ChatReply, StoredReply, ModelList, Health, ErrorEnvelope, WireEvent)
+    downloads = (DownloadBody, DownloadReply, DownloadStatusReply)
+    loading = (LoadBody, LoadReply, UnloadBody, UnloadReply)
+    shapes = (ChatBody, ChatReply, StoredReply, ModelList, *loading, *downloads, Health, ErrorEnvelope, WireEvent)
     found, components = msgspec.json.schema_components(shapes, ref_template=_SCHEMAS)
     stream_event = {"title": "StreamEvent", "description": "One event of a stream, by its `type`.", **found[-1]}
     return cast(JsonObject, {**components, "StreamEvent": stream_event})
 
 
 def _chat() -> JsonObject:
-    examples: JsonObject = {name: {"summary": name, "value": value} for name, value in EXAMPLES.items()}
     reply = _success("The reply, or its stream.", "ChatReply", headers=[RESPONSE_ID_HEADER])
     content = cast(JsonObject, reply["content"])
     cast(JsonObject, content[_JSON])["example"] = REPLY_EXAMPLE
@@ -86,10 +122,7 @@ def _chat() -> JsonObject:
         "tags": ["Chat"],
         "summary": "Chat with a model",
         "description": CHAT + "\n\n" + STREAM,
-        "requestBody": {
-            "required": True,
-            "content": {_JSON: {"schema": _reference("ChatBody"), "examples": examples}},
-        },
+        "requestBody": _body("ChatBody", EXAMPLES),
         "responses": {"200": reply, **_errors(_IN_CHAT)},
     }
 
@@ -120,6 +153,106 @@ def _models() -> JsonObject:
     }
 
 
+def _load() -> JsonObject:
+    return {
+        "operationId": "loadModel",
+        "tags": ["Models"],
+        "summary": "Load a model",
+        "description": LOAD,
+        "requestBody": _body("LoadBody", LOAD_EXAMPLES),
+        "responses": {"200": _success("It is loaded.", "LoadReply"), **_errors(_IN_LOAD)},
+    }
+
+
+def _unload() -> JsonObject:
+    return {
+        "operationId": "unloadModel",
+        "tags": ["Models"],
+        "summary": "Unload a model",
+        "description": UNLOAD,
+        "requestBody": _body("UnloadBody", {"An instance": {"instance_id": "publisher/model"}}),
+        "responses": {"200": _success("It is unloaded.", "UnloadReply"), **_errors(_IN_UNLOAD)},
+    }
+
+
+def _body(schema: str, examples: JsonObject) -> JsonObject:
+    shown: JsonObject = {name: {"summary": name, "value": value} for name, value in examples.items()}
+    return {"required": True, "content": {_JSON: {"schema": _reference(schema), "examples": shown}}}
+
+
+def _download() -> JsonObject:
+    return {
+        "operationId": "downloadModel",
+        "tags": ["Models"],
+        "summary": "Download a model",
+        "description": DOWNLOAD,
+        "requestBody": _body("DownloadBody", DOWNLOAD_EXAMPLES),
+        "responses": {"200": _success("The job, or that there is none.", "DownloadReply"), **_errors(_IN_DOWNLOAD)},
+    }
+
+
+def _download_status() -> JsonObject:
+    return {
+        "operationId": "downloadStatus",
+        "tags": ["Models"],
+        "summary": "How a download is",
+        "parameters": [_JOB_ID],
+        "responses": {"200": _success("The job.", "DownloadStatusReply"), **_errors(_WITH_JOB)},
+    }
+
+
+def _download_action(name: str) -> JsonObject:
+    return {
+        "operationId": f"{name}Download",
+        "tags": ["Models"],
+        "summary": f"{name.capitalize()} a download",
+        "description": f"An extension. {JOB_ACTIONS[name]}",
+        "parameters": [_JOB_ID],
+        "responses": {
+            "200": _success("The job as it is now.", "DownloadStatusReply"),
+            **_errors((ErrorKind.INVALID_VALUE, *_WITH_JOB)),
+        },
+    }
+
+
+_JOB_ID: Final[JsonObject] = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "string"}}
+_WITH_JOB: Final = (ErrorKind.JOB_NOT_FOUND, ErrorKind.STORE_ERROR, *_WITH_TOKEN)
+_WITH_BODY: Final = (
+    ErrorKind.INVALID_JSON,
+    ErrorKind.MISSING_REQUIRED_PARAMETER,
+    ErrorKind.INVALID_TYPE,
+    ErrorKind.INVALID_VALUE,
+    ErrorKind.UNRECOGNIZED_KEYS,
+    ErrorKind.REQUEST_TOO_LARGE,
+    ErrorKind.UNSUPPORTED_MEDIA_TYPE,
+    *_WITH_TOKEN,
+)
+_IN_UNLOAD: Final = (
+    ErrorKind.UNKNOWN_INSTANCE,
+    ErrorKind.NOT_IMPLEMENTED,
+    ErrorKind.ENGINE_ERROR,
+    ErrorKind.ENGINE_UNAVAILABLE,
+    *_WITH_BODY,
+)
+_IN_LOAD: Final = (
+    ErrorKind.MODEL_NOT_FOUND,
+    ErrorKind.INSUFFICIENT_RESOURCES,
+    ErrorKind.NOT_IMPLEMENTED,
+    ErrorKind.ENGINE_ERROR,
+    ErrorKind.ENGINE_UNAVAILABLE,
+    *_WITH_BODY,
+)
+_IN_DOWNLOAD: Final = (
+    *_WITH_BODY,
+    ErrorKind.UNKNOWN_MODEL,
+    ErrorKind.RATE_LIMITED,
+    ErrorKind.STORE_ERROR,
+    ErrorKind.ENGINE_ERROR,
+    ErrorKind.ENGINE_UNAVAILABLE,
+    ErrorKind.INSUFFICIENT_STORAGE,
+)
+
+
 def _health() -> JsonObject:
     not_ready = _success("Requests cannot be taken; `reason` says why.", "Health")
     return {
@@ -128,6 +261,17 @@ def _health() -> JsonObject:
         "summary": "Whether requests can be taken",
         "security": [{}],
         "responses": {"200": _success("They can.", "Health"), "503": not_ready, **_errors(_ANYWHERE)},
+    }
+
+
+def _metrics() -> JsonObject:
+    told: JsonObject = {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    return {
+        "operationId": "metrics",
+        "tags": ["Service"],
+        "summary": "Metrics for Prometheus",
+        "description": METRICS,
+        "responses": {"200": told, **_errors(_WITH_TOKEN)},
     }
 
 

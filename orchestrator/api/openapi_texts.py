@@ -38,7 +38,9 @@ With `"stream": true` the reply is `text/event-stream`. Each event has an increa
 `prompt_processing.progress`, `prompt_processing.end` for each turn; `reasoning.start`, `reasoning.delta`,
 `reasoning.end`; `message.start`, `message.delta`, `message.end`; `tool_call.start`, `tool_call.name`,
 `tool_call.arguments`, then `tool_call.success` or `tool_call.failure`; and `error`. Comment lines keep an
-idle connection open.
+idle connection open, and `: queued N` tells a request that waits for its model how many are served before it is,
+itself included. Asked for by the header `X-Stream-Extensions: true`, that is the event `queue.position` instead; its
+`position` 0 says that the wait is over.
 
 ```
 id: 1
@@ -94,4 +96,52 @@ REPLY_EXAMPLE: Final[JsonObject] = {
     },
     "response_id": "resp_4ef013eba0def1ed23f19dde72b67974c579113f544086de",
     "status": "completed",
+}
+
+LOAD: Final = """\
+Loads a model and answers when it is in memory. It stays until it is unloaded, or until it was idle for `ttl` seconds.
+Loading a model again makes a further instance of it, `key:2`, where the engine can have several; else that is a 501
+`not_implemented`. A setting that the engine cannot apply is an `invalid_value` on that setting.
+
+What does not fit into memory is refused with `insufficient_resources`, an extension; nothing is unloaded for it in
+vain. Nobody has to load anything: a chat loads the model that it names, for `MODEL_TTL` seconds beyond its last use."""
+
+LOAD_EXAMPLES: Final[JsonObject] = {
+    "With a context": {"model": "publisher/model", "context_length": 16384, "echo_load_config": True},
+    "For an hour of idleness": {"model": "publisher/model", "ttl": 3600},
+}
+
+UNLOAD: Final = """\
+Unloads an instance once the requests that use it are done, and answers then. What somebody else loaded in Ollama can
+be unloaded, too."""
+
+METRICS: Final = """\
+An extension, in Prometheus' text format: `orchestrator_runs_live`, `orchestrator_requests_queued` and
+`orchestrator_slots_taken` of each instance, `orchestrator_instances_loaded`, `orchestrator_http_requests_total` by the
+template of the route, and the histogram `orchestrator_run_seconds`. A token needs the permission `models.read`."""
+
+DOWNLOAD: Final = """\
+Begins to download a model, or joins a download of the same one that is under way: however many ask, there is one
+job. It goes on when the client leaves, and after a restart of the service.
+
+`model` is one of
+
+* a Hugging Face link, `https://huggingface.co/<publisher>/<name>`, to a repository of GGUF files. `quantization` says
+  which; without it `Q4_K_M` is taken, or the nearest to it that there is. The link of a single file is taken as well.
+  Split files come whole, and an image projector (`mmproj`) along with them. The files lie in `MODELS_DIR` as
+  `publisher/name/*.gguf` once all of them are there and have the SHA-256 that the hub promises. `HF_ENDPOINT` and
+  `HF_TOKEN` of the service's environment are honoured.
+* a name of Ollama's catalogue, `qwen3:8b` or `hf.co/<publisher>/<name>:<quantization>`, which Ollama pulls.
+
+What cannot be fetched, for want of a file, of permission or of room on the disk, is refused at once."""
+
+DOWNLOAD_EXAMPLES: Final[JsonObject] = {
+    "From Hugging Face": {"model": "https://huggingface.co/publisher/name-GGUF", "quantization": "Q4_K_M"},
+    "By Ollama": {"model": "qwen3:8b"},
+}
+
+JOB_ACTIONS: Final = {
+    "pause": "Stops it and keeps what has come. The reply comes when no more bytes move.",
+    "resume": "Goes on with a download that was paused, or that failed, from where it ended.",
+    "cancel": "Ends it and throws away what has come. Its `status` is `failed` then, its `state` `cancelled`.",
 }

@@ -16,10 +16,13 @@ from orchestrator.api.encode import wire_events
 from orchestrator.api.errors import OK
 from orchestrator.api.json_text import json_bytes
 from orchestrator.api.wire_events import WireEvent
+from orchestrator.core.stream import QueuePosition
 from orchestrator.service.runs import LiveRun
 
 KEEP_ALIVE_SECONDS: Final = 15.0
 KEEP_ALIVE: Final = b": keep-alive\n\n"
+EXTENSIONS_HEADER: Final = "X-Stream-Extensions"
+"""A request that has it as `true` gets the events that LM Studio's clients do not know."""
 
 
 def frame(number: int, event: WireEvent) -> bytes:
@@ -28,11 +31,14 @@ def frame(number: int, event: WireEvent) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, str(name).encode(), json_bytes(event))
 
 
-async def frames(run: LiveRun) -> AsyncGenerator[bytes, None]:
-    """The whole stream of `run`, numbered from 1."""
+async def frames(run: LiveRun, *, extensions: bool) -> AsyncGenerator[bytes, None]:
+    """The whole stream of `run`, numbered from 1; without `extensions` the place in the queue is a comment."""
     number = 0
     async with aclosing(run.events()) as events:
         async for _, event in events:
+            if isinstance(event, QueuePosition) and not extensions:
+                yield b": queued %d\n\n" % event.position
+                continue
             for wire_event in wire_events(event):
                 number += 1
                 yield frame(number, wire_event)
@@ -43,7 +49,9 @@ class RunStream(ASGIResponse):
 
     _should_set_content_length = False
 
-    def __init__(self, run: LiveRun, headers: dict[str, str], keep_alive_seconds: float) -> None:
+    def __init__(
+        self, run: LiveRun, headers: dict[str, str], keep_alive_seconds: float, *, extensions: bool = False
+    ) -> None:
         super().__init__(
             status_code=OK,
             media_type="text/event-stream",
@@ -51,6 +59,7 @@ class RunStream(ASGIResponse):
         )
         self._run = run
         self._keep_alive_seconds = keep_alive_seconds
+        self._extensions = extensions
         self._sending = anyio.Lock()
         self._sent_at = 0.0
 
@@ -70,7 +79,7 @@ class RunStream(ASGIResponse):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._stop_on_departure, receive, tasks.cancel_scope)
                 tasks.start_soon(self._keep_alive, send)
-                async with aclosing(frames(self._run)) as stream:
+                async with aclosing(frames(self._run, extensions=self._extensions)) as stream:
                     async for data in stream:
                         await self._send(send, data)
                 await self._send(send, b"", more=False)

@@ -219,7 +219,28 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     format: str | None
     capabilities: Annotated[Capabilities, Meta(description="Absent for embedding models.")] | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
+    variants: Annotated[list[str], Meta(description="Present where there are several.")] | UnsetType = UNSET
+    selected_variant: Annotated[str, Meta(description="Present when `variants` is.")] | UnsetType = UNSET
     engine: Annotated[str, Meta(description="Extension. Which engine has it.")]
+
+
+class LoadReply(Struct, frozen=True, kw_only=True):
+    """The answer to `POST /api/v1/models/load`."""
+
+    type: Literal["llm", "embedding"]
+    instance_id: str
+    load_time_seconds: float
+    status: Literal["loaded"] = "loaded"
+    load_config: (
+        Annotated[InstanceConfig, Meta(description="What it was loaded with; only where it is to be echoed.")]
+        | UnsetType
+    ) = UNSET
+
+
+class UnloadReply(Struct, frozen=True):
+    """The answer to `POST /api/v1/models/unload`."""
+
+    instance_id: str
 
 
 class ModelList(Struct, frozen=True):

@@ -38,6 +38,12 @@ class ModelLoadEnd(Struct, frozen=True, tag_field="type", tag="model_load.end"):
     load_time_seconds: float
 
 
+class QueuePosition(Struct, frozen=True, tag_field="type", tag="queue.position"):
+    """Extension, sent to who asks for extensions: the turn waits for a slot, from 1; 0 says that it has one."""
+
+    position: int
+
+
 class PromptProcessingStart(Struct, frozen=True, tag_field="type", tag="prompt_processing.start"):
     """The model begins to read the prompt of a turn."""
 
@@ -142,6 +148,7 @@ WireEvent: TypeAlias = (
     | ModelLoadStart
     | ModelLoadProgress
     | ModelLoadEnd
+    | QueuePosition
     | PromptProcessingStart
     | PromptProcessingProgress
     | PromptProcessingEnd

@@ -77,11 +77,13 @@ class EphemeralIntegration(Struct, frozen=True, forbid_unknown_fields=True, tag_
     ) = UNSET
 
 
-class ToolChoice(Struct, frozen=True, forbid_unknown_fields=True):
+class ToolToCall(Struct, frozen=True, forbid_unknown_fields=True):
     """One tool that the model has to call first."""
 
     tool: Name
-    server: Annotated[Name, Meta(description="A plugin id or a server label.")]
+    server: (
+        Annotated[Name, Meta(description="A plugin id or a server label. Absent: whichever has the tool.")] | UnsetType
+    ) = UNSET
 
 
 class JsonSchemaFormat(Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,7 +91,7 @@ class JsonSchemaFormat(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Name
     schema: dict[str, Any]
-    strict: bool | UnsetType = UNSET
+    strict: bool = True
 
 
 class ResponseFormat(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="json_schema"):
@@ -176,8 +178,11 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     ) = UNSET
     tool_choice: (
         Annotated[
-            Literal["auto", "none", "required"] | ToolChoice,
-            Meta(description="Extension. `none` offers no tools. `required` and an object are not built yet (501)."),
+            Literal["auto", "none", "required"] | ToolToCall,
+            Meta(
+                description="Extension. `none` offers no tools. `required` and an object bind the first turn: it has to call "
+                "some tool, or this one. Ollama cannot be told so (501)."
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -190,8 +195,15 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
 
-    ttl: Annotated[Count, Meta(description=f"Extension. {NOT_BUILT}")] | UnsetType = UNSET
-    response_format: Annotated[ResponseFormat, Meta(description=f"Extension. {NOT_BUILT}")] | UnsetType = UNSET
+    ttl: (
+        Annotated[
+            Count, Meta(description="Extension. Seconds that a model loaded for this request stays when it is idle.")
+        ]
+        | UnsetType
+    ) = UNSET
+    response_format: (
+        Annotated[ResponseFormat, Meta(description="Extension. What the final message has to look like.")] | UnsetType
+    ) = UNSET
     background: Annotated[bool, Meta(description=f"Extension. true: {NOT_BUILT}")] | UnsetType = UNSET
     mcp_servers: (
         Annotated[list[ThreadServer], Meta(max_length=MOST_SERVERS, description=f"Older dialect. {NOT_BUILT}")]

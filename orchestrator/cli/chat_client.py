@@ -52,12 +52,22 @@ class ServiceClient:
         Raises:
             CommandError: no service answers, or it refuses.
         """
+        return (await self.ask("GET", "/api/v1/models", ModelList)).models
+
+    async def ask(self, method: str, path: str, kind: type[T], body: msgspec.Struct | None = None) -> T:
+        """One request and its JSON reply, as a `kind`.
+
+        Raises:
+            CommandError: no service answers, or it refuses.
+        """
+        content = None if body is None else msgspec.json.encode(body)
+        headers = {} if body is None else {"Content-Type": "application/json"}
         try:
-            answer = await self._http.get("/api/v1/models")
+            answer = await self._http.request(method, path, content=content, headers=headers)
         except httpx.TransportError as error:
             raise self._unreachable(error) from None
         self._check(answer.status_code, answer.content)
-        return self._decoded(answer.content, ModelList).models
+        return self._decoded(answer.content, kind)
 
     async def default_model(self) -> str:
         """The key of the model to chat with when none is named: one that is loaded, else the first.

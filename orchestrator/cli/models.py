@@ -9,15 +9,19 @@ import rich_click
 from orchestrator.api.wire import ModelInfo
 from orchestrator.cli.chat_client import ServiceClient
 from orchestrator.cli.command_settings import SERVER, service_url, with_settings
-from orchestrator.cli.output import print_json, print_table
+from orchestrator.cli.models_load import load, ps, unload
+from orchestrator.cli.models_pull import pull
+from orchestrator.cli.output import print_json, print_table, size_text
 from orchestrator.settings import Settings
-
-GIB, MIB = 2**30, 2**20
 
 
 @rich_click.group()
 def models() -> None:
     """The models of a running service."""
+
+
+for command in (pull, load, unload, ps):
+    models.add_command(command)
 
 
 @models.command("list")
@@ -40,7 +44,7 @@ def list_(settings: Settings, url: str | None, as_json: bool) -> None:
             model.key,
             model.type,
             model.params_string or "",
-            _size(model.size_bytes),
+            size_text(model.size_bytes),
             str(model.max_context_length or ""),
             ", ".join(instance.id for instance in model.loaded_instances),
             model.engine,
@@ -48,9 +52,3 @@ def list_(settings: Settings, url: str | None, as_json: bool) -> None:
         for model in found
     ]
     print_table(("key", "type", "parameters", "size", "context", "loaded as", "engine"), rows)
-
-
-def _size(size: int | None) -> str:
-    if size is None:
-        return ""
-    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / MIB:.1f} MiB"

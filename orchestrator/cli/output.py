@@ -11,6 +11,15 @@ from rich.text import Text
 
 from orchestrator.cli.terminal_text import one_line
 
+GIB, MIB = 2**30, 2**20
+
+
+def size_text(size: int | None) -> str:
+    """Bytes as people read them; empty where nobody knows."""
+    if size is None:
+        return ""
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / MIB:.1f} MiB"
+
 
 def print_json(value: object) -> None:
     """`value` on standard output, one line."""

@@ -19,6 +19,7 @@ from orchestrator.api.wire_events import (
     PromptProcessingEnd,
     PromptProcessingProgress,
     PromptProcessingStart,
+    QueuePosition,
     ReasoningDelta,
     ReasoningEnd,
     ReasoningStart,
@@ -92,7 +93,7 @@ class TerminalStream:
                 return self._lines(Piece(f"an event of a kind that this version does not know: {said}\n", WARNING))
             case ChatStart() | ReasoningStart() | MessageStart() | ToolCallStart() | ToolCallName():
                 return []
-            case PromptProcessingStart() | PromptProcessingProgress() | PromptProcessingEnd():
+            case QueuePosition() | PromptProcessingStart() | PromptProcessingProgress() | PromptProcessingEnd():
                 return []
             case _:
                 assert_never(event)

@@ -33,7 +33,7 @@ MAY_FOLLOW: Final[Mapping[JobState, frozenset[JobState]]] = {
 ACTIVE: Final[frozenset[JobState]] = frozenset({"queued", "downloading"})
 """States in which some process has to do something."""
 
-UNFINISHED: Final[frozenset[JobState]] = ACTIVE | {"paused"}
+UNFINISHED: Final[frozenset[JobState]] = frozenset({"queued", "downloading", "paused"})
 """States in which who asks for the same thing joins this job."""
 
 _DONE: Final[Mapping[JobState, str]] = {

@@ -1,6 +1,6 @@
 """Owns the runs in flight: starts them, lets any number of readers follow, ends them."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -10,7 +10,7 @@ import structlog
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import Cancel, Disconnect
 from orchestrator.core.request import RunRequest
-from orchestrator.core.response import Cancelled, ChatResult, Failed, Incomplete, Stats
+from orchestrator.core.response import Cancelled, ChatResult, Failed, Incomplete, ResponseStatus, Stats, ending_status
 from orchestrator.core.states import Ended
 from orchestrator.core.stream import ChatEnd, ErrorEvent, StreamEvent, StreamFold
 from orchestrator.ports import ResponseStore
@@ -33,6 +33,11 @@ class LiveRun:
         self._events: list[StreamEvent] = []
         self._ended: Ended | None = None
         self._changed = anyio.Event()
+
+    @property
+    def status(self) -> ResponseStatus:
+        """What became of it; `in_progress` until then."""
+        return "in_progress" if self._ended is None else ending_status(self._ended.ending)
 
     @property
     def response_id(self) -> str | None:
@@ -146,19 +151,31 @@ def _unannounced_error(ended: Ended) -> OrchestratorError:
 class RunService:
     """The runs of this process, and the care for those of processes that died.
 
-    `task_group` belongs to the lifespan; `max_concurrent_runs` bounds how many run at once.
+    `task_group` belongs to the lifespan; `max_concurrent_runs` bounds how many run at once,
+    `on_end` is told of each how many seconds it took and what became of it.
     """
 
     def __init__(
-        self, store: ResponseStore, holder: str, task_group: anyio.abc.TaskGroup, max_concurrent_runs: int
+        self,
+        store: ResponseStore,
+        holder: str,
+        task_group: anyio.abc.TaskGroup,
+        max_concurrent_runs: int,
+        on_end: Callable[[float, str], None] | None = None,
     ) -> None:
         self._store = store
         self._holder = holder
         self._task_group = task_group
         self._max = max_concurrent_runs
+        self._on_end = on_end
         self._live: dict[str, LiveRun] = {}
         self._idle = anyio.Event()
         self._closing = False
+
+    @property
+    def live(self) -> int:
+        """How many run now."""
+        return len(self._live)
 
     def start(self, request: RunRequest, context: RunContext) -> LiveRun:
         """Start a run.
@@ -179,9 +196,12 @@ class RunService:
 
     async def _drive(self, live: LiveRun) -> None:
         with structlog.contextvars.bound_contextvars(response_id=live.request.response_id):
+            started = anyio.current_time()
             try:
                 await live.drive()
             finally:
+                if self._on_end is not None:
+                    self._on_end(anyio.current_time() - started, live.status)
                 del self._live[live.request.response_id]
                 if not self._live:
                     self._idle.set()

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Executable, RowMapping, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.core.downloads import (
     ACTIVE,
@@ -15,7 +16,7 @@ from orchestrator.core.downloads import (
     PlannedFile,
 )
 from orchestrator.core.errors import ErrorInfo, ErrorKind
-from orchestrator.store.database import Database, insert_if_missing
+from orchestrator.store.database import Database
 from orchestrator.store.rows import Row
 from orchestrator.store.tables import jobs
 
@@ -31,16 +32,18 @@ class SqlJobStore:
         self._database = database
 
     async def create_job(self, job: DownloadJob) -> DownloadJob:
-        async with self._database.write() as connection:
+        def work(connection: Connection) -> DownloadJob:
             # An unfinished job of the same identity stands in the way as a row of the same key would.
-            if await insert_if_missing(connection, jobs, _row(job)):
+            if _inserted(connection, job):
                 return job
             wanted = select(jobs).where(jobs.c.identity == job.plan.identity, _UNFINISHED)
-            row = (await connection.execute(wanted)).mappings().one_or_none()
+            row = connection.execute(wanted).mappings().one_or_none()
             if row is None:  # it ended in between, or the id is taken
-                await connection.execute(insert(jobs), _row(job))
+                connection.execute(insert(jobs), _row(job))
                 return job
             return _job(row)
+
+        return await self._database.write(work)
 
     async def get_job(self, job_id: str) -> DownloadJob | None:
         found = await self._select(select(jobs).where(jobs.c.id == job_id))
@@ -50,18 +53,20 @@ class SqlJobStore:
         return await self._select(select(jobs).where(_ACTIVE).order_by(*_OLDEST_FIRST))
 
     async def change_job(self, before: DownloadJob, after: DownloadJob) -> bool:
-        async with self._database.write() as connection:
+        unchanged = (
+            jobs.c.id == before.id,
+            jobs.c.state == before.state,
+            jobs.c.holder.is_not_distinct_from(before.holder),
+        )
+
+        def work(connection: Connection) -> bool:
             if after.state in UNFINISHED and before.state not in UNFINISHED:
                 same = select(jobs.c.id).where(jobs.c.identity == before.plan.identity, _UNFINISHED)
-                if (await connection.execute(same)).first() is not None:
+                if connection.execute(same).first() is not None:
                     return False
-            unchanged = (
-                jobs.c.id == before.id,
-                jobs.c.state == before.state,
-                jobs.c.holder.is_not_distinct_from(before.holder),
-            )
-            result = await connection.execute(update(jobs).where(*unchanged).values(_changing(after)))
-            return result.rowcount == 1
+            return connection.execute(update(jobs).where(*unchanged).values(_changing(after))).rowcount == 1
+
+        return await self._database.write(work)
 
     async def record_progress(
         self, holder: str, progress: Mapping[str, DownloadProgress], lease_until: datetime
@@ -79,14 +84,25 @@ class SqlJobStore:
             total_size_bytes=bindparam("total"),
             lease_until=bindparam("until"),
         )
-        async with self._database.write() as connection:
-            await connection.execute(statement, rows)
-            kept = await connection.execute(select(jobs.c.id).where(jobs.c.id.in_(list(progress)), held))
-            return frozenset(kept.scalars())
 
-    async def _select(self, statement: Executable) -> list[DownloadJob]:
-        async with self._database.read() as connection:
-            return [_job(row) for row in (await connection.execute(statement)).mappings()]
+        def work(connection: Connection) -> frozenset[str]:
+            connection.execute(statement, rows)
+            kept = select(jobs.c.id).where(jobs.c.id.in_(list(progress)), held)
+            return frozenset(connection.execute(kept).scalars())
+
+        return await self._database.write(work)
+
+    async def _select(self, statement: Select[Any]) -> list[DownloadJob]:
+        def work(connection: Connection) -> list[DownloadJob]:
+            return [_job(row) for row in connection.execute(statement).mappings()]
+
+        return await self._database.read(work)
+
+
+def _inserted(connection: Connection, job: DownloadJob) -> bool:
+    """Whether there was room for the job: no row of its id, and no unfinished one of its identity."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return connection.execute(dialect.insert(jobs).values(_row(job)).on_conflict_do_nothing()).rowcount == 1
 
 
 def _row(job: DownloadJob) -> Row:

@@ -13,9 +13,12 @@ import litestar
 import uvicorn
 
 from orchestrator.api.application import create_api
+from orchestrator.api.metrics import Metrics
 from orchestrator.core.request import Limits
 from orchestrator.core.tools import ToolDefinition
 from orchestrator.service.chats import ChatService
+from orchestrator.service.downloads import DownloadService
+from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.models import ModelService
 from orchestrator.service.runs import RunService
 from orchestrator.service.tokens import TokenService
@@ -24,8 +27,10 @@ from orchestrator.testing import (
     FakeCatalog,
     FakeServer,
     FakeTool,
+    MemoryJobStore,
     MemoryStore,
     Say,
+    ScriptedDownloader,
     ScriptedEngine,
     ToolFunction,
 )
@@ -43,7 +48,9 @@ class House:
     store: MemoryStore
     tokens: TokenService
     runs: RunService
+    instances: InstanceService
     engine: ScriptedEngine
+    downloader: ScriptedDownloader
 
     async def chat(self, **body: Any) -> httpx.Response:
         """Ask the scripted model for something; None leaves a field out."""
@@ -71,6 +78,7 @@ async def house(
     catalog: FakeCatalog | None = None,
     max_concurrent_runs: int = 8,
     limits: Limits | None = None,
+    policy: InstancePolicy | None = None,
     **options: Any,
 ) -> AsyncGenerator[House]:
     """The application over these twins; `options` are those of `create_api`."""
@@ -79,9 +87,12 @@ async def house(
     models = ModelService([engine])
     tokens = TokenService(store)
     async with anyio.create_task_group() as tasks:
-        runs = RunService(store, "holder", tasks, max_concurrent_runs)
+        metrics = Metrics()
+        runs = RunService(store, "holder", tasks, max_concurrent_runs, metrics.run_ended)
+        instances = InstanceService(models, policy or InstancePolicy())
         chats = ChatService(
             models=models,
+            instances=instances,
             catalog=catalog or FakeCatalog(servers),
             store=store,
             runs=runs,
@@ -89,12 +100,24 @@ async def house(
             limits=limits or Limits(),
             run_timeout_seconds=30,
         )
-        app = create_api(chats=chats, models=models, tokens=tokens, **options)
+        downloader = ScriptedDownloader()
+        downloads = DownloadService([downloader], MemoryJobStore(), "holder", tasks)
+        app = create_api(
+            chats=chats,
+            models=models,
+            instances=instances,
+            runs=runs,
+            downloads=downloads,
+            metrics=metrics,
+            tokens=tokens,
+            **options,
+        )
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI
         try:
             async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
-                yield House(app, client, store, tokens, runs, engine)
+                yield House(app, client, store, tokens, runs, instances, engine, downloader)
         finally:
+            await downloads.close(5)
             await runs.close(5)
             tasks.cancel_scope.cancel()
 

@@ -19,7 +19,20 @@ MISSING = {
     "message": "An API token is required. Send it as 'Authorization: Bearer …' or 'x-api-key: …'.",
     "code": "invalid_api_key",
 }
-GUARDED = [("POST", CHAT), ("GET", "/api/v1/models"), ("GET", "/api/v1/responses/resp_1")]
+MODELS = "/api/v1/models"
+DOWNLOADS = [
+    ("POST", f"{MODELS}/download"),
+    ("GET", f"{MODELS}/download/status/{{job_id:str}}"),
+    *(("POST", f"{MODELS}/download/{{job_id:str}}/{action}") for action in ("pause", "resume", "cancel")),
+]
+GUARDED = [
+    ("POST", CHAT),
+    ("GET", MODELS),
+    ("POST", f"{MODELS}/load"),
+    ("POST", f"{MODELS}/unload"),
+    ("GET", "/metrics"),
+    ("GET", "/api/v1/responses/resp_1"),
+]
 OPEN = [("GET", "/health"), ("GET", "/schema"), ("GET", "/schema/openapi.json"), ("GET", "/schema/page.js")]
 
 
@@ -27,7 +40,7 @@ async def token_text(api: House, *permissions: str, owner: str | None = None) ->
     return (await api.tokens.create_token("test", permissions, owner=owner))[1]
 
 
-@pytest.mark.parametrize(("method", "path"), GUARDED)
+@pytest.mark.parametrize(("method", "path"), [*GUARDED, *DOWNLOADS])
 async def test_where_tokens_are_required_nobody_gets_further_without_one(method: str, path: str) -> None:
     async with house(require_authentication=True) as api:
         response = await api.client.request(method, path)
@@ -45,7 +58,13 @@ async def test_what_tells_nothing_is_open_to_all(method: str, path: str) -> None
 async def test_every_route_is_either_guarded_or_known_to_be_open() -> None:
     async with house() as api:
         routes = {(method, route.path) for route in api.app.routes for method in route.methods if method != "OPTIONS"}
-    known = {("GET", "/api/v1/responses/{response_id:str}"), ("GET", "/schema/{asset:str}"), *GUARDED, *OPEN}
+    known = {
+        ("GET", "/api/v1/responses/{response_id:str}"),
+        ("GET", "/schema/{asset:str}"),
+        *GUARDED,
+        *DOWNLOADS,
+        *OPEN,
+    }
     assert routes == known - {("GET", "/api/v1/responses/resp_1"), ("GET", "/schema/page.js")}
 
 

@@ -205,3 +205,46 @@ async def test_text_that_is_no_unicode_still_makes_a_reply() -> None:
         response = await api.chat()
     assert response.status_code == 200
     assert '"content":"half \\ud83d"' in response.text
+
+
+FORMAT: dict[str, Any] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}
+
+
+async def test_what_the_first_turn_and_the_last_message_must_be_reaches_the_engine() -> None:
+    engine = ScriptedEngine([[Call("now")], [Say("{}")], [Call("now")], [Say("{}")]])
+    async with house(engine, {"mcp/clock": FakeServer([fake_tool("now", tell_time)])}) as api:
+        for choice in ("required", {"tool": "now", "server": "mcp/clock"}):
+            reply = await api.chat(integrations=["mcp/clock"], tool_choice=choice, response_format=FORMAT, ttl=60)
+            assert (reply.status_code, reply.json()["status"]) == (200, "completed")
+        (instance,) = api.instances.instances()
+    first, second, named, _ = engine.requests
+    assert (first.tool_choice, second.tool_choice) == ("required", "auto")
+    assert named.tool_choice == named.tools[0]
+    assert first.response_format == second.response_format
+    assert first.response_format is not None and first.response_format.schema == {"type": "object"}
+    assert instance.ttl_seconds == 60
+
+
+@pytest.mark.parametrize("choice", ["required", {"tool": "now"}], ids=["any", "one"])
+async def test_a_demanded_call_without_integrations_is_an_invalid_value(choice: Any) -> None:
+    async with house() as api:
+        reply = await api.chat(tool_choice=choice)
+    error = {
+        "type": "invalid_request",
+        "message": '"tool_choice" demands a tool call, and no integrations offer any tools.',
+        "code": "invalid_value",
+        "param": "tool_choice",
+    }
+    assert (reply.status_code, reply.json()) == (400, {"error": error})
+
+
+@pytest.mark.parametrize("schema", [{"type": "nonsense"}, {"$ref": "https://example.com/schema"}], ids=str)
+async def test_a_response_format_that_is_no_schema_is_an_invalid_value(schema: dict[str, Any]) -> None:
+    async with house() as api:
+        reply = await api.chat(response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": schema}})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["param"]) == (
+        400,
+        "invalid_value",
+        "response_format.json_schema.schema",
+    )

@@ -37,6 +37,7 @@ EVENTS: list[tuple[s.StreamEvent, list[str]]] = [
     (s.ModelLoadStart("m"), ['{"type":"model_load.start","model_instance_id":"m"}']),
     (s.ModelLoadProgress("m", 0.5), ['{"type":"model_load.progress","model_instance_id":"m","progress":0.5}']),
     (s.ModelLoadEnd("m", 1.5), ['{"type":"model_load.end","model_instance_id":"m","load_time_seconds":1.5}']),
+    (s.QueuePosition(2), ['{"type":"queue.position","position":2}']),
     (s.PromptProcessingStart(), ['{"type":"prompt_processing.start"}']),
     (s.PromptProcessingProgress(0.5), ['{"type":"prompt_processing.progress","progress":0.5}']),
     (s.PromptProcessingEnd(), ['{"type":"prompt_processing.end"}']),

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,6 +60,7 @@ class Script:
     status: int = 200
     error: str = "no"
     raw: bytes | None = None
+    replies: Mapping[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     holds: bool = False
     requests: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
     authorization: list[str | None] = field(default_factory=list["str | None"])
@@ -80,6 +81,9 @@ def served(script: Script) -> Generator[str]:
             self._note(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             if script.status != 200:
                 self._answer(script.status, b"")
+                return
+            if self.path in script.replies:
+                self._answer(200, json.dumps(script.replies[self.path]).encode())
                 return
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")

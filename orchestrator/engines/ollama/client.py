@@ -23,6 +23,7 @@ from orchestrator.engines.ollama.address import base_url, shown_address
 from orchestrator.engines.ollama.catalog import Details, Facts, Tag, facts_of, leaves_the_machine, whole_name
 from orchestrator.engines.ollama.decode import LineSplitter
 from orchestrator.engines.ollama.failures import Peer, Subject, error_text
+from orchestrator.ports import Embeddings
 
 T = TypeVar("T")
 
@@ -60,6 +61,11 @@ class _WireTags(msgspec.Struct, frozen=True):
 
 class SilentError(Exception):
     """A turn did not begin in the time that it was given."""
+
+
+class _WireEmbeddings(msgspec.Struct, frozen=True):
+    embeddings: list[list[float]]
+    prompt_eval_count: int | None = None
 
 
 class OllamaClient:
@@ -147,12 +153,29 @@ class OllamaClient:
         Raises:
             OrchestratorError: whatever kept it from loading.
         """
+        await self._post(path, body, about, self._load_timeout)
+
+    async def embed(self, body: JsonObject, about: Subject) -> Embeddings:
+        """The vectors of the texts in `body`.
+
+        Raises:
+            OrchestratorError: a refusal, a connection that breaks, a reply that is none.
+        """
+        response = await self._post("/api/embed", body, about, self._write_timeout)
         try:
-            response = await self._http.post(path, content=_encoded(body), headers=_JSON, timeout=self._load_timeout)
+            told = msgspec.json.decode(response.content, type=_WireEmbeddings)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise self.peer.broken("its vectors are not what they should be") from None
+        return Embeddings(tuple(tuple(vector) for vector in told.embeddings), told.prompt_eval_count)
+
+    async def _post(self, path: str, body: JsonObject, about: Subject, timeout: httpx.Timeout) -> httpx.Response:
+        try:
+            response = await self._http.post(path, content=_encoded(body), headers=_JSON, timeout=timeout)
         except httpx.HTTPError as error:
             raise self.peer.lost(error) from error
         if not response.is_success:
             raise self.peer.refusal(response.status_code, error_text(response.content), about)
+        return response
 
     async def unload(self, name: str) -> None:
         """Take a model out of memory, once nobody uses it; returns when it is gone, or after a while.

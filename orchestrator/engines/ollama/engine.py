@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Final
 
 import anyio
@@ -12,15 +13,22 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadStarted, ModelReady
 from orchestrator.core.items import ImageInput
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.models import Model
+from orchestrator.core.models import LoadSettings, Model
 from orchestrator.core.prompt import UserMessage
 from orchestrator.engines.ollama.catalog import ENGINE, UNKNOWN, Facts, Tag, describe, leaves_the_machine, whole_name
 from orchestrator.engines.ollama.client import OllamaClient, SilentError
 from orchestrator.engines.ollama.decode import TurnDecoder
 from orchestrator.engines.ollama.failures import Subject
 from orchestrator.engines.ollama.instances import Instance
-from orchestrator.engines.ollama.request import KeepAlive, chat_body, load_body, load_embedding_body
-from orchestrator.ports import GenerationChunk, LoadStep
+from orchestrator.engines.ollama.request import (
+    KeepAlive,
+    chat_body,
+    embed_body,
+    load_body,
+    load_embedding_body,
+    refuse_what_ollama_lacks,
+)
+from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadStep
 
 SHOWN_AT_ONCE: Final = 8
 
@@ -33,11 +41,13 @@ class OllamaEngine:
     `host` is what `OLLAMA_HOST` may hold. `connect_seconds` bounds connecting, `answer_seconds` a listing,
     `load_seconds` a load, `silence_seconds` the time in which a turn says nothing: Ollama is silent while it reads a
     prompt and while it collects a tool call. `patience_seconds` is how long the turn after a broken-off one may be
-    silent before the model is loaded anew. `keep_alive` None leaves it to Ollama how long a model stays in memory.
+    silent before the model is loaded anew. `keep_alive` is how long a model stays in memory that was loaded without a
+    time of its own; None leaves it to Ollama.
     Models that Ollama passes on to another machine are left out unless `allow_remote`.
     """
 
     name = ENGINE
+    traits = EngineTraits(loads=True, many_instances=False, embeds=True)
 
     def __init__(
         self,
@@ -78,7 +88,15 @@ class OllamaEngine:
         wanted = sorted((tag for tag in tags if self._allow_remote or not tag.remote), key=lambda tag: tag.key)
         await self._learn(wanted)
         described = (describe(tag, self._facts.get(tag.digest, UNKNOWN), loaded) for tag in wanted)
-        return tuple(model for model in described if model is not None)
+        return tuple(self._with_batch(model) for model in described if model is not None)
+
+    def _with_batch(self, model: Model) -> Model:
+        """`model` with the batch size that we loaded it with, which Ollama does not tell."""
+        batch = self._instance(model).eval_batch_size
+        if batch is None:
+            return model
+        loaded = (replace(one, config=replace(one.config, eval_batch_size=batch)) for one in model.loaded_instances)
+        return replace(model, loaded_instances=tuple(loaded))
 
     async def _learn(self, tags: Sequence[Tag]) -> None:
         """Ask about what is new; what a digest stands for never changes."""
@@ -108,64 +126,101 @@ class OllamaEngine:
 
     # ---- loading ------------------------------------------------------------------------------
 
-    async def load(self, model: Model, context_length: int | None) -> AsyncGenerator[LoadStep, None]:
-        self._check(model, context_length)
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
+        """Ollama makes room by itself, and says what does not fit when it loads."""
+
+    async def load(
+        self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None
+    ) -> AsyncGenerator[LoadStep, None]:
+        refuse_what_ollama_lacks(settings)
+        self._check(model, settings.context_length)
         if model.key in self._remote:
             yield ModelReady()
             return
         instance = self._instance(model)
-        if await self._is_ready(model, instance, context_length):
+        instance.keep_alive = ttl_seconds
+        if await self._is_ready(model, instance, settings):
             yield ModelReady()
             return
         yield LoadStarted()
         started = anyio.current_time()
-        await self._load_once(model, instance, context_length)
+        await self._load_once(model, instance, settings)
         # Ollama's reply to a request that only loads has no durations.
         yield ModelReady(anyio.current_time() - started)
 
-    async def _is_ready(self, model: Model, instance: Instance, context_length: int | None) -> bool:
+    async def _is_ready(self, model: Model, instance: Instance, settings: LoadSettings) -> bool:
         loaded = await self._client.loaded()
         name = whole_name(model.key)
         if name not in loaded:
             return False
-        has = loaded[name]
+        has, context_length = loaded[name], settings.context_length
         if context_length is not None and (has is None or has < context_length):
             return False
         instance.found(has)
-        return True
+        return settings.eval_batch_size in (None, instance.eval_batch_size)
 
-    async def _load_once(self, model: Model, instance: Instance, context_length: int | None) -> None:
+    async def _load_once(self, model: Model, instance: Instance, settings: LoadSettings) -> None:
         """Load, or find it loaded by whoever was first: of many askers one loads, and all of them fail as it does."""
         turn = instance.attempts
         async with instance.loading:
-            if await self._is_ready(model, instance, context_length):
+            if await self._is_ready(model, instance, settings):
                 return
-            failure = instance.failure_since(turn, context_length)
+            failure = instance.failure_since(turn, settings)
             if failure is not None:
                 raise OrchestratorError(failure.kind, failure.message, param=failure.param)
             async with instance.alone():
                 try:
-                    await self._load(model, instance, context_length)
+                    await self._load(model, instance, settings)
                 except OrchestratorError as error:
-                    instance.failed(context_length, error.info)
+                    instance.failed(settings, error.info)
                     raise
 
-    async def _load(self, model: Model, instance: Instance, context_length: int | None) -> None:
+    async def _load(self, model: Model, instance: Instance, settings: LoadSettings) -> None:
+        keep_alive, context_length = self._lasting(instance), settings.context_length
         if model.type == "embedding":
-            body = load_embedding_body(model.key, context_length, self._keep_alive)
+            body = load_embedding_body(model.key, settings, keep_alive)
             await self._client.load("/api/embed", body, Subject(model.key))
         else:
-            body = load_body(model.key, context_length, self._keep_alive)
+            body = load_body(model.key, settings, keep_alive)
             await self._client.load("/api/chat", body, Subject(model.key))
         has = (await self._client.loaded()).get(whole_name(model.key))
-        instance.loaded(context_length, has)
+        instance.loaded(settings, has)
         if context_length is not None and has is not None and has < context_length:
             message = f"{model.key} got a context of only {has} tokens from Ollama, {context_length} were asked for."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
 
+    async def unload(self, instance_id: str) -> None:
+        key = whole_name(instance_id)
+        if key not in await self._client.loaded():
+            return
+        instance = self._instances.setdefault(key, Instance())
+        async with instance.loading, instance.alone():
+            await self._client.unload(key)
+            instance.unloaded()
+
+    def _lasting(self, instance: Instance) -> KeepAlive | None:
+        return self._keep_alive if instance.keep_alive is None else instance.keep_alive
+
     # ---- writing ------------------------------------------------------------------------------
 
-    async def generate(self, model: Model, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
+    async def embed(self, model: Model, instance_id: str, texts: Sequence[str]) -> Embeddings:
+        self._check(model, None)
+        if model.type != "embedding":
+            message = f"Model '{model.key}' does not embed."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
+        instance = self._instance(model)
+        await instance.enter()
+        try:
+            options = instance.options(_listed_context(model))
+            return await self._client.embed(
+                embed_body(model.key, texts, options, self._lasting(instance)), Subject(model.key)
+            )
+        finally:
+            instance.leave(broken_off=False)
+
+    async def generate(
+        self, model: Model, instance_id: str, request: Generate
+    ) -> AsyncGenerator[GenerationChunk, None]:
         self._check(model, None)
         if not model.vision and _has_images(request):  # Ollama would leave them out without a word
             message = f"Model '{model.key}' does not take images."
@@ -176,8 +231,8 @@ class OllamaEngine:
         try:
             listed = _listed_context(model)
             about = Subject(model.key, instance.context(listed))
-            num_ctx = None if model.key in self._remote else instance.num_ctx(listed)
-            body = chat_body(model.key, request, num_ctx, self._keep_alive)
+            runner = LoadSettings() if model.key in self._remote else instance.options(listed)
+            body = chat_body(model.key, request, runner, self._lasting(instance))
             decoder = TurnDecoder(self._client.peer, about)
             sent_at = anyio.current_time()
             async with AsyncExitStack() as connection:

@@ -1,4 +1,4 @@
-"""What this process knows of a model that Ollama has in memory: its pinned context, and who uses it now."""
+"""What this process knows of a model that Ollama has in memory: its pinned settings, and who uses it now."""
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -7,16 +7,14 @@ from dataclasses import dataclass
 import anyio
 
 from orchestrator.core.errors import ErrorInfo
+from orchestrator.core.models import LoadSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """The context of a loaded model, in tokens.
+    """What a runner was loaded with, as far as it was asked for, and the context that `/api/ps` made of it."""
 
-    `asked` is the `num_ctx` that it was loaded with, None where none was given; `seen` is what `/api/ps` made of it.
-    """
-
-    asked: int | None
+    asked: LoadSettings
     seen: int | None
 
 
@@ -24,7 +22,7 @@ class Instance:
     """One model. Ollama has one runner for each, and loads it again for a request that asks for another `num_ctx`.
 
     So every request asks for what the runner was loaded with, word for word: Ollama compares the wish, not what came
-    of it. A reload waits until no request of ours is running, and while it waits no new one begins.
+    of it, and does so for `num_batch` as well. A reload waits until no request of ours is running, and while it waits no new one begins.
     """
 
     def __init__(self) -> None:
@@ -33,15 +31,22 @@ class Instance:
         self._idle = anyio.Event()
         self._closed: anyio.Event | None = None
         self._broken_off = False
-        self._failure: tuple[int | None, ErrorInfo] | None = None
+        self._failure: tuple[LoadSettings, ErrorInfo] | None = None
+        self.keep_alive: float | None = None
+        """How many seconds the runner stays after a request; None leaves it to the engine."""
         self.loading = anyio.Lock()
         """Held by the one who loads; the others wait for it."""
         self.attempts = 0
         """How many loads are over."""
 
-    def num_ctx(self, listed: int | None) -> int | None:
+    @property
+    def eval_batch_size(self) -> int | None:
+        """The batch size that we loaded the runner with, None where it is Ollama's own."""
+        return None if self._pin is None else self._pin.asked.eval_batch_size
+
+    def options(self, listed: int | None) -> LoadSettings:
         """What a request asks for; `listed` is the context that the model's listing showed, if any."""
-        return self._pin.asked if self._pin is not None else listed
+        return self._pin.asked if self._pin is not None else LoadSettings(context_length=listed)
 
     def context(self, listed: int | None) -> int | None:
         """How many tokens fit, as far as that is known."""
@@ -50,20 +55,24 @@ class Instance:
     def found(self, context_length: int | None) -> None:
         """The runner is there with this context. Where that is news, somebody else loaded it: it is kept as it is."""
         if self._pin is None or self._pin.seen != context_length:
-            self._pin = Pin(context_length, context_length)
+            self._pin = Pin(LoadSettings(context_length=context_length), context_length)
 
-    def loaded(self, asked: int | None, seen: int | None) -> None:
+    def loaded(self, asked: LoadSettings, seen: int | None) -> None:
         """We loaded the runner."""
         self._pin = Pin(asked, seen)
         self._failure = None
         self.attempts += 1
 
-    def failed(self, asked: int | None, why: ErrorInfo) -> None:
+    def unloaded(self) -> None:
+        """We ended the runner."""
+        self._pin = None
+
+    def failed(self, asked: LoadSettings, why: ErrorInfo) -> None:
         """We could not load the runner."""
         self._failure = (asked, why)
         self.attempts += 1
 
-    def failure_since(self, attempts: int, asked: int | None) -> ErrorInfo | None:
+    def failure_since(self, attempts: int, asked: LoadSettings) -> ErrorInfo | None:
         """Why the load that was waited for failed, where it asked for the same; `attempts` was their number before."""
         if self._failure is None or self.attempts == attempts or self._failure[0] != asked:
             return None

@@ -1,7 +1,8 @@
-"""A turn as the body of `POST /api/chat`, whole: https://github.com/ollama/ollama/blob/main/docs/api.md."""
+"""What is asked of Ollama, as bodies: https://github.com/ollama/ollama/blob/main/docs/api.md."""
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Final, TypeAlias, assert_never
 from urllib.parse import unquote_to_bytes
 
@@ -9,6 +10,7 @@ from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import ImageInput, TextInput
 from orchestrator.core.json_types import JsonObject, JsonValue, parse_object
+from orchestrator.core.models import LoadSettings
 from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMessage, ToolMessage, UserMessage
 from orchestrator.core.request import ReasoningSetting
 from orchestrator.core.tools import OfferedTool
@@ -23,12 +25,26 @@ when writing reaches its end. Newer servers load a model differently for `shift`
 as well, or the first turn loads the model again."""
 
 
-def chat_body(model: str, request: Generate, num_ctx: int | None, keep_alive: KeepAlive | None) -> JsonObject:
+def refuse_what_ollama_lacks(settings: LoadSettings) -> None:
+    """Refuse settings that no request can give Ollama: it has variables of its own environment for some of them.
+
+    Raises:
+        OrchestratorError: `invalid_value` on the first of them.
+    """
+    for name in ("flash_attention", "num_experts", "offload_kv_cache_to_gpu", "parallel"):
+        if getattr(settings, name) is not None:
+            message = f"Ollama takes no '{name}' with a request; leave it out."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=name)
+
+
+def chat_body(model: str, request: Generate, runner: LoadSettings, keep_alive: KeepAlive | None) -> JsonObject:
     """The body that asks for `request` as a stream. What is not set is the server's own default for the model.
 
     Raises:
-        OrchestratorError: `invalid_value` on `input` for an image that is no `data:` URL.
+        OrchestratorError: `invalid_value` on `input` for an image that is no `data:` URL; `not_implemented` for
+            what Ollama has no word for.
     """
+    _refuse_what_a_turn_lacks(request)
     body: JsonObject = {
         "model": model,
         "messages": [wire_message(message) for message in request.messages],
@@ -40,20 +56,38 @@ def chat_body(model: str, request: Generate, num_ctx: int | None, keep_alive: Ke
         body["tools"] = [wire_tool(tool) for tool in request.tools]
     if request.reasoning is not None:
         body["think"] = _think(request.reasoning)
-    options = _options(request, num_ctx)
+    if request.response_format is not None:
+        body["format"] = request.response_format.schema
+    options = _sampling_options(request) | _runner_options(runner)
     return {**body, "options": options} if options else body
 
 
-def load_body(model: str, num_ctx: int | None, keep_alive: KeepAlive | None) -> JsonObject:
+def _refuse_what_a_turn_lacks(request: Generate) -> None:
+    if request.tool_choice != "auto":
+        message = "Ollama cannot be told to call a tool: leave 'tool_choice' out, or use another engine."
+        raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param="tool_choice")
+    if request.response_format is not None and request.tools:  # its grammar would forbid every call
+        message = "Ollama cannot hold a message to a schema while tools are offered."
+        raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param="response_format")
+
+
+def load_body(model: str, settings: LoadSettings, keep_alive: KeepAlive | None) -> JsonObject:
     """The body that only loads the model, with the settings that the turns after it have."""
     body: JsonObject = {"model": model, "messages": [], "stream": False, **NEVER_SILENTLY, **_lasting(keep_alive)}
-    return {**body, "options": {"num_ctx": num_ctx}} if num_ctx is not None else body
+    options = _runner_options(settings)
+    return {**body, "options": options} if options else body
 
 
-def load_embedding_body(model: str, num_ctx: int | None, keep_alive: KeepAlive | None) -> JsonObject:
+def embed_body(model: str, texts: Sequence[str], runner: LoadSettings, keep_alive: KeepAlive | None) -> JsonObject:
+    """The body of `POST /api/embed`; a text that is too long is refused, not cut."""
+    return {**load_embedding_body(model, runner, keep_alive), "input": list(texts), "truncate": False}
+
+
+def load_embedding_body(model: str, settings: LoadSettings, keep_alive: KeepAlive | None) -> JsonObject:
     """The body of `POST /api/embed` that only loads: embedding models refuse to chat."""
     body: JsonObject = {"model": model, "input": [], **_lasting(keep_alive)}
-    return {**body, "options": {"num_ctx": num_ctx}} if num_ctx is not None else body
+    options = _runner_options(settings)
+    return {**body, "options": options} if options else body
 
 
 def wire_tool(tool: OfferedTool) -> JsonObject:
@@ -143,7 +177,7 @@ def _think(setting: ReasoningSetting) -> JsonValue:
             assert_never(setting)
 
 
-def _options(request: Generate, num_ctx: int | None) -> JsonObject:
+def _sampling_options(request: Generate) -> JsonObject:
     sampling = request.sampling
     options: JsonObject = {
         "temperature": sampling.temperature,
@@ -154,8 +188,12 @@ def _options(request: Generate, num_ctx: int | None) -> JsonObject:
         "seed": sampling.seed,
         "stop": list(sampling.stop) or None,
         "num_predict": request.max_output_tokens,
-        "num_ctx": num_ctx,
     }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _runner_options(settings: LoadSettings) -> JsonObject:
+    options: JsonObject = {"num_ctx": settings.context_length, "num_batch": settings.eval_batch_size}
     return {name: value for name, value in options.items() if value is not None}
 
 

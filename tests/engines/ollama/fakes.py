@@ -68,7 +68,7 @@ class Bench:
         self.fake.chat = Answer(pieces, status)
 
     async def turn(self) -> Written:
-        return await written(self.engine.generate(MODEL, ask("Hello!")))
+        return await written(self.engine.generate(MODEL, KEY, ask("Hello!")))
 
     async def refused(self) -> ErrorInfo:
         with pytest.raises(OrchestratorError) as caught:

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadStarted, TextArrived
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.models import LoadConfig, Model, ModelInstance
+from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInstance
 from orchestrator.engines.ollama.engine import OllamaEngine
 from tests.engines.ollama.fakes import JSON, KEY, MODEL, TAG, Bench, as_json, fake_ollama, line
 from tests.engines.ollama.loopback import Answer, Asked, Cut, loopback
@@ -40,11 +40,11 @@ async def test_an_ollama_that_is_not_there_is_named_with_its_address() -> None:
     unavailable = ErrorInfo(ErrorKind.ENGINE_UNAVAILABLE, message)
 
     async def load() -> None:
-        async for _ in engine.load(MODEL, None):
+        async for _ in engine.load(MODEL, KEY, LoadSettings()):
             pass
 
     async def generate() -> None:
-        await written(engine.generate(MODEL, ask("Hello!")))
+        await written(engine.generate(MODEL, KEY, ask("Hello!")))
 
     for asking in (engine.models, load, generate):
         with pytest.raises(OrchestratorError) as caught:
@@ -140,7 +140,7 @@ async def test_a_connection_that_breaks_in_the_middle_is_an_engine_error(bench: 
 
 async def test_what_came_before_a_failure_is_not_lost(bench: Bench) -> None:
     bench.says(line("Hi"), Cut())
-    chunks = bench.engine.generate(MODEL, ask("Hello!"))
+    chunks = bench.engine.generate(MODEL, KEY, ask("Hello!"))
     assert await anext(chunks) == TextArrived("Hi")
     with pytest.raises(OrchestratorError):
         await anext(chunks)
@@ -229,7 +229,7 @@ async def test_a_page_of_a_proxy_is_not_repeated(bench: Bench) -> None:
 
 async def test_closing_the_generator_disconnects_at_once(bench: Bench) -> None:
     bench.says(line("Hi"), anyio.Event())
-    async with aclosing(bench.engine.generate(MODEL, ask("Hello!"))) as chunks:
+    async with aclosing(bench.engine.generate(MODEL, KEY, ask("Hello!"))) as chunks:
         await first_text(chunks)
     with anyio.fail_after(BOUND_SECONDS):
         await bench.server.left.wait()
@@ -247,7 +247,7 @@ async def test_a_cancelled_task_disconnects_at_once(bench: Bench) -> None:
     async with loopback(answer) as server:
         engine = OllamaEngine(server.host)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(written, engine.generate(MODEL, ask("Hello!")))
+            tasks.start_soon(written, engine.generate(MODEL, KEY, ask("Hello!")))
             await asked.wait()
             tasks.cancel_scope.cancel()
         with anyio.fail_after(BOUND_SECONDS):
@@ -261,7 +261,7 @@ async def test_a_cancelled_task_disconnects_at_once(bench: Bench) -> None:
 async def test_a_load_that_hangs_is_an_engine_error(bench: Bench) -> None:
     bench.fake.ps = as_json({"models": []})
     bench.says(anyio.Event())
-    steps = bench.engine.load(MODEL, None)
+    steps = bench.engine.load(MODEL, KEY, LoadSettings())
     assert await anext(steps) == LoadStarted()
     with pytest.raises(OrchestratorError) as caught:
         await anext(steps)
@@ -272,7 +272,7 @@ async def test_a_load_that_hangs_is_an_engine_error(bench: Bench) -> None:
 async def test_a_context_that_ollama_cut_down_is_an_invalid_value(bench: Bench) -> None:
     unknown = Model(KEY, "ollama", "llm", "some", "some/model")
     with pytest.raises(OrchestratorError) as caught:
-        _ = [step async for step in bench.engine.load(unknown, 8192)]
+        _ = [step async for step in bench.engine.load(unknown, KEY, LoadSettings(8192))]
     message = f"{KEY} got a context of only 4096 tokens from Ollama, 8192 were asked for."
     assert caught.value.info == ErrorInfo(ErrorKind.INVALID_VALUE, message, "context_length")
 
@@ -283,7 +283,7 @@ async def test_a_context_that_ollama_cut_down_is_an_invalid_value(bench: Bench) 
 async def test_a_model_of_another_machine_is_refused_before_anything_is_sent(bench: Bench) -> None:
     far = Model("gpt-oss:120b-cloud", "ollama", "llm", "library", "gpt-oss:120b-cloud")
     with pytest.raises(OrchestratorError) as caught:
-        await written(bench.engine.generate(far, ask("Hello!")))
+        await written(bench.engine.generate(far, far.key, ask("Hello!")))
     message = "Model 'gpt-oss:120b-cloud' runs on another machine than Ollama's, which is not allowed here."
     assert caught.value.info == ErrorInfo(ErrorKind.UNKNOWN_MODEL, message, "model")
     assert bench.server.asked == []

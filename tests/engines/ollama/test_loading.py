@@ -12,7 +12,7 @@ import pytest
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadStarted, ModelReady
 from orchestrator.core.json_types import JsonObject, JsonValue
-from orchestrator.core.models import LoadConfig, Model, ModelInstance
+from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInstance
 from orchestrator.engines.ollama.engine import OllamaEngine
 from orchestrator.ports import LoadStep
 from tests.engines.ollama.fakes import as_json, line
@@ -69,10 +69,10 @@ class Bench:
     engine: OllamaEngine
 
     async def steps(self, context_length: int | None = None) -> list[LoadStep]:
-        return [step async for step in self.engine.load(MODEL, context_length)]
+        return [step async for step in self.engine.load(MODEL, KEY, LoadSettings(context_length))]
 
     async def turn(self, model: Model = MODEL) -> None:
-        await written(self.engine.generate(model, ask("Hello!")))
+        await written(self.engine.generate(model, model.key, ask("Hello!")))
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ async def test_a_larger_context_waits_for_the_turns_that_run_and_holds_up_new_on
     bench.ollama.context = 1024
     with anyio.fail_after(BOUND_SECONDS):
         async with anyio.create_task_group() as tasks:
-            async with aclosing(bench.engine.generate(MODEL, ask("Hello!"))) as running:
+            async with aclosing(bench.engine.generate(MODEL, KEY, ask("Hello!"))) as running:
                 await first_text(running)
                 tasks.start_soon(bench.steps, 2048)
                 await anyio.wait_all_tasks_blocked()
@@ -216,7 +216,7 @@ async def test_a_larger_context_waits_for_the_turns_that_run_and_holds_up_new_on
 async def test_a_turn_that_is_cut_short_does_not_hold_up_a_load(bench: Bench) -> None:
     bench.ollama.context = 1024
     bench.ollama.may_load.set()
-    async with aclosing(bench.engine.generate(MODEL, ask("Hello!"))) as running:
+    async with aclosing(bench.engine.generate(MODEL, KEY, ask("Hello!"))) as running:
         await first_text(running)
     with anyio.fail_after(BOUND_SECONDS):
         assert len(await bench.steps(2048)) == 2
@@ -231,7 +231,7 @@ async def test_an_embedding_model_is_loaded_by_embedding_nothing() -> None:
     async with loopback(answer) as server:
         engine = OllamaEngine(server.host, keep_alive="10m")
         model = Model("embed:latest", "ollama", "embedding", "library", "embed")
-        assert len([step async for step in engine.load(model, 512)]) == 2
+        assert len([step async for step in engine.load(model, model.key, LoadSettings(512))]) == 2
         await engine.aclose()
     sent = [asked for asked in server.asked if asked.method == "POST"]
     body: JsonObject = {"model": "embed:latest", "input": [], "keep_alive": "10m", "options": {"num_ctx": 512}}

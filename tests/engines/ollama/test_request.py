@@ -1,6 +1,8 @@
 """A turn as Ollama is sent it."""
 
 import base64
+from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -8,9 +10,11 @@ from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import ImageInput, TextInput
 from orchestrator.core.json_types import JsonValue
+from orchestrator.core.models import LoadSettings
 from orchestrator.core.prompt import AssistantMessage, PromptToolCall, SystemMessage, ToolMessage, UserMessage
-from orchestrator.core.request import ReasoningSetting, Sampling
-from orchestrator.engines.ollama.request import chat_body, load_body, wire_message
+from orchestrator.core.request import ReasoningSetting, ResponseFormat, Sampling
+from orchestrator.core.tools import OfferedTool
+from orchestrator.engines.ollama.request import chat_body, embed_body, load_body, refuse_what_ollama_lacks, wire_message
 from tests.engines.samples import TIME_TOOL, ask, user
 
 PIXEL = base64.b64encode(b"\x89PNG\r\n").decode()
@@ -18,7 +22,7 @@ PIXEL = base64.b64encode(b"\x89PNG\r\n").decode()
 
 def test_a_body_holds_what_was_set_and_nothing_else() -> None:
     request = Generate(1, (user("Hi"),), (), Sampling(), None, None)
-    assert chat_body("m", request, None, None) == {
+    assert chat_body("m", request, LoadSettings(), None) == {
         "model": "m",
         "messages": [{"role": "user", "content": "Hi"}],
         "stream": True,
@@ -30,7 +34,7 @@ def test_a_body_holds_what_was_set_and_nothing_else() -> None:
 def test_every_setting_has_its_place() -> None:
     sampling = Sampling(temperature=0.5, top_p=0.9, min_p=0.1, top_k=5, repeat_penalty=1.1, seed=7, stop=("a", "b"))
     request = ask("Hi", tools=(TIME_TOOL,), sampling=sampling, reasoning="low", max_output_tokens=9)
-    assert chat_body("m", request, 4096, "10m") == {
+    assert chat_body("m", request, LoadSettings(4096), "10m") == {
         "model": "m",
         "messages": [{"role": "user", "content": "Hi"}],
         "stream": True,
@@ -66,17 +70,66 @@ def test_every_setting_has_its_place() -> None:
     ("setting", "think"), [("off", False), ("on", True), ("low", "low"), ("medium", "medium"), ("high", "high")]
 )
 def test_a_reasoning_setting_is_a_switch_or_a_level(setting: ReasoningSetting, think: JsonValue) -> None:
-    assert chat_body("m", ask("Hi", reasoning=setting), None, None)["think"] == think
+    assert chat_body("m", ask("Hi", reasoning=setting), LoadSettings(), None)["think"] == think
 
 
 def test_a_load_carries_the_settings_that_the_turns_after_it_have() -> None:
-    assert load_body("m", 512, -1) == {
+    assert load_body("m", LoadSettings(512, eval_batch_size=64), -1) == {
         "model": "m",
         "messages": [],
         "stream": False,
         "truncate": False,
         "shift": False,
         "keep_alive": -1,
+        "options": {"num_ctx": 512, "num_batch": 64},
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "param"),
+    [
+        (LoadSettings(flash_attention=False), "flash_attention"),
+        (LoadSettings(num_experts=2), "num_experts"),
+        (LoadSettings(offload_kv_cache_to_gpu=True), "offload_kv_cache_to_gpu"),
+        (LoadSettings(parallel=4), "parallel"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_no_request_can_give_ollama_is_an_invalid_value(settings: LoadSettings, param: str) -> None:
+    with pytest.raises(OrchestratorError) as caught:
+        refuse_what_ollama_lacks(settings)
+    message = f"Ollama takes no '{param}' with a request; leave it out."
+    assert caught.value.info == ErrorInfo(ErrorKind.INVALID_VALUE, message, param)
+
+
+def test_a_response_format_goes_along_as_its_schema() -> None:
+    request = replace(ask("Hi"), response_format=ResponseFormat("answer", {"type": "object"}))
+    assert chat_body("m", request, LoadSettings(), None)["format"] == {"type": "object"}
+
+
+@pytest.mark.parametrize("choice", ["required", TIME_TOOL], ids=["any", "one"])
+def test_a_demanded_call_is_what_ollama_has_no_word_for(choice: Literal["required"] | OfferedTool) -> None:
+    request = replace(ask("Hi", tools=(TIME_TOOL,)), tool_choice=choice)
+    with pytest.raises(OrchestratorError) as caught:
+        chat_body("m", request, LoadSettings(), None)
+    message = "Ollama cannot be told to call a tool: leave 'tool_choice' out, or use another engine."
+    assert caught.value.info == ErrorInfo(ErrorKind.NOT_IMPLEMENTED, message, "tool_choice")
+
+
+def test_a_response_format_beside_tools_is_refused_because_its_grammar_forbids_every_call() -> None:
+    request = replace(ask("Hi", tools=(TIME_TOOL,)), response_format=ResponseFormat("answer", {"type": "object"}))
+    with pytest.raises(OrchestratorError) as caught:
+        chat_body("m", request, LoadSettings(), None)
+    message = "Ollama cannot hold a message to a schema while tools are offered."
+    assert caught.value.info == ErrorInfo(ErrorKind.NOT_IMPLEMENTED, message, "response_format")
+
+
+def test_texts_are_embedded_whole_or_refused() -> None:
+    assert embed_body("m", ("a", "b"), LoadSettings(512), 60) == {
+        "model": "m",
+        "input": ["a", "b"],
+        "truncate": False,
+        "keep_alive": 60,
         "options": {"num_ctx": 512},
     }
 

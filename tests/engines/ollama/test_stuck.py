@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from orchestrator.engines.ollama.engine import OllamaEngine
-from tests.engines.ollama.fakes import MODEL, Bench, as_json, fake_ollama, line
+from tests.engines.ollama.fakes import KEY, MODEL, Bench, as_json, fake_ollama, line
 from tests.engines.ollama.loopback import Answer, Asked
 from tests.engines.samples import ask, first_text, written
 
@@ -27,7 +27,7 @@ async def _stuck(bench: Bench) -> OllamaEngine:
     """An engine that broke off a turn, before an Ollama that answers again only when the model was unloaded."""
     bench.says(line("Hi"), anyio.Event())
     engine = OllamaEngine(bench.server.host, patience_seconds=0.2, silence_seconds=BOUND_SECONDS)
-    async with aclosing(engine.generate(MODEL, ask("Hello!"))) as chunks:
+    async with aclosing(engine.generate(MODEL, KEY, ask("Hello!"))) as chunks:
         await first_text(chunks)
 
     async def answer(asked: Asked) -> Answer:
@@ -50,7 +50,7 @@ async def _stuck(bench: Bench) -> OllamaEngine:
 async def test_a_turn_that_waits_after_a_broken_one_gets_a_fresh_model(bench: Bench) -> None:
     engine = await _stuck(bench)
     with anyio.fail_after(BOUND_SECONDS):
-        turn = await written(engine.generate(MODEL, ask("Hello!")))
+        turn = await written(engine.generate(MODEL, KEY, ask("Hello!")))
     assert turn.text == "Hello."
     assert [asked.path for asked in bench.server.asked] == [
         "/api/chat",
@@ -74,7 +74,7 @@ async def test_a_turn_that_waits_without_a_reason_to_suspect_anything_waits_on(b
     texts: list[str] = []
 
     async def run() -> None:
-        texts.append((await written(engine.generate(MODEL, ask("Hello!")))).text)
+        texts.append((await written(engine.generate(MODEL, KEY, ask("Hello!")))).text)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)

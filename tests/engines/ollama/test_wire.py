@@ -12,7 +12,7 @@ from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadStarted, ModelReady
 from orchestrator.core.items import ImageInput, TextInput
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.models import LoadConfig, Model, ModelInstance, Quantization, ReasoningSupport
+from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInstance, Quantization, ReasoningSupport
 from orchestrator.core.prompt import UserMessage
 from orchestrator.core.request import Sampling
 from orchestrator.core.tools import OfferedTool, ToolDefinition, definition_digest
@@ -42,7 +42,7 @@ DESCRIBED = Model(
 
 
 async def _steps(stage: Stage, model: Model, context_length: int | None) -> list[LoadStep]:
-    return [step async for step in stage.engine.load(model, context_length)]
+    return [step async for step in stage.engine.load(model, model.key, LoadSettings(context_length))]
 
 
 async def _context(stage: Stage, key: str) -> int | None:
@@ -104,7 +104,7 @@ async def test_a_turn_keeps_the_context_that_the_model_was_loaded_with(stage: St
     stage.unload(TOOLS)
     model = await stage.model(TOOLS)
     await _steps(stage, model, 768)
-    await written(stage.engine.generate(model, ask("Hello!")))
+    await written(stage.engine.generate(model, model.key, ask("Hello!")))
     assert await _context(stage, TOOLS) == 768
 
 
@@ -113,7 +113,7 @@ async def test_a_turn_keeps_the_context_that_another_program_loaded_the_model_wi
     stage.load(TOOLS, 640)
     model = await stage.model(TOOLS)
     assert await _steps(stage, model, None) == [ModelReady(None)]
-    await written(stage.engine.generate(model, ask("Hello!")))
+    await written(stage.engine.generate(model, model.key, ask("Hello!")))
     assert await _context(stage, TOOLS) == 640
 
 
@@ -135,7 +135,7 @@ async def test_a_model_that_is_not_there_cannot_be_loaded(stage: Stage) -> None:
 
 
 async def test_a_turn_of_text_is_counted_by_ollama(stage: Stage) -> None:
-    turn = await written(stage.engine.generate(await stage.model(TOOLS), ask("Hello!")))
+    turn = await written(stage.engine.generate(await stage.model(TOOLS), TOOLS, ask("Hello!")))
     assert (turn.reasoning, turn.text, turn.calls) == ("", "Hello! How can I help you?", ())
     assert turn.end is not None and turn.end.reason == "stop"
     counters = turn.end.counters
@@ -145,13 +145,13 @@ async def test_a_turn_of_text_is_counted_by_ollama(stage: Stage) -> None:
 
 
 async def test_a_tool_call_comes_whole(stage: Stage) -> None:
-    turn = await written(stage.engine.generate(await stage.model(TOOLS), ask_time("Asia/Tokyo")))
+    turn = await written(stage.engine.generate(await stage.model(TOOLS), TOOLS, ask_time("Asia/Tokyo")))
     assert (turn.text, turn.calls) == ("", (("get_time", '{"timezone":"Asia/Tokyo"}'),))
     assert turn.end is not None and turn.end.reason == "tool_calls"
 
 
 async def test_the_result_of_a_tool_reaches_the_model(stage: Stage) -> None:
-    turn = await written(stage.engine.generate(await stage.model(TOOLS), tell_time("Asia/Tokyo", "09:41")))
+    turn = await written(stage.engine.generate(await stage.model(TOOLS), TOOLS, tell_time("Asia/Tokyo", "09:41")))
     assert "09:41" in turn.text
     assert turn.end is not None and turn.end.reason == "stop"
 
@@ -170,15 +170,15 @@ async def test_schemas_that_ollama_would_refuse_or_lose_reach_the_model(stage: S
     definition = ToolDefinition("get_time", "Get the current time in a time zone", schema)
     tool = OfferedTool("get_time", definition, TIME_TOOL.provider, 0, definition_digest(definition))
     request = replace(ask_time("Asia/Tokyo"), tools=(tool,))
-    turn = await written(stage.engine.generate(await stage.model(TOOLS), request))
+    turn = await written(stage.engine.generate(await stage.model(TOOLS), TOOLS, request))
     assert [name for name, _ in turn.calls] == ["get_time"]
 
 
 async def test_a_model_thinks_until_it_is_told_not_to(stage: Stage) -> None:
     model = await stage.model(THINKER)
-    by_default = await written(stage.engine.generate(model, ask("Hello!", reasoning=None)))
-    on = await written(stage.engine.generate(model, ask("Hello!", reasoning="on")))
-    off = await written(stage.engine.generate(model, ask("Hello!", reasoning="off")))
+    by_default = await written(stage.engine.generate(model, model.key, ask("Hello!", reasoning=None)))
+    on = await written(stage.engine.generate(model, model.key, ask("Hello!", reasoning="on")))
+    off = await written(stage.engine.generate(model, model.key, ask("Hello!", reasoning="off")))
     assert (on.reasoning.strip(), on.text) == ("No tool is needed.", "Hello! How can I help you?")
     assert (by_default.reasoning, by_default.text) == (on.reasoning, on.text)
     assert (off.reasoning, off.text) == ("", "Hello! How can I help you?")
@@ -188,20 +188,20 @@ async def test_a_model_thinks_until_it_is_told_not_to(stage: Stage) -> None:
 
 async def test_a_model_thinks_and_then_calls_a_tool(stage: Stage) -> None:
     request = replace(ask_time("Europe/Oslo"), reasoning="on")
-    turn = await written(stage.engine.generate(await stage.model(THINKER), request))
+    turn = await written(stage.engine.generate(await stage.model(THINKER), THINKER, request))
     assert turn.reasoning
     assert [(name, json.loads(text)) for name, text in turn.calls] == [("get_time", {"timezone": "Europe/Oslo"})]
 
 
 async def test_the_limit_of_output_tokens_ends_a_turn_with_length(stage: Stage) -> None:
-    turn = await written(stage.engine.generate(await stage.model(TOOLS), ask("Hello!", max_output_tokens=5)))
+    turn = await written(stage.engine.generate(await stage.model(TOOLS), TOOLS, ask("Hello!", max_output_tokens=5)))
     assert turn.end is not None
     assert (turn.end.reason, turn.end.counters.output_tokens) == ("length", 5)
 
 
 async def test_every_sampling_setting_is_taken(stage: Stage) -> None:
     sampling = Sampling(temperature=0.5, top_p=0.9, min_p=0.1, top_k=1, repeat_penalty=1.0, seed=7, stop=(" can",))
-    turn = await written(stage.engine.generate(await stage.model(TOOLS), ask("Hello!", sampling=sampling)))
+    turn = await written(stage.engine.generate(await stage.model(TOOLS), TOOLS, ask("Hello!", sampling=sampling)))
     assert turn.text == "Hello! How"
 
 
@@ -210,7 +210,7 @@ async def test_every_sampling_setting_is_taken(stage: Stage) -> None:
 
 async def _refused(stage: Stage, key: str, request: Generate) -> ErrorInfo:
     with pytest.raises(OrchestratorError) as caught:
-        await written(stage.engine.generate(await stage.model(key), request))
+        await written(stage.engine.generate(await stage.model(key), key, request))
     return caught.value.info
 
 
@@ -244,17 +244,17 @@ async def test_a_picture_is_refused_by_a_model_that_sees_none(stage: Stage) -> N
 async def test_a_model_that_is_gone_is_an_unknown_model(stage: Stage) -> None:
     gone = replace(DESCRIBED, key="orchestrator-test/missing:latest")
     with pytest.raises(OrchestratorError) as caught:
-        await written(stage.engine.generate(gone, ask("Hello!")))
+        await written(stage.engine.generate(gone, gone.key, ask("Hello!")))
     assert (caught.value.info.kind, caught.value.info.param) == (ErrorKind.UNKNOWN_MODEL, "model")
 
 
 async def test_a_model_whose_process_dies_while_it_writes_is_an_engine_error(stage: Stage) -> None:
     model = await stage.model(TOOLS)
     with pytest.raises(OrchestratorError) as caught:
-        async with aclosing(stage.engine.generate(model, ramble())) as chunks:
+        async with aclosing(stage.engine.generate(model, model.key, ramble())) as chunks:
             await first_text(chunks)
             stage.kill_runners()
             with anyio.fail_after(BOUND_SECONDS):
                 _ = [chunk async for chunk in chunks]
     assert caught.value.info.kind is ErrorKind.ENGINE_ERROR
-    assert (await written(stage.engine.generate(model, ask("Hello!")))).text == "Hello! How can I help you?"
+    assert (await written(stage.engine.generate(model, model.key, ask("Hello!")))).text == "Hello! How can I help you?"
