@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ def hub() -> Generator[Hub]:
         yield hub
 
 
-def settings(hub: Hub, tmp_path: Path) -> dict[str, str]:
-    return {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
+def serving(hub: Hub, data_dir: Path) -> AbstractContextManager[RunningService]:
+    """The service, with this hub for the real one, and nobody's token."""
+    return running_service(data_dir, HF_ENDPOINT=hub.url, HF_HOME=str(data_dir / "hf"))
 
 
 def ask(service: RunningService, method: str, path: str, body: Any = None) -> Any:
@@ -60,13 +62,13 @@ def test_after_a_kill_the_next_process_goes_on_where_the_bytes_ended_and_the_mod
     hub: Hub, tmp_path: Path
 ) -> None:
     hub.hold_at = 24 * PIECE
-    with running_service(tmp_path, **settings(hub, tmp_path)) as service:
+    with serving(hub, tmp_path) as service:
         job = ask(service, "POST", DOWNLOAD, LINK)
         until(service, job["job_id"], moved)
         service.kill()
     hub.hold_at = None
     hub.go_on.set()
-    with running_service(tmp_path, **settings(hub, tmp_path)) as service:
+    with serving(hub, tmp_path) as service:
         done = until(service, job["job_id"], completed)
         assert done["downloaded_bytes"] == done["total_size_bytes"] == len(DEMO)
         first, second = hub.ranges
@@ -85,7 +87,7 @@ def pulling(service: RunningService, data_dir: Path, *arguments: str) -> subproc
 
 def test_the_command_line_watches_a_download_and_leaves_it_running_on_ctrl_c(hub: Hub, tmp_path: Path) -> None:
     hub.hold_at = 24 * PIECE
-    with running_service(tmp_path, **settings(hub, tmp_path)) as service:
+    with serving(hub, tmp_path) as service:
         with pulling(service, tmp_path, LINK["model"], "--quantization", "Q8_0") as command:
             end = time.monotonic() + 30
             while "download/status" not in service.log and time.monotonic() < end and command.poll() is None:
@@ -103,7 +105,7 @@ def test_the_command_line_watches_a_download_and_leaves_it_running_on_ctrl_c(hub
 
 
 def test_the_command_line_says_what_was_downloaded_and_why_something_was_not(hub: Hub, tmp_path: Path) -> None:
-    with running_service(tmp_path, **settings(hub, tmp_path)) as service:
+    with serving(hub, tmp_path) as service:
         with pulling(service, tmp_path, LINK["model"]) as command:
             out, said = command.communicate(timeout=30)
             assert (command.returncode, out.splitlines()[-1], said) == (0, f"downloaded {LINK['model']}", "")
