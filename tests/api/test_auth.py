@@ -19,7 +19,12 @@ MISSING = {
     "message": "An API token is required. Send it as 'Authorization: Bearer …' or 'x-api-key: …'.",
     "code": "invalid_api_key",
 }
-GUARDED = [("POST", CHAT), ("GET", "/api/v1/models"), ("GET", "/api/v1/responses/resp_1")]
+DOWNLOADS = [
+    ("POST", "/api/v1/models/download"),
+    ("GET", "/api/v1/models/download/status/{job_id:str}"),
+    *[("POST", f"/api/v1/models/download/{{job_id:str}}/{action}") for action in ("pause", "resume", "cancel")],
+]
+GUARDED = [("POST", CHAT), ("GET", "/api/v1/models"), ("GET", "/api/v1/responses/resp_1"), *DOWNLOADS]
 OPEN = [("GET", "/health"), ("GET", "/schema"), ("GET", "/schema/openapi.json"), ("GET", "/schema/page.js")]
 
 

@@ -27,7 +27,7 @@ from tests.cli.model_server import Script, served
 from tests.cli.program import END_SECONDS, one_line, run, started
 
 SECRET = "hunter2-very-secret"
-LEAVES = ("demo", "serve", "chat", "models list", "tokens create", "tokens list", "tokens revoke", "db upgrade", "db current", "settings", "doctor")  # fmt: skip
+LEAVES = ("demo", "serve", "chat", "models list", "models pull", "tokens create", "tokens list", "tokens revoke", "db upgrade", "db current", "settings", "doctor")  # fmt: skip
 
 
 def leaves(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
