@@ -183,6 +183,15 @@ async def test_a_gated_repository_needs_a_token_which_is_never_told(
     assert "hf_" not in "".join(info.message for info in told) + caplog.text
 
 
+async def test_bytes_that_are_on_another_host_are_asked_for_there_without_the_token(hub: Hub, tmp_path: Path) -> None:
+    fetching = downloader(hub, tmp_path, token=TOKEN, retry_seconds=())
+    hub.elsewhere, hub.cut = True, [5 * PIECE]
+    await fetching.fetch(await fetching.plan(LINK, "Q8_0"), ignore)
+    assert (hub.tokens, hub.tokens_elsewhere) == ({f"Bearer {TOKEN}"}, {None})
+    assert hub.ranges == [None, f"bytes={5 * PIECE}-"]
+    assert (tmp_path / "ada" / "tiny-GGUF" / "tiny-Q8_0.gguf").read_bytes() == DEMO
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
