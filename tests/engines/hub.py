@@ -23,7 +23,8 @@ class Hub:
     """What the hub has, how it misbehaves, and what it was asked.
 
     `cut` are the bytes after which each of the next file requests is cut off; `hold_at` is where a file stops until
-    `go_on` is set, and `holding` is set there. `ranges` are the `Range` headers of the file requests.
+    `go_on` is set, and `holding` is set there. With `elsewhere` the bytes are on another host, as those of the real
+    hub are. `ranges` are the `Range` headers of the file requests.
     """
 
     url: str = ""
@@ -36,10 +37,12 @@ class Hub:
     holding: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
     ignores_ranges: bool = False
+    elsewhere: bool = False
     file_status: int = 200
     listing_status: int = 200
     ranges: list[str | None] = field(default_factory=list[str | None])
     tokens: set[str | None] = field(default_factory=set[str | None])
+    tokens_elsewhere: set[str | None] = field(default_factory=set[str | None])
 
     def digest(self, path: str, data: bytes) -> str | None:
         """What the hub says of a file, which need not be true."""
@@ -55,8 +58,10 @@ class _Request(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         hub, path = self.hub, unquote(urlsplit(self.path).path)
-        hub.tokens.add(self.headers.get("Authorization"))
-        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(auth-check)|/revision/(.+))?", path):
+        (hub.tokens_elsewhere if path.startswith("/cdn/") else hub.tokens).add(self.headers.get("Authorization"))
+        if found := re.fullmatch(r"/cdn/([^/]+/[^/]+)/(.+)", path):
+            self._send_file(hub.files[found[1]][found[2]], self.headers.get("Range"), found[2])
+        elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(auth-check)|/revision/(.+))?", path):
             self._listing(found[1], found[2] is not None, found[3])
         elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self._file(found[1], found[2], found[3])
@@ -100,6 +105,11 @@ class _Request(BaseHTTPRequestHandler):
             self._fail(403, "GatedRepo")
         elif hub.file_status != 200:
             self._fail(hub.file_status)
+        elif hub.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", f"{hub.url.replace('127.0.0.1', 'localhost')}/cdn/{repository}/{path}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         else:
             self._send_file(data, None if hub.ignores_ranges else asked, path)
 

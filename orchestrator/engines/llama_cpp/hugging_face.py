@@ -7,6 +7,7 @@ for what is there already. `HF_ENDPOINT`, `HF_TOKEN` and the token that `hf auth
 """
 
 import errno
+import logging
 import shutil
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -191,6 +192,8 @@ class HuggingFaceDownloader:
     def _api(self) -> "HfApi":
         from huggingface_hub import HfApi  # its import costs a tenth of a second, which only downloads should
 
+        # It writes to standard error by itself; what it says goes the way of all other lines.
+        logging.getLogger("huggingface_hub").handlers.clear()
         return HfApi(endpoint=self._endpoint, token=self._token)
 
     @contextmanager

@@ -102,6 +102,9 @@ class OllamaDownloader:
         if _NO_NETWORK.search(said):
             message = f"{self._peer.name} does not reach the registry: {said}"
             return OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, message)
+        if error.status_code == 400:
+            message = f"{self._peer.name} does not take the name {name}: {said}"
+            return OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
         if _UNKNOWN.search(said):
             message = f"{self._peer.name} finds no model {name} to pull: {said}"
             return OrchestratorError(ErrorKind.UNKNOWN_MODEL, message, param="model")

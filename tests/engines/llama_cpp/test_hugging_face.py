@@ -42,8 +42,8 @@ def files_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def is_empty(folder: Path) -> bool:
-    return not any(folder.iterdir())
+def everything_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
 
 
 async def failure(work: Callable[[], Any]) -> ErrorInfo:
@@ -173,16 +173,23 @@ async def test_a_gated_repository_needs_a_token_which_is_never_told(
 ) -> None:
     monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
     hub.gated, hub.readers = {"ada/tiny-GGUF"}, {TOKEN}
-    told = [
-        await failure(lambda: downloader(hub, tmp_path, token="hf_somebodyelses").plan(LINK, "Q8_0")),
-        await failure(lambda: downloader(hub, tmp_path, token=None).plan(LINK, "Q8_0")),
-    ]
+    others = [downloader(hub, tmp_path, token=token) for token in ("hf_somebodyelses", None)]
+    told = [await failure(lambda other=other: other.plan(LINK, "Q8_0")) for other in others]
     assert {(info.kind, info.param) for info in told} == {(ErrorKind.PERMISSION_DENIED, "model")}
     assert "gated" in told[0].message and "HF_TOKEN" in told[0].message
     fetching = downloader(hub, tmp_path, token=TOKEN)
     await fetching.fetch(await fetching.plan(LINK, "Q8_0"), ignore)
     assert f"Bearer {TOKEN}" in hub.tokens
     assert "hf_" not in "".join(info.message for info in told) + caplog.text
+
+
+async def test_bytes_that_are_on_another_host_are_asked_for_there_without_the_token(hub: Hub, tmp_path: Path) -> None:
+    fetching = downloader(hub, tmp_path, token=TOKEN, retry_seconds=())
+    hub.elsewhere, hub.cut = True, [5 * PIECE]
+    await fetching.fetch(await fetching.plan(LINK, "Q8_0"), ignore)
+    assert (hub.tokens, hub.tokens_elsewhere) == ({f"Bearer {TOKEN}"}, {None})
+    assert hub.ranges == [None, f"bytes={5 * PIECE}-"]
+    assert (tmp_path / "ada" / "tiny-GGUF" / "tiny-Q8_0.gguf").read_bytes() == DEMO
 
 
 @pytest.mark.parametrize(
@@ -237,7 +244,7 @@ async def test_what_a_cancelled_download_left_is_discarded_with_its_empty_folder
     await failure(lambda: fetching.fetch(plan, ignore))
     assert len(files_in(tmp_path)) == 1
     await fetching.discard(plan)
-    assert is_empty(tmp_path)
+    assert not everything_in(tmp_path)
 
 
 async def test_two_at_once_do_not_write_into_the_same_part(hub: Hub, tmp_path: Path) -> None:
