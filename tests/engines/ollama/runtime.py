@@ -74,13 +74,13 @@ class Runtime:
 
 def missing() -> str | None:
     """Why there is no Ollama to test with, or None where there is one."""
-    return None if _binary() is not None or _running() is not None else "no Ollama: not on PATH, none at OLLAMA_HOST"
+    return None if own_binary() is not None or _running() is not None else "no Ollama: not on PATH, none at OLLAMA_HOST"
 
 
 @contextmanager
 def real_ollama() -> Generator[Runtime]:
     """A server with the models; what was made for it is gone afterwards."""
-    binary = _binary()
+    binary = own_binary()
     if binary is not None:
         with tempfile.TemporaryDirectory() as folder, _serving(binary, Path(folder)) as runtime:
             _make_models(runtime.host)
@@ -101,7 +101,8 @@ def _client(host: str) -> ollama.Client:
     return ollama.Client(host, trust_env=False, timeout=BOUND_SECONDS)
 
 
-def _binary() -> str | None:
+def own_binary() -> str | None:
+    """The program to start, where there is one."""
     named = os.environ.get("ORCHESTRATOR_TEST_OLLAMA")
     return named or shutil.which("ollama")
 
