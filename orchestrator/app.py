@@ -17,6 +17,7 @@ from orchestrator.engines.llama_cpp.engine import LlamaCppEngine
 from orchestrator.engines.llama_cpp.hugging_face import HuggingFaceDownloader
 from orchestrator.engines.ollama.engine import OllamaEngine
 from orchestrator.engines.ollama.pull import OllamaDownloader
+from orchestrator.engines.ollama.supervised import SupervisedOllama
 from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine
 from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.mcp_json import load_mcp_json
@@ -95,6 +96,9 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     await prepare(settings.database_url)
     async with contextlib.AsyncExitStack() as closing, anyio.create_task_group() as tasks:
+        if settings.start_ollama:
+            log_path = settings.data_dir / "ollama.log"
+            await SupervisedOllama(settings.ollama_binary, settings.ollama_host, log_path).start(tasks)
         database = await open_database(settings.database_url)
         closing.push_async_callback(database.aclose)
         store = SqlResponseStore(database)

@@ -149,6 +149,13 @@ def _ollama_address(raw: object) -> str:
     return text
 
 
+def _program(raw: object) -> str:
+    text = _text(raw).strip()
+    if not text or "\0" in text:
+        raise ValueError
+    return text
+
+
 def _origin(text: str) -> str:
     """As browsers send it: in lower case, without a default port."""
     url = _http_url(text).lower()
@@ -183,6 +190,7 @@ HOSTS = _several(_host_or_network, "hosts, addresses and networks (CIDR, no host
 HOST = Kind(_host, "an IP address or a host name")
 PATHS = _several(_path, "paths, separated by ':'", ":")
 OLLAMA_ADDRESS = Kind(_ollama_address, "a host, host:port or URL, such as 127.0.0.1:11434")
+PROGRAM = Kind(_program, "the name or the path of a program")
 ENGINE = choice("auto", "ollama", "embedded", "openai_compatible")
 URLS = _several(_http_url, "http or https URLs without user, password or query, separated by commas")
 API_KEYS = Kind(

@@ -28,6 +28,7 @@ from orchestrator.setting_kinds import (
     ORIGINS,
     PATH,
     PATHS,
+    PROGRAM,
     SIZE,
     URLS,
     Kind,
@@ -69,6 +70,8 @@ class Settings:
     openai_compatible_url: tuple[str, ...]
     openai_compatible_api_key: tuple[str, ...] = field(repr=False)
     ollama_host: str
+    ollama_binary: str
+    start_ollama: bool
     jit_loading: bool
     model_ttl: float
     auto_evict: bool
@@ -153,6 +156,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("OPENAI_COMPATIBLE_URL", URLS, "", "Model servers that speak `/v1/chat/completions`: the URL including `/v1`; several are separated by commas.", secret=True),
     Setting("OPENAI_COMPATIBLE_API_KEY", API_KEYS, "", "Their keys, in the same order.", secret=True),
     Setting("OLLAMA_HOST", OLLAMA_ADDRESS, "http://127.0.0.1:11434", "Where Ollama listens; `OLLAMA_HOST` without the prefix is heard too, as Ollama's own tools do."),
+    Setting("OLLAMA_BINARY", PROGRAM, "ollama", "The program that `START_OLLAMA` starts: a name on PATH, or a path."),
+    Setting("START_OLLAMA", BOOLEAN, "false", "Start `ollama serve` where none answers at `OLLAMA_HOST`, start it again when it dies, end it with the service."),
     Setting("JIT_LOADING", BOOLEAN, "true", "Load a model when a request needs it."),
     Setting("MODEL_TTL", seconds(31_536_000), "3600", "How long an idle model stays that was loaded for a request, in seconds."),
     Setting("AUTO_EVICT", BOOLEAN, "true", "A load for a request unloads the idle models that were loaded for earlier ones."),

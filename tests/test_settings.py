@@ -45,6 +45,8 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         openai_compatible_url=(),
         openai_compatible_api_key=(),
         ollama_host="http://127.0.0.1:11434",
+        ollama_binary="ollama",
+        start_ollama=False,
         jit_loading=True,
         model_ttl=3600.0,
         auto_evict=True,
@@ -179,8 +181,8 @@ def test_a_setting_of_a_later_version_says_so(name: str) -> None:
 
 def test_ollamas_own_variable_is_heard_and_ours_wins_over_it() -> None:
     own = {"OLLAMA_HOST": "127.0.0.1:11435"}
-    assert load_settings(own).ollama_host == "http://127.0.0.1:11435"
-    assert load_settings(own | {PREFIX + "OLLAMA_HOST": ":11436"}).ollama_host == "http://127.0.0.1:11436"
+    assert load_settings(own).ollama_host == "127.0.0.1:11435"
+    assert load_settings(own | {PREFIX + "OLLAMA_HOST": "127.0.0.1:11436"}).ollama_host == "127.0.0.1:11436"
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:

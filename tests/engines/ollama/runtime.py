@@ -74,14 +74,14 @@ class Runtime:
 
 def missing() -> str | None:
     """Why there is no Ollama to test with, or None where there is one."""
-    return None if _binary() is not None or _running() is not None else "no Ollama: not on PATH, none at OLLAMA_HOST"
+    return None if own_binary() is not None or _running() is not None else "no Ollama: not on PATH, none at OLLAMA_HOST"
 
 
 @contextmanager
 def real_ollama(*names: str) -> Generator[Runtime]:
     """A server with the models of these names, or with all of them; what was made for it is gone afterwards."""
     names = names or (TOOLS, THINKER, PLAIN, FAR)
-    binary = _binary()
+    binary = own_binary()
     if binary is not None:
         with tempfile.TemporaryDirectory() as folder, _serving(binary, Path(folder)) as runtime:
             _make_models(runtime.host, names)
@@ -102,7 +102,8 @@ def _client(host: str) -> ollama.Client:
     return ollama.Client(host, trust_env=False, timeout=BOUND_SECONDS)
 
 
-def _binary() -> str | None:
+def own_binary() -> str | None:
+    """The program to start, where there is one."""
     named = os.environ.get("ORCHESTRATOR_TEST_OLLAMA")
     return named or shutil.which("ollama")
 

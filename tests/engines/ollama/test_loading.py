@@ -14,9 +14,10 @@ from orchestrator.core.inputs import LoadStarted, ModelReady
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInstance
 from orchestrator.engines.ollama.engine import OllamaEngine
-from orchestrator.ports import LoadStep
+from orchestrator.ports import Embeddings, LoadStep
 from tests.engines.ollama.fakes import as_json, line
 from tests.engines.ollama.loopback import Answer, Asked, LoopbackServer, Piece, loopback
+from tests.engines.ollama.runtime import TOOLS, Runtime
 from tests.engines.samples import ask, first_text, written
 
 pytestmark = pytest.mark.anyio
@@ -236,3 +237,88 @@ async def test_an_embedding_model_is_loaded_by_embedding_nothing() -> None:
     sent = [asked for asked in server.asked if asked.method == "POST"]
     body: JsonObject = {"model": "embed:latest", "input": [], "keep_alive": "10m", "options": {"num_ctx": 512}}
     assert sent == [Asked("POST", "/api/embed", body)]
+
+
+async def test_an_unload_ends_the_runner_and_waits_until_it_is_gone() -> None:
+    listed: list[JsonValue] = [{"model": KEY, "context_length": 4096}]
+    looks = 0
+
+    async def answer(asked: Asked) -> Answer:
+        nonlocal looks
+        if asked.path == "/api/ps":
+            looks += 1
+            return as_json({"models": listed if looks < 3 else []})
+        return as_json({"done": True})
+
+    async with loopback(answer) as server:
+        engine = OllamaEngine(server.host)
+        await engine.unload(KEY)
+        await engine.unload("no-such-instance")
+        await engine.aclose()
+    body: JsonObject = {"model": KEY, "keep_alive": 0, "stream": False}
+    assert [asked for asked in server.asked if asked.method == "POST"] == [Asked("POST", "/api/generate", body)]
+    assert looks == 4
+
+
+async def test_every_request_says_how_long_the_model_stays() -> None:
+    async def answer(asked: Asked) -> Answer:
+        if asked.path == "/api/ps":
+            return as_json({"models": []})
+        return Answer((line(done=True, done_reason="stop"),))
+
+    async with loopback(answer) as server:
+        engine = OllamaEngine(server.host, keep_alive=-1)
+        for ttl in (None, 60):
+            _ = [step async for step in engine.load(MODEL, KEY, LoadSettings(), ttl)]
+            await written(engine.generate(MODEL, KEY, ask("Hello!")))
+        await engine.aclose()
+    sent = [asked.body for asked in server.asked if asked.method == "POST"]
+    assert [body["keep_alive"] for body in sent if isinstance(body, dict)] == [-1, -1, 60, 60]
+
+
+async def test_another_batch_size_loads_again_and_every_turn_asks_for_it() -> None:
+    listed: list[JsonValue] = [{"model": KEY, "context_length": 4096}]
+
+    async def answer(asked: Asked) -> Answer:
+        return (
+            as_json({"models": listed}) if asked.path == "/api/ps" else Answer((line(done=True, done_reason="stop"),))
+        )
+
+    async with loopback(answer) as server:
+        engine = OllamaEngine(server.host)
+        settings = LoadSettings(eval_batch_size=64)
+        lengths = [len([step async for step in engine.load(MODEL, KEY, settings)]) for _ in range(2)]
+        await written(engine.generate(MODEL, KEY, ask("Hello!")))
+        await engine.aclose()
+    assert lengths == [2, 1]
+    sent = [asked.body for asked in server.asked if asked.method == "POST"]
+    options = [body["options"] for body in sent if isinstance(body, dict)]
+    assert [isinstance(one, dict) and one["num_batch"] for one in options] == [64, 64]
+
+
+async def test_an_embedding_model_embeds_and_any_other_says_that_it_does_not() -> None:
+    async def answer(asked: Asked) -> Answer:
+        return as_json({"embeddings": [[0.5, 1.0], [0.25, 0.0]], "prompt_eval_count": 7})
+
+    model = Model("embed:latest", "ollama", "embedding", "library", "embed")
+    async with loopback(answer) as server:
+        engine = OllamaEngine(server.host)
+        assert await engine.embed(model, model.key, ["a", "b"]) == Embeddings(((0.5, 1.0), (0.25, 0.0)), 7)
+        with pytest.raises(OrchestratorError) as caught:
+            await engine.embed(MODEL, KEY, ["a"])
+        await engine.aclose()
+    told = ErrorInfo(ErrorKind.INVALID_VALUE, f"Model '{KEY}' does not embed.", "model")
+    assert caught.value.info == told
+
+
+@pytest.mark.ollama
+async def test_the_real_one_unloads_what_it_loaded(runtime: Runtime) -> None:
+    engine = OllamaEngine(runtime.host)
+    model = next(model for model in await engine.models() if model.key == TOOLS)
+    _ = [step async for step in engine.load(model, TOOLS, LoadSettings(512, eval_batch_size=64), 60)]
+    (loaded,) = [model for model in await engine.models() if model.key == TOOLS]
+    await engine.unload(TOOLS)
+    (gone,) = [model for model in await engine.models() if model.key == TOOLS]
+    await engine.aclose()
+    assert loaded.loaded_instances == (ModelInstance(TOOLS, LoadConfig(512, 64)),)
+    assert gone.loaded_instances == ()
