@@ -19,15 +19,15 @@ STATEMENT_SECONDS: Final = 60
 _T = TypeVar("_T")
 
 
-def postgres_engine(url: URL, connections: int = CONNECTIONS) -> AsyncEngine:
-    """An engine that finds broken connections before they are used."""
+def postgres_engine(url: URL, connections: int, statement_seconds: float | None) -> AsyncEngine:
+    """An engine that finds broken connections before they are used; None lets a statement take what it takes."""
     return create_async_engine(
         url,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=POOL_SECONDS,
         pool_pre_ping=True,
-        connect_args={"command_timeout": STATEMENT_SECONDS, "server_settings": {"application_name": "orchestrator"}},
+        connect_args={"command_timeout": statement_seconds, "server_settings": {"application_name": "orchestrator"}},
     )
 
 
@@ -35,7 +35,7 @@ class PostgresDatabase:
     """`Database` on a Postgres server."""
 
     def __init__(self, url: URL) -> None:
-        self._writer = postgres_engine(url)
+        self._writer = postgres_engine(url, CONNECTIONS, STATEMENT_SECONDS)
         self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     async def write(self, work: Callable[[Connection], _T]) -> _T:
