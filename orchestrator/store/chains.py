@@ -1,6 +1,5 @@
 """Reading responses: the items of one, or of a whole chain in a fixed number of queries whatever its depth."""
 
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection, bindparam, select
@@ -48,17 +47,17 @@ _HEAD: Final = (
     .join_from(responses, tool_offers, isouter=True)
     .where(responses.c.id == bindparam("response_id"), responses.c.owner == bindparam("owner"), responses.c.stored)
 )
-_PATH: Final = select(_chain.c.id, _chain.c.previous_response_id, _chain.c.depth).order_by(_chain.c.depth)
 _INPUT: Final = (
-    select(_chain.c.depth, input_items.c.position, input_items.c.type, input_items.c.content, blobs.c.content)
-    .join_from(_chain, input_items, input_items.c.response_id == _chain.c.id)
+    select(_chain, input_items.c.position, input_items.c.type, input_items.c.content, blobs.c.content)
+    .join_from(_chain, input_items, input_items.c.response_id == _chain.c.id, isouter=True)
     .join(blobs, blobs.c.digest == input_items.c.blob_digest, isouter=True)
 )
-_TEXTS: Final = (
-    select(_chain.c.depth, output_items.c.position, output_items.c.turn, output_items.c.type, output_items.c.content)
-    .join_from(_chain, output_items, output_items.c.response_id == _chain.c.id)
-    .where(output_items.c.call_id.is_(None))
-)
+"""With a row for a response that has no input, too."""
+
+_OUTPUT: Final = select(
+    _chain.c.depth, output_items.c.position, output_items.c.turn, output_items.c.type, output_items.c.content
+).join_from(_chain, output_items, output_items.c.response_id == _chain.c.id)
+
 _CALLS: Final = (
     select(
         _chain.c.depth,
@@ -82,7 +81,10 @@ _CALLS: Final = (
     .join(tool_calls, tool_calls.c.call_id == output_items.c.call_id)
     .where(tool_calls.c.status != "journaled")
 )
-"""Apart from the texts, of which most output consists: they would carry a dozen NULLs each."""
+"""Apart from the texts, of which most output consists: they would carry a dozen NULLs each.
+
+Asked only where there are calls at all: to walk a chain is a good part of what reading it costs.
+"""
 
 
 def load_chain(connection: Connection, memory: ChainMemory, response_id: str, owner: str) -> Chain:
@@ -96,40 +98,37 @@ def load_chain(connection: Connection, memory: ChainMemory, response_id: str, ow
     past = memory.path(response_id)
     if past is None:
         earlier = () if parent_id is None else memory.path(parent_id)
-        links = _read_links(connection, response_id, 0 if earlier is None else depth, depth)
+        links = read_links(connection, response_id, 0 if earlier is None else depth, depth)
         memory.keep(links)
-        past = (*(earlier or ()), *(link.past for link in links))
+        past = (*(earlier or ()), *[link.past for link in links])
     return Chain(past, system_prompt, tool_names(names))
 
 
-def read_items(connection: Connection, response_id: str, from_depth: int, depth: int) -> list[PastResponse]:
+def read_links(connection: Connection, response_id: str, from_depth: int, depth: int) -> list[ChainLink]:
     """What was said and answered from `from_depth` to `response_id`, which is at `depth`, oldest first.
 
     Calls that are not settled are left out.
     """
-    levels = {level: _Level() for level in range(from_depth, depth + 1)}
+    places: dict[int, tuple[str, str | None]] = {}
+    said: dict[int, dict[int, InputItem]] = {level: {} for level in range(from_depth, depth + 1)}
+    written: dict[int, dict[int, OutputEntry]] = {level: {} for level in said}
     path = {"response_id": response_id, "from_depth": from_depth}
-    for level, position, kind, content, blob in connection.execute(_INPUT, path).all():
-        levels[level].input[position] = input_item(kind, content, blob)
-    for level, position, turn, kind, content in connection.execute(_TEXTS, path).all():
-        levels[level].output[position] = text_entry(kind, turn, content)
-    for level, position, *call in connection.execute(_CALLS, path).all():
-        levels[level].output[position] = call_entry(*call)
-    return [PastResponse(_in_order(level.input), _in_order(level.output)) for level in levels.values()]
-
-
-def _read_links(connection: Connection, response_id: str, from_depth: int, depth: int) -> list[ChainLink]:
-    items = read_items(connection, response_id, from_depth, depth)
-    ids = connection.execute(_PATH, {"response_id": response_id, "from_depth": from_depth})
-    return [ChainLink(id, parent, past) for (id, parent, _), past in zip(ids, items, strict=True)]
-
-
-@dataclass(slots=True)
-class _Level:
-    """The items of one response by their positions."""
-
-    input: dict[int, InputItem] = field(default_factory=dict[int, InputItem])
-    output: dict[int, OutputEntry] = field(default_factory=dict[int, OutputEntry])
+    for id, parent_id, level, position, kind, content, blob in connection.execute(_INPUT, path).all():
+        places[level] = id, parent_id
+        if position is not None:
+            said[level][position] = input_item(kind, content, blob)
+    calls = False
+    for level, position, turn, kind, content in connection.execute(_OUTPUT, path).all():
+        if kind == "tool_call":
+            calls = True
+        else:
+            written[level][position] = text_entry(kind, turn, content)
+    for level, position, *call in connection.execute(_CALLS, path).all() if calls else ():
+        written[level][position] = call_entry(*call)
+    return [
+        ChainLink(*places[level], PastResponse(_in_order(asked), _in_order(written[level])))
+        for level, asked in said.items()
+    ]
 
 
 def _in_order(items: dict[int, _T]) -> tuple[_T, ...]:

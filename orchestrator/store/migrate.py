@@ -20,20 +20,21 @@ from orchestrator.store.failures import our_failures
 from orchestrator.store.postgres import postgres_engine
 from orchestrator.store.sqlite import sqlite_engine
 
-_HERE: Final = Path(__file__).resolve().parent
-_FOLDERS: Final = (_HERE / "migrations", _HERE.parents[1] / "migrations")
-"""Where the scripts lie: beside this module in an installed package, at the top of a checkout."""
-
 _NEWER: Final = "The database cannot be migrated ({}); a newer version may have written it."
 
 _T = TypeVar("_T")
 
 
-def alembic_config(connection: Connection | None = None) -> Config:
-    """Alembic's configuration; `env.py` works on `connection`."""
-    folder = next(folder for folder in _FOLDERS if (folder / "env.py").is_file())
+def migration_folder() -> Path:
+    """Where the scripts lie: beside this module in an installed package, at the top of a checkout."""
+    here = Path(__file__).resolve().parent
+    return next(folder for folder in (here / "migrations", here.parents[1] / "migrations") if folder.is_dir())
+
+
+def alembic_config(connection: Connection | None = None, folder: Path | None = None) -> Config:
+    """Alembic's configuration for the scripts in `folder`; `env.py` works on `connection`."""
     config = Config(stdout=io.StringIO())
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", str(folder or migration_folder()).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
 
@@ -63,6 +64,20 @@ async def check(url: str) -> None:
         OrchestratorError: `store_error`, which names the differences.
     """
     await _migrate(url, lambda connection: command.check(alembic_config(connection)))
+
+
+async def draft(url: str, revision: str, message: str, folder: Path | None = None) -> None:
+    """Write a migration from the database, which is at the last one, to `tables`; to be polished by hand.
+
+    Raises:
+        OrchestratorError: `store_error`.
+    """
+    await _migrate(
+        url,
+        lambda connection: command.revision(
+            alembic_config(connection, folder), message, autogenerate=True, rev_id=revision
+        ),
+    )
 
 
 async def current_revision(url: str) -> str | None:
@@ -149,7 +164,7 @@ def _new_file(url: URL) -> bool:
 
 
 async def _in_postgres(url: URL, work: Callable[[Connection], _T]) -> _T:
-    engine = postgres_engine(url, connections=1)
+    engine = postgres_engine(url, 1, None)
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(work)

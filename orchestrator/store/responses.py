@@ -56,8 +56,8 @@ class SqlResponseStore:
             row = connection.execute(select(responses).where(visible)).mappings().one_or_none()
             if row is None:
                 return None
-            [items] = chains.read_items(connection, response_id, row["depth"], row["depth"])
-            return rows.stored_response(row, items)
+            [link] = chains.read_links(connection, response_id, row["depth"], row["depth"])
+            return rows.stored_response(row, link.past)
 
         return await self._database.read(work)
 

@@ -52,7 +52,7 @@ async def test_the_number_of_queries_does_not_depend_on_the_depth(database_url: 
     await grow(SqlResponseStore(database), None, *ids)
 
     whole, cold = await queries_of(database, ChainMemory(), ids[-1])
-    assert (await queries_of(database, ChainMemory(), ids[0]))[1] == cold == 5
+    assert (await queries_of(database, ChainMemory(), ids[0]))[1] == cold == 4
     memory = ChainMemory()
     assert len((await queries_of(database, memory, ids[-2]))[0].responses) == 29
     assert await queries_of(database, memory, ids[-1]) == (whole, cold), "only the last one is read"

@@ -238,6 +238,21 @@ async def test_the_pragmas_that_durability_and_privacy_rest_on_are_in_force(sqli
     assert await sqlite.read(pragmas) == expected | {"query_only": 1}
 
 
+async def test_postgres_plans_each_query_for_the_tables_as_they_are(postgres_url: str) -> None:
+    def settings(connection: Connection) -> dict[str, object]:
+        names = ("plan_cache_mode", "application_name", "transaction_isolation", "transaction_read_only")
+        return {name: connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names}
+
+    database = await open_database(postgres_url)
+    expected = {"plan_cache_mode": "force_custom_plan", "application_name": "orchestrator"}
+    writing = {"transaction_isolation": "read committed", "transaction_read_only": "off"}
+    reading = {"transaction_isolation": "repeatable read", "transaction_read_only": "on"}
+    assert await database.write(settings) == expected | writing
+    assert await database.read(settings) == expected | reading
+    assert await database.write(settings) == expected | writing
+    await database.aclose()
+
+
 @pytest.mark.parametrize(
     ("text", "driver"),
     [

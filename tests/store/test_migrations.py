@@ -1,9 +1,11 @@
 """The migrations: from nothing, back to nothing, and the same tables as the code has."""
 
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 from sqlalchemy import Connection, inspect
 
@@ -56,6 +58,17 @@ async def test_a_difference_between_tables_and_migrations_is_noticed(empty_url: 
     await in_database(empty_url, lambda connection: connection.exec_driver_sql("DROP TABLE tokens").close())
     with pytest.raises(OrchestratorError, match="tokens"):
         await migrate.check(empty_url)
+
+
+async def test_a_drafted_migration_names_plain_types_and_brings_the_tables_back(empty_url: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(migrate.migration_folder(), tmp_path / "migrations"))
+    await migrate.upgrade(empty_url)
+    await in_database(empty_url, lambda connection: connection.exec_driver_sql("DROP TABLE tokens").close())
+    await migrate.draft(empty_url, "0002", "Tokens again", folder)
+    script = await anyio.Path(folder / "versions" / "0002_tokens_again.py").read_text()
+    assert script.startswith('"""Tokens again.')
+    assert "sa.Column('created_at', sa.DateTime(timezone=True), nullable=False)" in script
+    assert "orchestrator" not in script
 
 
 async def test_a_downgrade_to_nothing_leaves_nothing_and_can_be_taken_back(empty_url: str) -> None:
