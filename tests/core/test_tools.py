@@ -132,5 +132,6 @@ def test_a_bounded_result_fits_its_limit(text: str) -> None:
 def test_only_an_object_is_an_object() -> None:
     assert parse_object("") == {}
     assert parse_object(' {"a": [1]} ') == {"a": [1]}
-    for text in ("[]", "1", "nul", '{"a": Infinity}', '{"a"', "[" * 100_000):
+    assert parse_object('{"a": 1.5e3}') == {"a": 1500.0}
+    for text in ("[]", "1", "nul", '{"a": Infinity}', '{"a": -1e999}', '{"a"', "[" * 100_000):
         assert parse_object(text) is None
