@@ -1,7 +1,7 @@
 """Which tools a run offers to the model: `allowed_tools` enforced, names made unique."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, assert_never
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.inputs import OpenedIntegration
@@ -55,6 +55,8 @@ def chosen_tool(choice: ToolChoice, offered: Sequence[OfferedTool]) -> Literal["
         case NamedTool(tool, server):
             named = (one for one in offered if one.definition.name == tool and _is_of(one, server))
             return next(named, None)
+        case _:
+            assert_never(choice)
 
 
 def _is_of(tool: OfferedTool, server: str | None) -> bool:

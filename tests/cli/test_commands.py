@@ -294,6 +294,7 @@ def test_the_processor_must_have_avx2_where_that_is_a_question(
 
 
 def test_the_service_says_where_it_is_and_ends_in_order(tmp_path: Path) -> None:
+    (tmp_path / "mcp.json").write_text('{"mcpServers": {}}')
     environ = {"ORCHESTRATOR_DATA_DIR": str(tmp_path), "ORCHESTRATOR_MCP_CONFIG": str(tmp_path / "mcp.json")}
     with started("serve", "--port", "0", "--json", environ=environ) as process:
         assert process.stdout is not None

@@ -10,10 +10,10 @@ from orchestrator.core import stream as s
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
 from orchestrator.core.items import InvalidToolCall, Message, Reasoning, TextInput, ToolCall
 from orchestrator.core.prompt import AssistantMessage, PromptToolCall, SystemMessage, ToolMessage, UserMessage
-from orchestrator.core.request import Limits, PluginRequest
+from orchestrator.core.request import Limits, NamedTool, PluginRequest, ToolChoice
 from orchestrator.core.response import Cancelled, ChatResult, Completed, Counters, Failed, Incomplete, Stats, sum_stats
 from orchestrator.core.states import Ended
-from orchestrator.core.tools import text_content
+from orchestrator.core.tools import OfferedTool, ToolDefinition, text_content
 from tests.core.dialogue import ADD, CLOCK, COUNTED, PING, Dialogue, asked, opened, said, with_clock
 
 BROKEN = ErrorInfo(ErrorKind.ENGINE_ERROR, "it broke")
@@ -232,6 +232,36 @@ def test_a_withheld_tool_is_not_offered_and_none_offers_nothing() -> None:
     assert [tool.name for tool in opening.offered] == ["add"]
     none = Dialogue(with_clock(tool_choice="none"))
     assert none.feed(i.Start(), opened(ADD)) == [c.OpenResponse((), {})]
+
+
+def test_a_tool_choice_binds_the_first_turn_and_no_other() -> None:
+    for choice, bound in (("required", "required"), (NamedTool("ping", "clock"), PING), (NamedTool("ping"), PING)):
+        d = Dialogue(with_clock(tool_choice=choice))
+        first = d.until_generating(ADD, PING)[-1]
+        assert isinstance(first, c.Generate)
+        chosen = first.tool_choice
+        assert (chosen.definition if isinstance(chosen, OfferedTool) else chosen) == bound
+        d.write(("ping", "{}"))
+        d.feed(i.CallsJournaled(), i.CallReturned("call_0", said("pong"), 1))
+        second = d.feed(i.OutcomeRecorded("call_0"))[-1]
+        assert isinstance(second, c.Generate)
+        assert second.tool_choice == "auto"
+
+
+@pytest.mark.parametrize(
+    ("choice", "tools", "message"),
+    [
+        ("required", (), "A tool call is required, and no tools are offered."),
+        (NamedTool("fly"), (ADD,), "The tool 'fly' is not offered. Offered tools: add of mcp/clock."),
+        (NamedTool("add", "mcp/other"), (), "The tool 'add' is not offered. Offered tools: none."),
+    ],
+)
+def test_a_choice_that_cannot_be_met_ends_the_request_before_it_starts(
+    choice: ToolChoice, tools: tuple[ToolDefinition, ...], message: str
+) -> None:
+    d = Dialogue(with_clock(tool_choice=choice))
+    assert d.feed(i.Start(), opened(*tools)) == []
+    assert d.run.state == Ended(Failed(ErrorInfo(ErrorKind.INVALID_VALUE, message, "tool_choice")), announced=False)
 
 
 def test_a_server_that_lists_a_tool_twice_offers_its_first() -> None:
