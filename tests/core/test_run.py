@@ -45,7 +45,9 @@ def test_a_plain_chat_opens_loads_generates_saves_and_only_then_ends() -> None:
         s.PromptProcessingStart(),
         c.Generate(1, prompt, (), d.request.sampling, None, None),
     ]
+    assert d.feed(i.QueueMoved(2)) == [s.QueuePosition(2)]
     assert d.feed(i.PromptProgressed(0.5)) == [s.PromptProcessingProgress(0.5)]
+    assert d.feed(i.TextArrived("")) == []
     assert d.feed(i.ReasoningArrived("Hm.")) == [
         s.PromptProcessingEnd(),
         s.ReasoningStart(),
