@@ -66,6 +66,10 @@ class ModelService:
         return found or self._missing(key)
 
     def _lookup(self, key: str) -> ModelChoice | None:
+        """As it is written, else as Ollama completes a name that has no tag."""
+        return self._lookup_exactly(key) or self._lookup_exactly(f"{key}:latest")
+
+    def _lookup_exactly(self, key: str) -> ModelChoice | None:
         wanted_engine, separator, bare = key.partition("::")
         for by_instance in (False, True):
             for engine, models in self._listed:

@@ -1,6 +1,7 @@
 """Which engine has the model that a request names."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 import pytest
@@ -41,6 +42,12 @@ async def test_an_engine_that_is_named_and_does_not_answer_is_unavailable() -> N
     models = ModelService([ScriptedEngine([[Say("hi")]]), Dead([])])
     assert await kind_of_error(models, "dead::some/model") is ErrorKind.ENGINE_UNAVAILABLE
     assert await kind_of_error(models, "some/model") is ErrorKind.UNKNOWN_MODEL
+
+
+async def test_a_name_without_a_tag_means_the_latest() -> None:
+    engine = ScriptedEngine([[Say("hi")]])
+    engine.model = replace(engine.model, key="some/model:latest")
+    assert (await ModelService([engine]).find("some/model")).model.key == "some/model:latest"
 
 
 async def test_where_no_engine_answers_that_is_the_error() -> None:

@@ -1,0 +1,64 @@
+"""The seeds' requests on a real Ollama, wherever there is one, with the demo model in it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.adder import running_adder
+from tests.e2e.running import RunningService, running_service
+from tests.engines.ollama.runtime import TOOLS, missing, real_ollama
+
+pytestmark = pytest.mark.ollama
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    why_not = missing()
+    if why_not is not None:
+        pytest.skip(why_not)
+    folder: Path = tmp_path_factory.mktemp("service")
+    plugins = {"mcpServers": {"clock": {"command": "clock-mcp"}}}
+    with real_ollama(TOOLS) as runtime:
+        settings = {"ORCHESTRATOR_OLLAMA_HOST": runtime.host, "ORCHESTRATOR_DEFAULT_ENGINE": "ollama"}
+        with running_service(folder, plugins, **settings) as service:
+            yield service
+
+
+def listed(service: RunningService) -> dict[str, Any]:
+    with service.client() as client:
+        models = client.get("/api/v1/models").json()["models"]
+    return next(model for model in models if model["key"] == TOOLS)
+
+
+def test_chat_tools_streaming_load_list_and_unload(service: RunningService) -> None:
+    assert listed(service)["capabilities"]["trained_for_tool_use"]
+    load = {"model": TOOLS, "context_length": 2048, "echo_load_config": True}
+    with service.client() as client:
+        loaded = client.post("/api/v1/models/load", json=load).json()
+    assert (loaded["status"], loaded["instance_id"]) == ("loaded", TOOLS)
+    assert loaded["load_config"]["context_length"] == 2048
+    assert [instance["id"] for instance in listed(service)["loaded_instances"]] == [TOOLS]
+    with running_adder() as url:
+        seed: dict[str, Any] = {
+            "model": TOOLS.removesuffix(":latest"),
+            "input": "Use add with a=17 and b=25",
+            "integrations": [
+                {"type": "ephemeral_mcp", "server_label": "adder", "server_url": url, "allowed_tools": ["add"]},
+                {"type": "plugin", "id": "mcp/clock", "allowed_tools": ["get_current_time"]},
+            ],
+            "context_length": 2048,
+        }
+        reply = service.chat(seed).json()
+        stream = service.stream(seed)
+    call, message = reply["output"]
+    assert (call["tool"], call["arguments"]) == ("add", {"a": 17, "b": 25})
+    assert json.loads(call["output"])[0]["text"] == "42"
+    assert "42" in message["content"]
+    assert reply["stats"]["total_output_tokens"] > 0
+    assert [item["type"] for item in stream[-1]["result"]["output"]] == ["tool_call", "message"]
+    with service.client() as client:
+        assert client.post("/api/v1/models/unload", json={"instance_id": TOOLS}).json() == {"instance_id": TOOLS}
+    assert listed(service)["loaded_instances"] == []
