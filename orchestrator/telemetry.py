@@ -17,7 +17,6 @@ from orchestrator.settings import HIDDEN, LogFormat, LogLevel
 # Libraries that say too much at the level we run at: the HTTP clients and MCP log URLs, which may hold keys,
 # and at debug level whole bodies and headers.
 QUIET_LOGGERS: Mapping[str, int] = {
-    "aiosqlite": logging.WARNING,
     "alembic": logging.WARNING,
     "asyncio": logging.WARNING,
     "client": logging.CRITICAL,  # of the MCP SDK, like "mcp": what they log of a failure quotes messages
