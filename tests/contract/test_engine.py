@@ -150,6 +150,9 @@ async def peer(request: pytest.FixtureRequest) -> AsyncGenerator[Peer, None]:
 of_a_real_model = pytest.mark.parametrize("peer", _peers("scripted"), indirect=True, scope="module")
 that_counts_its_cache = pytest.mark.parametrize("peer", _peers("scripted", "ollama"), indirect=True, scope="module")
 
+# Ollama has no such option, and says so: tests/engines/ollama.
+that_can_be_told_to_call = pytest.mark.parametrize("peer", _peers("scripted", "ollama"), indirect=True, scope="module")
+
 
 async def test_the_list_of_models_is_stable_and_names_the_engine(peer: Peer) -> None:
     first = await peer.engine.models()
@@ -364,7 +367,7 @@ async def test_the_chunks_of_a_turn_obey_the_order_of_the_port(peer: Peer) -> No
     assert fold(chunks).calls[0][0] == TIME_TOOL.name
 
 
-@of_a_real_model
+@that_can_be_told_to_call
 async def test_a_demanded_call_happens_where_the_model_would_have_answered_in_text(peer: Peer) -> None:
     request = replace(ask("Hello!", tools=(TIME_TOOL,)), tool_choice="required")
     turn = await written(peer.engine.generate(peer.model, INSTANCE, request))
