@@ -193,7 +193,7 @@ def decode_chunk(data: bytes) -> WireChunk:
         ValueError: it is not JSON, or not of this shape. The message holds none of the content.
     """
     try:
-        return _CHUNK.decode(data)
+        return _CHUNK.decode(data.decode())  # what stays raw in it is not checked to be UTF-8 otherwise
     except msgspec.ValidationError as error:  # names types and a path, never values
         raise ValueError(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
