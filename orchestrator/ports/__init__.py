@@ -1,0 +1,30 @@
+"""The ports: what the services need of the world, said once, implemented by adapters and twins.
+
+Each port has one contract suite in `tests/contract/` that runs over its twin and its adapters.
+"""
+
+from orchestrator.ports.downloads import Downloader, JobStore
+from orchestrator.ports.engines import CallBegun, Embeddings, Engine, EngineTraits, GenerationChunk, LoadStep
+from orchestrator.ports.integrations import IntegrationCatalog, IntegrationSession
+from orchestrator.ports.responses import Chain, JournaledCall, NewResponse, ResponseStore, StoredResponse
+from orchestrator.ports.tokens import Token, TokenStore
+
+__all__ = [
+    "CallBegun",
+    "Chain",
+    "Downloader",
+    "Embeddings",
+    "Engine",
+    "EngineTraits",
+    "GenerationChunk",
+    "IntegrationCatalog",
+    "IntegrationSession",
+    "JobStore",
+    "JournaledCall",
+    "LoadStep",
+    "NewResponse",
+    "ResponseStore",
+    "StoredResponse",
+    "Token",
+    "TokenStore",
+]

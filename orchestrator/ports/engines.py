@@ -1,0 +1,121 @@
+"""What the services need of an engine."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from orchestrator.core.commands import Generate
+from orchestrator.core.inputs import (
+    CallArgumentsArrived,
+    GenerationFinished,
+    LoadProgressed,
+    LoadStarted,
+    ModelReady,
+    PromptProgressed,
+    ReasoningArrived,
+    TextArrived,
+)
+from orchestrator.core.models import LoadSettings, Model
+
+
+@dataclass(frozen=True, slots=True)
+class CallBegun:
+    """The model began a tool call; the driver gives it its id and feeds it on as `CallOpened`."""
+
+    index: int
+    name: str
+
+
+LoadStep: TypeAlias = LoadStarted | LoadProgressed | ModelReady
+GenerationChunk: TypeAlias = (
+    PromptProgressed | ReasoningArrived | TextArrived | CallBegun | CallArgumentsArrived | GenerationFinished
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTraits:
+    """What an engine can be asked for. An engine that does not load has its models ready, or loads them itself."""
+
+    loads: bool
+    many_instances: bool = False
+    embeds: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One vector for each text, in their order; None is what the engine does not count."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    input_tokens: int | None = None
+
+
+class Engine(Protocol):
+    """Generates text. One adapter a kind of engine; `name` is what `engine::key` refers to.
+
+    Instances are named by the caller. Which of them is loaded, shared, evicted and when is decided in
+    `service/instances.py`, for all engines alike; an engine does as it is told.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def traits(self) -> EngineTraits: ...
+
+    async def models(self) -> Sequence[Model]:
+        """Every model that can be used now, in a stable order, with its loaded instances.
+
+        Raises:
+            OrchestratorError: `engine_unavailable`, naming the engine and its address.
+        """
+        ...
+
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
+        """Whether the instance would fit, were the instances `freed` gone; an engine that cannot know says nothing.
+
+        Raises:
+            OrchestratorError: `insufficient_resources`; the message says what it needs and what there is.
+        """
+        ...
+
+    def load(
+        self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None
+    ) -> AsyncGenerator[LoadStep, None]:
+        """Make the instance ready; the last step is `ModelReady`, the only one where it was ready already.
+
+        A setting that is None keeps what is loaded. A longer context than the instance has means that
+        it is loaded again, once nobody generates on it. Many askers share one load; one that nobody
+        waits for any more is ended. `ttl_seconds` is for engines that unload by themselves.
+
+        Raises:
+            OrchestratorError: `engine_unavailable`, `engine_error`, or `invalid_value` on the setting
+                that the engine cannot apply.
+        """
+        ...
+
+    async def unload(self, instance_id: str) -> None:
+        """End the instance, once nobody generates on it; no instance of that id is no error.
+
+        Raises:
+            OrchestratorError: `engine_unavailable`, or `not_implemented` where the engine does not load.
+        """
+        ...
+
+    async def embed(self, model: Model, instance_id: str, texts: Sequence[str]) -> Embeddings:
+        """The vectors of `texts`.
+
+        Raises:
+            OrchestratorError: `invalid_value` on `model` where it does not embed, or as `generate`.
+        """
+        ...
+
+    def generate(self, model: Model, instance_id: str, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
+        """One turn, as it is written; the last chunk is `GenerationFinished`.
+
+        Every `CallArgumentsArrived` follows the `CallBegun` of its index, and each index begins once.
+        Closing the generator frees the slot.
+
+        Raises:
+            OrchestratorError: `exceed_context_size` on `input`, `engine_error`, `engine_unavailable`.
+        """
+        ...

@@ -1,0 +1,163 @@
+"""What the services need of the store: the graph of responses and the journal of their tool calls."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from orchestrator.core.commands import Outcome, PlacedItem
+from orchestrator.core.errors import ErrorInfo
+from orchestrator.core.items import InputItem, OutputEntry, ProviderInfo
+from orchestrator.core.json_types import JsonObject
+from orchestrator.core.prompt import PastResponse
+from orchestrator.core.response import Ending, IncompleteReason, ResponseStatus, Stats
+from orchestrator.core.tools import OfferedTool, ToolKey
+
+
+@dataclass(frozen=True, slots=True)
+class NewResponse:
+    """A node of the graph as it begins.
+
+    `parameters` are the request's settings as JSON, without content and without secrets. With
+    `stored` False only a skeleton is kept: no input, system prompt, parameters or metadata.
+    `holder` names the process that runs it, `lease_until` how long its word counts.
+    """
+
+    id: str
+    previous_response_id: str | None
+    owner: str
+    model_key: str
+    model_instance_id: str
+    system_prompt: str | None
+    parameters: JsonObject
+    metadata: dict[str, str]
+    input: tuple[InputItem, ...]
+    stored: bool
+    offered: tuple[OfferedTool, ...]
+    tool_names: dict[ToolKey, str]
+    holder: str
+    created_at: datetime
+    lease_until: datetime
+    token_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The path from the root to a response, as a continuation needs it, oldest first."""
+
+    responses: tuple[PastResponse, ...]
+    system_prompt: str | None
+    tool_names: dict[ToolKey, str] = field(default_factory=dict[ToolKey, str])
+
+
+@dataclass(frozen=True, slots=True)
+class JournaledCall:
+    """A row of the journal, as its readers see it."""
+
+    call_id: str
+    response_id: str
+    position: int
+    turn: int
+    model_name: str
+    tool: str | None
+    provider: ProviderInfo | None
+    definition_digest: str | None
+    arguments: JsonObject | None
+    status: str
+    output: str | None
+    is_error: bool
+    duration_ms: int | None
+    created_at: datetime
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """A stored response, whole."""
+
+    id: str
+    previous_response_id: str | None
+    root_id: str
+    depth: int
+    owner: str
+    model_key: str
+    model_instance_id: str
+    system_prompt: str | None
+    parameters: JsonObject
+    metadata: dict[str, str]
+    status: ResponseStatus
+    incomplete_reason: IncompleteReason | None
+    error: ErrorInfo | None
+    stats: Stats
+    input: tuple[InputItem, ...]
+    output: tuple[OutputEntry, ...]
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class ResponseStore(Protocol):
+    """The graph of responses and the journal of their tool calls. Every method is one durable unit of work."""
+
+    async def load_chain(self, response_id: str, owner: str) -> Chain:
+        """The chain that ends in `response_id`, in one query whatever its depth.
+
+        Raises:
+            OrchestratorError: `invalid_value` on `previous_response_id` for an id that is unknown,
+                deleted, not stored or another owner's, all alike; `response_not_finished` while it runs.
+        """
+        ...
+
+    async def open_response(self, response: NewResponse) -> None:
+        """Insert the node, `in_progress`, and the definitions it offers by their digest."""
+        ...
+
+    async def journal_calls(self, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:
+        """Insert the items, calls among them; returns once they are durable.
+
+        For a response that is not stored, only the skeleton of each call is kept: offered tool,
+        provider, digest, times, status.
+        """
+        ...
+
+    async def record_outcome(self, response_id: str, call_id: str, outcome: Outcome, at: datetime) -> None:
+        """Settle one journaled call. A settled call never changes again."""
+        ...
+
+    async def save_response(
+        self,
+        response_id: str,
+        ending: Ending,
+        stats: Stats,
+        items: Sequence[PlacedItem],
+        outcomes: Sequence[tuple[str, Outcome]],
+        at: datetime,
+    ) -> None:
+        """End the response. Items already there stay as they are, but for an unsettled call's outcome."""
+        ...
+
+    async def get_response(self, response_id: str, owner: str) -> StoredResponse | None:
+        """The response, or None for an id that is unknown, not stored or another owner's.
+
+        Calls that are not settled are left out of its output.
+        """
+        ...
+
+    async def list_calls(self, response_id: str, owner: str) -> Sequence[JournaledCall]:
+        """The journal of one response, by position; empty for an unknown one."""
+        ...
+
+    async def renew_leases(self, response_ids: Sequence[str], until: datetime) -> None:
+        """These responses are being run, and are at least until then; one that has ended stays as it is."""
+        ...
+
+    async def holders_in_progress(self) -> Sequence[str]:
+        """The processes that, as far as the store knows, run something."""
+        ...
+
+    async def end_abandoned(self, now: datetime, dead_holders: Sequence[str]) -> Sequence[str]:
+        """End what nobody runs any more: leases that expired, and holders known to be dead.
+
+        Such a response becomes `incomplete` (`process_died`), its unsettled calls `abandoned`. Returns
+        the ids. Safe when several processes do it at once.
+        """
+        ...
