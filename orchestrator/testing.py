@@ -26,7 +26,15 @@ from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInsta
 from orchestrator.core.request import IntegrationRequest, PluginRequest, requested_provider
 from orchestrator.core.response import Counters
 from orchestrator.core.tools import ToolDefinition, ToolResult, text_content
-from orchestrator.ports import CallBegun, Embeddings, EngineTraits, GenerationChunk, IntegrationSession, LoadStep
+from orchestrator.ports import (
+    CallBegun,
+    Embeddings,
+    EngineTraits,
+    GenerationChunk,
+    IntegrationSession,
+    LoadStep,
+    RunScope,
+)
 from orchestrator.testing_downloads import MemoryJobStore, ScriptedDownloader
 from orchestrator.testing_store import MemoryStore
 
@@ -235,10 +243,11 @@ class _FakeSession:
 
 
 class FakeCatalog:
-    """A catalog over fake servers, by plugin id or server label."""
+    """A catalog over fake servers, by plugin id or server label; `scopes` are those it was opened with."""
 
     def __init__(self, servers: Mapping[str, FakeServer] | None = None) -> None:
         self._servers = dict(servers or {})
+        self.scopes: list[RunScope] = []
 
     def check(self, integrations: Sequence[IntegrationRequest]) -> None:
         for integration in integrations:
@@ -248,7 +257,10 @@ class FakeCatalog:
                 raise OrchestratorError(ErrorKind.PLUGIN_CONNECTION_ERROR, message, param="integrations")
 
     @asynccontextmanager
-    async def open(self, integrations: Sequence[IntegrationRequest]) -> AsyncGenerator[Sequence[IntegrationSession]]:
+    async def open(
+        self, integrations: Sequence[IntegrationRequest], scope: RunScope
+    ) -> AsyncGenerator[Sequence[IntegrationSession]]:
+        self.scopes.append(scope)
         sessions: list[IntegrationSession] = []
         servers: list[FakeServer] = []
         for integration in integrations:

@@ -67,7 +67,7 @@ class MemoryStore:
             node = self._nodes[node.new.previous_response_id]
             path.append(node)
         past = tuple(PastResponse(step.new.input, step.output()) for step in reversed(path))
-        return Chain(past, last.new.system_prompt, dict(last.new.tool_names))
+        return Chain(past, last.new.system_prompt, dict(last.new.tool_names), last.root_id)
 
     async def open_response(self, response: NewResponse) -> None:
         root_id, depth = response.id, 0

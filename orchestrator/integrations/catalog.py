@@ -22,7 +22,7 @@ from orchestrator.integrations.plugins import Plugins
 from orchestrator.integrations.redaction import redactor
 from orchestrator.integrations.server_url import parse_server_url
 from orchestrator.integrations.supervised import SupervisedServer
-from orchestrator.ports import IntegrationSession
+from orchestrator.ports import IntegrationSession, RunScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class McpCatalog:
 
     @asynccontextmanager
     async def open(
-        self, integrations: Sequence[IntegrationRequest]
+        self, integrations: Sequence[IntegrationRequest], scope: RunScope
     ) -> AsyncGenerator[Sequence[IntegrationSession], None]:
         self.check(integrations)
         members = [self._member(integration) for integration in integrations]

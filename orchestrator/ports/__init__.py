@@ -5,7 +5,7 @@ Each port has one contract suite in `tests/contract/` that runs over its twin an
 
 from orchestrator.ports.downloads import Downloader, JobStore
 from orchestrator.ports.engines import CallBegun, Embeddings, Engine, EngineTraits, GenerationChunk, LoadStep
-from orchestrator.ports.integrations import IntegrationCatalog, IntegrationSession
+from orchestrator.ports.integrations import IntegrationCatalog, IntegrationSession, RunScope
 from orchestrator.ports.responses import Chain, JournaledCall, NewResponse, ResponseStore, StoredResponse
 from orchestrator.ports.tokens import Token, TokenStore
 
@@ -24,6 +24,7 @@ __all__ = [
     "LoadStep",
     "NewResponse",
     "ResponseStore",
+    "RunScope",
     "StoredResponse",
     "Token",
     "TokenStore",

@@ -2,12 +2,25 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.request import IntegrationRequest
 from orchestrator.core.tools import ToolDefinition, ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunScope:
+    """For whom, and for which chain and response, integrations are opened.
+
+    `chain_id` is the id of the chain's root response; a new chain's is the new response's own.
+    """
+
+    owner: str
+    chain_id: str
+    response_id: str
 
 
 class IntegrationSession(Protocol):
@@ -48,11 +61,12 @@ class IntegrationCatalog(Protocol):
         ...
 
     def open(
-        self, integrations: Sequence[IntegrationRequest]
+        self, integrations: Sequence[IntegrationRequest], scope: RunScope
     ) -> AbstractAsyncContextManager[Sequence[IntegrationSession]]:
         """Connect all of them at the same time, under one deadline; sessions in the request's order.
 
-        Leaving the context closes what lives only as long as the request.
+        Leaving the context closes what lives only as long as the request. What lives as long as a
+        chain is found again by the owner and the chain of `scope`.
 
         Raises:
             OrchestratorError: `plugin_connection_error` or `mcp_connection_error` on `integrations`; the

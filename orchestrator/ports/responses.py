@@ -43,11 +43,15 @@ class NewResponse:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The path from the root to a response, as a continuation needs it, oldest first."""
+    """The path from the root to a response, as a continuation needs it, oldest first.
+
+    `root_id` names the root, and with it the chain; None where there is no response yet.
+    """
 
     responses: tuple[PastResponse, ...]
     system_prompt: str | None
     tool_names: dict[ToolKey, str] = field(default_factory=dict[ToolKey, str])
+    root_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ class ChatService:
             store=self._store,
             holder=self._holder,
             owner=caller.owner,
+            chain_id=chain.root_id or request.response_id,
             token_id=caller.token_id,
             previous_response_id=chat.previous_response_id if chat.store else None,
             parameters=_parameters(chat),

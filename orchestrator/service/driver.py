@@ -19,7 +19,7 @@ from orchestrator.core.request import IntegrationRequest, RunRequest
 from orchestrator.core.run import Run
 from orchestrator.core.states import Ended
 from orchestrator.core.stream import StreamEvent
-from orchestrator.ports import CallBegun, IntegrationCatalog, IntegrationSession, NewResponse, ResponseStore
+from orchestrator.ports import CallBegun, IntegrationCatalog, IntegrationSession, NewResponse, ResponseStore, RunScope
 from orchestrator.service.ids import new_call_id
 from orchestrator.service.instances import Instance, InstanceService
 from orchestrator.service.leases import LEASE_SECONDS
@@ -41,6 +41,7 @@ class RunContext:
     store: ResponseStore
     holder: str
     owner: str
+    chain_id: str
     token_id: str | None
     previous_response_id: str | None
     parameters: JsonObject
@@ -196,8 +197,9 @@ class RunDriver:
         async def host(epoch: int) -> None:
             """Opens the sessions and closes them: both in this one task, as their transports demand."""
             connected = False
+            scope = RunScope(self.context.owner, self.context.chain_id, self._request.response_id)
             try:
-                async with self.context.catalog.open(integrations) as sessions:
+                async with self.context.catalog.open(integrations, scope) as sessions:
                     connected = True
                     self._sessions = sessions
                     opened = (i.OpenedIntegration(s.provider, s.tools, s.withheld) for s in sessions)

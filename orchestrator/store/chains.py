@@ -41,6 +41,7 @@ _HEAD: Final = (
         responses.c.status,
         responses.c.previous_response_id,
         responses.c.depth,
+        responses.c.root_id,
         responses.c.system_prompt,
         tool_offers.c.tool_names,
     )
@@ -92,7 +93,7 @@ def load_chain(connection: Connection, memory: ChainMemory, response_id: str, ow
     head = connection.execute(_HEAD, {"response_id": response_id, "owner": owner}).one_or_none()
     if head is None:
         raise unusable_parent(response_id)
-    status, parent_id, depth, system_prompt, names = head
+    status, parent_id, depth, root_id, system_prompt, names = head
     if status == "in_progress":
         raise unfinished_parent(response_id)
     past = memory.path(response_id)
@@ -101,7 +102,7 @@ def load_chain(connection: Connection, memory: ChainMemory, response_id: str, ow
         links = read_links(connection, response_id, 0 if earlier is None else depth, depth)
         memory.keep(links)
         past = (*(earlier or ()), *[link.past for link in links])
-    return Chain(past, system_prompt, tool_names(names))
+    return Chain(past, system_prompt, tool_names(names), root_id)
 
 
 def read_links(connection: Connection, response_id: str, from_depth: int, depth: int) -> list[ChainLink]:

@@ -18,7 +18,7 @@ from orchestrator.api.wire_requests import ChatBody
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.request import IntegrationRequest
-from orchestrator.ports import IntegrationSession
+from orchestrator.ports import IntegrationSession, RunScope
 from orchestrator.testing import SCRIPTED_MODEL, FakeCatalog
 from tests.api.house import CHAT, House, house
 
@@ -164,7 +164,9 @@ class NobodyAnswers(FakeCatalog):
         pass
 
     @asynccontextmanager
-    async def open(self, integrations: Sequence[IntegrationRequest]) -> AsyncGenerator[Sequence[IntegrationSession]]:
+    async def open(
+        self, integrations: Sequence[IntegrationRequest], scope: RunScope
+    ) -> AsyncGenerator[Sequence[IntegrationSession]]:
         if integrations:
             raise OrchestratorError(ErrorKind.MCP_CONNECTION_ERROR, "Nobody answers.", param="integrations")
         yield ()

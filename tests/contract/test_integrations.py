@@ -21,7 +21,7 @@ from orchestrator.core.request import EphemeralRequest, IntegrationRequest, Plug
 from orchestrator.core.tools import ToolDefinition, ToolResult, text_content
 from orchestrator.ports import IntegrationCatalog
 from orchestrator.testing import FakeCatalog, FakeServer, FakeTool
-from tests.integrations.harness import PROGRAMS, catalog_of, serving
+from tests.integrations.harness import PROGRAMS, SCOPE, catalog_of, serving
 from tests.integrations.programs.contract_server import contract_server
 
 pytestmark = pytest.mark.anyio
@@ -101,7 +101,7 @@ def remote(world: World) -> EphemeralRequest:
 
 async def refused(catalog: IntegrationCatalog, *integrations: IntegrationRequest) -> ErrorInfo:
     try:
-        async with catalog.open(integrations):
+        async with catalog.open(integrations, SCOPE):
             raise AssertionError("it could be opened")
     except OrchestratorError as error:
         return error.info
@@ -110,7 +110,7 @@ async def refused(catalog: IntegrationCatalog, *integrations: IntegrationRequest
 async def test_sessions_come_in_the_order_of_the_request_with_their_providers(
     world: AbstractAsyncContextManager[World],
 ) -> None:
-    async with world as there, there.catalog.open([remote(there), DESK]) as sessions:
+    async with world as there, there.catalog.open([remote(there), DESK], SCOPE) as sessions:
         assert [session.provider for session in sessions] == [
             EphemeralProvider("remote"),
             PluginProvider("mcp/Desk-Tools"),
@@ -120,12 +120,12 @@ async def test_sessions_come_in_the_order_of_the_request_with_their_providers(
 async def test_nothing_asked_for_is_nothing_opened(world: AbstractAsyncContextManager[World]) -> None:
     async with world as there:
         there.catalog.check([])
-        async with there.catalog.open([]) as sessions:
+        async with there.catalog.open([], SCOPE) as sessions:
             assert list(sessions) == []
 
 
 async def test_all_tools_are_listed_and_the_withheld_ones_named(world: AbstractAsyncContextManager[World]) -> None:
-    async with world as there, there.catalog.open([DESK, remote(there)]) as (desk, far):
+    async with world as there, there.catalog.open([DESK, remote(there)], SCOPE) as (desk, far):
         for session in (desk, far):
             assert [tool.name for tool in session.tools] == ["echo", "fail", "wait"]
             assert session.tools[0].description == "Say it again."
@@ -135,7 +135,7 @@ async def test_all_tools_are_listed_and_the_withheld_ones_named(world: AbstractA
 
 
 async def test_a_result_has_its_content_and_its_text(world: AbstractAsyncContextManager[World]) -> None:
-    async with world as there, there.catalog.open([DESK, remote(there)]) as sessions:
+    async with world as there, there.catalog.open([DESK, remote(there)], SCOPE) as sessions:
         for session in sessions:
             result = await session.call_tool("echo", {"text": 'wörd "quoted"'})
             assert (result.text, result.is_error) == ('wörd "quoted"', False)
@@ -143,13 +143,13 @@ async def test_a_result_has_its_content_and_its_text(world: AbstractAsyncContext
 
 
 async def test_a_tool_that_fails_is_a_result(world: AbstractAsyncContextManager[World]) -> None:
-    async with world as there, there.catalog.open([remote(there)]) as (session,):
+    async with world as there, there.catalog.open([remote(there)], SCOPE) as (session,):
         result = await session.call_tool("fail", {})
         assert (result.text, result.is_error) == ("it failed", True)
 
 
 async def test_calls_run_side_by_side_and_can_be_cancelled(world: AbstractAsyncContextManager[World]) -> None:
-    async with world as there, there.catalog.open([DESK]) as (session,):
+    async with world as there, there.catalog.open([DESK], SCOPE) as (session,):
         answers: list[str] = []
 
         async def echo(text: str) -> None:
@@ -167,7 +167,11 @@ async def test_calls_run_side_by_side_and_can_be_cancelled(world: AbstractAsyncC
 
 
 async def test_a_plugin_can_be_used_by_several_requests_at_once(world: AbstractAsyncContextManager[World]) -> None:
-    async with world as there, there.catalog.open([DESK]) as (one,), there.catalog.open([DESK]) as (other,):
+    async with (
+        world as there,
+        there.catalog.open([DESK], SCOPE) as (one,),
+        there.catalog.open([DESK], SCOPE) as (other,),
+    ):
         assert (await one.call_tool("echo", {"text": "1"})).text == "1"
         assert (await other.call_tool("echo", {"text": "2"})).text == "2"
 
@@ -194,7 +198,7 @@ async def test_what_cannot_be_reached_is_known_only_when_it_is_opened(
         for broken, kind in cases:
             error = await refused(there.catalog, DESK, broken)
             assert (error.kind, error.param) == (kind, "integrations")
-        async with there.catalog.open([DESK]) as (session,):
+        async with there.catalog.open([DESK], SCOPE) as (session,):
             assert (await session.call_tool("echo", {"text": "unharmed"})).text == "unharmed"
 
 

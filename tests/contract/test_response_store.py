@@ -166,7 +166,9 @@ async def test_large_values_come_back_whole(store: ResponseStore) -> None:
     new = replace(new_response("resp_a"), input=(picture, picture, TextInput("ä" * 500_000)))
     item = settled(call(0, "call_1"), answered("x" * 1_000_000))
     await finish(store, new, item)
-    assert await store.load_chain("resp_a", "ada") == Chain((past(new, item),), new.system_prompt, new.tool_names)
+    assert await store.load_chain("resp_a", "ada") == Chain(
+        (past(new, item),), new.system_prompt, new.tool_names, "resp_a"
+    )
 
 
 # ---- chains -------------------------------------------------------------------------------------
@@ -185,9 +187,11 @@ async def test_a_chain_is_the_path_from_its_root_and_branches_share_what_they_sh
     await finish(store, leaf)
 
     of_root = past(root, text(0), settled(call(1, "call_1"), answered("12:00")))
-    assert await store.load_chain("resp_leaf", "ada") == Chain((of_root, past(left, text(0)), past(leaf)), "", {})
+    assert await store.load_chain("resp_leaf", "ada") == Chain(
+        (of_root, past(left, text(0)), past(leaf)), "", {}, "resp_root"
+    )
     assert await store.load_chain("resp_right", "ada") == Chain(
-        (of_root, past(right, text(3))), right.system_prompt, right.tool_names
+        (of_root, past(right, text(3))), right.system_prompt, right.tool_names, "resp_root"
     )
     assert await store.get_response("resp_leaf", "ada") == replace(
         as_opened(leaf, "resp_root", 2), status="completed", stats=STATS, ended_at=NOON

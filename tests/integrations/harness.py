@@ -17,10 +17,12 @@ from orchestrator.core.request import EphemeralRequest, IntegrationRequest, Plug
 from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.mcp_json import load_mcp_json
 from orchestrator.integrations.network_policy import NetworkPolicy
+from orchestrator.ports import RunScope
 
 PROGRAMS = Path(__file__).parent / "programs"
 LOOPBACK = NetworkPolicy(allow_loopback=True)
 SECRET = "hunter22"
+SCOPE = RunScope("local", "resp_chain", "resp_now")
 
 
 def program(name: str, *arguments: str) -> dict[str, Any]:
@@ -64,7 +66,7 @@ async def catalog_of(
 async def refusal_to_open(catalog: McpCatalog, *integrations: IntegrationRequest) -> ErrorInfo:
     """The error with which `integrations` cannot be opened."""
     try:
-        async with catalog.open(integrations):
+        async with catalog.open(integrations, SCOPE):
             raise AssertionError("it could be opened")
     except OrchestratorError as error:
         assert SECRET not in error.info.message

@@ -11,7 +11,7 @@ from orchestrator.core.items import EphemeralProvider
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.tools import ToolResult
 from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
-from tests.integrations.harness import catalog_of, ephemeral, faulty, plugin, program, refusal_to_open, serving
+from tests.integrations.harness import SCOPE, catalog_of, ephemeral, faulty, plugin, program, refusal_to_open, serving
 from tests.integrations.programs.faulty_app import FaultyApp
 from tests.integrations.programs.tool_server import tool_server
 
@@ -25,7 +25,7 @@ NOTHING: JsonObject = {}
 async def test_a_real_server_answers(tmp_path: Path, stateless: bool, json_response: bool) -> None:
     app = tool_server().streamable_http_app(stateless_http=stateless, json_response=json_response)
     async with serving(app, lifespan=True) as origin, catalog_of(tmp_path) as catalog:
-        async with catalog.open([ephemeral(f"{origin}/mcp", "tools")]) as (session,):
+        async with catalog.open([ephemeral(f"{origin}/mcp", "tools")], SCOPE) as (session,):
             assert session.provider == EphemeralProvider("tools")
             assert session.withheld == frozenset()
             assert session.tools[0].name == "add"
@@ -38,7 +38,7 @@ async def test_a_call_that_is_cancelled_is_cancelled_at_the_server(tmp_path: Pat
     cancelled = anyio.Event()
     app = tool_server(cancelled).streamable_http_app()
     async with serving(app, lifespan=True) as origin, catalog_of(tmp_path) as catalog:
-        async with catalog.open([ephemeral(f"{origin}/mcp")]) as (session,):
+        async with catalog.open([ephemeral(f"{origin}/mcp")], SCOPE) as (session,):
             async with anyio.create_task_group() as callers:
                 callers.start_soon(session.call_tool, "wait", NOTHING)
                 assert (await session.call_tool("add", {"a": 1, "b": 1})).text == "2"
@@ -55,7 +55,7 @@ async def test_a_plugin_may_be_at_an_address_and_is_shared(tmp_path: Path) -> No
         entry = {"url": f"{origin}/fine", "headers": {"X-Key": "long-secret-1"}, "allowed_tools": ["second"]}
         async with catalog_of(tmp_path, {"remote": entry}) as catalog:
             for _ in range(3):
-                async with catalog.open([plugin("remote")]) as (session,):
+                async with catalog.open([plugin("remote")], SCOPE) as (session,):
                     assert session.withheld == {"first"}
                     assert (await session.call_tool("second", {})).text == "s1"
     assert app.sessions == 1
@@ -66,7 +66,7 @@ async def test_a_plugin_may_be_at_an_address_and_is_shared(tmp_path: Path) -> No
 async def test_a_plugin_may_speak_legacy_sse(tmp_path: Path) -> None:
     async with serving(tool_server().sse_app()) as origin:
         async with catalog_of(tmp_path, {"old": {"type": "sse", "url": f"{origin}/sse"}}) as catalog:
-            async with catalog.open([plugin("old")]) as (session,):
+            async with catalog.open([plugin("old")], SCOPE) as (session,):
                 assert (await session.call_tool("add", {"a": 2, "b": 3})).text == "5"
 
 
@@ -81,7 +81,7 @@ async def test_headers_are_sent_as_given_and_the_protocol_adds_its_own(tmp_path:
     app = FaultyApp()
     async with serving(app) as origin, catalog_of(tmp_path) as catalog:
         headers = {"Authorization": KEY, "X-Note": "${HOME} ${env:HOME} ${X:-y}"}
-        async with catalog.open([ephemeral(f"{origin}/fine?a=${{HOME}}", **headers)]) as (session,):
+        async with catalog.open([ephemeral(f"{origin}/fine?a=${{HOME}}", **headers)], SCOPE) as (session,):
             await session.call_tool("first", {})
     for request in app.seen:
         assert request.headers["authorization"] == KEY
@@ -95,7 +95,7 @@ async def test_the_host_is_asked_for_by_its_name_at_the_checked_address(tmp_path
     app = FaultyApp()
     async with serving(app) as origin, catalog_of(tmp_path) as catalog:
         port = origin.rpartition(":")[2]
-        async with catalog.open([ephemeral(f"http://LocalHost:{port}/fine")]):
+        async with catalog.open([ephemeral(f"http://LocalHost:{port}/fine")], SCOPE):
             pass
     assert {request.headers["host"] for request in app.seen} == {f"localhost:{port}"}
 
@@ -103,7 +103,7 @@ async def test_the_host_is_asked_for_by_its_name_at_the_checked_address(tmp_path
 async def test_ipv6_addresses_work(tmp_path: Path) -> None:
     app = FaultyApp()
     async with serving(app, host="::1") as origin, catalog_of(tmp_path) as catalog:
-        async with catalog.open([ephemeral(f"{origin}/fine")]) as (session,):
+        async with catalog.open([ephemeral(f"{origin}/fine")], SCOPE) as (session,):
             assert (await session.call_tool("first", {})).text == "fine"
 
 
@@ -167,7 +167,7 @@ async def test_a_server_without_tls_fails_at_the_handshake(tmp_path: Path) -> No
 async def test_redirects_within_the_origin_are_followed(tmp_path: Path) -> None:
     app = FaultyApp()
     async with serving(app) as origin, catalog_of(tmp_path) as catalog:
-        async with catalog.open([ephemeral(f"{origin}/redirect-within", Authorization=KEY)]) as (session,):
+        async with catalog.open([ephemeral(f"{origin}/redirect-within", Authorization=KEY)], SCOPE) as (session,):
             assert (await session.call_tool("first", {})).text == "fine"
     assert {request.path for request in app.seen} == {"/redirect-within", "/fine"}
 
@@ -186,7 +186,7 @@ async def test_the_environments_proxies_are_not_used(tmp_path: Path, monkeypatch
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy_origin)
         monkeypatch.setenv("NO_PROXY", "")
-        async with catalog.open([ephemeral(f"{origin}/fine")]):
+        async with catalog.open([ephemeral(f"{origin}/fine")], SCOPE):
             pass
     assert proxy.seen == []
 
@@ -204,7 +204,7 @@ FAILED_CALLS: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("path", "reason"), FAILED_CALLS)
 async def test_a_call_without_a_result_says_why_and_the_next_one_works(tmp_path: Path, path: str, reason: str) -> None:
     async with serving(FaultyApp()) as origin, catalog_of(tmp_path) as catalog:
-        async with catalog.open([ephemeral(origin + path, "tiny", Authorization=KEY)]) as (session,):
+        async with catalog.open([ephemeral(origin + path, "tiny", Authorization=KEY)], SCOPE) as (session,):
             with pytest.raises(OrchestratorError) as caught:
                 await session.call_tool("first", {})
             assert caught.value.info.kind is ErrorKind.MCP_CONNECTION_ERROR
@@ -217,7 +217,7 @@ async def test_a_session_that_the_server_forgot_fails_the_call_and_is_begun_anew
     app = FaultyApp()
     async with serving(app) as origin:
         async with catalog_of(tmp_path, {"x": {"url": f"{origin}/forgets-the-session"}}) as catalog:
-            async with catalog.open([plugin()]) as (session,):
+            async with catalog.open([plugin()], SCOPE) as (session,):
                 with pytest.raises(OrchestratorError, match="404 Not Found"):
                     await session.call_tool("first", {})
                 assert (await session.call_tool("first", {})).text == ""
@@ -227,7 +227,7 @@ async def test_a_session_that_the_server_forgot_fails_the_call_and_is_begun_anew
 
 async def test_a_call_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     async with serving(FaultyApp()) as origin, catalog_of(tmp_path, tool_timeout=0.3) as catalog:
-        async with catalog.open([ephemeral(f"{origin}/hangs-in-the-call")]) as (session,):
+        async with catalog.open([ephemeral(f"{origin}/hangs-in-the-call")], SCOPE) as (session,):
             with pytest.raises(OrchestratorError, match=r"no answer within 0\.3 s"):
                 await session.call_tool("first", {})
             assert (await session.call_tool("second", {})).text == "s1"
@@ -235,13 +235,13 @@ async def test_a_call_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
 
 async def test_a_large_event_comes_whole(tmp_path: Path) -> None:
     async with serving(FaultyApp()) as origin, catalog_of(tmp_path) as catalog:
-        async with catalog.open([ephemeral(f"{origin}/streams")]) as (session,):
+        async with catalog.open([ephemeral(f"{origin}/streams")], SCOPE) as (session,):
             assert (await session.call_tool("first", {})).text == "y" * 5_000_000
 
 
 async def test_a_server_that_hangs_at_the_end_does_not_hold_the_request(tmp_path: Path) -> None:
     async with serving(FaultyApp()) as origin, catalog_of(tmp_path) as catalog:
-        async with catalog.open([ephemeral(f"{origin}/hangs-at-the-end")]):
+        async with catalog.open([ephemeral(f"{origin}/hangs-at-the-end")], SCOPE):
             began = anyio.current_time()
         assert anyio.current_time() - began < 4
 
@@ -291,7 +291,7 @@ async def test_a_name_that_changes_its_answer_is_asked_only_once(
     app = FaultyApp()
     async with serving(app) as origin, catalog_of(tmp_path) as catalog:
         port = origin.rpartition(":")[2]
-        async with catalog.open([ephemeral(f"http://rebind.example:{port}/fine")]) as (session,):
+        async with catalog.open([ephemeral(f"http://rebind.example:{port}/fine")], SCOPE) as (session,):
             assert (await session.call_tool("first", {})).text == "fine"
     assert asked == ["rebind.example"]
     assert {request.headers["host"] for request in app.seen} == {f"rebind.example:{port}"}
@@ -312,7 +312,7 @@ async def test_the_next_address_is_tried_where_the_first_does_not_answer(
     resolver(monkeypatch, ["127.0.0.2", "127.0.0.1"])
     async with serving(FaultyApp()) as origin, catalog_of(tmp_path) as catalog:
         url = origin.replace("127.0.0.1", "two.example") + "/fine"
-        async with catalog.open([ephemeral(url)]) as (session,):
+        async with catalog.open([ephemeral(url)], SCOPE) as (session,):
             assert (await session.call_tool("first", {})).text == "fine"
 
 
@@ -328,7 +328,7 @@ async def test_a_name_that_is_allowed_may_be_anywhere(tmp_path: Path, monkeypatc
     policy = NetworkPolicy(allow=HostRules.parse(["inside.example"], setting="ALLOW"))
     async with serving(FaultyApp()) as origin, catalog_of(tmp_path, policy=policy) as catalog:
         port = origin.rpartition(":")[2]
-        async with catalog.open([ephemeral(f"http://inside.example:{port}/fine")]):
+        async with catalog.open([ephemeral(f"http://inside.example:{port}/fine")], SCOPE):
             pass
         refused = await refusal_to_open(catalog, ephemeral(f"http://other.example:{port}/fine"))
     assert "the address is loopback" in refused.message
@@ -349,7 +349,7 @@ async def test_sessions_come_in_the_order_of_the_request(tmp_path: Path) -> None
     app = FaultyApp()
     async with serving(app) as origin, catalog_of(tmp_path, {"x": program("tool_server.py")}) as catalog:
         integrations = [ephemeral(f"{origin}/fine", "a"), plugin(), ephemeral(f"{origin}/streams", "b")]
-        async with catalog.open(integrations) as sessions:
+        async with catalog.open(integrations, SCOPE) as sessions:
             shown = [(session.provider, session.tools[0].name) for session in sessions]
     assert [name for _, name in shown] == ["first", "add", "first"]
     assert shown[0][0] == EphemeralProvider("a")

@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.integrations.catalog import McpCatalog
-from tests.integrations.harness import catalog_of, ephemeral, faulty, plugin, serving
+from tests.integrations.harness import SCOPE, catalog_of, ephemeral, faulty, plugin, serving
 from tests.integrations.programs.faulty_app import FaultyApp
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +39,7 @@ async def test_many_ephemeral_connections_leave_nothing_behind(tmp_path: Path) -
     async with serving(FaultyApp()) as origin, catalog_of(tmp_path) as catalog:
 
         async def use(path: str) -> None:
-            async with catalog.open([ephemeral(origin + path)]) as (session,):
+            async with catalog.open([ephemeral(origin + path)], SCOPE) as (session,):
                 await session.call_tool("first", {})
 
         await use("/fine")
@@ -60,7 +60,7 @@ async def test_failed_connections_and_calls_leave_nothing_behind(tmp_path: Path,
 
         async def fail() -> None:
             with pytest.raises(OrchestratorError):
-                async with catalog.open([ephemeral(origin + path)]) as (session,):
+                async with catalog.open([ephemeral(origin + path)], SCOPE) as (session,):
                     await session.call_tool("first", {})
 
         await fail()
@@ -74,7 +74,7 @@ async def test_requests_that_are_cancelled_leave_nothing_behind(tmp_path: Path) 
     async with serving(app) as origin, catalog_of(tmp_path) as catalog:
 
         async def call(path: str) -> None:
-            async with catalog.open([ephemeral(origin + path)]) as (session,):
+            async with catalog.open([ephemeral(origin + path)], SCOPE) as (session,):
                 await session.call_tool("first", {})
 
         await call("/fine")
@@ -92,12 +92,12 @@ Ending = Callable[[McpCatalog], Awaitable[None]]
 
 
 async def _orderly(catalog: McpCatalog) -> None:
-    async with catalog.open([plugin()]) as (session,):
+    async with catalog.open([plugin()], SCOPE) as (session,):
         await session.call_tool("second", {})
 
 
 async def _dying(catalog: McpCatalog) -> None:
-    async with catalog.open([plugin()]) as (session,):
+    async with catalog.open([plugin()], SCOPE) as (session,):
         with pytest.raises(OrchestratorError):
             await session.call_tool("first", {})
 
@@ -116,5 +116,5 @@ async def test_failed_starts_leave_nothing_behind(tmp_path: Path) -> None:
         for mode in ("exits before the handshake", "closes its output", "hangs at initialise"):
             async with catalog_of(tmp_path, {"x": faulty(mode)}, connect_timeout=1) as catalog:
                 with pytest.raises(OrchestratorError):
-                    async with catalog.open([plugin()]):
+                    async with catalog.open([plugin()], SCOPE):
                         pass

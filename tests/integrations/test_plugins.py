@@ -20,7 +20,7 @@ from orchestrator.integrations.mcp_transport import Stage
 from orchestrator.integrations.stdio_transport import StdioServerTransport
 from orchestrator.integrations.supervised import LONGEST_PAUSE_SECONDS, SupervisedServer
 from orchestrator.ports import IntegrationSession
-from tests.integrations.harness import LOOPBACK, catalog_of, faulty, plugin, program, refusal_to_open, serving
+from tests.integrations.harness import LOOPBACK, SCOPE, catalog_of, faulty, plugin, program, refusal_to_open, serving
 from tests.integrations.programs.faulty_app import FaultyApp
 
 pytestmark = pytest.mark.anyio
@@ -45,7 +45,7 @@ async def test_a_plugin_is_started_once_for_many_askers_and_kept_for_later_ones(
         assert not starts.exists()  # nothing runs before it is asked for
 
         async def ask() -> None:
-            async with catalog.open([plugin()]) as (session,):
+            async with catalog.open([plugin()], SCOPE) as (session,):
                 assert (await session.call_tool("first", {})).text == "0 cancelled"
 
         async with anyio.create_task_group() as askers:
@@ -62,14 +62,17 @@ async def test_an_asker_that_goes_away_does_not_end_the_start_for_others(tmp_pat
             askers.start_soon(refusal_to_open, catalog, plugin())
             await anyio.lowlevel.checkpoint()
             askers.cancel_scope.cancel()
-        async with catalog.open([plugin()]) as (session,):
+        async with catalog.open([plugin()], SCOPE) as (session,):
             assert (await session.call_tool("first", {})).text == "0 cancelled"
         assert len(starts.read_text().splitlines()) == 1
 
 
 async def test_calls_under_way_when_a_plugin_dies_fail_and_nobody_elses_do(tmp_path: Path) -> None:
     async with catalog_of(tmp_path, {"x": TOOLS, "y": TOOLS}) as catalog:
-        async with catalog.open([plugin("x"), plugin("y")]) as (session, other), catalog.open([plugin()]) as (again,):
+        async with (
+            catalog.open([plugin("x"), plugin("y")], SCOPE) as (session, other),
+            catalog.open([plugin()], SCOPE) as (again,),
+        ):
             first = await process_of(session)
             assert await process_of(again) == first
             outcomes: list[str] = []
@@ -98,7 +101,7 @@ async def test_calls_under_way_when_a_plugin_dies_fail_and_nobody_elses_do(tmp_p
 
 
 async def test_a_plugin_that_died_while_idle_is_replaced_without_a_failed_call(tmp_path: Path) -> None:
-    async with catalog_of(tmp_path, {"x": TOOLS}) as catalog, catalog.open([plugin()]) as (session,):
+    async with catalog_of(tmp_path, {"x": TOOLS}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
         process = psutil.Process(int(await process_of(session)))
         process.kill()
         await anyio.to_thread.run_sync(process.wait, 10)
@@ -106,21 +109,21 @@ async def test_a_plugin_that_died_while_idle_is_replaced_without_a_failed_call(t
             while True:
                 await anyio.lowlevel.checkpoint()
         assert await process_of(session) != str(process.pid)
-        async with catalog.open([plugin()]) as (again,):
+        async with catalog.open([plugin()], SCOPE) as (again,):
             assert await process_of(again) == await process_of(session)
 
 
 @pytest.mark.parametrize("entry", [TOOLS, faulty("grows")])
 async def test_tools_that_changed_are_listed_again_before_the_next_request(tmp_path: Path, entry: object) -> None:
     async with catalog_of(tmp_path, {"x": entry}) as catalog:
-        async with catalog.open([plugin()]) as (session,):
+        async with catalog.open([plugin()], SCOPE) as (session,):
             before = [tool.name for tool in session.tools]
             name = "grow" if "grow" in before else "first"
             await session.call_tool(name, {"name": "third"})
             assert [tool.name for tool in session.tools] == before  # a request keeps what it was offered
         with anyio.fail_after(10):
             while True:
-                async with catalog.open([plugin()]) as (session,):
+                async with catalog.open([plugin()], SCOPE) as (session,):
                     if [tool.name for tool in session.tools] == [*before, "third"]:
                         break
 
@@ -128,7 +131,7 @@ async def test_tools_that_changed_are_listed_again_before_the_next_request(tmp_p
 async def test_a_plugin_that_answers_nothing_any_more_is_replaced(tmp_path: Path) -> None:
     starts = tmp_path / "starts"
     entry = {**faulty("is mute in the call", str(starts)), "timeout": 0.3}
-    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()]) as (session,):
+    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
 
         async def unanswered(calls: int) -> None:
             for _ in range(calls):
@@ -149,7 +152,7 @@ async def test_a_server_at_an_address_that_was_silent_for_long_is_asked_before_i
     async with serving(app) as origin, catalog_of(tmp_path, {"x": {"url": f"{origin}/fine"}}) as catalog:
 
         async def use() -> str:
-            async with catalog.open([plugin()]) as (session,):
+            async with catalog.open([plugin()], SCOPE) as (session,):
                 return (await session.call_tool("second", {})).text
 
         assert [await use(), await use()] == ["s1", "s1"]
@@ -203,7 +206,7 @@ async def test_the_pause_grows_to_a_bound_and_ends(tmp_path: Path) -> None:
 
 async def test_nothing_can_be_opened_after_the_end(tmp_path: Path) -> None:
     async with catalog_of(tmp_path, {"x": TOOLS}) as catalog:
-        async with catalog.open([plugin()]) as (session,):
+        async with catalog.open([plugin()], SCOPE) as (session,):
             await catalog.aclose()
             with pytest.raises(OrchestratorError, match="shutting down"):
                 await session.call_tool("add", {"a": 1, "b": 1})
@@ -215,7 +218,7 @@ async def test_an_end_that_nobody_asked_for_is_logged_without_secrets(tmp_path: 
     with capture_logs() as logged:
         async with catalog_of(tmp_path, entries) as catalog:
             await refusal_to_open(catalog, plugin("dead"))
-            async with catalog.open([plugin("dying"), plugin("fine")]) as (session, _):
+            async with catalog.open([plugin("dying"), plugin("fine")], SCOPE) as (session, _):
                 with pytest.raises(OrchestratorError):
                     await session.call_tool("first", {})
     reason = "it exited with status 7; its last lines were: missing API key | the key ••• is wrong"
@@ -230,7 +233,7 @@ async def test_two_plugins_start_side_by_side(tmp_path: Path) -> None:
     labels: Sequence[str] = ("a", "b", "c")
     async with AsyncExitStack() as stack:
         catalog = await stack.enter_async_context(catalog_of(tmp_path, dict.fromkeys(labels, TOOLS)))
-        sessions = await stack.enter_async_context(catalog.open([plugin(label) for label in labels]))
+        sessions = await stack.enter_async_context(catalog.open([plugin(label) for label in labels], SCOPE))
         assert len({await process_of(session) for session in sessions}) == 3
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.ports import IntegrationSession
-from tests.integrations.harness import catalog_of, ephemeral, plugin
+from tests.integrations.harness import SCOPE, catalog_of, ephemeral, plugin
 from tests.servers.install import NodeMissingError, node_server, time_server
 from tests.servers.running import everything_over_http
 
@@ -32,7 +32,7 @@ def everything() -> Sequence[str]:
 
 async def test_the_time_server_tells_and_converts_the_time(tmp_path: Path, time_program: Path) -> None:
     async with catalog_of(tmp_path, {"time": {"command": str(time_program)}}) as catalog:
-        async with catalog.open([plugin("time")]) as (session,):
+        async with catalog.open([plugin("time")], SCOPE) as (session,):
             assert {"get_current_time", "convert_time"} <= {tool.name for tool in session.tools}
             now = await session.call_tool("get_current_time", {"timezone": "Europe/Berlin"})
             assert json.loads(now.text)["timezone"] == "Europe/Berlin"
@@ -69,7 +69,7 @@ async def _use_everything(session: IntegrationSession) -> None:
 async def test_the_everything_server_works_over_stdio(tmp_path: Path, everything: Sequence[str]) -> None:
     entry = {"command": everything[0], "args": [*everything[1:], "stdio"], "env": {"GREETING": "hello there"}}
     async with catalog_of(tmp_path, {"everything": entry}) as catalog:
-        async with catalog.open([plugin("everything")]) as (session,):
+        async with catalog.open([plugin("everything")], SCOPE) as (session,):
             await _use_everything(session)
             assert json.loads((await session.call_tool("get-env", {})).text)["GREETING"] == "hello there"
 
@@ -77,7 +77,7 @@ async def test_the_everything_server_works_over_stdio(tmp_path: Path, everything
 async def test_the_everything_server_works_over_streamable_http(tmp_path: Path, everything: Sequence[str]) -> None:
     async with everything_over_http() as url:
         async with catalog_of(tmp_path, {"remote": {"url": url}}) as catalog:
-            async with catalog.open([ephemeral(url, "everything"), plugin("remote")]) as sessions:
+            async with catalog.open([ephemeral(url, "everything"), plugin("remote")], SCOPE) as sessions:
                 for session in sessions:
                     await _use_everything(session)
 
@@ -85,7 +85,7 @@ async def test_the_everything_server_works_over_streamable_http(tmp_path: Path, 
 async def test_an_operation_that_takes_too_long_is_given_up(tmp_path: Path, everything: Sequence[str]) -> None:
     entry = {"command": everything[0], "args": [*everything[1:], "stdio"], "timeout": 0.5}
     async with catalog_of(tmp_path, {"everything": entry}) as catalog:
-        async with catalog.open([plugin("everything")]) as (session,):
+        async with catalog.open([plugin("everything")], SCOPE) as (session,):
             with pytest.raises(OrchestratorError, match=r"no answer within 0\.5 s"):
                 await session.call_tool("trigger-long-running-operation", {"duration": 60, "steps": 60})
             assert (await session.call_tool("echo", {"message": "still there"})).text == "Echo: still there"

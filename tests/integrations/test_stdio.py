@@ -11,7 +11,7 @@ from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import PluginProvider
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.tools import ToolResult
-from tests.integrations.harness import SECRET, catalog_of, faulty, plugin, program, refusal_to_open
+from tests.integrations.harness import SCOPE, SECRET, catalog_of, faulty, plugin, program, refusal_to_open
 
 pytestmark = pytest.mark.anyio
 TOOLS = program("tool_server.py")
@@ -19,7 +19,10 @@ NOTHING: JsonObject = {}
 
 
 async def test_a_plugin_starts_offers_its_tools_and_answers(tmp_path: Path) -> None:
-    async with catalog_of(tmp_path, {"My-Tools": TOOLS}) as catalog, catalog.open([plugin("my_tools")]) as (session,):
+    async with (
+        catalog_of(tmp_path, {"My-Tools": TOOLS}) as catalog,
+        catalog.open([plugin("my_tools")], SCOPE) as (session,),
+    ):
         assert session.provider == PluginProvider("mcp/My-Tools")
         first = session.tools[0]
         assert (first.name, first.title, first.description) == ("add", "Adder", "Add two numbers.")
@@ -34,7 +37,7 @@ async def test_a_plugin_starts_offers_its_tools_and_answers(tmp_path: Path) -> N
 
 async def test_tools_outside_the_configuration_are_withheld(tmp_path: Path) -> None:
     entry = {**TOOLS, "allowed_tools": ["add", "big", "no-such-tool"]}
-    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()]) as (session,):
+    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
         names = {tool.name for tool in session.tools}
         assert {"add", "big", "wait"} <= names
         assert session.withheld == names - {"add", "big"}
@@ -46,7 +49,7 @@ async def test_a_child_sees_little_of_our_environment_and_all_of_its_own(
     monkeypatch.setenv("ORCHESTRATOR_API_KEY", "ours")
     monkeypatch.setenv("TZ", "Europe/Berlin")
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    async with catalog_of(tmp_path, {"x": TOOLS}) as catalog, catalog.open([plugin()]) as (session,):
+    async with catalog_of(tmp_path, {"x": TOOLS}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
         seen = {
             name: (await session.call_tool("environment", {"name": name})).text
             for name in ("ORCHESTRATOR_API_KEY", "TZ", "SECRET", "PATH")
@@ -153,17 +156,23 @@ async def test_a_plugin_that_hangs_is_given_up_at_the_deadline(tmp_path: Path, m
 
 async def test_what_is_no_message_on_standard_output_is_passed_over(tmp_path: Path) -> None:
     entry = faulty("writes garbage first")
-    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()]) as (session,):
+    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
         assert (await session.call_tool("first", {})).text == "0 cancelled"
 
 
 async def test_tools_are_listed_page_by_page(tmp_path: Path) -> None:
-    async with catalog_of(tmp_path, {"x": faulty("lists in pages")}) as catalog, catalog.open([plugin()]) as (session,):
+    async with (
+        catalog_of(tmp_path, {"x": faulty("lists in pages")}) as catalog,
+        catalog.open([plugin()], SCOPE) as (session,),
+    ):
         assert [tool.name for tool in session.tools] == ["t0", "t1", "t2"]
 
 
 async def test_a_server_without_tools_offers_none(tmp_path: Path) -> None:
-    async with catalog_of(tmp_path, {"x": faulty("has no tools")}) as catalog, catalog.open([plugin()]) as (session,):
+    async with (
+        catalog_of(tmp_path, {"x": faulty("has no tools")}) as catalog,
+        catalog.open([plugin()], SCOPE) as (session,),
+    ):
         assert session.tools == ()
 
 
@@ -180,7 +189,7 @@ FAILED_CALLS: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("mode", "reason"), FAILED_CALLS)
 async def test_a_call_without_a_result_says_why_and_the_next_one_works(tmp_path: Path, mode: str, reason: str) -> None:
-    async with catalog_of(tmp_path, {"x": faulty(mode)}) as catalog, catalog.open([plugin()]) as (session,):
+    async with catalog_of(tmp_path, {"x": faulty(mode)}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
         with pytest.raises(OrchestratorError) as caught:
             await session.call_tool("first", {})
         assert caught.value.info.kind is ErrorKind.PLUGIN_CONNECTION_ERROR
@@ -192,7 +201,7 @@ async def test_a_call_without_a_result_says_why_and_the_next_one_works(tmp_path:
 @pytest.mark.parametrize("mode", ["is mute in the call", "answers another call"])
 async def test_a_call_that_takes_too_long_is_cancelled_at_the_server(tmp_path: Path, mode: str) -> None:
     entry = {**faulty(mode), "timeout": 0.3}
-    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()]) as (session,):
+    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
         with pytest.raises(OrchestratorError) as caught:
             await session.call_tool("first", {})
         assert caught.value.info == ErrorInfo(
@@ -203,7 +212,7 @@ async def test_a_call_that_takes_too_long_is_cancelled_at_the_server(tmp_path: P
 
 
 async def test_a_call_that_is_cancelled_is_cancelled_at_the_server(tmp_path: Path) -> None:
-    async with catalog_of(tmp_path, {"x": TOOLS}) as catalog, catalog.open([plugin()]) as (session,):
+    async with catalog_of(tmp_path, {"x": TOOLS}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
         async with anyio.create_task_group() as callers:
             callers.start_soon(session.call_tool, "wait", NOTHING)
             assert (await session.call_tool("add", {"a": 1, "b": 1})).text == "2"
@@ -212,7 +221,7 @@ async def test_a_call_that_is_cancelled_is_cancelled_at_the_server(tmp_path: Pat
 
 
 async def test_calls_run_side_by_side(tmp_path: Path) -> None:
-    async with catalog_of(tmp_path, {"x": TOOLS}) as catalog, catalog.open([plugin()]) as (session,):
+    async with catalog_of(tmp_path, {"x": TOOLS}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
         sums: dict[int, str] = {}
 
         async def add(number: int) -> None:
@@ -229,36 +238,39 @@ async def test_calls_run_side_by_side(tmp_path: Path) -> None:
 
 async def test_a_result_that_breaks_its_own_schema_is_kept(tmp_path: Path) -> None:
     entry = faulty("breaks its own output schema")
-    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()]) as (session,):
+    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
         result = await session.call_tool("first", {})
     assert (result.text, result.structured) == ("0 cancelled", '{"n":"not a number"}')
 
 
 async def test_half_a_surrogate_pair_does_not_lose_the_result(tmp_path: Path) -> None:
     entry = faulty("answers half a surrogate")
-    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()]) as (session,):
+    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
         assert (await session.call_tool("first", {})).text == "a\N{REPLACEMENT CHARACTER}"
 
 
 async def test_a_large_result_comes_whole(tmp_path: Path) -> None:
-    async with catalog_of(tmp_path, {"x": TOOLS}) as catalog, catalog.open([plugin()]) as (session,):
+    async with catalog_of(tmp_path, {"x": TOOLS}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
         assert (await session.call_tool("big", {"length": 5_000_000})).text == "x" * 5_000_000
 
 
 async def test_a_flood_of_notifications_does_not_hide_the_result(tmp_path: Path) -> None:
-    async with catalog_of(tmp_path, {"x": faulty("floods")}) as catalog, catalog.open([plugin()]) as (session,):
+    async with catalog_of(tmp_path, {"x": faulty("floods")}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
         assert (await session.call_tool("first", {})).text == "0 cancelled"
 
 
 async def test_what_a_server_asks_of_us_is_refused_cleanly(tmp_path: Path) -> None:
-    async with catalog_of(tmp_path, {"x": faulty("asks for input")}) as catalog, catalog.open([plugin()]) as (session,):
+    async with (
+        catalog_of(tmp_path, {"x": faulty("asks for input")}) as catalog,
+        catalog.open([plugin()], SCOPE) as (session,),
+    ):
         assert (await session.call_tool("first", {})).text == "Sampling not supported"
 
 
 @pytest.mark.parametrize("mode", ["ignores every request to end", "leaves a child behind", "is mute in the call"])
 async def test_nothing_of_a_server_is_left_after_its_end(tmp_path: Path, mode: str) -> None:
     async with catalog_of(tmp_path, {"x": faulty(mode)}) as catalog:
-        async with catalog.open([plugin()]) as (session,):
+        async with catalog.open([plugin()], SCOPE) as (session,):
             await session.call_tool("second", {})
         started = psutil.Process().children(recursive=True)
         assert len(started) == (2 if mode == "leaves a child behind" else 1)
@@ -270,7 +282,7 @@ async def test_nothing_of_a_server_is_left_when_we_are_cancelled(tmp_path: Path)
     started: list[psutil.Process] = []
     with anyio.CancelScope() as scope:
         async with catalog_of(tmp_path, {"x": faulty("leaves a child behind")}) as catalog:
-            async with catalog.open([plugin()]):
+            async with catalog.open([plugin()], SCOPE):
                 started += psutil.Process().children(recursive=True)
                 assert len(started) == 2
                 scope.cancel()

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from orchestrator.integrations import http_transport
-from tests.integrations.harness import catalog_of, ephemeral, refusal_to_open, serving
+from tests.integrations.harness import SCOPE, catalog_of, ephemeral, refusal_to_open, serving
 from tests.integrations.programs.faulty_app import FaultyApp
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +59,7 @@ async def test_the_certificate_is_checked_against_the_name_that_was_asked_for(
     app = FaultyApp()
     async with serving(app, certificate=certificate) as origin, catalog_of(tmp_path) as catalog:
         url = origin.replace("127.0.0.1", host)
-        async with catalog.open([ephemeral(f"{url}/fine")]) as (session,):
+        async with catalog.open([ephemeral(f"{url}/fine")], SCOPE) as (session,):
             assert (await session.call_tool("first", {})).text == "fine"
     assert {request.headers["host"] for request in app.seen} == {url.removeprefix("https://").lower()}
 

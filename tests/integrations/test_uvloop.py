@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from orchestrator.core.errors import OrchestratorError
-from tests.integrations.harness import catalog_of, ephemeral, faulty, plugin, refusal_to_open, serving
+from tests.integrations.harness import SCOPE, catalog_of, ephemeral, faulty, plugin, refusal_to_open, serving
 from tests.integrations.programs.faulty_app import FaultyApp
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +20,7 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 @pytest.mark.parametrize("mode", ["dies in the call", "leaves a child behind", "ignores every request to end"])
 async def test_child_processes_work_and_end(tmp_path: Path, mode: str) -> None:
     async with catalog_of(tmp_path, {"x": faulty(mode)}) as catalog:
-        async with catalog.open([plugin()]) as (session,):
+        async with catalog.open([plugin()], SCOPE) as (session,):
             if mode == "dies in the call":
                 with pytest.raises(OrchestratorError, match="it exited with status 9"):
                     await session.call_tool("first", {})
@@ -40,7 +40,7 @@ async def test_failed_starts_say_why(tmp_path: Path) -> None:
 
 async def test_addresses_work_and_refuse(tmp_path: Path) -> None:
     async with serving(FaultyApp()) as origin, catalog_of(tmp_path) as catalog:
-        async with catalog.open([ephemeral(f"{origin}/fine")]) as (session,):
+        async with catalog.open([ephemeral(f"{origin}/fine")], SCOPE) as (session,):
             assert (await session.call_tool("first", {})).text == "fine"
         refused = await refusal_to_open(catalog, ephemeral("http://127.0.0.1:1/"))
         assert "(stage: connect): connection refused." in refused.message

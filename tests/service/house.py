@@ -36,6 +36,7 @@ class Service:
     runs: RunService
     store: ResponseStore
     instances: InstanceService
+    catalog: FakeCatalog
 
     async def chat(self, text: str = "hello", *integrations: IntegrationRequest, **changes: object) -> LiveRun:
         """Start a chat with the scripted model."""
@@ -59,11 +60,12 @@ async def service(
     async with anyio.create_task_group() as tasks:
         runs = RunService(store, "holder", tasks, max_concurrent_runs)
         models = ModelService([engine])
+        catalog = FakeCatalog(servers)
         instances = InstanceService(models, policy or InstancePolicy())
         chats = ChatService(
             models=models,
             instances=instances,
-            catalog=FakeCatalog(servers),
+            catalog=catalog,
             store=store,
             runs=runs,
             holder="holder",
@@ -71,7 +73,7 @@ async def service(
             run_timeout_seconds=run_timeout_seconds,
         )
         try:
-            yield Service(chats, runs, store, instances)
+            yield Service(chats, runs, store, instances, catalog)
         finally:
             await runs.close(5)
             tasks.cancel_scope.cancel()

@@ -15,7 +15,7 @@ from orchestrator.core.prompt import ToolMessage
 from orchestrator.core.request import PluginRequest
 from orchestrator.core.response import Cancelled, Completed, Failed, Incomplete
 from orchestrator.core.stream import ChatEnd, ChatStart, ErrorEvent, ModelLoadEnd, ToolCallSuccess
-from orchestrator.ports import NewResponse
+from orchestrator.ports import NewResponse, RunScope
 from orchestrator.service.chats import Caller
 from orchestrator.testing import Break, Call, FakeServer, MemoryStore, Say, ScriptedEngine, Stall, Think
 from tests.service.house import events_of, fake_tool, service
@@ -45,6 +45,17 @@ async def test_a_chat_with_a_tool_is_answered_stored_and_readable() -> None:
         assert (stored.status, stored.metadata, stored.stats) == ("completed", {"k": "v"}, result.stats)
         assert [call.status for call in await house.store.list_calls(run.response_id, "local")] == ["succeeded"]
     assert server.open_sessions == 0
+
+
+async def test_integrations_are_told_the_owner_the_chain_and_the_response_they_are_opened_for() -> None:
+    async with service(ScriptedEngine([[Say("Yes.")]]), {"mcp/clock": FakeServer()}) as house:
+        ids: list[str] = []
+        for _ in range(3):
+            run = await house.chat("?", CLOCK, previous_response_id=ids[-1] if ids else None)
+            await run.result()
+            assert run.response_id is not None
+            ids.append(run.response_id)
+        assert house.catalog.scopes == [RunScope("local", ids[0], id) for id in ids]
 
 
 async def test_every_reader_sees_the_same_stream_and_the_reply_is_its_fold() -> None:

@@ -36,7 +36,7 @@ def chain_of(*response_ids: str) -> Chain:
         for id in response_ids
     ]
     last = new_response(response_ids[-1])
-    return Chain(tuple(past), last.system_prompt, last.tool_names)
+    return Chain(tuple(past), last.system_prompt, last.tool_names, response_ids[0])
 
 
 async def test_32_writers_lose_nothing_and_each_gets_its_own_back(database_url: str) -> None:
