@@ -11,6 +11,7 @@ from orchestrator.cli.db import db
 from orchestrator.cli.demo import demo
 from orchestrator.cli.doctor import doctor
 from orchestrator.cli.models import models
+from orchestrator.cli.plugins import plugins
 from orchestrator.cli.serve import serve
 from orchestrator.cli.settings import settings
 from orchestrator.cli.tokens import tokens
@@ -25,5 +26,5 @@ def orchestrator() -> None:
     """
 
 
-for command in (serve, demo, chat, models, tokens, db, settings, doctor):
+for command in (serve, demo, chat, models, plugins, tokens, db, settings, doctor):
     orchestrator.add_command(command)

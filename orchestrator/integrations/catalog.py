@@ -18,11 +18,12 @@ from orchestrator.integrations.mcp_json import McpConfig
 from orchestrator.integrations.mcp_session import ConnectionEndedError, NoAnswerError
 from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, Failure, leaves
 from orchestrator.integrations.network_policy import NetworkPolicy
+from orchestrator.integrations.plugin_host import McpPluginHost
 from orchestrator.integrations.plugins import Plugins
 from orchestrator.integrations.redaction import redactor
 from orchestrator.integrations.server_url import parse_server_url
 from orchestrator.integrations.supervised import SupervisedServer
-from orchestrator.ports import IntegrationSession, RunScope
+from orchestrator.ports import IntegrationFailedError, IntegrationSession, RunScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class McpCatalog:
         self._allow_ephemeral_mcp = allow_ephemeral_mcp
         self._task_group = task_group
         self._plugins = Plugins(connect_timeout=connect_timeout, task_group=task_group)
+        self.host = McpPluginHost(config, self._plugins, connect_timeout=connect_timeout)
 
     def check(self, integrations: Sequence[IntegrationRequest]) -> None:
         check_integrations(
@@ -184,7 +186,7 @@ class McpCatalog:
 
 def _unreachable(member: _Member, failure: Failure) -> OrchestratorError:
     message = f"{member.described} (stage: {failure.stage}): {failure.why}."
-    return OrchestratorError(member.kind, message, param="integrations")
+    return IntegrationFailedError(member.kind, message, stage=failure.stage, param="integrations")
 
 
 async def _close(servers: Sequence[SupervisedServer]) -> None:

@@ -27,6 +27,10 @@ class Plugins:
             server = self._servers[plugin.id] = self._new(plugin)
         return server
 
+    def running(self, plugin_id: str) -> SupervisedServer | None:
+        """The server of the plugin of exactly this id, if it was ever asked for."""
+        return self._servers.get(plugin_id)
+
     async def aclose(self) -> None:
         """End all of them at the same time, within limits."""
         for server in self._servers.values():

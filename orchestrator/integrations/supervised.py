@@ -1,7 +1,7 @@
 """One server and its connection, whoever uses it: opened on first use, replaced on the next use after its end."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import anyio
 import anyio.abc
@@ -71,6 +71,31 @@ class SupervisedServer:
     def overdue(self) -> Failure:
         """What is to be said of an opening that takes too long."""
         return Failure(Stage.START, "it is not connected") if self._current is None else self._current.overdue
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why there is no connection, where one was wanted and nobody ended it on purpose."""
+        current = self._current
+        return None if current is None or current.was_ended_by_us else current.failure
+
+    @property
+    def state(self) -> Literal["stopped", "starting", "running"]:
+        """How the connection is, where it has not failed."""
+        current = self._current
+        if current is None or not current.is_usable:
+            return "stopped"
+        return "running" if current.was_open else "starting"
+
+    @property
+    def last_tools(self) -> tuple[ToolDefinition, ...] | None:
+        """The tools as they were last listed; None before the first time."""
+        return None if self._current is None or not self._current.was_open else self._current.tools
+
+    def restart(self) -> None:
+        """Give the connection up, if there is one, once its calls are done; the next use makes a new one at once."""
+        if self._current is not None:
+            self._current.retire()
+        self._failed_starts = 0
 
     async def call_tool(self, tool: str, arguments: JsonObject, timeout: float) -> ToolResult:
         """Call a tool, once, over the connection that is open or a new one.

@@ -6,6 +6,20 @@ Each port has one contract suite in `tests/contract/` that runs over its twin an
 from orchestrator.ports.downloads import Downloader, JobStore
 from orchestrator.ports.engines import CallBegun, Embeddings, Engine, EngineTraits, GenerationChunk, LoadStep
 from orchestrator.ports.integrations import IntegrationCatalog, IntegrationSession, RunScope
+from orchestrator.ports.plugins import (
+    IntegrationFailedError,
+    PluginFiles,
+    PluginHost,
+    PluginLogLine,
+    PluginProcess,
+    PluginPrompt,
+    PluginResource,
+    PluginScope,
+    PluginState,
+    PluginStatus,
+    PluginTransport,
+    ServerFacts,
+)
 from orchestrator.ports.responses import Chain, JournaledCall, NewResponse, ResponseStore, StoredResponse
 from orchestrator.ports.tokens import Token, TokenStore
 
@@ -18,13 +32,25 @@ __all__ = [
     "EngineTraits",
     "GenerationChunk",
     "IntegrationCatalog",
+    "IntegrationFailedError",
     "IntegrationSession",
     "JobStore",
     "JournaledCall",
     "LoadStep",
     "NewResponse",
+    "PluginFiles",
+    "PluginHost",
+    "PluginLogLine",
+    "PluginProcess",
+    "PluginPrompt",
+    "PluginResource",
+    "PluginScope",
+    "PluginState",
+    "PluginStatus",
+    "PluginTransport",
     "ResponseStore",
     "RunScope",
+    "ServerFacts",
     "StoredResponse",
     "Token",
     "TokenStore",

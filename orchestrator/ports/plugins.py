@@ -1,0 +1,145 @@
+"""What the services need of installed plugins beside their tools: how they are, and the word to start again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol, TypeAlias
+
+from orchestrator.core.drift import DriftPolicy
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.json_types import JsonObject
+from orchestrator.core.tools import ToolDefinition
+
+PluginState: TypeAlias = Literal["disabled", "unusable", "stopped", "starting", "running", "failed"]
+"""`unusable` is an entry that cannot be used as it is written, `failed` a server that did not start or has died."""
+
+PluginScope: TypeAlias = Literal["shared", "chain", "request"]
+PluginTransport: TypeAlias = Literal["stdio", "streamable-http", "sse"]
+
+
+class IntegrationFailedError(OrchestratorError):
+    """A server could not be connected; `stage` says how far it came, in the words of the message."""
+
+    def __init__(self, kind: ErrorKind, message: str, *, stage: str, param: str | None = None) -> None:
+        super().__init__(kind, message, param=param)
+        self.stage = stage
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server said of itself when it was connected."""
+
+    name: str
+    version: str
+    protocol_version: str
+    title: str | None = None
+    instructions: str | None = None
+    capabilities: JsonObject = field(default_factory=JsonObject)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginProcess:
+    """One child process of a plugin, its own children included in the figures."""
+
+    pid: int
+    started_at: datetime | None = None
+    memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PluginResource:
+    """A resource, or with `template` a template of resources, that a server lists."""
+
+    uri: str
+    name: str
+    description: str | None = None
+    mime_type: str | None = None
+    size_bytes: int | None = None
+    template: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PluginPrompt:
+    """A prompt that a server lists; `arguments` are pairs of a name and whether it is required."""
+
+    name: str
+    description: str | None = None
+    arguments: tuple[tuple[str, bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PluginLogLine:
+    """A line that a server sent as an MCP log message."""
+
+    at: datetime
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PluginStatus:
+    """An installed plugin as it is now. No value of `env` or `headers`, no argument and no URL query is in it.
+
+    `file` is the file that its entry stands in, `target` the program or the address without its query.
+    `problem` says why it is `unusable` or `failed`. What only a connected server can tell is None before
+    it ever was: `server`, `tools`, `resources`, `prompts`; the last two also where it has none to list.
+    `tools` are all of them, `withheld` those that the entry does not give out. `stderr` and `log` are the
+    last lines, the oldest first; `processes` holds more than one where the scope is not `shared`.
+    """
+
+    id: str
+    file: str
+    state: PluginState
+    transport: PluginTransport | None = None
+    target: str | None = None
+    scope: PluginScope = "shared"
+    problem: str | None = None
+    warnings: tuple[str, ...] = ()
+    allowed_tools: tuple[str, ...] | None = None
+    withheld: frozenset[str] = frozenset()
+    timeout_seconds: float | None = None
+    drift: DriftPolicy | None = None
+    approval: JsonObject | None = None
+    server: ServerFacts | None = None
+    tools: tuple[ToolDefinition, ...] | None = None
+    resources: tuple[PluginResource, ...] | None = None
+    prompts: tuple[PluginPrompt, ...] | None = None
+    processes: tuple[PluginProcess, ...] = ()
+    restarts: int = 0
+    stderr: tuple[str, ...] = ()
+    log: tuple[PluginLogLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PluginFiles:
+    """The files that install plugins; `error` is what is wrong with the newest edit, whose last good version counts."""
+
+    files: tuple[str, ...] = ()
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class PluginHost(Protocol):
+    """The installed plugins, seen from outside a request."""
+
+    def plugins(self) -> Sequence[PluginStatus]:
+        """Every installed plugin, in the order of the files. Starts nothing, and asks no server."""
+        ...
+
+    def plugin(self, plugin_id: str) -> PluginStatus | None:
+        """The plugin that `plugin_id` means: case does not matter, and `_` and `-` are alike."""
+        ...
+
+    def files(self) -> PluginFiles:
+        """Where they come from, and what is wrong there."""
+        ...
+
+    async def restart(self, plugin_id: str) -> None:
+        """End its server, if it runs, and connect anew; calls under way finish on the old connection.
+
+        Raises:
+            OrchestratorError: `plugin_connection_error`: there is no such plugin, it is disabled or
+                unusable, or it does not start (`IntegrationFailedError`).
+        """
+        ...
