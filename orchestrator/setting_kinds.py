@@ -1,5 +1,7 @@
 """What a setting may be: each kind turns what was written, in a variable, a file or a flag, into a value."""
 
+import base64
+import binascii
 import ipaddress
 import math
 import re
@@ -183,6 +185,16 @@ def _api_keys(raw: object) -> tuple[str, ...]:
     return tuple(keys)
 
 
+def _encryption_key(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 32:
+        raise ValueError
+    return key
+
+
 BOOLEAN = Kind(_boolean, "true or false")
 SIZE = Kind(_size, "bytes, such as 65536, 64KiB or 32MiB, up to 1024GiB")
 PATH = Kind(_path, "a path")
@@ -195,6 +207,9 @@ ENGINE = choice("auto", "ollama", "embedded", "openai_compatible")
 URLS = _several(_http_url, "http or https URLs without user, password or query, separated by commas")
 API_KEYS = Kind(
     _api_keys, "one for each OPENAI_COMPATIBLE_URL, separated by commas; empty for a server that needs none"
+)
+ENCRYPTION_KEYS = _several(
+    _encryption_key, "32 random bytes in base64 (openssl rand -base64 32); several, separated by commas"
 )
 DATABASE = Kind(_database_url, "sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER:PASSWORD@HOST/NAME")
 ORIGINS = _several(_origin, "origins such as https://app.example:8443, separated by commas (* is not one)")

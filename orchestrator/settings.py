@@ -20,6 +20,7 @@ from orchestrator.setting_kinds import (
     API_KEYS,
     BOOLEAN,
     DATABASE,
+    ENCRYPTION_KEYS,
     ENGINE,
     HOST,
     HOST_NAMES,
@@ -63,6 +64,8 @@ class Settings:
     data_dir: Path
     models_dir: Path
     database_url: str = field(repr=False)
+    encryption_key: tuple[bytes, ...] = field(repr=False)
+    encryption_key_file: Path
     mcp_config: tuple[Path, ...]
     mcp_config_given: bool
     """Whether somebody named the files; only the default one may be missing."""
@@ -151,6 +154,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DATA_DIR", PATH, None, "Where the service keeps what it stores.", derived="the user's data directory", path=True),
     Setting("MODELS_DIR", PATH, None, "GGUF files for the embedded engine, as `publisher/name/*.gguf`.", derived="`models` in `DATA_DIR`", path=True),
     Setting("DATABASE_URL", DATABASE, None, "The database.", derived="SQLite in `DATA_DIR`", secret=True),
+    Setting("ENCRYPTION_KEY", ENCRYPTION_KEYS, "", "What encrypts the logins of plugins in the database: 32 random bytes in base64. Of several the first encrypts and all decrypt, so that a key can be replaced.", derived="the key in `ENCRYPTION_KEY_FILE`", secret=True),
+    Setting("ENCRYPTION_KEY_FILE", PATH, None, "Where that key is while `ENCRYPTION_KEY` has none; it is made when it is first needed, for its owner alone.", derived="`encryption.key` in `DATA_DIR`", path=True),
     Setting("MCP_CONFIG", PATHS, "mcp.json", "The file that installs plugins; several are separated by `:`.", path=True),
     Setting("DEFAULT_ENGINE", ENGINE, "auto", "Which engine answers first when two have a model of the same key."),
     Setting("OPENAI_COMPATIBLE_URL", URLS, "", "Model servers that speak `/v1/chat/completions`: the URL including `/v1`; several are separated by commas.", secret=True),
@@ -287,6 +292,7 @@ def _resolve(values: dict[str, Any], *, mcp_config_given: bool) -> Settings:
     data_dir = values["data_dir"] or platformdirs.user_data_path("orchestrator", appauthor=False)
     values["data_dir"] = data_dir.absolute()
     values["models_dir"] = (values["models_dir"] or data_dir / "models").absolute()
+    values["encryption_key_file"] = (values["encryption_key_file"] or data_dir / "encryption.key").absolute()
     values["mcp_config"] = tuple(path.absolute() for path in values["mcp_config"])
     values["database_url"] = values["database_url"] or f"sqlite+aiosqlite:///{data_dir.absolute() / 'orchestrator.db'}"
     if values["require_authentication"] is None:

@@ -39,6 +39,8 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         data_dir=Path("/d"),
         models_dir=Path("/d/models"),
         database_url="sqlite+aiosqlite:////d/orchestrator.db",
+        encryption_key=(),
+        encryption_key_file=Path("/d/encryption.key"),
         mcp_config=(Path("mcp.json").absolute(),),
         mcp_config_given=False,
         default_engine="auto",
@@ -269,6 +271,7 @@ def test_no_secret_is_in_the_repr() -> None:
         ("OPENAI_COMPATIBLE_URL", f"http://h/v1?key={SECRET}"),
         ("OPENAI_COMPATIBLE_URL", f"http://h:{SECRET}/v1"),
         ("OPENAI_COMPATIBLE_API_KEY", f"{SECRET}\n"),
+        ("ENCRYPTION_KEY", SECRET),
     ],
 )
 def test_no_refusal_repeats_a_secret(name: str, value: str) -> None:

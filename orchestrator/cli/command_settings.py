@@ -18,7 +18,9 @@ Option: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _FLAGS = "orchestrator.flags"
 _CONFIG = "orchestrator.config"
-_NO_FLAG = frozenset({"OPENAI_COMPATIBLE_API_KEY"})  # a command line can be read by every user of the machine
+_NO_FLAG = frozenset(
+    {"ENCRYPTION_KEY", "OPENAI_COMPATIBLE_API_KEY"}
+)  # a command line can be read by every user of the machine
 SERVER = ("PORT",)  # a service elsewhere has its own --url
 DATABASE = ("DATABASE_URL", "DATA_DIR")
 EVERY = tuple(setting.name for setting in SETTINGS)

@@ -6,6 +6,7 @@ Each port has one contract suite in `tests/contract/` that runs over its twin an
 from orchestrator.ports.downloads import Downloader, JobStore
 from orchestrator.ports.engines import CallBegun, Embeddings, Engine, EngineTraits, GenerationChunk, LoadStep
 from orchestrator.ports.integrations import IntegrationCatalog, IntegrationSession, RunScope
+from orchestrator.ports.oauth import OAuthCredential, OAuthCredentialStore, UnreadableCredentialError
 from orchestrator.ports.plugins import (
     IntegrationFailedError,
     PluginFiles,
@@ -38,6 +39,8 @@ __all__ = [
     "JournaledCall",
     "LoadStep",
     "NewResponse",
+    "OAuthCredential",
+    "OAuthCredentialStore",
     "PluginFiles",
     "PluginHost",
     "PluginLogLine",
@@ -54,4 +57,5 @@ __all__ = [
     "StoredResponse",
     "Token",
     "TokenStore",
+    "UnreadableCredentialError",
 ]

@@ -186,6 +186,21 @@ tokens: Final = Table(
 )
 """API tokens, without their secrets."""
 
+oauth_credentials: Final = Table(
+    "oauth_credentials",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("plugin_id", AnyText, nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+    # Which encryption key it was sealed with: a fingerprint, so that a lost one can be named.
+    Column("encryption_key_id", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("claimed_by", Text),
+    Column("claimed_until", UtcDateTime),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+"""Logins of plugins at their authorization servers, encrypted; who renews one claims it first."""
+
 jobs: Final = Table(
     "jobs",
     metadata,
