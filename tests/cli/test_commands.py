@@ -49,7 +49,7 @@ def test_the_tree_has_the_commands_of_the_contract_and_each_has_json() -> None:
 def test_every_setting_but_a_secret_has_a_flag() -> None:
     options = {option for parameter in dict(leaves(orchestrator))["serve"].params for option in parameter.opts}
     flags = {"--" + setting.key.replace("_", "-") for setting in SETTINGS}
-    assert flags - options == {"--openai-compatible-api-key"}
+    assert flags - options == {"--encryption-key", "--openai-compatible-api-key"}
 
 
 @pytest.mark.parametrize("command", ["settings", "serve", "demo", "doctor", "db upgrade", "tokens list", "chat Hi"])
