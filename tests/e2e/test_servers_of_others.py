@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from tests.e2e.running import RunningService, running_service
-from tests.servers.install import NodeMissingError, node_server, time_server
+from tests.servers.install import NodeMissingError, node_server, python_server
 from tests.servers.running import everything_over_http
 
 # The first test of a fresh checkout installs the servers.
@@ -25,7 +25,7 @@ def everything() -> Sequence[str]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    plugins = {"mcpServers": {"time": {"command": str(time_server())}}}
+    plugins = {"mcpServers": {"time": {"command": python_server("mcp-server-time")}}}
     with running_service(tmp_path_factory.mktemp("service"), plugins) as service:
         yield service
 

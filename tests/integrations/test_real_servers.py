@@ -10,7 +10,7 @@ import pytest
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.ports import IntegrationSession
 from tests.integrations.harness import SCOPE, catalog_of, ephemeral, plugin
-from tests.servers.install import NodeMissingError, node_server, time_server
+from tests.servers.install import NodeMissingError, node_server, python_server
 from tests.servers.running import everything_over_http
 
 # The first test of a fresh checkout installs the servers.
@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="session")
-def time_program() -> Path:
-    return time_server()
+def time_program() -> str:
+    return python_server("mcp-server-time")
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +30,8 @@ def everything() -> Sequence[str]:
         pytest.skip(str(error))
 
 
-async def test_the_time_server_tells_and_converts_the_time(tmp_path: Path, time_program: Path) -> None:
-    async with catalog_of(tmp_path, {"time": {"command": str(time_program)}}) as catalog:
+async def test_the_time_server_tells_and_converts_the_time(tmp_path: Path, time_program: str) -> None:
+    async with catalog_of(tmp_path, {"time": {"command": time_program}}) as catalog:
         async with catalog.open([plugin("time")], SCOPE) as (session,):
             assert {"get_current_time", "convert_time"} <= {tool.name for tool in session.tools}
             now = await session.call_tool("get_current_time", {"timezone": "Europe/Berlin"})

@@ -1,7 +1,10 @@
 """Installs the servers and says how they are started. What is there already is used as it is.
 
-To lock them anew: `uv pip compile` for the Python server with the flags of `setup/locks.py`; for the
-Node servers `npm install --package-lock-only --omit-lockfile-registry-resolved=true`.
+To lock them anew: `uv pip compile` with the flags of `setup/locks.py`, for `python-mcp-2.txt` with
+`mcp-server-time mcp-server-git mcp-server-fetch mcp>=2`, for `python-mcp-1.txt` with
+`mcp-server-sqlite mcp-server-calculator mcp-proxy mcp<2`; for the Node servers
+`npm install --package-lock-only --omit-lockfile-registry-resolved=true`, without the `funding` that
+npm writes into the lock.
 """
 
 import fcntl
@@ -11,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -20,28 +24,43 @@ from setup.project import Project, run
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 HERE: Final = Path(__file__).resolve().parent
 CACHE: Final = ROOT / ".cache" / "servers"
-TIME_LOCK: Final = HERE / "mcp-server-time.txt"
 NODE_FILES: Final = (HERE / "package.json", HERE / "package-lock.json")
+PYTHON_SERVERS: Final = {
+    "mcp-server-time": "python-mcp-2",
+    "mcp-server-git": "python-mcp-2",
+    "mcp-server-fetch": "python-mcp-2",
+    "mcp-server-sqlite": "python-mcp-1",
+    "mcp-server-calculator": "python-mcp-1",
+    "mcp-proxy": "python-mcp-1",
+}
+"""Each with the lock that it is in: some have not come to the second version of the SDK."""
+
+BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 
 
 class NodeMissingError(Exception):
     """There is no Node.js here: the servers that need it cannot run."""
 
 
-def time_server() -> Path:
-    """The program of `mcp-server-time`, in an environment of its own.
+class BrowserMissingError(Exception):
+    """There is no Chromium here, and none could be installed."""
+
+
+def python_server(name: str) -> str:
+    """The program of a server that is written in Python.
 
     Raises:
         SetupError: it cannot be installed.
     """
+    lock = HERE / f"{PYTHON_SERVERS[name]}.txt"
 
     def install(folder: Path) -> None:
         uv, environ = install_uv(Project(ROOT)), uv_environ()
         run([uv, "venv", "--quiet", "--python", sys.executable, folder], ROOT, environ)
         python = folder / "bin" / "python"
-        run([uv, "pip", "install", "--python", python, "--require-hashes", "-r", TIME_LOCK], ROOT, environ)
+        run([uv, "pip", "install", "--python", python, "--require-hashes", "-r", lock], ROOT, environ)
 
-    return _installed("python", digest(TIME_LOCK), install) / "bin" / "mcp-server-time"
+    return str(_installed(lock.stem, digest(lock), install) / "bin" / name)
 
 
 def node_server(name: str) -> list[str]:
@@ -95,3 +114,32 @@ def _alone(file: Path) -> Generator[None]:
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@lru_cache(maxsize=1)
+def chromium() -> str:
+    """The path of a Chromium; where it is missing and we may, the system's packages are asked for it once.
+
+    Raises:
+        BrowserMissingError: there is none.
+    """
+    found = _browser()
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get") is not None:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with _alone(CACHE / "chromium.lock"):
+            if _browser() is None:
+                _apt("update")
+                _apt("install", "-y", "--no-install-recommends", "chromium")
+        found = _browser()
+    if found is None:
+        raise BrowserMissingError("there is no Chromium, and it could not be installed (apt-get install chromium)")
+    return found
+
+
+def _browser() -> str | None:
+    return next((path for path in map(shutil.which, BROWSERS) if path is not None), None)
+
+
+def _apt(*arguments: str) -> None:
+    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "-qq", *arguments], env=environ, capture_output=True, timeout=240)
