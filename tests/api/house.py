@@ -16,6 +16,7 @@ from orchestrator.api.application import create_api
 from orchestrator.api.metrics import Metrics
 from orchestrator.core.request import Limits
 from orchestrator.core.tools import ToolDefinition
+from orchestrator.ports import IntegrationCatalog
 from orchestrator.service.chats import ChatService
 from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstancePolicy, InstanceService
@@ -75,7 +76,7 @@ async def house(
     servers: Mapping[str, FakeServer] | None = None,
     *,
     store: MemoryStore | None = None,
-    catalog: FakeCatalog | None = None,
+    catalog: IntegrationCatalog | None = None,
     max_concurrent_runs: int = 8,
     limits: Limits | None = None,
     policy: InstancePolicy | None = None,
