@@ -1,0 +1,122 @@
+"""An engine that writes what it was given: the turns of a direct call, or those that a response once had.
+
+A run over it is the machine of every other run, so what a call may do, how it is journaled and how long
+it may take is the same code.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias, assert_never
+
+from orchestrator.core.commands import Generate
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.inputs import (
+    CallArgumentsArrived,
+    GenerationFinished,
+    ModelReady,
+    ReasoningArrived,
+    TextArrived,
+)
+from orchestrator.core.items import ProviderInfo
+from orchestrator.core.models import LoadSettings, Model
+from orchestrator.core.response import Counters
+from orchestrator.core.tools import OfferedTool, tool_key
+from orchestrator.ports import CallBegun, Embeddings, EngineTraits, GenerationChunk, LoadStep
+from orchestrator.service.instances import InstancePolicy, InstanceService
+from orchestrator.service.models import ModelChoice, ModelService
+
+RECORDED: Final = "recorded"
+"""The name of the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedText:
+    """A message."""
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedReasoning:
+    """Reasoning."""
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """A call of a tool by its server's own name, whatever name the run offers it under.
+
+    A call without `provider` is written as it stands: `tool` is then what the model called it.
+    """
+
+    tool: str
+    arguments: str
+    provider: ProviderInfo | None = None
+
+
+RecordedPart: TypeAlias = RecordedText | RecordedReasoning | RecordedCall
+RecordedTurn: TypeAlias = Sequence[RecordedPart]
+
+
+class RecordedTurns:
+    """Writes `turns`, the n-th when the n-th turn is asked for, and nothing after the last. It counts no tokens."""
+
+    name: Final = RECORDED
+    traits: Final = EngineTraits(loads=False)
+
+    def __init__(self, turns: Sequence[RecordedTurn], model: Model) -> None:
+        self._turns = tuple(turns)
+        self._model = model
+
+    async def models(self) -> Sequence[Model]:
+        return (self._model,)
+
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
+        return None
+
+    async def load(
+        self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None
+    ) -> AsyncGenerator[LoadStep, None]:
+        yield ModelReady()
+
+    async def unload(self, instance_id: str) -> None:
+        return None
+
+    async def embed(self, model: Model, instance_id: str, texts: Sequence[str]) -> Embeddings:
+        message = "Recorded turns embed nothing."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
+
+    async def generate(
+        self, model: Model, instance_id: str, request: Generate
+    ) -> AsyncGenerator[GenerationChunk, None]:
+        turn = self._turns[request.turn - 1] if request.turn <= len(self._turns) else ()
+        calls = 0
+        for part in turn:
+            match part:
+                case RecordedText(content):
+                    yield TextArrived(content)
+                case RecordedReasoning(content):
+                    yield ReasoningArrived(content)
+                case RecordedCall():
+                    yield CallBegun(calls, _offered_name(part, request.tools))
+                    yield CallArgumentsArrived(calls, part.arguments)
+                    calls += 1
+                case _:
+                    assert_never(part)
+        yield GenerationFinished("tool_calls" if calls else "stop", Counters())
+
+
+def recorded_choice(turns: Sequence[RecordedTurn], model_key: str) -> tuple[ModelChoice, InstanceService]:
+    """What a run needs to be written by `turns`: its model, which nobody else can name, and its instance."""
+    model = Model(model_key, RECORDED, "llm", RECORDED, model_key, trained_for_tool_use=True)
+    engine = RecordedTurns(turns, model)
+    return ModelChoice(engine, model), InstanceService(ModelService([engine]), InstancePolicy())
+
+
+def _offered_name(call: RecordedCall, offered: Sequence[OfferedTool]) -> str:
+    if call.provider is None:
+        return call.tool
+    wanted = tool_key(call.provider, call.tool)
+    found = (one.name for one in offered if tool_key(one.provider, one.definition.name) == wanted)
+    return next(found, call.tool)
