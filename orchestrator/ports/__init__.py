@@ -3,6 +3,13 @@
 Each port has one contract suite in `tests/contract/` that runs over its twin and its adapters.
 """
 
+from orchestrator.ports.definitions import (
+    ChangeOutcome,
+    DefinitionChange,
+    DefinitionGuard,
+    DefinitionStore,
+    PinnedDefinition,
+)
 from orchestrator.ports.downloads import Downloader, JobStore
 from orchestrator.ports.engines import CallBegun, Embeddings, Engine, EngineTraits, GenerationChunk, LoadStep
 from orchestrator.ports.integrations import IntegrationCatalog, IntegrationSession, RunScope
@@ -27,6 +34,10 @@ from orchestrator.ports.tokens import Token, TokenStore
 __all__ = [
     "CallBegun",
     "Chain",
+    "ChangeOutcome",
+    "DefinitionChange",
+    "DefinitionGuard",
+    "DefinitionStore",
     "Downloader",
     "Embeddings",
     "Engine",
@@ -41,6 +52,7 @@ __all__ = [
     "NewResponse",
     "OAuthCredential",
     "OAuthCredentialStore",
+    "PinnedDefinition",
     "PluginFiles",
     "PluginHost",
     "PluginLogLine",

@@ -62,8 +62,8 @@ RecordedTurn: TypeAlias = Sequence[RecordedPart]
 class RecordedTurns:
     """Writes `turns`, the n-th when the n-th turn is asked for, and nothing after the last. It counts no tokens."""
 
-    name: Final = RECORDED
-    traits: Final = EngineTraits(loads=False)
+    name = RECORDED
+    traits = EngineTraits(loads=False)
 
     def __init__(self, turns: Sequence[RecordedTurn], model: Model) -> None:
         self._turns = tuple(turns)

@@ -228,3 +228,32 @@ jobs: Final = Table(
 _unfinished = jobs.c.state.in_(("queued", "downloading", "paused"))
 _partial_index("uq_jobs_identity_unfinished", _unfinished, jobs, "identity", unique=True)
 _partial_index("ix_jobs_active", jobs.c.state.in_(("queued", "downloading")), jobs, "started_at")
+
+pinned_definitions: Final = Table(
+    "pinned_definitions",
+    metadata,
+    Column("plugin_id", AnyText, primary_key=True),
+    Column("tool", AnyText, primary_key=True),
+    Column("digest", Text, ForeignKey("tool_definitions.digest"), nullable=False),
+    Column("pinned_at", UtcDateTime, nullable=False),
+    Column("approved_by", Text),
+)
+"""The definition that each tool of a plugin may show."""
+
+definition_changes: Final = Table(
+    "definition_changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("plugin_id", AnyText, nullable=False),
+    Column("tool", AnyText, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("old_digest", Text, ForeignKey("tool_definitions.digest")),
+    Column("new_digest", Text, ForeignKey("tool_definitions.digest")),
+    Column("policy", Text, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("outcome", Text),
+    Column("settled_at", UtcDateTime),
+    Column("settled_by", Text),
+    Index(None, "plugin_id", "id"),
+)
+"""How definitions differed from the pinned ones when they were seen; one without an outcome waits for an approval."""

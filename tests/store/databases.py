@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from orchestrator.store.migrate import upgrade
 from orchestrator.store.tables import metadata
+from orchestrator.testing_definitions import MemoryDefinitionStore
 from orchestrator.testing_store import MemoryStore
 from tests.store.stores import Stores, open_stores, sqlite_address
 
@@ -111,7 +112,7 @@ async def stores(store_url: str | None) -> AsyncGenerator[Stores]:
     """The twin, and the store in a database of either kind."""
     if store_url is None:
         memory = MemoryStore()
-        yield Stores(memory, memory)
+        yield Stores(memory, memory, MemoryDefinitionStore())
         return
     async with open_stores(store_url) as stores:
         yield stores

@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.ports import ResponseStore, TokenStore
+from orchestrator.ports import DefinitionStore, ResponseStore, TokenStore
 from orchestrator.store.database import open_database
+from orchestrator.store.definitions import SqlDefinitionStore
 from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.tokens import SqlTokenStore
 
@@ -17,6 +18,7 @@ class Stores:
 
     responses: ResponseStore
     tokens: TokenStore
+    definitions: DefinitionStore
 
 
 @asynccontextmanager
@@ -24,7 +26,7 @@ async def open_stores(url: str) -> AsyncGenerator[Stores]:
     """The stores of a migrated database, closed afterwards."""
     database = await open_database(url)
     try:
-        yield Stores(SqlResponseStore(database), SqlTokenStore(database))
+        yield Stores(SqlResponseStore(database), SqlTokenStore(database), SqlDefinitionStore(database))
     finally:
         await database.aclose()
 
