@@ -171,7 +171,7 @@ def write_calls_of_an_earlier_version(connection: Connection) -> None:
         )
 
 
-@pytest.mark.parametrize("revision", ["0001", "0003"])
+@pytest.mark.parametrize("revision", ["0001", "0004"])
 async def test_calls_of_an_earlier_version_are_chained_as_they_stand(empty_url: str, revision: str) -> None:
     await migrate.upgrade(empty_url, revision)
     await in_database(empty_url, write_calls_of_an_earlier_version)

@@ -2,7 +2,7 @@
 
 The calls that are there already are put into the chain as they stand, in the order in which they were made.
 
-Revision: 0004, after 0003
+Revision: 0005, after 0004
 """
 
 import secrets
@@ -18,8 +18,8 @@ from orchestrator.store import audit_links as links
 from orchestrator.store.audit_arguments import argument_leaves
 from orchestrator.store.columns import original, storable
 
-revision: str = "0004"
-down_revision: str | None = "0003"
+revision: str = "0005"
+down_revision: str | None = "0004"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
