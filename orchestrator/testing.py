@@ -22,12 +22,14 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.items import PluginProvider, ProviderInfo
 from orchestrator.core.json_types import JsonObject, canonical_json
+from orchestrator.core.materials import Piece, Prompt, Resource, ResourceTemplate
 from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInstance
 from orchestrator.core.request import IntegrationRequest, PluginRequest, requested_provider
 from orchestrator.core.response import Counters
 from orchestrator.core.tools import ToolDefinition, ToolResult, text_content
 from orchestrator.ports import (
     CallBegun,
+    CallWatch,
     Embeddings,
     EngineTraits,
     GenerationChunk,
@@ -216,13 +218,19 @@ class FakeTool:
 
 @dataclass(slots=True)
 class FakeServer:
-    """A server with its tools; `calls` are those that reached it. `error` makes it unreachable."""
+    """A server with its tools; `calls` are those that reached it, `watches` who follows them.
+
+    `resources` are by URI, `prompts` with the messages that they give. `error` makes it unreachable.
+    """
 
     tools: Sequence[FakeTool] = ()
     withheld: frozenset[str] = frozenset()
     error: OrchestratorError | None = None
     calls: list[tuple[str, JsonObject]] = field(default_factory=list[tuple[str, JsonObject]])
     open_sessions: int = 0
+    watches: list[CallWatch] = field(default_factory=list[CallWatch])
+    resources: Mapping[str, tuple[Piece, ...]] = field(default_factory=dict[str, tuple[Piece, ...]])
+    prompts: Mapping[Prompt, tuple[Piece, ...]] = field(default_factory=dict[Prompt, tuple[Piece, ...]])
 
 
 class _FakeSession:
@@ -235,11 +243,33 @@ class _FakeSession:
     def tools(self) -> tuple[ToolDefinition, ...]:
         return tuple(tool.definition for tool in self._server.tools)
 
-    async def call_tool(self, tool: str, arguments: JsonObject) -> ToolResult:
+    async def call_tool(self, tool: str, arguments: JsonObject, watch: CallWatch | None = None) -> ToolResult:
         self._server.calls.append((tool, arguments))
+        if watch is not None:
+            self._server.watches.append(watch)
         function = next(known.function for known in self._server.tools if known.definition.name == tool)
         result = await function(arguments)
         return ToolResult(text_content(result), result, is_error=False) if isinstance(result, str) else result
+
+    async def list_resources(self) -> tuple[Resource, ...]:
+        return tuple(Resource(uri, uri) for uri in self._server.resources)
+
+    async def list_resource_templates(self) -> tuple[ResourceTemplate, ...]:
+        return ()
+
+    async def list_prompts(self) -> tuple[Prompt, ...]:
+        return tuple(self._server.prompts)
+
+    async def read_resource(self, uri: str) -> tuple[Piece, ...]:
+        if uri not in self._server.resources:
+            raise OrchestratorError(ErrorKind.PLUGIN_CONNECTION_ERROR, f"The resource '{uri}' could not be had.")
+        return self._server.resources[uri]
+
+    async def get_prompt(self, name: str, arguments: Mapping[str, str]) -> tuple[Piece, ...]:
+        for prompt, pieces in self._server.prompts.items():
+            if prompt.name == name and all(one.name in arguments for one in prompt.arguments if one.required):
+                return pieces
+        raise OrchestratorError(ErrorKind.PLUGIN_CONNECTION_ERROR, f"The prompt '{name}' could not be had.")
 
 
 class FakeCatalog:

@@ -7,23 +7,6 @@ from orchestrator.core.json_types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
-class TextInput:
-    """A piece of what the user said."""
-
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class ImageInput:
-    """A picture that the user sent, as a `data:` URL."""
-
-    data_url: str
-
-
-InputItem: TypeAlias = TextInput | ImageInput
-
-
-@dataclass(frozen=True, slots=True)
 class PluginProvider:
     """A server installed in `mcp.json`; `plugin_id` is `mcp/<server_label>`."""
 
@@ -38,6 +21,45 @@ class EphemeralProvider:
 
 
 ProviderInfo: TypeAlias = PluginProvider | EphemeralProvider
+
+
+OriginKind: TypeAlias = Literal["resource", "prompt"]
+Speaker: TypeAlias = Literal["user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a piece of input comes from that the user did not write: a server's resource or prompt.
+
+    `name` is the URI of the resource or the name of the prompt.
+    """
+
+    provider: ProviderInfo
+    kind: OriginKind
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextInput:
+    """A piece of what the user said; with an `origin`, of what the user took from a server.
+
+    Only prompts of servers hold what an assistant is to have said.
+    """
+
+    content: str
+    origin: Origin | None = None
+    speaker: Speaker = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """A picture that the user sent, or took from a server, as a `data:` URL."""
+
+    data_url: str
+    origin: Origin | None = None
+
+
+InputItem: TypeAlias = TextInput | ImageInput
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from orchestrator.core.items import InputItem, Message, OutputEntry, Reasoning
+from orchestrator.core.items import InputItem, Message, OutputEntry, Reasoning, TextInput
+from orchestrator.core.tools import provider_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,36 @@ def opening_messages(
     if system_prompt:
         messages.append(SystemMessage(system_prompt))
     for past in history:
-        messages.append(UserMessage(past.input))
+        messages.extend(input_messages(past.input))
         messages.extend(turn_messages(past.output))
-    messages.append(UserMessage(new_input))
+    messages.extend(input_messages(new_input))
     return tuple(messages)
+
+
+def input_messages(items: Sequence[InputItem]) -> list[PromptMessage]:
+    """What a request said: one message of the user, unless a server's prompt has an assistant speak in between."""
+    messages: list[PromptMessage] = []
+    said: list[InputItem] = []
+    for item in items:
+        if isinstance(item, TextInput) and item.speaker == "assistant":
+            if said:
+                messages.append(UserMessage(tuple(said)))
+                said = []
+            messages.append(AssistantMessage("", item.content, ()))
+        else:
+            said.append(_framed(item))
+    if said or not messages:
+        messages.append(UserMessage(tuple(said)))
+    return messages
+
+
+def _framed(item: InputItem) -> InputItem:
+    """A resource's text with its name around it, so that the model can tell it from what the user says."""
+    origin = item.origin
+    if origin is None or origin.kind == "prompt" or not isinstance(item, TextInput):
+        return item
+    where = f"{origin.name} of {provider_label(origin.provider)}"
+    return TextInput(f"[resource {where}]\n{item.content}\n[end of resource {where}]")
 
 
 def turn_messages(entries: Iterable[OutputEntry]) -> list[PromptMessage]:

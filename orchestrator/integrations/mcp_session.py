@@ -12,30 +12,27 @@ from typing import Any, Final, Generic, TypeVar
 
 import anyio
 import structlog
-from mcp.client import Client, ClientSession, IncomingMessage
+from mcp.client import Client, ClientSession
 from mcp.shared.exceptions import MCPError
-from mcp_types import (
-    CONNECTION_CLOSED,
-    METHOD_NOT_FOUND,
-    CallToolRequest,
-    CallToolRequestParams,
-    Implementation,
-    PaginatedRequestParams,
-    ToolListChangedNotification,
-)
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import RootModel, ValidationError
+from mcp_types import CONNECTION_CLOSED, METHOD_NOT_FOUND, EmptyResult, Implementation, PingRequest
 
-from orchestrator.core.json_types import JsonObject
-from orchestrator.core.tools import ToolDefinition, ToolResult
+from orchestrator.core.materials import MaterialList
+from orchestrator.core.tools import ToolDefinition
+from orchestrator.integrations.call_clock import CallClock, CallLimits
+from orchestrator.integrations.complete_results import with_complete_results
+from orchestrator.integrations.listings import list_tools
 from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, Failure, ServerTransport, Stage, leaves
+from orchestrator.integrations.open_calls import NOBODY, OpenCall, OpenCalls
 from orchestrator.integrations.redaction import Redactor
-from orchestrator.integrations.results import tool_definition, tool_result
+from orchestrator.integrations.server_errors import why
+from orchestrator.integrations.server_facts import ServerFacts, server_facts
+from orchestrator.integrations.server_log import ServerLog
+from orchestrator.integrations.server_methods import ServerMethods
+from orchestrator.integrations.server_notices import ServerNotices
+from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeatures, ServerRequests, UnansweredError
 
 log = structlog.stdlib.get_logger(__name__)
 
-MAX_TOOL_PAGES: Final = 100
-MAX_TOOLS: Final = 2000
 _LONGEST_REASON: Final = 2000
 TRUSTED_SECONDS: Final = 30.0
 """How long a server at an address counts as there after its last answer."""
@@ -58,15 +55,12 @@ class NoAnswerError(Exception):
     """A request got no result. The message says why as the rest of a sentence about the server."""
 
 
-class _RawResult(RootModel[dict[str, Any]]):
-    """A result as the server sent it: no field added, none lost, no output schema checked."""
-
-
 class _Job(Generic[T]):
     """A request on its way through the owner; `scope` ends it, `done` tells that it is settled."""
 
-    def __init__(self, work: Callable[[ClientSession], Awaitable[T]]) -> None:
+    def __init__(self, work: Callable[[ClientSession], Awaitable[T]], call: OpenCall) -> None:
         self.work = work
+        self.call = call
         self.scope = anyio.CancelScope()
         self.done = anyio.Event()
         self.results: list[T] = []
@@ -90,9 +84,17 @@ class McpConnection:
     """A connection for one life: opened once, used by many at the same time, closed once."""
 
     def __init__(
-        self, transport: ServerTransport, *, connect_timeout: float, redact: Redactor, watch_tools: bool
+        self,
+        transport: ServerTransport,
+        *,
+        connect_timeout: float,
+        redact: Redactor,
+        watch_tools: bool,
+        features: ClientFeatures = NO_FEATURES,
+        server_log: ServerLog | None = None,
     ) -> None:
         self.tools: tuple[ToolDefinition, ...] = ()
+        self.facts: ServerFacts | None = None
         self.was_open = False
         self.was_ended_by_us = False
         self.ended = anyio.Event()
@@ -101,6 +103,10 @@ class McpConnection:
         self._connect_timeout = connect_timeout
         self._redact = redact
         self._watch_tools = watch_tools
+        self._calls = OpenCalls()
+        self._requests = ServerRequests(features, self._calls, redact)
+        self._notices = ServerNotices(server_log, redact)
+        self.methods = ServerMethods(self._ask, self._requests, self._notices, self._keeps_list, redact)
         self._stage = Stage.INITIALISE
         self._settled = anyio.Event()  # open, or ended before it was
         self._life = anyio.CancelScope()
@@ -108,8 +114,6 @@ class McpConnection:
         self._pending: set[_Job[Any]] = set()
         self._retired = False
         self._closed = False
-        self._tools_stale = False
-        self._unwatched = False
         self._heard_at = anyio.current_time()
         self._unanswered = 0
         self._submit, self._jobs = anyio.create_memory_object_stream[_Job[Any]](inf)
@@ -123,15 +127,15 @@ class McpConnection:
 
     @property
     def needs_check(self) -> bool:
-        """Whether its tools may have changed, or it may have gone away unnoticed."""
-        silent = not self._transport.notices_loss and anyio.current_time() - self._heard_at > TRUSTED_SECONDS
-        return self._tools_stale or self._unwatched or silent
+        """Whether its tools may have changed, or it may have gone away or got stuck unnoticed."""
+        silent = not self._pending and anyio.current_time() - self._heard_at > TRUSTED_SECONDS
+        return self._notices.tools_stale or self._notices.unwatched or silent
 
     @property
     def overdue(self) -> Failure:
         """What is to be said of an opening that takes too long."""
-        why = f"there was no answer within {self._connect_timeout:g} s{self._transport.last_words()}"
-        told = self._told(None) or Failure(self._transport.stage or self._stage, why)
+        late = f"there was no answer within {self._connect_timeout:g} s{self._transport.last_words()}"
+        told = self._told(None) or Failure(self._transport.stage or self._stage, late)
         return Failure(told.stage, self._redact(told.why))
 
     async def wait_open(self) -> None:
@@ -144,30 +148,19 @@ class McpConnection:
         if self.failure is not None:
             raise ConnectionEndedError(self.failure)
 
-    async def refresh_tools(self, timeout: float) -> None:
-        """List the tools again.
+    async def check(self, timeout: float) -> None:
+        """Ask whether it is there, and for its tools where they may have changed.
 
         Raises:
             ConnectionEndedError, NoAnswerError
         """
-        self._tools_stale = False
-        self.tools = await self._ask(_list_tools, timeout)
-
-    async def call_tool(self, tool: str, arguments: JsonObject, timeout: float) -> ToolResult:
-        """Call a tool; cancelling, and a timeout, cancel the call at the server where the transport can.
-
-        Raises:
-            ConnectionEndedError, NoAnswerError
-        """
-
-        async def work(session: ClientSession) -> JsonObject:
-            request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments))
-            return (await session.send_request(request, _RawResult)).root
-
-        raw = await self._ask(work, timeout)
-        if raw.get("resultType") == "input_required":
-            raise NoAnswerError("it asks for further input, which is not supported")
-        return tool_result(raw)
+        call = OpenCall(CallClock(CallLimits(timeout, timeout)), NOBODY, self._redact)
+        pings = self.facts is not None and not self.facts.is_stateless and self._transport.notices_loss
+        if pings and not self._notices.tools_stale:
+            await self._ask(_ping, call)
+        else:
+            self._notices.tools_stale = False
+            self.tools = await self._ask(list_tools, call)
 
     def retire(self) -> None:
         """Take no new requests, and end once those under way are settled."""
@@ -200,11 +193,19 @@ class McpConnection:
 
     async def _live(self) -> None:
         client = Client(
-            self._transport.open(), mode="auto", cache=None, client_info=_CLIENT_INFO, message_handler=self._hear
+            with_complete_results(self._transport.open()),
+            mode="auto",
+            cache=None,
+            client_info=_CLIENT_INFO,
+            message_handler=self._notices.hear,
+            logging_callback=self._notices.log_line,
+            log_level=self._notices.log_level,
+            **self._requests.callbacks(),
         )
         async with client:
+            self.facts = server_facts(client.session)
             self._stage = Stage.LIST_TOOLS
-            self.tools = await _list_tools(client.session)
+            self.tools = await list_tools(client.session)
             self._life.deadline = inf
             self._stage = Stage.OPEN
             self.was_open = True
@@ -218,66 +219,56 @@ class McpConnection:
         async with anyio.create_task_group() as watching:
             self._service = watching.cancel_scope
             watching.start_soon(self._watch_loss, watching.cancel_scope)
+            watching.start_soon(self._notices.ask_for_log, client, self._connect_timeout)
             if self._watch_tools:
-                watching.start_soon(self._watch_list, client)
+                watching.start_soon(self._notices.watch_lists, client)
             async with anyio.create_task_group() as working:
                 async for job in self._jobs:
                     working.start_soon(self._work, job, client.session)
             watching.cancel_scope.cancel()
 
     async def _work(self, job: _Job[Any], session: ClientSession) -> None:
-        with job.scope:
+        with job.scope, self._calls.under_way(job.call):
             try:
-                job.succeed(await job.work(session))
+                result = await job.work(session)
                 self._heard_at = anyio.current_time()
                 self._unanswered = 0
+                job.call.tell_held()
+                job.succeed(result)
             except MCPError as error:
                 if self._transport.lost.is_set():
                     return  # the end of the connection, which follows, settles it with the reason
                 told = self._told(error)
-                job.fail(NoAnswerError(self._redact(told.why if told is not None else _why(error))))
+                job.fail(NoAnswerError(self._redact(told.why if told is not None else why(error))))
                 if error.code == CONNECTION_CLOSED or error.message == _SESSION_TERMINATED:
                     self.retire()
-            except (ValueError, RuntimeError) as error:  # what the SDK makes of a broken answer
-                job.fail(NoAnswerError(self._redact(_why(error))))
+            except (ValueError, RuntimeError, UnansweredError) as error:  # what the SDK makes of a broken answer
+                job.fail(NoAnswerError(self._redact(why(error))))
 
     async def _watch_loss(self, service: anyio.CancelScope) -> None:
         await self._transport.lost.wait()
         service.cancel()
 
-    async def _watch_list(self, client: Client) -> None:
-        """Servers of the stateless protocol tell of changes only those who ask; of others, `_hear` hears."""
-        tools = client.server_capabilities.tools
-        if tools is None or not tools.list_changed or client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-            return
-        try:
-            async with client.listen(tools_list_changed=True) as changes:
-                self._tools_stale = True  # they may have changed since they were listed, unheard
-                async for _ in changes:
-                    self._tools_stale = True
-        except (MCPError, RuntimeError, TimeoutError) as error:
-            log.debug("a server does not tell when its tools change", reason=self._redact(_why(error)))
-        self._unwatched = True
+    def _keeps_list(self, what: MaterialList) -> bool:
+        """Whether a change of the list will be heard: a stateless server tells only those who listen."""
+        facts = self.facts
+        return facts is not None and what in facts.tells_changes and (self._watch_tools or not facts.is_stateless)
 
-    async def _hear(self, message: IncomingMessage) -> None:
-        if isinstance(message, ToolListChangedNotification):
-            self._tools_stale = True
-
-    async def _ask(self, work: Callable[[ClientSession], Awaitable[T]], timeout: float) -> T:
-        job = _Job(work)
+    async def _ask(self, work: Callable[[ClientSession], Awaitable[T]], call: OpenCall) -> T:
+        job = _Job(work, call)
         try:
             self._submit.send_nowait(job)
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             raise ConnectionEndedError(self.failure or Failure(self._stage, "the connection was closed")) from None
         self._pending.add(job)
         try:
-            with anyio.move_on_after(timeout):
+            with job.call.clock.scope:
                 await job.done.wait()
             if not job.done.is_set():
                 self._unanswered += 1
                 if self._unanswered >= UNANSWERED_CALLS:
                     self.retire()
-                raise NoAnswerError(f"there was no answer within {timeout:g} s, so the call was cancelled")
+                raise NoAnswerError(job.call.clock.overdue())
             return job.result()
         finally:
             self._pending.discard(job)
@@ -312,50 +303,20 @@ class McpConnection:
                 return told
         if not isinstance(found[0], MCPError | ValueError | RuntimeError | OSError):
             log.error("a connection failed unexpectedly", exc_info=error)
-        why = _why(found[0]) + self._transport.last_words()
-        return Failure(self._transport.stage or self._stage, why)
+        return Failure(self._transport.stage or self._stage, why(found[0]) + self._transport.last_words())
 
 
 _SESSION_TERMINATED: Final = "Session terminated"  # what the SDK makes of a 404 within a session
 
 
-async def _list_tools(session: ClientSession) -> tuple[ToolDefinition, ...]:
-    """All tools in the server's order.
+async def _ping(session: ClientSession) -> None:
+    """Any answer says that it is there.
 
     Raises:
-        MCPError, ValueError: it does not answer, answers nonsense, or goes on without end.
+        MCPError: there was none.
     """
-    tools: list[ToolDefinition] = []
-    cursor: str | None = None
-    for _ in range(MAX_TOOL_PAGES):
-        try:
-            page = await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
-        except MCPError as error:
-            capabilities = session.server_capabilities
-            if error.code == METHOD_NOT_FOUND and (capabilities is None or capabilities.tools is None):
-                return ()
+    try:
+        await session.send_request(PingRequest(), EmptyResult)
+    except MCPError as error:
+        if error.code != METHOD_NOT_FOUND:
             raise
-        tools.extend(tool_definition(tool) for tool in page.tools)
-        cursor = page.next_cursor
-        if len(tools) > MAX_TOOLS:
-            raise ValueError(f"it lists more than {MAX_TOOLS} tools")
-        if cursor is None:
-            return tuple(tools)
-    raise ValueError(f"it lists its tools on more than {MAX_TOOL_PAGES} pages")
-
-
-def _why(error: Exception) -> str:
-    """The error as the rest of a sentence about the server, without what it was about."""
-    match error:
-        case MCPError() if error.code == CONNECTION_CLOSED:
-            return f"the connection broke ({error.message})"
-        case MCPError():
-            return f"it answered with the error {error.code}: {error.message}"
-        case ValidationError():
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            return f"its answer does not follow the protocol ({where}: {first['msg']})"
-        case ValueError() | RuntimeError():
-            return str(error)
-        case _:
-            return f"it failed unexpectedly ({type(error).__name__})"

@@ -7,6 +7,7 @@ from orchestrator.integrations.http_transport import HttpServerTransport
 from orchestrator.integrations.mcp_json import HttpServer, PluginConfig, StdioServer, UnusableServer
 from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, ServerTransport
 from orchestrator.integrations.redaction import redactor
+from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeatures
 from orchestrator.integrations.server_url import parse_server_url
 from orchestrator.integrations.stdio_transport import StdioServerTransport
 from orchestrator.integrations.supervised import SupervisedServer
@@ -15,9 +16,16 @@ from orchestrator.integrations.supervised import SupervisedServer
 class Plugins:
     """One supervised server for each usable plugin; nothing is started before it is asked for."""
 
-    def __init__(self, *, connect_timeout: float, task_group: anyio.abc.TaskGroup) -> None:
+    def __init__(
+        self,
+        *,
+        connect_timeout: float,
+        task_group: anyio.abc.TaskGroup,
+        features: ClientFeatures = NO_FEATURES,
+    ) -> None:
         self._connect_timeout = connect_timeout
         self._task_group = task_group
+        self._features = features
         self._servers: dict[str, SupervisedServer] = {}
 
     def server(self, plugin: PluginConfig) -> SupervisedServer:
@@ -70,4 +78,5 @@ class Plugins:
             connect_timeout=self._connect_timeout,
             redact=redactor(secrets),
             watch_tools=True,
+            features=self._features,
         )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from mcp_types import Tool
 
+from orchestrator.core.content import described
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.tools import ToolAnnotations, ToolDefinition, ToolResult
 
@@ -25,7 +26,7 @@ def tool_result(raw: JsonObject) -> ToolResult:
     parts = content if isinstance(content, list) else []
     structured = raw.get("structuredContent")
     structured_text = None if structured is None else json_text(structured)
-    text = "\n".join(_described(part) for part in parts) if parts else structured_text or ""
+    text = "\n".join(described(part) for part in parts) if parts else structured_text or ""
     return ToolResult(json_text(parts), storable_text(text), raw.get("isError") is True, structured_text)
 
 
@@ -86,35 +87,3 @@ def _clean_object(value: Mapping[str, JsonValue]) -> JsonObject:
     return {
         key.encode("utf-16", "surrogatepass").decode("utf-16", "replace"): clean(item) for key, item in value.items()
     }
-
-
-def _described(part: JsonValue) -> str:
-    """What a text model can read of a part of the content."""
-    match part:
-        case {"type": "text", "text": str(text)}:
-            return text
-        case {"type": "image" | "audio" as kind, "data": str(data)}:
-            return f"[{kind}, {_word(part, 'mimeType', 'unknown type')}, {_decoded_size(data)} bytes]"
-        case {"type": "resource_link", "uri": str(uri)}:
-            link = f"[resource link, {_word(part, 'name', 'unnamed')}, {uri}]"
-            description = part.get("description")
-            return f"{link} {description}" if isinstance(description, str) and description else link
-        case {"type": "resource", "resource": {"text": str(text)}}:
-            return text
-        case {"type": "resource", "resource": {"blob": str(data)} as resource}:
-            kind = _word(resource, "mimeType", "unknown type")
-            return f"[resource, {_word(resource, 'uri', 'no uri')}, {kind}, {_decoded_size(data)} bytes]"
-        case {"type": str(kind)}:
-            return f"[content of type {kind}]"
-        case _:
-            return "[content of unknown type]"
-
-
-def _word(part: JsonObject, key: str, default: str) -> str:
-    value = part.get(key)
-    return value if isinstance(value, str) and value else default
-
-
-def _decoded_size(data: str) -> int:
-    """The number of bytes that base64 `data` stands for."""
-    return len(data.rstrip("=")) * 3 // 4

@@ -7,11 +7,14 @@ import anyio
 import anyio.abc
 import structlog
 
-from orchestrator.core.json_types import JsonObject
-from orchestrator.core.tools import ToolDefinition, ToolResult
+from orchestrator.core.tools import ToolDefinition
 from orchestrator.integrations.mcp_session import ConnectionEndedError, McpConnection, NoAnswerError
 from orchestrator.integrations.mcp_transport import Failure, ServerTransport, Stage
 from orchestrator.integrations.redaction import Redactor
+from orchestrator.integrations.server_facts import ServerFacts
+from orchestrator.integrations.server_log import ServerLog
+from orchestrator.integrations.server_methods import ServerMethods
+from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeatures
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -34,6 +37,7 @@ class SupervisedServer:
         connect_timeout: float,
         redact: Redactor,
         watch_tools: bool,
+        features: ClientFeatures = NO_FEATURES,
         clock: Callable[[], float] = anyio.current_time,
     ) -> None:
         self._name = name
@@ -42,6 +46,9 @@ class SupervisedServer:
         self._connect_timeout = connect_timeout
         self._redact = redact
         self._watch_tools = watch_tools
+        self._features = features
+        # Of a server that lives as long as a request, nobody reads the log.
+        self.log = ServerLog(name, redact) if watch_tools else None
         self._clock = clock
         self._current: McpConnection | None = None
         self._alive: set[McpConnection] = set()
@@ -59,7 +66,7 @@ class SupervisedServer:
         await connection.wait_open()
         if connection.needs_check:
             try:
-                await connection.refresh_tools(self._connect_timeout)
+                await connection.check(self._connect_timeout)
             except (ConnectionEndedError, NoAnswerError):
                 # It may have been gone for long: whether the server is there, a new connection tells.
                 connection.retire()
@@ -97,15 +104,20 @@ class SupervisedServer:
             self._current.retire()
         self._failed_starts = 0
 
-    async def call_tool(self, tool: str, arguments: JsonObject, timeout: float) -> ToolResult:
-        """Call a tool, once, over the connection that is open or a new one.
+    async def methods(self) -> ServerMethods:
+        """The server's methods, over the connection that is open or a new one: for one request, never kept.
 
         Raises:
-            ConnectionEndedError, NoAnswerError
+            ConnectionEndedError: there is no connection, and why.
         """
         connection = self._connection()
         await connection.wait_open()
-        return await connection.call_tool(tool, arguments, timeout)
+        return connection.methods
+
+    @property
+    def facts(self) -> ServerFacts | None:
+        """What the server said of itself when it was last connected; None before the first time."""
+        return None if self._current is None else self._current.facts
 
     def close(self) -> None:
         """End every connection, for good."""
@@ -130,6 +142,8 @@ class SupervisedServer:
             connect_timeout=self._connect_timeout,
             redact=self._redact,
             watch_tools=self._watch_tools,
+            features=self._features,
+            server_log=self.log,
         )
         self._current = connection
         self._alive.add(connection)

@@ -12,7 +12,7 @@ from orchestrator.ports.definitions import (
 )
 from orchestrator.ports.downloads import Downloader, JobStore
 from orchestrator.ports.engines import CallBegun, Embeddings, Engine, EngineTraits, GenerationChunk, LoadStep
-from orchestrator.ports.integrations import IntegrationCatalog, IntegrationSession, RunScope
+from orchestrator.ports.integrations import CallWatch, IntegrationCatalog, IntegrationSession, RunCallbacks, RunScope
 from orchestrator.ports.oauth import OAuthCredential, OAuthCredentialStore, UnreadableCredentialError
 from orchestrator.ports.plugins import (
     IntegrationFailedError,
@@ -33,6 +33,7 @@ from orchestrator.ports.tokens import Token, TokenStore
 
 __all__ = [
     "CallBegun",
+    "CallWatch",
     "Chain",
     "ChangeOutcome",
     "DefinitionChange",
@@ -64,6 +65,7 @@ __all__ = [
     "PluginStatus",
     "PluginTransport",
     "ResponseStore",
+    "RunCallbacks",
     "RunScope",
     "ServerFacts",
     "StoredResponse",

@@ -1,14 +1,44 @@
 """What the services need of MCP servers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.materials import Piece, Prompt, Resource, ResourceTemplate
 from orchestrator.core.request import IntegrationRequest
+from orchestrator.core.server_requests import Elicitation, ElicitationAnswer, Progress, SamplingReply, SamplingRequest
 from orchestrator.core.tools import ToolDefinition, ToolResult
+
+
+class RunCallbacks(Protocol):
+    """What the servers of a run may ask of it, each for a call of theirs (`call_id` None: no tool call)."""
+
+    async def elicit(self, provider: ProviderInfo, call_id: str | None, asked: Elicitation) -> ElicitationAnswer:
+        """Ask the user; waits for the answer, which is checked, and for a deadline, which cancels.
+
+        Raises:
+            OrchestratorError: it is refused; the message tells the server why.
+        """
+        ...
+
+    async def sample(self, provider: ProviderInfo, call_id: str | None, asked: SamplingRequest) -> SamplingReply:
+        """Let the run's model write something for the server, within limits.
+
+        Raises:
+            OrchestratorError: it is refused, or it failed; the message tells the server why.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallWatch:
+    """Who is told how far a call is; the id is the journal's."""
+
+    call_id: str
+    progressed: Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +51,7 @@ class RunScope:
     owner: str
     chain_id: str
     response_id: str
+    callbacks: RunCallbacks | None = field(default=None, compare=False, repr=False)
 
 
 class IntegrationSession(Protocol):
@@ -39,12 +70,55 @@ class IntegrationSession(Protocol):
         """Names of tools that the server has and that its configuration does not give out."""
         ...
 
-    async def call_tool(self, tool: str, arguments: JsonObject) -> ToolResult:
+    async def call_tool(self, tool: str, arguments: JsonObject, watch: CallWatch | None = None) -> ToolResult:
         """Call `tool` by the server's own name, within the tool timeout. Cancelling cancels the call.
+
+        Progress that the server reports extends the timeout up to a cap; time in which it waits for the
+        run's callbacks does not count.
 
         Raises:
             OrchestratorError: no result came: a timeout, a dead server, a broken protocol. The message
                 is fit for the model and the client.
+        """
+        ...
+
+    async def list_resources(self) -> tuple[Resource, ...]:
+        """What the server lists, in its order; nothing where it has no resources.
+
+        Raises:
+            OrchestratorError: no answer came.
+        """
+        ...
+
+    async def list_resource_templates(self) -> tuple[ResourceTemplate, ...]:
+        """As `list_resources`.
+
+        Raises:
+            OrchestratorError
+        """
+        ...
+
+    async def list_prompts(self) -> tuple[Prompt, ...]:
+        """As `list_resources`.
+
+        Raises:
+            OrchestratorError
+        """
+        ...
+
+    async def read_resource(self, uri: str) -> tuple[Piece, ...]:
+        """The contents of a resource, in the server's order.
+
+        Raises:
+            OrchestratorError: it has none, or no answer came.
+        """
+        ...
+
+    async def get_prompt(self, name: str, arguments: Mapping[str, str]) -> tuple[Piece, ...]:
+        """The messages of a prompt, in order, each with who speaks.
+
+        Raises:
+            OrchestratorError: there is no such prompt, an argument is missing, or no answer came.
         """
         ...
 

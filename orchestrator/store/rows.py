@@ -66,7 +66,6 @@ class ResponseFacts:
     id: str
     owner: str
     token_id: str | None
-    model_key: str
     stored: bool
 
 
@@ -166,7 +165,6 @@ def call_row(placed: PlacedCall, response: ResponseFacts, at: datetime) -> Row:
         "turn": placed.turn,
         "owner": response.owner,
         "token_id": response.token_id,
-        "model_key": response.model_key,
         "model_name": placed.model_name if stored or placed.tool is not None else "",
         "arguments_text": placed.arguments_text if stored else None,
         "arguments": placed.arguments if stored else None,

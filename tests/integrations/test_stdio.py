@@ -182,7 +182,7 @@ FAILED_CALLS: list[tuple[str, str]] = [
     ("refuses the call", "it answered with the error -32602: Invalid params, and the key is •••."),
     ("answers the call with nonsense", "its answer does not follow the protocol (content"),
     ("answers the call with no result", "it answered with the error -32700: the answer is not a valid MCP message."),
-    ("wants input", "it asks for further input, which is not supported."),
+    ("wants input", "it asked for further input more than 10 times."),
     ("writes without end", "it wrote a message of more than 33554432 bytes."),
 ]
 

@@ -1,0 +1,34 @@
+"""What went wrong between a server and us, as the rest of a sentence about the server."""
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import CONNECTION_CLOSED, URL_ELICITATION_REQUIRED, ElicitationRequiredErrorData
+from pydantic import ValidationError
+
+from orchestrator.integrations.server_requests import UnansweredError
+
+
+def why(error: Exception) -> str:
+    """The error without what it was about."""
+    match error:
+        case MCPError() if error.code == CONNECTION_CLOSED:
+            return f"the connection broke ({error.message})"
+        case MCPError() if error.code == URL_ELICITATION_REQUIRED:
+            return f"the user has to visit {_addresses(error)} first ({error.message})"
+        case MCPError():
+            return f"it answered with the error {error.code}: {error.message}"
+        case ValidationError():
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            return f"its answer does not follow the protocol ({where}: {first['msg']})"
+        case ValueError() | RuntimeError() | UnansweredError():
+            return str(error)
+        case _:
+            return f"it failed unexpectedly ({type(error).__name__})"
+
+
+def _addresses(error: MCPError) -> str:
+    try:
+        data = ElicitationRequiredErrorData.model_validate(error.error.data)
+    except ValidationError:
+        return "an address, which it does not tell,"
+    return " and ".join(wanted.url for wanted in data.elicitations[:5]) or "an address, which it does not tell,"
