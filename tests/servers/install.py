@@ -70,20 +70,30 @@ def node_server(name: str) -> list[str]:
         NodeMissingError: there is no Node.js.
         SetupError: it cannot be installed.
     """
-    node, npm = _node_program("node"), _node_program("npm")
+    return node_program("node", NODE_FILES, name)
+
+
+def node_program(kind: str, files: tuple[Path, Path], name: str) -> list[str]:
+    """The command of a program of the packages that `files`, a package.json and its lock, name.
+
+    Raises:
+        NodeMissingError: there is no Node.js.
+        SetupError: they cannot be installed.
+    """
+    node, npm = _node_tool("node"), _node_tool("npm")
 
     def install(folder: Path) -> None:
         folder.mkdir()
-        for file in NODE_FILES:
+        for file in files:
             shutil.copy(file, folder)
         flags = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
         environ = {**os.environ, "PATH": f"{Path(node).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
         run([npm, "ci", *flags], folder, environ)
 
-    return [node, str(_installed("node", digest(*NODE_FILES), install) / "node_modules" / ".bin" / name)]
+    return [node, str(_installed(kind, digest(*files), install) / "node_modules" / ".bin" / name)]
 
 
-def _node_program(name: str) -> str:
+def _node_tool(name: str) -> str:
     """Ours first: it is the version that the lock was made with.
 
     Raises:

@@ -1,0 +1,141 @@
+"""The client under test of MCP's conformance suite: our integration layer, as a chat uses it.
+
+Run by the suite with the address of its server as the last argument, and the scenario in the environment.
+What a scenario wants called is called through `McpCatalog`; nothing here speaks MCP by itself.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.items import ProviderInfo
+from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.core.request import EphemeralRequest
+from orchestrator.core.server_requests import (
+    Elicitation,
+    ElicitationAnswer,
+    SamplingReply,
+    SamplingRequest,
+    checked_answer,
+)
+from orchestrator.core.tools import ToolDefinition
+from orchestrator.integrations.catalog import McpCatalog
+from orchestrator.integrations.mcp_json import load_mcp_json
+from orchestrator.integrations.network_policy import NetworkPolicy
+from orchestrator.integrations.server_requests import ClientFeatures
+from orchestrator.ports import IntegrationSession, RunScope
+
+SECONDS = 60
+
+
+class User:
+    """Accepts every form as it is, and writes what a model would."""
+
+    async def elicit(self, provider: ProviderInfo, call_id: str | None, asked: Elicitation) -> ElicitationAnswer:
+        answer = checked_answer(asked, ElicitationAnswer("accept", {}))
+        if isinstance(answer, str):
+            filled = {name: sample(field) for name, field in _fields(asked.schema or {}).items()}
+            answer = checked_answer(asked, ElicitationAnswer("accept", filled))
+        if isinstance(answer, str):
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, answer)
+        return answer
+
+    async def sample(self, provider: ProviderInfo, call_id: str | None, asked: SamplingRequest) -> SamplingReply:
+        return SamplingReply("a sampled text", "conformance/model", "endTurn")
+
+
+def sample(schema: JsonValue) -> JsonValue:
+    """A value that matches a simple schema."""
+    match schema:
+        case {"default": value} | {"const": value} | {"enum": [value, *_]}:
+            return value
+        case {"type": "string"}:
+            return "text"
+        case {"type": "integer" | "number"}:
+            return 1
+        case {"type": "boolean"}:
+            return True
+        case {"type": "array"}:
+            return []
+        case {"type": "object"} as described:
+            required = described.get("required")
+            wanted = required if isinstance(required, list) else []
+            return {name: sample(field) for name, field in _fields(described).items() if name in wanted}
+        case _:
+            return "text"
+
+
+def _fields(schema: JsonObject) -> JsonObject:
+    fields = schema.get("properties")
+    return fields if isinstance(fields, dict) else {}
+
+
+def calls(scenario: str, context: Any, tools: tuple[ToolDefinition, ...]) -> list[tuple[str, JsonObject]]:
+    """What to call: what the suite names, or every tool that is offered, once."""
+    wanted = context.get("toolCalls")
+    if wanted:
+        return [(call["name"], call["arguments"]) for call in wanted]
+    if scenario == "json-schema-2020-12-preservation":
+        return [("json_schema_echo", {"schema": tools[0].input_schema})]
+    arguments = [(tool.name, sample(tool.input_schema)) for tool in tools]
+    return [(name, given if isinstance(given, dict) else {}) for name, given in arguments]
+
+
+def say(*words: object) -> None:
+    """For the suite's record of what the client did."""
+    sys.stdout.write(" ".join(str(word) for word in words) + "\n")
+
+
+async def use(session: IntegrationSession, scenario: str, context: Any) -> None:
+    """Everything that a request can do with a server."""
+    for tool, arguments in calls(scenario, context, session.tools):
+        try:
+            say(tool, (await session.call_tool(tool, arguments)).text)
+        except OrchestratorError as error:  # what a chat tells its model
+            say(error.info.message)
+    for resource in await session.list_resources():
+        say(resource.uri, await session.read_resource(resource.uri))
+    await session.list_resource_templates()
+    for prompt in await session.list_prompts():
+        say(prompt.name, await session.get_prompt(prompt.name, {one.name: "text" for one in prompt.arguments}))
+
+
+async def main(url: str) -> None:
+    scenario = os.environ.get("MCP_CONFORMANCE_SCENARIO", "")
+    context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
+    async with anyio.create_task_group() as tasks:
+        catalog = McpCatalog(
+            load_mcp_json([], missing_ok=True),
+            policy=NetworkPolicy(allow_loopback=True),
+            connect_timeout=SECONDS,
+            tool_timeout=SECONDS,
+            allow_plugins=True,
+            allow_ephemeral_mcp=True,
+            task_group=tasks,
+            features=ClientFeatures(elicitation=True, sampling=True, roots=(Path.cwd(),)),
+        )
+        try:
+            request = EphemeralRequest("conformance", url)
+            async with catalog.open([request], RunScope("conformance", "chain", "run", User())) as (session,):
+                await use(session, scenario, context)
+        finally:
+            await catalog.aclose()
+
+
+def reason(error: BaseException) -> str:
+    """The first of the errors of a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return str(error)  # pyright: ignore[reportUnknownArgumentType]
+
+
+if __name__ == "__main__":
+    try:
+        anyio.run(main, sys.argv[-1])
+    except* OrchestratorError as errors:
+        sys.exit(reason(errors))
