@@ -11,7 +11,7 @@ from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.response import Ending, Incomplete, Stats
 from orchestrator.ports import NewResponse
-from orchestrator.store import rows
+from orchestrator.store import audit_chain, rows
 from orchestrator.store.chains import unfinished_parent, unusable_parent
 from orchestrator.store.tables import (
     blobs,
@@ -30,6 +30,7 @@ _RESPONSE: Final = select(
     responses.c.id,
     responses.c.owner,
     responses.c.token_id,
+    responses.c.model_key,
     responses.c.stored,
     responses.c.status,
     responses.c.ending_reason,
@@ -60,7 +61,7 @@ _SETTLE: Final = update(tool_calls).where(
 """The one change of a journal row."""
 
 _ABANDONED: Final = (
-    select(responses.c.id, responses.c.stored)
+    select(responses.c.id, responses.c.owner, responses.c.stored)
     .where(
         RUNNING,
         or_(
@@ -72,6 +73,12 @@ _ABANDONED: Final = (
     .with_for_update(skip_locked=True, key_share=True)
 )
 """What another process is just ending is locked, and so left to it."""
+
+_UNSETTLED: Final = (
+    select(tool_calls.c.call_id)
+    .where(tool_calls.c.response_id == bindparam("response_id"), tool_calls.c.status == "journaled")
+    .order_by(tool_calls.c.position)
+)
 
 
 def open_response(connection: Connection, response: NewResponse) -> None:
@@ -95,7 +102,9 @@ def journal_calls(connection: Connection, response_id: str, items: Sequence[Plac
     row = _locked(connection, response_id)
     if row["status"] != "in_progress":
         raise _ended_elsewhere(response_id)
-    _insert_items(connection, items, _facts(row), at)
+    response = _facts(row)
+    added = _insert_items(connection, items, response, at)
+    audit_chain.append_links(connection, response.owner, added)
 
 
 def record_outcome(connection: Connection, response_id: str, call_id: str, outcome: Outcome, at: datetime) -> None:
@@ -111,7 +120,8 @@ def record_outcome(connection: Connection, response_id: str, call_id: str, outco
         return
     if row["response_status"] != "in_progress":
         raise _ended_elsewhere(response_id)
-    connection.execute(_SETTLE, {"the_call": call_id, **settled})
+    link = _settle(connection, call_id, settled, stored=row["stored"])
+    audit_chain.append_links(connection, row["owner"], [link])
 
 
 def save_response(
@@ -131,21 +141,23 @@ def save_response(
         if all(row[name] == value for name, value in ended.items()):
             return
         raise _ended_elsewhere(response_id)
-    if items or outcomes:
-        _complete(connection, response, items, outcomes, at)
+    added = _complete(connection, response, items, outcomes, at) if items or outcomes else []
     ended["stats"] = rows.stats_json(stats) if response.stored else None
     _end(connection, response_id, ended, at)
+    audit_chain.append_links(connection, response.owner, added)
 
 
 def end_abandoned(connection: Connection, now: datetime, dead_holders: Sequence[str]) -> list[str]:
     """See `ResponseStore.end_abandoned`."""
     found = connection.execute(_ABANDONED, {"now": now, "dead_holders": list(dead_holders)})
-    abandoned = {row.id: row.stored for row in found}
-    for response_id, stored in abandoned.items():
-        unsettled = (tool_calls.c.response_id == response_id) & (tool_calls.c.status == "journaled")
-        settled = rows.outcome_row(rows.abandoned_outcome(), now, stored=stored)
-        connection.execute(update(tool_calls).where(unsettled).values(settled))
+    abandoned = {row.id: row for row in found}
+    added: list[tuple[str, audit_chain.Link]] = []
+    for response_id, (_, owner, stored) in abandoned.items():
+        for call_id in connection.execute(_UNSETTLED, {"response_id": response_id}).scalars().all():
+            settled = rows.outcome_row(rows.abandoned_outcome(), now, stored=stored)
+            added.append((owner, _settle(connection, call_id, settled, stored=stored)))
         _end(connection, response_id, rows.ending_row(Incomplete("process_died"), stored=stored), now)
+    audit_chain.append_for_owners(connection, added)
     return list(abandoned)
 
 
@@ -170,7 +182,7 @@ def _locked(connection: Connection, response_id: str) -> RowMapping:
 
 
 def _facts(row: RowMapping) -> rows.ResponseFacts:
-    return rows.ResponseFacts(row["id"], row["owner"], row["token_id"], row["stored"])
+    return rows.ResponseFacts(row["id"], row["owner"], row["token_id"], row["model_key"], row["stored"])
 
 
 def _ended_elsewhere(response_id: str) -> OrchestratorError:
@@ -180,12 +192,23 @@ def _ended_elsewhere(response_id: str) -> OrchestratorError:
 
 def _insert_items(
     connection: Connection, items: Sequence[PlacedItem], response: rows.ResponseFacts, at: datetime
-) -> None:
+) -> list[audit_chain.Link]:
+    """Insert the items; the links of the calls among them are still to be appended."""
     calls, output = rows.item_rows(items, response, at)
     if calls:
+        calls = [audit_chain.salted_call(call, stored=response.stored) for call in calls]
         connection.execute(insert(tool_calls), calls)
+        audit_chain.index_arguments(connection, calls)
     if output:
         connection.execute(insert(output_items), output)
+    return [link for call in calls for link in audit_chain.call_links(call)]
+
+
+def _settle(connection: Connection, call_id: str, settled: rows.Row, *, stored: bool) -> audit_chain.Link:
+    """Write the outcome of a call; its link is still to be appended."""
+    settled = audit_chain.salted_outcome(settled, stored=stored)
+    connection.execute(_SETTLE, {"the_call": call_id, **settled})
+    return audit_chain.outcome_link({"call_id": call_id, **settled})
 
 
 def _complete(
@@ -194,17 +217,18 @@ def _complete(
     items: Sequence[PlacedItem],
     outcomes: Sequence[tuple[str, Outcome]],
     at: datetime,
-) -> None:
-    """Insert the items that are missing and settle the calls that are not settled."""
+) -> list[audit_chain.Link]:
+    """Insert the items that are missing and settle the calls that are not settled; their links are to be appended."""
     there = connection.execute(_ITEMS, {"response_id": response.id}).all()
     taken = {row.position for row in there}
     unsettled = {row.call_id for row in there if row.status == "journaled"}
-    _insert_items(connection, [item for item in items if item.position not in taken], response, at)
+    added = _insert_items(connection, [item for item in items if item.position not in taken], response, at)
     pending = {item.call_id: item.outcome for item in items if isinstance(item, PlacedCall)} | dict(outcomes)
     for call_id, outcome in pending.items():
         if call_id in unsettled and outcome is not None:
             settled = rows.outcome_row(outcome, at, stored=response.stored)
-            connection.execute(_SETTLE, {"the_call": call_id, **settled})
+            added.append(_settle(connection, call_id, settled, stored=response.stored))
+    return added
 
 
 def _end(connection: Connection, response_id: str, ended: rows.Row, at: datetime) -> None:

@@ -66,6 +66,7 @@ class ResponseFacts:
     id: str
     owner: str
     token_id: str | None
+    model_key: str
     stored: bool
 
 
@@ -165,6 +166,7 @@ def call_row(placed: PlacedCall, response: ResponseFacts, at: datetime) -> Row:
         "turn": placed.turn,
         "owner": response.owner,
         "token_id": response.token_id,
+        "model_key": response.model_key,
         "model_name": placed.model_name if stored or placed.tool is not None else "",
         "arguments_text": placed.arguments_text if stored else None,
         "arguments": placed.arguments if stored else None,

@@ -137,6 +137,7 @@ tool_calls: Final = Table(
     Column("turn", Integer, nullable=False),
     Column("owner", Text, nullable=False),
     Column("token_id", Text),
+    Column("model_key", AnyText, nullable=False),
     Column("model_name", AnyText, nullable=False),
     Column("arguments_text", AnyText),
     Column("arguments", json_column()),
@@ -153,10 +154,81 @@ tool_calls: Final = Table(
     Column("duration_ms", Integer),
     Column("created_at", UtcDateTime, nullable=False),
     Column("settled_at", UtcDateTime),
+    # They stand with the content that they salt the digests of, and go with it.
+    Column("arguments_salt", LargeBinary),
+    Column("output_salt", LargeBinary),
     UniqueConstraint("response_id", "position"),
     Index(None, "created_at", "call_id"),
+    # What the audit filters by, each in the order in which it lists.
+    Index(None, "owner", "created_at", "call_id"),
+    Index(None, "tool", "created_at", "call_id"),
+    Index(None, "provider_name", "created_at", "call_id"),
+    Index(None, "model_key", "created_at", "call_id"),
+    Index(None, "definition_digest", "created_at", "call_id"),
+    Index(None, "status", "created_at", "call_id"),
+    Index(None, "duration_ms"),
 )
-"""The journal. A row changes once, from `journaled` to its outcome, and never again."""
+"""The journal. A row changes once, from `journaled` to its outcome; after that only its content may go.
+
+Triggers of the migrations hold every writer to that, ours and any other.
+"""
+
+_partial_index("ix_tool_calls_is_error", tool_calls.c.is_error, tool_calls, "created_at", "call_id")
+
+call_arguments: Final = Table(
+    "call_arguments",
+    metadata,
+    Column("path", AnyText, primary_key=True),
+    # Compared byte by byte, so that a prefix is a range.
+    Column("value", AnyText().with_variant(AnyText(collation="C"), "postgresql"), primary_key=True),
+    Column("created_at", UtcDateTime, primary_key=True),
+    Column("call_id", Text, primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+"""The beginning of every scalar argument by its path: the index by which the audit finds arguments.
+
+A trigger empties it of a call whose arguments are deleted.
+"""
+
+audit_chain: Final = Table(
+    "audit_chain",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("content_digest", LargeBinary),
+    Column("previous", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    UniqueConstraint("call_id", "kind"),
+    sqlite_with_rowid=False,
+)
+"""The links, one chain an owner: `audit_links` says what each commits to. Triggers keep it append-only."""
+
+audit_heads: Final = Table(
+    "audit_heads",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    # The head that the last checkpoint has.
+    Column("checkpointed", BigInteger, nullable=False),
+)
+"""The last link of every chain, which whoever appends locks."""
+
+audit_events: Final = Table(
+    "audit_events",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("token_id", Text),
+    Column("details", AnyText, nullable=False),
+    Column("previous", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+"""The service's own chain: checkpoints of the owners' heads, readings of others' calls, deletions. Append-only."""
 
 output_items: Final = Table(
     "output_items",

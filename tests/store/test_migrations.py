@@ -11,7 +11,9 @@ from sqlalchemy import Connection, inspect
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.store import migrate
+from orchestrator.store.audit_verify import verify
 from orchestrator.store.database import open_database
+from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.tables import metadata
 from tests.store.samples import new_response
 from tests.store.stores import open_stores, sqlite_address
@@ -130,3 +132,64 @@ async def test_a_folder_that_is_not_there_is_a_clear_error(tmp_path: Path) -> No
         await migrate.prepare(sqlite_address(path))
     message = f"The database file '{path}' cannot be made: No such file or directory."
     assert caught.value.info == ErrorInfo(ErrorKind.STORE_ERROR, message)
+
+
+def write_calls_of_an_earlier_version(connection: Connection) -> None:
+    """Calls as they were written before there was a chain: settled, open, invalid, and not stored."""
+    rows = (
+        ("resp_a", "call_1", "ada", "now", '{"zone": "UTC"}', "succeeded", "[]"),
+        ("resp_a", "call_2", "ada", "now", '{"zone": "\\u0000 é", "list": [1, 2.5, null, true]}', "journaled", None),
+        ("resp_a", "call_3", "ada", None, '{"zone": "x"}', "invalid", "[]"),
+        ("resp_b", "call_4", "bob", "now", None, "abandoned", None),
+    )
+    moment = "TIMESTAMP WITH TIME ZONE '2026-03-01 12:00:00.123456+00'"
+    if connection.dialect.name == "sqlite":
+        moment = "'2026-03-01 12:00:00.123456'"
+    for id, owner, stored in (("resp_a", "ada", "true"), ("resp_b", "bob", "false")):
+        connection.exec_driver_sql(
+            "INSERT INTO responses (id, root_id, depth, owner, model_key, model_instance_id, stored, status, created_at)"
+            f" VALUES ('{id}', '{id}', 0, '{owner}', 'demo/model', 'demo/model', {stored}, 'completed', {moment})"
+        )
+    for position, (response_id, call_id, owner, tool, arguments, status, output) in enumerate(rows):
+        values = {
+            "call_id": call_id,
+            "response_id": response_id,
+            "owner": owner,
+            "model_name": tool or "fl\x100000y",
+            "tool": tool,
+            "arguments": arguments,
+            "arguments_text": arguments,
+            "output": output,
+            "shown": output,
+            "status": status,
+        }
+        quoted = ", ".join("NULL" if value is None else f"'{value}'" for value in values.values())
+        settled_at = "NULL" if status == "journaled" else moment
+        connection.exec_driver_sql(
+            f"INSERT INTO tool_calls ({', '.join(values)}, position, turn, is_error, created_at, settled_at)"
+            f" VALUES ({quoted.replace('%', '%%')}, {position}, 1, {status == 'invalid'}, {moment}, {settled_at})"
+        )
+
+
+@pytest.mark.parametrize("revision", ["0001", "0004"])
+async def test_calls_of_an_earlier_version_are_chained_as_they_stand(empty_url: str, revision: str) -> None:
+    await migrate.upgrade(empty_url, revision)
+    await in_database(empty_url, write_calls_of_an_earlier_version)
+    await migrate.upgrade(empty_url)
+    await migrate.check(empty_url)
+    database = await open_database(empty_url)
+    report = await verify(database)
+    calls = await SqlResponseStore(database).list_calls("resp_a", "ada")
+    await database.aclose()
+    assert (report.links, report.problem) == (7, None)
+    assert [(call.call_id, call.model_name) for call in calls] == [
+        ("call_1", "now"),
+        ("call_2", "now"),
+        ("call_3", "fl\x00y"),
+    ]
+    await migrate.downgrade(empty_url, revision)
+    count = await in_database(
+        empty_url, lambda connection: connection.exec_driver_sql("SELECT count(*) FROM tool_calls").scalar()
+    )
+    assert count == 4
+    await migrate.upgrade(empty_url)

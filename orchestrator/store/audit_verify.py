@@ -1,0 +1,294 @@
+"""Proving the chains of a database, link by link, with as much memory for a million as for ten."""
+
+import json
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Text,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
+
+from orchestrator.core.json_types import canonical_json
+from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
+from orchestrator.store import audit_links as links
+from orchestrator.store.audit_proof import ChainLink, is_erased, link_problem
+from orchestrator.store.columns import original
+from orchestrator.store.database import Database
+from orchestrator.store.rows import content_digest
+from orchestrator.store.tables import audit_chain, audit_events, audit_heads, tool_calls, tool_definitions
+
+PAGE: Final = 1_000
+LARGE: Final = 16_384
+"""Content beyond this many characters is read by itself, so that a page has a bounded size."""
+
+_FACTS: Final = (
+    *("response_id", "position", "turn", "token_id", "model_key", "model_name", "tool", "provider_type"),
+    *("provider_name", "definition_digest", "created_at", "status", "is_error", "duration_ms", "settled_at"),
+    *("arguments_salt", "output_salt"),
+)
+_ASKED: Final = ("arguments_text", "arguments", "reason")
+_ANSWERED: Final = ("output", "structured", "shown")
+_TEXTS: Final = ("model_key", "model_name", "tool", "provider_name", "arguments_text", "reason", *_ANSWERED)
+
+
+def _raw(name: str) -> ColumnElement[Any]:
+    """A column as the driver has it: what SQLAlchemy does to each value takes longer than to hash it."""
+    column = tool_calls.c[name]
+    if name == "arguments":
+        return cast(column, Text)  # Postgres' driver would parse it
+    return column if isinstance(column.type, LargeBinary) else type_coerce(column, Text)
+
+
+def _length(*names: str) -> ColumnElement[int]:
+    lengths = [func.coalesce(func.length(_raw(name)), 0) for name in names]
+    return sum(lengths[1:], start=lengths[0])
+
+
+_journaled: Final = audit_chain.c.kind == "journaled"
+_size: Final = case((_journaled, _length("arguments_text", "reason")), else_=_length(*_ANSWERED))
+_fits: Final = _size <= LARGE
+_LINKS: Final = (
+    select(
+        audit_chain,
+        tool_calls.c.call_id.label("the_call"),
+        tool_calls.c.owner.label("the_owner"),
+        *(_raw(name).label(name) for name in _FACTS),
+        *(case((and_(_fits, _journaled), _raw(name))).label(name) for name in _ASKED),
+        *(case((and_(_fits, ~_journaled), _raw(name))).label(name) for name in _ANSWERED),
+        (~_fits).label("large"),
+    )
+    .join_from(audit_chain, tool_calls, tool_calls.c.call_id == audit_chain.c.call_id, isouter=True)
+    .order_by(audit_chain.c.sequence)
+    .limit(PAGE)
+)
+_LARGE_CONTENT: Final = select(*(_raw(name).label(name) for name in (*_ASKED, *_ANSWERED)))
+
+NOT_CHAINED: Final = "it is in the journal, and no link of the chain speaks of it"
+OUTCOME_NOT_CHAINED: Final = "its outcome is in the journal, and no link of the chain speaks of it"
+CUT: Final = "the chain ends here, although it went on to link {}: its end was cut off"
+MISSING: Final = "the link before this one is missing: the chain goes on from {} to {}"
+NOT_LINKED: Final = "it does not follow from the link before it"
+OTHER_HEAD: Final = "the chain has another link here than the head that was kept outside"
+OTHER_CHECKPOINT: Final = "the chain has another link here than the one that checkpoint {} speaks of"
+DEFINITION: Final = "the definition {} is not the one that its digest stands for"
+EVENT_CHANGED: Final = "the event, or its link, is not what was chained"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRange:
+    """Which part of which chains: sequence numbers, both ends included."""
+
+    owner: str | None = None
+    first: int = 1
+    last: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left out."""
+        return self == AuditRange()
+
+
+@dataclass(slots=True)
+class _Tally:
+    links: int = 0
+    events: int = 0
+    erased: int = 0
+
+
+async def verify(
+    database: Database, part: AuditRange | None = None, since: Sequence[AuditHead] = ()
+) -> AuditVerification:
+    """Prove `part` of the chains (None: all), or what came after the heads in `since`; stops at the first problem."""
+    part = part or AuditRange()
+    tally, reached = _Tally(), list[AuditHead]()
+    problem: AuditProblem | None = None
+    kept = {head.owner: head for head in since}
+    for head in await database.read(lambda connection: _heads(connection, part.owner, kept)):
+        old = kept.get(head.owner)
+        first = part.first if old is None else old.sequence
+        end, problem = await _verify_chain(database, head, AuditRange(head.owner, first, part.last), tally)
+        if problem is None and old is not None:
+            problem = await _compare(database, old, OTHER_HEAD)
+        if problem is not None:
+            break
+        reached.append(end)
+    if problem is None and part.is_whole:
+        problem = await _verify_whole(database, tally)
+    return AuditVerification(tally.links, tally.events, tally.erased, tuple(reached), problem)
+
+
+def _heads(connection: Connection, owner: str | None, kept: Mapping[str, AuditHead]) -> list[AuditHead]:
+    """Every chain there is, also those of which somebody removed the head."""
+    query = select(audit_heads.c.owner, audit_heads.c.sequence, audit_heads.c.hash)
+    query = query.where(audit_heads.c.owner != links.SERVICE).order_by(audit_heads.c.owner)
+    found = {row.owner: AuditHead(row.owner, row.sequence, row.hash.hex()) for row in connection.execute(query)}
+    found = {name: head for name, head in found.items() if owner is None or name == owner}
+    missing = {name: AuditHead(name, 0, links.NO_LINK.hex()) for name in kept if name not in found}
+    return [*found.values(), *missing.values()]
+
+
+async def _verify_chain(
+    database: Database, head: AuditHead, part: AuditRange, tally: _Tally
+) -> tuple[AuditHead, AuditProblem | None]:
+    """Prove one owner's links from `part.first` to `part.last` or the end."""
+    last: ChainLink | None = None
+
+    def here(sequence: int, call_id: str | None, what: str) -> AuditProblem:
+        return AuditProblem(head.owner, sequence, call_id, what)
+
+    end = head
+    async for link, call in _chained(database, head.owner, part.first):
+        if part.last is not None and link.sequence > part.last:
+            return end, None
+        before = 0 if last is None else last.sequence
+        if link.sequence != before + 1 and (last is not None or part.first == 1):
+            return end, here(link.sequence, link.call_id, MISSING.format(before, link.sequence))
+        previous = links.NO_LINK if last is None else last.hash
+        if link.previous != previous and (last is not None or part.first == 1):
+            return end, here(link.sequence, link.call_id, NOT_LINKED)
+        what = link_problem(link, call)
+        if what is not None:
+            return end, here(link.sequence, link.call_id, what)
+        tally.links += 1
+        tally.erased += call is not None and is_erased(link, call)
+        last, end = link, AuditHead(link.owner, link.sequence, link.hash.hex())
+    if part.last is None or part.last > end.sequence:
+        # More may have been appended since the head was read: only less is wrong.
+        reached = 0 if last is None else last.sequence
+        if reached < head.sequence or reached < part.first - 1:
+            call_id = None if last is None else last.call_id
+            return end, here(reached, call_id, CUT.format(max(head.sequence, part.first)))
+    return end, None
+
+
+async def _chained(
+    database: Database, owner: str, first: int
+) -> AsyncGenerator[tuple[ChainLink, Mapping[str, Any] | None]]:
+    """The links of a chain from `first` on, each with the row that it is about."""
+    while True:
+        query = _LINKS.where(audit_chain.c.owner == owner, audit_chain.c.sequence >= first)
+        page = await database.read(lambda connection, query=query: connection.execute(query).mappings().all())
+        for row in page:
+            link = ChainLink(
+                row["owner"],
+                row["sequence"],
+                row["kind"],
+                row["call_id"],
+                row["content_digest"],
+                row["previous"],
+                row["hash"],
+            )
+            if row["the_call"] is None:
+                yield link, None
+                continue
+            call = dict(row)
+            if row["large"]:
+                call |= await database.read(lambda connection, link=link: _large_content(connection, link))
+            for name in _TEXTS:
+                if call[name] is not None:
+                    call[name] = original(call[name])
+            if call["arguments"] is not None:
+                call["arguments"] = links.argument_text(json.loads(call["arguments"]))
+            yield link, call
+        if len(page) < PAGE:
+            return
+        first = page[-1]["sequence"] + 1
+
+
+def _large_content(connection: Connection, link: ChainLink) -> dict[str, Any]:
+    names = _ASKED if link.kind == "journaled" else _ANSWERED
+    row = connection.execute(_LARGE_CONTENT.where(tool_calls.c.call_id == link.call_id)).mappings().one()
+    return {name: row[name] for name in names}
+
+
+async def _compare(database: Database, head: AuditHead, what: str) -> AuditProblem | None:
+    """Whether the chain has this very link."""
+    query = select(audit_chain.c.call_id, audit_chain.c.hash)
+    query = query.where(audit_chain.c.owner == head.owner, audit_chain.c.sequence == head.sequence)
+    found = await database.read(lambda connection: connection.execute(query).one_or_none())
+    if found is not None and found.hash.hex() == head.hash:
+        return None
+    call_id = None if found is None else found.call_id
+    return AuditProblem(head.owner, head.sequence, call_id, CUT.format(head.sequence) if found is None else what)
+
+
+# ---- what no owner's chain says ---------------------------------------------------------------
+
+
+async def _verify_whole(database: Database, tally: _Tally) -> AuditProblem | None:
+    """The service's own chain, the checkpoints in it, calls outside of any chain, and the definitions."""
+    problem = await _verify_events(database, tally)
+    return problem or await database.read(_outside) or await database.read(_definitions)
+
+
+async def _verify_events(database: Database, tally: _Tally) -> AuditProblem | None:
+    query = select(audit_heads.c.sequence).where(audit_heads.c.owner == links.SERVICE)
+    length = await database.read(lambda connection: connection.execute(query).scalar()) or 0
+    previous, sequence = links.NO_LINK, 0
+    while True:
+        after = select(audit_events).where(audit_events.c.sequence > sequence).order_by(audit_events.c.sequence)
+        page = await database.read(
+            lambda connection, after=after: connection.execute(after.limit(PAGE)).mappings().all()
+        )
+        for row in map(dict[str, Any], page):
+            number = row["sequence"]
+            if number != sequence + 1:
+                return AuditProblem(links.SERVICE, number, None, MISSING.format(sequence, number))
+            if row["previous"] != previous:
+                return AuditProblem(links.SERVICE, number, None, NOT_LINKED)
+            expected = links.link_hash(links.SERVICE, number, previous, row["kind"], links.event_facts(row))
+            if expected != row["hash"]:
+                return AuditProblem(links.SERVICE, number, None, EVENT_CHANGED)
+            tally.events += 1
+            previous, sequence = row["hash"], number
+            for head in _checkpointed(row):
+                problem = await _compare(database, head, OTHER_CHECKPOINT.format(number))
+                if problem is not None:
+                    return problem
+        if len(page) < PAGE:
+            break
+    if sequence < length:
+        return AuditProblem(links.SERVICE, sequence, None, CUT.format(length))
+    return None
+
+
+def _checkpointed(row: Mapping[str, Any]) -> Iterator[AuditHead]:
+    if row["kind"] == "checkpoint":
+        for owner, sequence, digest in json.loads(row["details"])["heads"]:
+            yield AuditHead(owner, sequence, digest)
+
+
+def _outside(connection: Connection) -> AuditProblem | None:
+    """A call of the journal that is in no chain."""
+
+    def chained(kind: str) -> ColumnElement[bool]:
+        return exists().where(audit_chain.c.call_id == tool_calls.c.call_id, audit_chain.c.kind == kind)
+
+    settled = tool_calls.c.settled_at.is_not(None)
+    stray = or_(~chained("journaled"), and_(settled, ~chained("settled")))
+    query = select(tool_calls.c.owner, tool_calls.c.call_id, chained("journaled").label("known")).where(stray)
+    found = connection.execute(query.order_by(tool_calls.c.created_at, tool_calls.c.call_id).limit(1)).one_or_none()
+    if found is None:
+        return None
+    return AuditProblem(found.owner, 0, found.call_id, OUTCOME_NOT_CHAINED if found.known else NOT_CHAINED)
+
+
+def _definitions(connection: Connection) -> AuditProblem | None:
+    """A definition that is not what the calls' digests stand for."""
+    query = select(tool_definitions.c.digest, tool_definitions.c.definition).order_by(tool_definitions.c.digest)
+    for digest, definition in connection.execute(query.execution_options(yield_per=PAGE)):
+        if content_digest(canonical_json(definition)) != digest:
+            return AuditProblem(links.SERVICE, 0, None, DEFINITION.format(digest))
+    return None
