@@ -27,10 +27,12 @@ from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.leases import this_holder
 from orchestrator.service.models import ModelService
+from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import RunService
 from orchestrator.service.tokens import TokenService
 from orchestrator.settings import Settings
 from orchestrator.store.database import open_database
+from orchestrator.store.encryption import Sealer
 from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.migrate import prepare
 from orchestrator.store.responses import SqlResponseStore
@@ -106,7 +108,9 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         catalog = _catalog(settings, tasks)
         holder = this_holder()
         metrics = Metrics()
-        runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended)
+        tokens = SqlTokenStore(database, Sealer(settings.encryption_key, settings.encryption_key_file))
+        quotas = Quotas(tokens)
+        runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended, quotas.spend)
         downloaders = (HuggingFaceDownloader(settings.models_dir), OllamaDownloader(settings.ollama_host))
         downloads = DownloadService(downloaders, SqlJobStore(database), holder, tasks)
         optional = frozenset({OLLAMA}) if settings.default_engine != OLLAMA else frozenset[str]()
@@ -127,6 +131,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             catalog=catalog,
             store=store,
             runs=runs,
+            quotas=quotas,
             holder=holder,
             limits=Limits(
                 max_turns=settings.max_turns,
@@ -157,7 +162,8 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 runs=runs,
                 downloads=downloads,
                 metrics=metrics,
-                tokens=TokenService(SqlTokenStore(database)),
+                tokens=TokenService(tokens),
+                quotas=quotas,
                 require_authentication=settings.require_authentication,
                 host=settings.host,
                 allowed_hosts=settings.allowed_hosts,

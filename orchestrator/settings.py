@@ -154,7 +154,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DATA_DIR", PATH, None, "Where the service keeps what it stores.", derived="the user's data directory", path=True),
     Setting("MODELS_DIR", PATH, None, "GGUF files for the embedded engine, as `publisher/name/*.gguf`.", derived="`models` in `DATA_DIR`", path=True),
     Setting("DATABASE_URL", DATABASE, None, "The database.", derived="SQLite in `DATA_DIR`", secret=True),
-    Setting("ENCRYPTION_KEY", ENCRYPTION_KEYS, "", "What encrypts the logins of plugins in the database: 32 random bytes in base64. Of several the first encrypts and all decrypt, so that a key can be replaced.", derived="the key in `ENCRYPTION_KEY_FILE`", secret=True),
+    Setting("ENCRYPTION_KEY", ENCRYPTION_KEYS, "", "What encrypts the logins of plugins in the database, and keys the digests of API tokens: 32 random bytes in base64, the same for every process on one database. Of several the first is used for what is new and all for what is there, so that a key can be replaced.", derived="the key in `ENCRYPTION_KEY_FILE`", secret=True),
     Setting("ENCRYPTION_KEY_FILE", PATH, None, "Where that key is while `ENCRYPTION_KEY` has none; it is made when it is first needed, for its owner alone.", derived="`encryption.key` in `DATA_DIR`", path=True),
     Setting("MCP_CONFIG", PATHS, "mcp.json", "The file that installs plugins; several are separated by `:`.", path=True),
     Setting("DEFAULT_ENGINE", ENGINE, "auto", "Which engine answers first when two have a model of the same key."),

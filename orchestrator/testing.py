@@ -39,6 +39,7 @@ from orchestrator.ports import (
 )
 from orchestrator.testing_downloads import MemoryJobStore, ScriptedDownloader
 from orchestrator.testing_store import MemoryStore
+from orchestrator.testing_tokens import MemoryTokenStore
 
 __all__ = [
     "SCRIPTED_MODEL",
@@ -49,6 +50,7 @@ __all__ = [
     "FakeTool",
     "MemoryJobStore",
     "MemoryStore",
+    "MemoryTokenStore",
     "Say",
     "ScriptedDownloader",
     "ScriptedEngine",

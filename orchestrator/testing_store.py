@@ -11,7 +11,7 @@ from orchestrator.core.items import OutputEntry
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import Cancelled, Ending, Failed, Incomplete, Stats, ending_status
 from orchestrator.core.tools import text_content
-from orchestrator.ports import Chain, JournaledCall, NewResponse, StoredResponse, Token
+from orchestrator.ports import Chain, JournaledCall, NewResponse, StoredResponse
 
 PROCESS_DIED = "The process that ran this call died during it: whether it took effect is not known."
 
@@ -51,12 +51,11 @@ class _Node:
 
 
 class MemoryStore:
-    """`ResponseStore` and `TokenStore` without a database."""
+    """`ResponseStore` without a database."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, _Node] = {}
         self._definitions: set[str] = set()
-        self._tokens: dict[str, tuple[Token, bytes]] = {}
 
     # ---- ResponseStore ------------------------------------------------------------------------
 
@@ -169,26 +168,6 @@ class MemoryStore:
                 node.ending, node.ended_at = Incomplete("process_died"), now
                 ended.append(node.new.id)
         return sorted(ended)
-
-    # ---- TokenStore ---------------------------------------------------------------------------
-
-    async def create_token(self, token: Token, secret_digest: bytes) -> None:
-        if token.id in self._tokens:
-            raise _store_error(f"There is a token '{token.id}' already.")
-        self._tokens[token.id] = token, secret_digest
-
-    async def find_token(self, token_id: str) -> tuple[Token, bytes] | None:
-        return self._tokens.get(token_id)
-
-    async def list_tokens(self) -> Sequence[Token]:
-        return sorted((token for token, _ in self._tokens.values()), key=lambda token: (token.created_at, token.id))
-
-    async def revoke_token(self, token_id: str, at: datetime) -> bool:
-        token, digest = self._tokens.get(token_id, (None, b""))
-        if token is None or token.revoked_at is not None:
-            return False
-        self._tokens[token_id] = replace(token, revoked_at=at), digest
-        return True
 
     # ---- rules --------------------------------------------------------------------------------
 

@@ -26,11 +26,13 @@ from orchestrator.api.origins import OriginPolicy
 from orchestrator.api.responses import response_route
 from orchestrator.api.schema_pages import schema_routes
 from orchestrator.api.sse import KEEP_ALIVE_SECONDS
+from orchestrator.api.tokens import token_routes
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.service.chats import ChatService
 from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstanceService
 from orchestrator.service.models import ModelService
+from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import RunService
 from orchestrator.service.tokens import TokenService
 
@@ -50,6 +52,7 @@ def create_api(
     downloads: DownloadService,
     metrics: Metrics,
     tokens: TokenService,
+    quotas: Quotas,
     require_authentication: bool = False,
     host: str = "127.0.0.1",
     allowed_hosts: Iterable[str] = (),
@@ -65,7 +68,7 @@ def create_api(
     by `GET /health`.
     """
     metrics.watch(runs, instances)
-    authenticator = Authenticator(tokens, require_authentication)
+    authenticator = Authenticator(tokens, quotas, require_authentication)
     app = litestar.Litestar(
         route_handlers=[
             chat_route(chats, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
@@ -73,6 +76,7 @@ def create_api(
             models_route(models, authenticator),
             *loading_routes(instances, authenticator, max_body_bytes=max_body_bytes),
             *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),
+            *token_routes(tokens, authenticator, max_body_bytes=max_body_bytes),
             metrics_route(metrics, authenticator),
             health_route(why_not_ready),
             *schema_routes(),

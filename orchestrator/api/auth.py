@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from orchestrator.api.errors import HttpRequest
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.service.chats import Caller
+from orchestrator.service.callers import Caller
+from orchestrator.service.quotas import Quotas
 from orchestrator.service.tokens import TokenService, looks_like_a_token
 
 
@@ -13,6 +14,7 @@ class Authenticator:
     """Tells the caller of a request. `required` False lets requests without a token in, as `local`."""
 
     tokens: TokenService
+    quotas: Quotas
     required: bool
 
     async def caller(self, request: HttpRequest) -> Caller:
@@ -22,12 +24,14 @@ class Authenticator:
         the placeholder of a client that cannot do without a key ("lm-studio", an empty variable).
 
         Raises:
-            OrchestratorError: `invalid_api_key`.
+            OrchestratorError: `invalid_api_key`; `rate_limited` where the token asks too often.
         """
         text = _sent_token(request)
         if text is not None and (self.required or looks_like_a_token(text)):
             token = await self.tokens.verify(text)
-            return Caller(token.owner, token.id, token.permissions)
+            caller = Caller(token.owner, token.id, token.permissions, token.limits)
+            self.quotas.count_request(caller)
+            return caller
         if self.required:
             message = "An API token is required. Send it as 'Authorization: Bearer …' or 'x-api-key: …'."
             raise OrchestratorError(ErrorKind.INVALID_API_KEY, message)

@@ -8,9 +8,10 @@ unknown keys come after the fields of their object.
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache
 from itertools import islice
-from typing import Final, NoReturn, TypeAlias, TypeVar, cast
+from typing import Annotated, Final, NoReturn, TypeAlias, TypeVar, cast
 
 import msgspec
 import structlog
@@ -33,6 +34,8 @@ _WORDS: Final = {
     "array": "an array",
     "object": "an object",
 }
+
+_MOMENT: Final = Annotated[datetime, msgspec.Meta(tz=True)]
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -121,7 +124,7 @@ def _accepts(rule: mi.Type) -> tuple[str, ...]:
             return _accepts(inner)
         case mi.UnionType(types=types):
             return tuple(dict.fromkeys(kind for member in types for kind in _accepts(member)))
-        case mi.StrType() | mi.LiteralType():  # every literal of ours is a text
+        case mi.StrType() | mi.DateTimeType() | mi.LiteralType():  # every literal of ours is a text
             return ("string",)
         case mi.BoolType():
             return ("boolean",)
@@ -151,6 +154,8 @@ def _check(value: JsonValue, rule: mi.Type, path: Path, says: str | None = None)
             _check_union(value, types, path)
         case mi.StrType():
             _check_text(cast(str, value), rule, path, says)
+        case mi.DateTimeType():
+            _check_moment(cast(str, value), path)
         case mi.LiteralType(values=values):
             if value not in values:
                 _fail(ErrorKind.INVALID_VALUE, path, f"must be one of {_quoted(cast('tuple[str, ...]', values))}.")
@@ -218,6 +223,13 @@ def _check_text(value: str, rule: mi.StrType, path: Path, says: str | None) -> N
     _check_length(len(value), rule.min_length, rule.max_length, "characters", path)
     if rule.pattern is not None and re.fullmatch(rule.pattern, value) is None:
         _fail(ErrorKind.INVALID_VALUE, path, f"must be {says or f'a text that matches {rule.pattern}'}.")
+
+
+def _check_moment(value: str, path: Path) -> None:
+    try:
+        msgspec.convert(value, _MOMENT)
+    except msgspec.ValidationError:
+        _fail(ErrorKind.INVALID_VALUE, path, "must be a time with its offset, such as 2030-12-31T23:59:59Z.")
 
 
 def _check_length(length: int, least: int | None, most: int | None, of_what: str, path: Path) -> None:

@@ -23,6 +23,7 @@ _NO_FLAG = frozenset(
 )  # a command line can be read by every user of the machine
 SERVER = ("PORT",)  # a service elsewhere has its own --url
 DATABASE = ("DATABASE_URL", "DATA_DIR")
+KEYED_DATABASE = (*DATABASE, "ENCRYPTION_KEY_FILE")
 EVERY = tuple(setting.name for setting in SETTINGS)
 
 

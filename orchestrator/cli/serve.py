@@ -14,6 +14,7 @@ from rich.text import Text
 from orchestrator.cli.command_settings import EVERY, make_data_dir, service_url, with_settings
 from orchestrator.cli.http_service import HttpService, listen, single_exception
 from orchestrator.cli.terminal_text import visible
+from orchestrator.cli.tokens import bootstrap_token
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.integrations.mcp_json import load_mcp_json
 from orchestrator.settings import Settings
@@ -30,12 +31,14 @@ CLOCK_PROMPT = 'Use get_current_time with timezone="Asia/Tokyo"'
 def serve(settings: Settings, as_json: bool) -> None:
     """Run the service until Ctrl-C or SIGTERM. Requests in flight may finish; a second signal does not wait."""
     service, settings = open_service(settings)
+    first_token = bootstrap_token(settings) if settings.require_authentication else None
 
     def on_ready() -> None:
         if as_json:
-            click.echo(msgspec.json.encode(summary(settings)))
+            told = {} if first_token is None else {"bootstrap_token": first_token}
+            click.echo(msgspec.json.encode({**summary(settings), **told}))
         else:
-            announce(settings, Console(highlight=False))
+            announce(settings, Console(highlight=False), first_token)
 
     run_service(service.serve, on_ready)
 
@@ -72,7 +75,7 @@ def summary(settings: Settings) -> dict[str, object]:
     }
 
 
-def announce(settings: Settings, console: Console) -> None:
+def announce(settings: Settings, console: Console, first_token: str | None = None) -> None:
     """Say where it listens, what it works with, and what to try next."""
     url = service_url(settings)
     plugins = plugin_ids(settings) if settings.allow_plugins else []
@@ -83,7 +86,9 @@ def announce(settings: Settings, console: Console) -> None:
         f"  plugins   {', '.join(plugins) or 'none'}{off}",
         f"  API       {url}/schema",
     ]
-    if settings.require_authentication:
+    if first_token is not None:
+        lines.append(f"  token     {first_token}  (the first one; it may do everything and is not shown again)")
+    elif settings.require_authentication:
         lines.append("  token     orchestrator tokens create --name me --permissions chat,models.read,plugins")
     lines.append(f"  try       orchestrator chat {try_next(plugins)}{port_flag(settings)}")
     console.print(Text(visible("\n".join(lines))), soft_wrap=True)

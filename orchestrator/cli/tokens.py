@@ -1,20 +1,41 @@
-"""`orchestrator tokens`: API tokens, made and revoked in the database directly."""
+"""`orchestrator tokens`: API tokens, made and ended in the database directly."""
 
-from collections.abc import AsyncGenerator, Sequence
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import anyio
 import click
 import rich_click
 
 from orchestrator.cli.command_error import CommandError
-from orchestrator.cli.command_settings import DATABASE, make_data_dir, with_settings
+from orchestrator.cli.command_settings import KEYED_DATABASE, make_data_dir, with_settings
 from orchestrator.cli.output import print_json, print_table
-from orchestrator.ports import Token, TokenStore
-from orchestrator.service.chats import PERMISSIONS
+from orchestrator.core.permissions import PERMISSIONS
+from orchestrator.ports import Token, TokenLimits
 from orchestrator.service.tokens import TokenService
 from orchestrator.settings import Settings
+
+R = TypeVar("R")
+
+_DURATION = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Duration(click.ParamType[timedelta]):
+    """A length of time such as `90d` or `12h`."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The length of time, or a usage error."""
+        found = _DURATION.fullmatch(str(value).strip().lower())
+        if found is None:
+            self.fail(f"{value!r} is no length of time; write a number and s, m, h, d or w, such as 90d", param, ctx)
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 @rich_click.group()
@@ -24,76 +45,119 @@ def tokens() -> None:
 
 @tokens.command()
 @click.option("--name", required=True, help="What the token is for.")
-@click.option("--permissions", required=True, metavar="A,B", help="One or more of: " + ", ".join(PERMISSIONS) + ".")
+@click.option(
+    "--permissions",
+    required=True,
+    metavar="A,B",
+    help="One or more of: " + ", ".join(PERMISSIONS) + "; plugins:mcp/LABEL and plugins:mcp/LABEL/TOOL allow "
+    "single plugins and tools, with * for anything.",
+)
+@click.option(
+    "--owner", metavar="OWNER", help="Whose responses it sees: the owner of another token. A new one if absent."
+)
+@click.option("--expires-in", type=Duration(), metavar="90d", help="It ends after this time. Never if absent.")
+@click.option("--requests-per-minute", type=int, metavar="N", help="At most N requests in any 60 seconds.")
+@click.option("--concurrent-runs", type=int, metavar="N", help="At most N chats at once.")
+@click.option("--output-tokens-per-day", type=int, metavar="N", help="At most N generated tokens a day of UTC.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@with_settings(*DATABASE)
-def create(settings: Settings, name: str, permissions: str, as_json: bool) -> None:
+@with_settings(*KEYED_DATABASE)
+def create(
+    settings: Settings,
+    name: str,
+    permissions: str,
+    owner: str | None,
+    expires_in: timedelta | None,
+    requests_per_minute: int | None,
+    concurrent_runs: int | None,
+    output_tokens_per_day: int | None,
+    as_json: bool,
+) -> None:
     """Make a token and print it, alone, on standard output. It is never shown again."""
     wanted = [permission.strip() for permission in permissions.split(",") if permission.strip()]
-    if not name.strip() or not wanted:
-        raise CommandError("a token needs a name and at least one permission")
+    expires_at = None if expires_in is None else datetime.now(UTC) + expires_in
+    limits = TokenLimits(requests_per_minute, concurrent_runs, output_tokens_per_day)
 
-    async def make() -> tuple[Token, str]:
-        async with _token_store(settings) as store:
-            if any(token.name == name and token.revoked_at is None for token in await store.list_tokens()):
-                raise CommandError(f"there is a token called {name!r} already; revoke it or choose another name")
-            return await TokenService(store).create_token(name, wanted)
+    async def make(service: TokenService) -> tuple[Token, str]:
+        return await service.create_token(name, wanted, owner=owner, expires_at=expires_at, limits=limits)
 
-    token, text = anyio.run(make)
-    if as_json:
-        print_json({"token": text, **_described(token)})
-    else:
-        click.echo(text)
+    _show_new(_with_tokens(settings, make), as_json)
 
 
 @tokens.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@with_settings(*DATABASE)
+@with_settings(*KEYED_DATABASE)
 def list_(settings: Settings, as_json: bool) -> None:
     """List the tokens, without their secrets."""
-
-    async def read() -> Sequence[Token]:
-        async with _token_store(settings) as store:
-            return await store.list_tokens()
-
-    found = anyio.run(read)
+    found = _with_tokens(settings, lambda service: service.list_tokens())
     if as_json:
         print_json({"tokens": [_described(token) for token in found]})
         return
     rows = [
-        (token.name, f"sk-lm-{token.id}:…", ", ".join(sorted(token.permissions)), _day(token.created_at), _state(token))
+        (
+            token.name,
+            f"sk-lm-{token.id}:…",
+            token.owner,
+            ", ".join(sorted(token.permissions)),
+            _limits(token.limits),
+            _day(token.created_at),
+            _state(token),
+        )
         for token in found
     ]
-    print_table(("name", "token", "permissions", "made", "state"), rows)
+    print_table(("name", "token", "owner", "permissions", "limits", "made", "state"), rows)
+
+
+@tokens.command()
+@click.argument("name")
+@click.option("--grace", type=Duration(), default="0s", metavar="1h", help="How long the old one goes on.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_settings(*KEYED_DATABASE)
+def rotate(settings: Settings, name: str, grace: timedelta, as_json: bool) -> None:
+    """Put a new token in the place of the one called NAME (or with that id), and print it.
+
+    It has the same owner, permissions, limits and end.
+    """
+
+    async def work(service: TokenService) -> tuple[Token, str]:
+        return await service.rotate((await _named(service, name)).id, grace=grace)
+
+    _show_new(_with_tokens(settings, work), as_json)
 
 
 @tokens.command()
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@with_settings(*DATABASE)
+@with_settings(*KEYED_DATABASE)
 def revoke(settings: Settings, name: str, as_json: bool) -> None:
     """Revoke the token called NAME, or the one with that id (the 8 characters after sk-lm-)."""
 
-    async def end() -> Token:
-        async with _token_store(settings) as store:
-            valid = [token for token in await store.list_tokens() if token.revoked_at is None]
-            named = [token for token in valid if token.name == name] or [token for token in valid if token.id == name]
-            if len(named) != 1:
-                problem = "there is no valid token" if not named else f"there are {len(named)} valid tokens"
-                raise CommandError(f"{problem} called {name!r}; `orchestrator tokens list` shows them with their ids")
-            await store.revoke_token(named[0].id, datetime.now(UTC))
-            return named[0]
+    async def end(service: TokenService) -> Token:
+        return await service.revoke((await _named(service, name)).id)
 
-    token = anyio.run(end)
+    token = _with_tokens(settings, end)
     if as_json:
         print_json({"revoked": token.id, "name": token.name})
     else:
         click.echo(f"revoked {token.name} (sk-lm-{token.id}:…)")
 
 
+def bootstrap_token(settings: Settings) -> str | None:
+    """The first token of a service that has none, which may do everything; None where there ever was one."""
+    return _with_tokens(settings, lambda service: service.bootstrap())
+
+
+def _with_tokens(settings: Settings, work: Callable[[TokenService], Awaitable[R]]) -> R:
+    async def main() -> R:
+        async with _token_service(settings) as service:
+            return await work(service)
+
+    return anyio.run(main)
+
+
 @asynccontextmanager
-async def _token_store(settings: Settings) -> AsyncGenerator[TokenStore, None]:
+async def _token_service(settings: Settings) -> AsyncGenerator[TokenService, None]:
     from orchestrator.store.database import open_database
+    from orchestrator.store.encryption import Sealer
     from orchestrator.store.migrate import prepare
     from orchestrator.store.tokens import SqlTokenStore
 
@@ -101,9 +165,30 @@ async def _token_store(settings: Settings) -> AsyncGenerator[TokenStore, None]:
     await prepare(settings.database_url)
     database = await open_database(settings.database_url)
     try:
-        yield SqlTokenStore(database)
+        sealer = Sealer(settings.encryption_key, settings.encryption_key_file)
+        yield TokenService(SqlTokenStore(database, sealer))
     finally:
         await database.aclose()
+
+
+async def _named(service: TokenService, name: str) -> Token:
+    now = datetime.now(UTC)
+    valid = [token for token in await service.list_tokens() if token.is_valid(now)]
+    # After a rotation with grace two have the name: the newer one is meant, the older goes by its id.
+    found = [token for token in valid if token.id == name] or [token for token in valid if token.name == name][-1:]
+    if not found:
+        raise CommandError(
+            f"there is no valid token called {name!r}; `orchestrator tokens list` shows them with their ids"
+        )
+    return found[0]
+
+
+def _show_new(made: tuple[Token, str], as_json: bool) -> None:
+    token, text = made
+    if as_json:
+        print_json({"token": text, **_described(token)})
+    else:
+        click.echo(text)
 
 
 def _described(token: Token) -> dict[str, object]:
@@ -112,9 +197,21 @@ def _described(token: Token) -> dict[str, object]:
         "name": token.name,
         "owner": token.owner,
         "permissions": sorted(token.permissions),
+        "limits": {name: limit for name, limit in asdict(token.limits).items() if limit is not None},
         "created_at": token.created_at,
+        "expires_at": token.expires_at,
         "revoked_at": token.revoked_at,
+        "valid": token.is_valid(datetime.now(UTC)),
     }
+
+
+def _limits(limits: TokenLimits) -> str:
+    words = (
+        (limits.requests_per_minute, "requests/min"),
+        (limits.concurrent_runs, "at once"),
+        (limits.output_tokens_per_day, "tokens/day"),
+    )
+    return ", ".join(f"{limit} {what}" for limit, what in words if limit is not None)
 
 
 def _day(moment: datetime) -> str:
@@ -122,4 +219,9 @@ def _day(moment: datetime) -> str:
 
 
 def _state(token: Token) -> str:
-    return "valid" if token.revoked_at is None else f"revoked {_day(token.revoked_at)}"
+    if token.revoked_at is not None:
+        return f"revoked {_day(token.revoked_at)}"
+    if token.expires_at is None:
+        return "valid"
+    ended = not token.is_valid(datetime.now(UTC))
+    return f"{'expired' if ended else 'valid until'} {_day(token.expires_at)}"

@@ -35,6 +35,7 @@ class ErrorKind(StrEnum):
     RESPONSE_NOT_FOUND = "response_not_found"
     RESPONSE_NOT_FINISHED = "response_not_finished"
     JOB_NOT_FOUND = "job_not_found"
+    TOKEN_NOT_FOUND = "token_not_found"
     INSUFFICIENT_STORAGE = "insufficient_storage"
     NOT_IMPLEMENTED = "not_implemented"
     ENGINE_ERROR = "engine_error"

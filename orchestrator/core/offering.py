@@ -1,27 +1,29 @@
 """Which tools a run offers to the model: `allowed_tools` enforced, names made unique."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, assert_never
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.inputs import OpenedIntegration
 from orchestrator.core.items import ProviderInfo
-from orchestrator.core.request import NamedTool, RunRequest, ToolChoice
+from orchestrator.core.permissions import tool_is_granted
+from orchestrator.core.request import IntegrationRequest, NamedTool, PluginRequest, RunRequest, ToolChoice
 from orchestrator.core.tools import OfferedTool, ToolDefinition, offer_tools, provider_label
 
 
 def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[OfferedTool, ...] | ErrorInfo:
     """The tools on offer, in the order of the integrations and of each server's list; or why not.
 
-    A name in `allowed_tools` that its server lacks is an `invalid_value`; one that `mcp.json`
-    withholds is `permission_denied`. An empty `allowed_tools` offers nothing of that server.
+    A name in `allowed_tools` that its server lacks is an `invalid_value`; one that `mcp.json` or the
+    token withholds is `permission_denied`. An empty `allowed_tools` offers nothing of that server.
     """
     found: list[tuple[int, ProviderInfo, Sequence[ToolDefinition]]] = []
     for index, (integration, server) in enumerate(zip(request.integrations, opened, strict=True)):
         by_name = {tool.name: tool for tool in reversed(server.tools)}
+        ungranted = _ungranted(integration, by_name)
         wanted = integration.allowed_tools
         for place, name in enumerate(wanted or ()):
-            error = _unusable(name, f"integrations.{index}.allowed_tools.{place}", server, by_name)
+            error = _unusable(name, f"integrations.{index}.allowed_tools.{place}", server, by_name, ungranted)
             if error is not None:
                 return error
         found.append(
@@ -32,7 +34,7 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
                     tool
                     for tool in server.tools
                     if by_name[tool.name] is tool
-                    and tool.name not in server.withheld
+                    and tool.name not in server.withheld | ungranted
                     and (wanted is None or tool.name in wanted)
                 ],
             )
@@ -72,12 +74,24 @@ def _no_such_choice(choice: ToolChoice, offered: Sequence[OfferedTool]) -> Error
     return ErrorInfo(ErrorKind.INVALID_VALUE, message, "tool_choice")
 
 
-def _unusable(name: str, param: str, server: OpenedIntegration, by_name: dict[str, ToolDefinition]) -> ErrorInfo | None:
+def _ungranted(integration: IntegrationRequest, tools: Iterable[str]) -> frozenset[str]:
+    """The tools that the caller's token does not allow; ephemeral servers are allowed whole or not at all."""
+    if not isinstance(integration, PluginRequest):
+        return frozenset()
+    return frozenset(tool for tool in tools if not tool_is_granted(integration.granted_tools, tool))
+
+
+def _unusable(
+    name: str, param: str, server: OpenedIntegration, by_name: dict[str, ToolDefinition], ungranted: frozenset[str]
+) -> ErrorInfo | None:
     label = provider_label(server.provider)
     if name not in by_name:
-        offers = ", ".join(tool for tool in reversed(by_name) if tool not in server.withheld) or "none"
+        offers = ", ".join(tool for tool in reversed(by_name) if tool not in server.withheld | ungranted) or "none"
         return ErrorInfo(ErrorKind.INVALID_VALUE, f"'{label}' has no tool '{name}'. Its tools: {offers}.", param)
     if name in server.withheld:
         message = f"The tool '{name}' of '{label}' is not allowed by the server's configuration."
+        return ErrorInfo(ErrorKind.PERMISSION_DENIED, message, param)
+    if name in ungranted:
+        message = f"The tool '{name}' of '{label}' is not allowed by the API token."
         return ErrorInfo(ErrorKind.PERMISSION_DENIED, message, param)
     return None

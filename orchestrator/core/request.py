@@ -6,16 +6,21 @@ from typing import Literal, TypeAlias, assert_never
 
 from orchestrator.core.items import EphemeralProvider, InputItem, PluginProvider, ProviderInfo
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.permissions import ALL_TOOLS
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.tools import ToolKey
 
 
 @dataclass(frozen=True, slots=True)
 class PluginRequest:
-    """An integration that names a plugin; `allowed_tools` None means all, empty means none."""
+    """An integration that names a plugin; `allowed_tools` None means all, empty means none.
+
+    `granted_tools` are patterns of what the caller's token allows; not the client's to say.
+    """
 
     id: str
     allowed_tools: tuple[str, ...] | None = None
+    granted_tools: tuple[str, ...] = ALL_TOOLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +39,9 @@ IntegrationRequest: TypeAlias = PluginRequest | EphemeralRequest
 def requested_provider(integration: IntegrationRequest) -> ProviderInfo:
     """Who the request means, in the words of the request."""
     match integration:
-        case PluginRequest(plugin_id):
+        case PluginRequest(id=plugin_id):
             return PluginProvider(plugin_id)
-        case EphemeralRequest(server_label):
+        case EphemeralRequest(server_label=server_label):
             return EphemeralProvider(server_label)
         case _:
             assert_never(integration)

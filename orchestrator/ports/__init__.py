@@ -29,7 +29,7 @@ from orchestrator.ports.plugins import (
     ServerFacts,
 )
 from orchestrator.ports.responses import Chain, JournaledCall, NewResponse, ResponseStore, StoredResponse
-from orchestrator.ports.tokens import Token, TokenStore
+from orchestrator.ports.tokens import Token, TokenLimits, TokenStore
 
 __all__ = [
     "CallBegun",
@@ -70,6 +70,7 @@ __all__ = [
     "ServerFacts",
     "StoredResponse",
     "Token",
+    "TokenLimits",
     "TokenStore",
     "UnreadableCredentialError",
 ]

@@ -1,9 +1,18 @@
 """What the services need of the store of API tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLimits:
+    """What a token may use up; None is no limit. Days are those of UTC."""
+
+    requests_per_minute: int | None = None
+    concurrent_runs: int | None = None
+    output_tokens_per_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,19 +25,47 @@ class Token:
     permissions: frozenset[str]
     created_at: datetime
     revoked_at: datetime | None = None
+    expires_at: datetime | None = None
+    limits: TokenLimits = field(default_factory=TokenLimits)
+
+    def is_valid(self, at: datetime) -> bool:
+        """Whether it lets anybody in at that moment."""
+        return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
 
 
 class TokenStore(Protocol):
-    """API tokens; only a keyed-by-id SHA-256 of the secret is kept (it has 119 bits of entropy)."""
+    """API tokens; only a keyed digest of each secret's digest is kept. Every method is one durable unit of work."""
 
     async def create_token(self, token: Token, secret_digest: bytes) -> None: ...
 
-    async def find_token(self, token_id: str) -> tuple[Token, bytes] | None:
-        """The token and the digest of its secret, revoked or not."""
+    async def replace_token(self, old_id: str, token: Token, secret_digest: bytes, ends_at: datetime) -> bool:
+        """Insert `token`; the old one ends at `ends_at`, or when it would have ended anyway.
+
+        False, and nothing, where there is no old one that is neither revoked nor expired at
+        `token.created_at`.
+        """
         ...
 
-    async def list_tokens(self) -> Sequence[Token]: ...
+    async def find_token(self, token_id: str) -> Token | None:
+        """The token, revoked or not."""
+        ...
+
+    async def match_token(self, token_id: str, secret_digest: bytes) -> Token | None:
+        """The token, revoked or not, where its secret has this digest; compared in constant time."""
+        ...
+
+    async def list_tokens(self) -> Sequence[Token]:
+        """Every token, revoked ones too, in the order in which they were made."""
+        ...
 
     async def revoke_token(self, token_id: str, at: datetime) -> bool:
         """Whether there was such a token that was not revoked yet."""
+        ...
+
+    async def spend(self, token_id: str, day: date, output_tokens: int) -> None:
+        """Add to what was generated for the token on that day."""
+        ...
+
+    async def spent(self, token_id: str, day: date) -> int:
+        """How many tokens were generated for it on that day, by all processes."""
         ...

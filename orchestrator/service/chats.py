@@ -1,8 +1,8 @@
 """Opens or continues a chain: everything that can be refused is refused here, before a run begins."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import ImageInput, InputItem
@@ -21,43 +21,13 @@ from orchestrator.core.request import (
     ToolChoice,
 )
 from orchestrator.ports import Chain, IntegrationCatalog, ResponseStore, StoredResponse
+from orchestrator.service.callers import Caller
 from orchestrator.service.driver import RunContext
 from orchestrator.service.ids import new_response_id
 from orchestrator.service.instances import InstanceService
 from orchestrator.service.models import ModelService
+from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import LiveRun, RunService
-
-Permission: TypeAlias = Literal[
-    "chat", "models.read", "models.manage", "plugins", "ephemeral_mcp", "audit.read", "audit.read_all", "admin"
-]
-PERMISSIONS: tuple[Permission, ...] = (
-    "chat",
-    "models.read",
-    "models.manage",
-    "plugins",
-    "ephemeral_mcp",
-    "audit.read",
-    "audit.read_all",
-    "admin",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks. Without authentication it is `local`, who may do everything."""
-
-    owner: str = "local"
-    token_id: str | None = None
-    permissions: frozenset[str] = frozenset({"admin"})
-
-    def require(self, permission: Permission, message: str, *, param: str | None = None) -> None:
-        """Refuse what the caller may not do.
-
-        Raises:
-            OrchestratorError: `permission_denied` with `message`.
-        """
-        if permission not in self.permissions and "admin" not in self.permissions:
-            raise OrchestratorError(ErrorKind.PERMISSION_DENIED, message, param=param)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +62,7 @@ class ChatService:
         catalog: IntegrationCatalog,
         store: ResponseStore,
         runs: RunService,
+        quotas: Quotas,
         holder: str,
         limits: Limits,
         run_timeout_seconds: float,
@@ -101,6 +72,7 @@ class ChatService:
         self._catalog = catalog
         self._store = store
         self._runs = runs
+        self._quotas = quotas
         self._holder = holder
         self._limits = limits
         self._run_timeout_seconds = run_timeout_seconds
@@ -112,7 +84,7 @@ class ChatService:
             OrchestratorError: the first thing that is wrong, in the order: permission and policy,
                 model, chain.
         """
-        self._check_permissions(chat, caller)
+        chat = replace(chat, integrations=permitted_integrations(chat, caller))
         self._catalog.check(chat.integrations)
         choice = await self._models.find(chat.model)
         model = choice.model
@@ -121,6 +93,7 @@ class ChatService:
         chain = Chain((), None)
         if chat.previous_response_id is not None:
             chain = await self._store.load_chain(chat.previous_response_id, caller.owner)
+        budget = await self._quotas.output_budget(caller, chat.max_output_tokens)
         inherited = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
         limits = self._limits
         request = RunRequest(
@@ -134,7 +107,7 @@ class ChatService:
             store=chat.store,
             sampling=chat.sampling,
             reasoning=chat.reasoning,
-            max_output_tokens=chat.max_output_tokens,
+            max_output_tokens=budget,
             context_length=chat.context_length,
             tool_choice=chat.tool_choice,
             response_format=chat.response_format,
@@ -156,6 +129,7 @@ class ChatService:
             owner=caller.owner,
             chain_id=chain.root_id or request.response_id,
             token_id=caller.token_id,
+            token_runs=caller.limits.concurrent_runs,
             previous_response_id=chat.previous_response_id if chat.store else None,
             parameters=_parameters(chat),
             metadata=chat.metadata,
@@ -167,16 +141,27 @@ class ChatService:
         """A stored response of the caller's, or None."""
         return await self._store.get_response(response_id, caller.owner)
 
-    def _check_permissions(self, chat: ChatRequest, caller: Caller) -> None:
-        caller.require("chat", "The API token has no permission to chat.")
-        for integration in chat.integrations:
-            match integration:
-                case PluginRequest(plugin_id):
-                    message = f"Permission denied to use plugin '{plugin_id}': the API token does not allow plugins."
-                    caller.require("plugins", message, param="integrations")
-                case EphemeralRequest():
-                    message = "Permission denied: the API token does not allow ephemeral MCP servers."
-                    caller.require("ephemeral_mcp", message, param="integrations")
+
+def permitted_integrations(chat: ChatRequest, caller: Caller) -> tuple[IntegrationRequest, ...]:
+    """The integrations of `chat`, each with what the caller's token allows of it.
+
+    Raises:
+        OrchestratorError: `permission_denied`.
+    """
+    caller.require("chat", "The API token has no permission to chat.")
+    permitted: list[IntegrationRequest] = []
+    for integration in chat.integrations:
+        match integration:
+            case PluginRequest():
+                granted = caller.plugin_tools(integration.id, param="integrations")
+                permitted.append(replace(integration, granted_tools=granted))
+            case EphemeralRequest():
+                message = "Permission denied: the API token does not allow ephemeral MCP servers."
+                caller.require("ephemeral_mcp", message, param="integrations")
+                permitted.append(integration)
+            case _:
+                assert_never(integration)
+    return tuple(permitted)
 
 
 def _check_model(chat: ChatRequest, model: Model) -> None:

@@ -43,6 +43,7 @@ class RunContext:
     owner: str
     chain_id: str
     token_id: str | None
+    token_runs: int | None
     previous_response_id: str | None
     parameters: JsonObject
     metadata: Mapping[str, str]

@@ -1,6 +1,6 @@
 """Owns the runs in flight: starts them, lets any number of readers follow, ends them."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -43,6 +43,17 @@ class LiveRun:
     def response_id(self) -> str | None:
         """The id that clients may know: None where the response is not stored."""
         return self.request.response_id if self.request.store else None
+
+    @property
+    def token_id(self) -> str | None:
+        """The API token that it was asked for with."""
+        return self._driver.context.token_id
+
+    @property
+    def output_tokens(self) -> int:
+        """How many tokens were generated; 0 until it is over."""
+        last = self._events[-1] if self._events else None
+        return last.result.stats.total_output_tokens if isinstance(last, ChatEnd) else 0
 
     async def started(self) -> None:
         """Wait for `chat.start`.
@@ -152,7 +163,8 @@ class RunService:
     """The runs of this process, and the care for those of processes that died.
 
     `task_group` belongs to the lifespan; `max_concurrent_runs` bounds how many run at once,
-    `on_end` is told of each how many seconds it took and what became of it.
+    `on_end` is told of each how many seconds it took and what became of it, `spend` how many tokens
+    were generated for which API token.
     """
 
     def __init__(
@@ -162,12 +174,14 @@ class RunService:
         task_group: anyio.abc.TaskGroup,
         max_concurrent_runs: int,
         on_end: Callable[[float, str], None] | None = None,
+        spend: Callable[[str, int], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._holder = holder
         self._task_group = task_group
         self._max = max_concurrent_runs
         self._on_end = on_end
+        self._spend = spend
         self._live: dict[str, LiveRun] = {}
         self._idle = anyio.Event()
         self._closing = False
@@ -190,6 +204,10 @@ class RunService:
                 else f"Too many requests at once: {self._max} run already. Try again later."
             )
             raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=1)
+        allowed = context.token_runs
+        if allowed is not None and sum(live.token_id == context.token_id for live in self._live.values()) >= allowed:
+            message = f"Too many requests at once with this API token: {allowed} run already. Try again later."
+            raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=1)
         live = self._live[request.response_id] = LiveRun(request, context)
         self._task_group.start_soon(self._drive, live)
         return live
@@ -202,6 +220,9 @@ class RunService:
             finally:
                 if self._on_end is not None:
                     self._on_end(anyio.current_time() - started, live.status)
+                if self._spend is not None and live.token_id is not None:
+                    with anyio.CancelScope(shield=True):
+                        await self._spend(live.token_id, live.output_tokens)
                 del self._live[live.request.response_id]
                 if not self._live:
                     self._idle.set()

@@ -1,4 +1,4 @@
-"""Encryption at rest: AES-256-GCM with a key that stays outside the database.
+"""What needs a key that stays outside the database: encryption at rest (AES-256-GCM) and keyed digests (HMAC-SHA-256).
 
 The key is in the setting `ENCRYPTION_KEY` (several, separated by commas: the first encrypts, all
 decrypt), or in a file that only its owner may read and that is made when it is first needed.
@@ -7,6 +7,7 @@ decrypt), or in a file that only its owner may read and that is made when it is 
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 import stat
 from collections.abc import Sequence
@@ -91,6 +92,27 @@ class Sealer:
         except InvalidTag:
             raise OrchestratorError(ErrorKind.STORE_ERROR, "An encrypted row of the database was changed.") from None
 
+    def digest(self, content: bytes, context: str) -> tuple[bytes, str]:
+        """A digest of `content` that nobody can make without the key whose id is returned with it.
+
+        Raises:
+            OrchestratorError: there is no key and none can be made.
+        """
+        key = self._load(make=True)[0]
+        return _digest(key, content, context), key_id(key)
+
+    def matches(self, digest: bytes, digested_with: str, content: bytes, context: str) -> bool:
+        """Whether `digest` is that of `content`; in the same time whatever differs.
+
+        Raises:
+            MissingKeyError: the key is not here.
+            OrchestratorError: the key file cannot be used.
+        """
+        key = next((key for key in self._load(make=False) if key_id(key) == digested_with), None)
+        if key is None:
+            raise MissingKeyError(f"the encryption key {digested_with} is not in {self.source}")
+        return hmac.compare_digest(digest, _digest(key, content, context))
+
     def _load(self, *, make: bool) -> tuple[bytes, ...]:
         if not self._keys:
             text = _read(self._file)
@@ -100,6 +122,11 @@ class Sealer:
             if text is not None:
                 self._keys = _parse_file(text, self._file)
         return self._keys
+
+
+def _digest(key: bytes, content: bytes, context: str) -> bytes:
+    own = hmac.digest(key, b"orchestrator digest\0" + context.encode(), "sha256")  # the key itself only encrypts
+    return hmac.digest(own, content, "sha256")
 
 
 def _read(file: Path) -> str | None:

@@ -39,7 +39,7 @@ from orchestrator.core.response import (
     ending_status,
 )
 from orchestrator.core.tools import OfferedTool, ToolKey, text_content
-from orchestrator.ports import JournaledCall, NewResponse, StoredResponse, Token
+from orchestrator.ports import JournaledCall, NewResponse, StoredResponse
 
 Row: TypeAlias = dict[str, Any]
 
@@ -249,19 +249,6 @@ def stats_json(stats: Stats) -> JsonObject:
     }
 
 
-def token_row(token: Token, secret_digest: bytes) -> Row:
-    """A token with the digest of its secret."""
-    return {
-        "id": token.id,
-        "name": token.name,
-        "owner": token.owner,
-        "permissions": sorted(token.permissions),
-        "secret_digest": secret_digest,
-        "created_at": token.created_at,
-        "revoked_at": token.revoked_at,
-    }
-
-
 def _provider_columns(provider: ProviderInfo) -> tuple[str, str]:
     match provider:
         case PluginProvider(plugin_id):
@@ -371,13 +358,6 @@ def stored_response(row: RowMapping, items: PastResponse) -> StoredResponse:
 def tool_names(names: Sequence[Sequence[str]] | None) -> dict[ToolKey, str]:
     """The names that a chain has given, from the column of its last offer."""
     return {(provider, tool): name for provider, tool, name in names or ()}
-
-
-def token(row: RowMapping) -> Token:
-    """A token from its row."""
-    return Token(
-        row["id"], row["name"], row["owner"], frozenset(row["permissions"]), row["created_at"], row["revoked_at"]
-    )
 
 
 def _provider(kind: str | None, name: str | None) -> ProviderInfo | None:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    Date,
     ForeignKey,
     Index,
     Integer,
@@ -253,10 +254,23 @@ tokens: Final = Table(
     Column("owner", Text, nullable=False),
     Column("permissions", json_column(), nullable=False),
     Column("secret_digest", LargeBinary, nullable=False),
+    # Which encryption key it was made with; NULL is a plain digest, from before there were keys.
+    Column("secret_key_id", Text),
     Column("created_at", UtcDateTime, nullable=False),
     Column("revoked_at", UtcDateTime),
+    Column("expires_at", UtcDateTime),
+    Column("limits", json_column()),
 )
 """API tokens, without their secrets."""
+
+token_usage: Final = Table(
+    "token_usage",
+    metadata,
+    Column("token_id", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("output_tokens", BigInteger, nullable=False),
+)
+"""What was generated for each token on each day of UTC, by all processes together."""
 
 oauth_credentials: Final = Table(
     "oauth_credentials",

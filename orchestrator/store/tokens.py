@@ -1,41 +1,89 @@
 """API tokens, in a database."""
 
+import hmac
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import asdict, replace
+from datetime import date, datetime
+from typing import Final
 
-from sqlalchemy import Connection, insert, select, update
+import structlog
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
-from orchestrator.ports import Token
-from orchestrator.store import rows
+from orchestrator.ports import Token, TokenLimits
 from orchestrator.store.database import Database
-from orchestrator.store.tables import tokens
+from orchestrator.store.encryption import MissingKeyError, Sealer
+from orchestrator.store.rows import Row
+from orchestrator.store.tables import token_usage, tokens
+
+_CONTEXT: Final = "api token"
+_FIND: Final = select(tokens).where(tokens.c.id == bindparam("token_id"))
+_SPENT: Final = select(token_usage.c.output_tokens).where(
+    token_usage.c.token_id == bindparam("token_id"), token_usage.c.day == bindparam("day")
+)
+
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class SqlTokenStore:
-    """`TokenStore` in SQLite or Postgres."""
+    """`TokenStore` in SQLite or Postgres; `sealer` has the key of the digests."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sealer: Sealer) -> None:
         self._database = database
+        self._sealer = sealer
 
     async def create_token(self, token: Token, secret_digest: bytes) -> None:
-        def work(connection: Connection) -> None:
-            connection.execute(insert(tokens), rows.token_row(token, secret_digest))
+        row = self._row(token, secret_digest)
+        await self._database.write(lambda connection: connection.execute(insert(tokens), row).close())
 
-        await self._database.write(work)
+    async def replace_token(self, old_id: str, token: Token, secret_digest: bytes, ends_at: datetime) -> bool:
+        new = self._row(token, secret_digest)
 
-    async def find_token(self, token_id: str) -> tuple[Token, bytes] | None:
-        def work(connection: Connection) -> tuple[Token, bytes] | None:
-            row = connection.execute(select(tokens).where(tokens.c.id == token_id)).mappings().one_or_none()
-            return None if row is None else (rows.token(row), row["secret_digest"])
+        def work(connection: Connection) -> bool:
+            row = connection.execute(_FIND.with_for_update(), {"token_id": old_id}).mappings().one_or_none()
+            old = None if row is None else _token(row)
+            if old is None or not old.is_valid(token.created_at):
+                return False
+            ends = ends_at if old.expires_at is None else min(ends_at, old.expires_at)
+            ended = replace(old, revoked_at=ends) if ends <= token.created_at else replace(old, expires_at=ends)
+            change = {"revoked_at": ended.revoked_at, "expires_at": ended.expires_at}
+            connection.execute(update(tokens).where(tokens.c.id == old_id).values(change))
+            connection.execute(insert(tokens), new)
+            return True
+
+        return await self._database.write(work)
+
+    async def find_token(self, token_id: str) -> Token | None:
+        row = await self._find(token_id)
+        return None if row is None else _token(row)
+
+    async def match_token(self, token_id: str, secret_digest: bytes) -> Token | None:
+        row = await self._find(token_id)
+        if row is None:
+            return None
+        kept, made_with = row["secret_digest"], row["secret_key_id"]
+        try:
+            matches = (
+                hmac.compare_digest(kept, secret_digest)
+                if made_with is None
+                else self._sealer.matches(kept, made_with, secret_digest, _CONTEXT)
+            )
+        except MissingKeyError as error:
+            log.error("an API token cannot be checked", token_id=token_id, reason=str(error))
+            return None
+        return _token(row) if matches else None
+
+    async def _find(self, token_id: str) -> RowMapping | None:
+        def work(connection: Connection) -> RowMapping | None:
+            return connection.execute(_FIND, {"token_id": token_id}).mappings().one_or_none()
 
         return await self._database.read(work)
 
     async def list_tokens(self) -> Sequence[Token]:
-        """Every token, revoked ones too, in the order in which they were made."""
-
         def work(connection: Connection) -> list[Token]:
             found = connection.execute(select(tokens).order_by(tokens.c.created_at, tokens.c.id))
-            return [rows.token(row) for row in found.mappings()]
+            return [_token(row) for row in found.mappings()]
 
         return await self._database.read(work)
 
@@ -45,3 +93,51 @@ class SqlTokenStore:
             return connection.execute(update(tokens).where(unrevoked).values(revoked_at=at)).rowcount == 1
 
         return await self._database.write(work)
+
+    async def spend(self, token_id: str, day: date, output_tokens: int) -> None:
+        def work(connection: Connection) -> None:
+            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+            added = dialect.insert(token_usage).values(token_id=token_id, day=day, output_tokens=output_tokens)
+            total = token_usage.c.output_tokens + added.excluded.output_tokens
+            connection.execute(
+                added.on_conflict_do_update(index_elements=["token_id", "day"], set_={"output_tokens": total})
+            )
+
+        await self._database.write(work)
+
+    async def spent(self, token_id: str, day: date) -> int:
+        def work(connection: Connection) -> int:
+            return connection.execute(_SPENT, {"token_id": token_id, "day": day}).scalar_one_or_none() or 0
+
+        return await self._database.read(work)
+
+    def _row(self, token: Token, secret_digest: bytes) -> Row:
+        digest, key_id = self._sealer.digest(secret_digest, _CONTEXT)
+        return _columns(token) | {"secret_digest": digest, "secret_key_id": key_id}
+
+
+def _columns(token: Token) -> Row:
+    return {
+        "id": token.id,
+        "name": token.name,
+        "owner": token.owner,
+        "permissions": sorted(token.permissions),
+        "created_at": token.created_at,
+        "revoked_at": token.revoked_at,
+        "expires_at": token.expires_at,
+        "limits": {name: limit for name, limit in asdict(token.limits).items() if limit is not None},
+    }
+
+
+def _token(row: RowMapping) -> Token:
+    limits: dict[str, int] = row["limits"] or {}
+    return Token(
+        id=row["id"],
+        name=row["name"],
+        owner=row["owner"],
+        permissions=frozenset(row["permissions"]),
+        created_at=row["created_at"],
+        revoked_at=row["revoked_at"],
+        expires_at=row["expires_at"],
+        limits=TokenLimits(**limits),
+    )

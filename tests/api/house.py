@@ -21,6 +21,7 @@ from orchestrator.service.chats import ChatService
 from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.models import ModelService
+from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import RunService
 from orchestrator.service.tokens import TokenService
 from orchestrator.testing import (
@@ -30,6 +31,7 @@ from orchestrator.testing import (
     FakeTool,
     MemoryJobStore,
     MemoryStore,
+    MemoryTokenStore,
     Say,
     ScriptedDownloader,
     ScriptedEngine,
@@ -86,10 +88,11 @@ async def house(
     store = store or MemoryStore()
     engine = engine or ScriptedEngine([[Say("Hi.")]])
     models = ModelService([engine])
-    tokens = TokenService(store)
+    token_store = MemoryTokenStore()
+    tokens, quotas = TokenService(token_store), Quotas(token_store)
     async with anyio.create_task_group() as tasks:
         metrics = Metrics()
-        runs = RunService(store, "holder", tasks, max_concurrent_runs, metrics.run_ended)
+        runs = RunService(store, "holder", tasks, max_concurrent_runs, metrics.run_ended, quotas.spend)
         instances = InstanceService(models, policy or InstancePolicy())
         chats = ChatService(
             models=models,
@@ -97,6 +100,7 @@ async def house(
             catalog=catalog or FakeCatalog(servers),
             store=store,
             runs=runs,
+            quotas=quotas,
             holder="holder",
             limits=limits or Limits(),
             run_timeout_seconds=30,
@@ -111,6 +115,7 @@ async def house(
             downloads=downloads,
             metrics=metrics,
             tokens=tokens,
+            quotas=quotas,
             **options,
         )
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI

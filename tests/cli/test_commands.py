@@ -27,7 +27,7 @@ from tests.cli.model_server import Script, served
 from tests.cli.program import END_SECONDS, one_line, run, started
 
 SECRET = "hunter2-very-secret"
-LEAVES = ("demo", "serve", "chat", "models list", "models pull", "models load", "models unload", "models ps", "tokens create", "tokens list", "tokens revoke", "db upgrade", "db current", "settings", "doctor")  # fmt: skip
+LEAVES = ("demo", "serve", "chat", "models list", "models pull", "models load", "models unload", "models ps", "tokens create", "tokens list", "tokens rotate", "tokens revoke", "db upgrade", "db current", "settings", "doctor")  # fmt: skip
 
 
 def leaves(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -129,7 +129,7 @@ def test_a_name_is_one_valid_tokens_at_a_time(tmp_path: Path) -> None:
     first = json.loads(run(*create, DATA_DIR=str(tmp_path)).output)
     again = run(*create, DATA_DIR=str(tmp_path))
     assert (again.exit_code, again.stdout) == (1, "")
-    assert "there is a token called 'ci' already" in one_line(again.stderr)
+    assert "There is a valid token called 'ci' already" in one_line(again.stderr)
     revoked = run("tokens", "revoke", "ci", "--json", DATA_DIR=str(tmp_path))
     assert json.loads(revoked.output) == {"revoked": first["id"], "name": "ci"}
     second = json.loads(run(*create, DATA_DIR=str(tmp_path)).output)
@@ -309,6 +309,7 @@ def test_the_service_says_where_it_is_and_ends_in_order(tmp_path: Path) -> None:
 
 
 def test_the_service_says_what_to_try_next(tmp_path: Path) -> None:
+    assert run("tokens", "create", "--name", "me", "--permissions", "chat", DATA_DIR=str(tmp_path)).exit_code == 0
     (tmp_path / "mcp.json").write_text('{"mcpServers": {"clock": {"command": "clock-mcp"}}}')
     environ = {"ORCHESTRATOR_DATA_DIR": str(tmp_path), "ORCHESTRATOR_MCP_CONFIG": str(tmp_path / "mcp.json")}
     with started("serve", "--port", "0", "--require-authentication", environ=environ) as process:
@@ -324,6 +325,43 @@ def test_the_service_says_what_to_try_next(tmp_path: Path) -> None:
         "  try       orchestrator chat 'Use get_current_time with timezone=\"Asia/Tokyo\"' --integration mcp/clock"
         " --port " + url.rpartition(":")[2],
     ]
+
+
+def test_a_service_that_has_no_token_yet_makes_one_and_shows_it_once(tmp_path: Path) -> None:
+    environ = {"ORCHESTRATOR_DATA_DIR": str(tmp_path)}
+    told: list[dict[str, Any]] = []
+    for _ in range(2):
+        with started("serve", "--port", "0", "--require-authentication", "--json", environ=environ) as process:
+            assert process.stdout is not None
+            told.append(json.loads(process.stdout.readline()))
+    (first,) = [summary["bootstrap_token"] for summary in told if "bootstrap_token" in summary]
+    assert "bootstrap_token" in told[0]
+    (listed,) = json.loads(run("tokens", "list", "--json", DATA_DIR=str(tmp_path)).output)["tokens"]
+    assert (listed["name"], listed["permissions"]) == ("bootstrap", ["admin"])
+    assert first.startswith(f"sk-lm-{listed['id']}:")
+
+
+def test_a_token_is_made_with_limits_and_an_end_and_rotated(tmp_path: Path) -> None:
+    made = run(*"tokens create --name ci --permissions chat,plugins:mcp/notes/read_* --expires-in 90d".split(), "--requests-per-minute", "60", "--json", DATA_DIR=str(tmp_path))  # fmt: skip
+    first = json.loads(made.output)
+    assert (first["limits"], first["permissions"]) == (
+        {"requests_per_minute": 60},
+        ["chat", "plugins:mcp/notes/read_*"],
+    )
+    second = json.loads(run("tokens", "rotate", "ci", "--grace", "1h", "--json", DATA_DIR=str(tmp_path)).output)
+    kept = ("name", "owner", "permissions", "limits", "expires_at")
+    assert [second[name] for name in kept] == [first[name] for name in kept]
+    third = run("tokens", "rotate", "ci", DATA_DIR=str(tmp_path)).output.strip()
+    listed = json.loads(run("tokens", "list", "--json", DATA_DIR=str(tmp_path)).output)["tokens"]
+    assert [(token["id"], token["valid"]) for token in listed] == [
+        (first["id"], True),
+        (second["id"], False),
+        (third[6:14], True),
+    ]
+    wrong = run(
+        "tokens", "create", "--name", "x", "--permissions", "chat", "--expires-in", "soon", DATA_DIR=str(tmp_path)
+    )
+    assert (wrong.exit_code, "'soon' is no length of time" in wrong.stderr) == (2, True)
 
 
 def test_what_keeps_the_service_from_starting_is_one_line(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """What every `TokenStore` promises: the twin, SQLite and Postgres alike."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
-from orchestrator.ports import Token
+from orchestrator.ports import Token, TokenLimits
 from tests.store.readings import (
     store_error,
 )
@@ -20,20 +21,79 @@ pytestmark = pytest.mark.anyio
 
 async def test_tokens_are_found_listed_and_revoked_once(stores: Stores) -> None:
     tokens = stores.tokens
-    first = Token("abcd1234", "laptop", "ada", frozenset({"chat", "plugins:mcp/clock"}), NOON)
+    first = Token(
+        "abcd1234",
+        "laptop",
+        "ada",
+        frozenset({"chat", "plugins:mcp/clock"}),
+        NOON,
+        expires_at=NOON + 5 * MINUTE,
+        limits=TokenLimits(60, 2, 1000),
+    )
     second = Token("efgh5678", "laptop", "ada", frozenset(), NOON - MINUTE)
     await tokens.create_token(first, b"\x00digest")
     await tokens.create_token(second, b"other")
     assert await tokens.list_tokens() == [second, first]
-    assert await tokens.find_token("abcd1234") == (first, b"\x00digest")
+    assert await tokens.find_token("abcd1234") == first
+    assert await tokens.match_token("abcd1234", b"\x00digest") == first
+    assert await tokens.match_token("abcd1234", b"other") is None
+    assert await tokens.match_token("unknown", b"\x00digest") is None
     assert await tokens.find_token("unknown") is None
 
     assert await tokens.revoke_token("abcd1234", NOON + MINUTE)
     assert not await tokens.revoke_token("abcd1234", NOON + 2 * MINUTE)
     assert not await tokens.revoke_token("unknown", NOON)
     revoked = replace(first, revoked_at=NOON + MINUTE)
-    assert await tokens.find_token("abcd1234") == (revoked, b"\x00digest")
+    assert await tokens.match_token("abcd1234", b"\x00digest") == revoked
     assert await tokens.list_tokens() == [second, revoked]
     with store_error():
         await tokens.create_token(replace(first, name="again"), b"third")
     assert await tokens.list_tokens() == [second, revoked]
+
+
+@pytest.mark.parametrize(
+    ("ends", "ends_at", "revoked_at", "expires_at"),
+    [
+        (None, NOON, NOON, None),
+        (None, NOON + MINUTE, None, NOON + MINUTE),
+        (NOON + MINUTE, NOON + 2 * MINUTE, None, NOON + MINUTE),
+        (NOON + MINUTE, NOON, NOON, NOON + MINUTE),
+    ],
+)
+async def test_a_replaced_token_ends_when_it_is_told_to_and_never_later_than_it_would_have(
+    stores: Stores,
+    ends: datetime | None,
+    ends_at: datetime,
+    revoked_at: datetime | None,
+    expires_at: datetime | None,
+) -> None:
+    tokens = stores.tokens
+    old = Token("abcd1234", "laptop", "ada", frozenset({"chat"}), NOON - MINUTE, expires_at=ends)
+    new = replace(old, id="efgh5678", created_at=NOON)
+    await tokens.create_token(old, b"old")
+    assert await tokens.replace_token("abcd1234", new, b"new", ends_at)
+    assert await tokens.list_tokens() == [replace(old, revoked_at=revoked_at, expires_at=expires_at), new]
+    assert await tokens.match_token("efgh5678", b"new") == new
+
+
+async def test_a_token_that_is_over_is_not_replaced(stores: Stores) -> None:
+    tokens = stores.tokens
+    expired = Token("abcd1234", "a", "ada", frozenset({"chat"}), NOON - MINUTE, expires_at=NOON)
+    revoked = Token("efgh5678", "b", "ada", frozenset({"chat"}), NOON - MINUTE, revoked_at=NOON)
+    for token in (expired, revoked):
+        await tokens.create_token(token, b"digest")
+    new = Token("ijkl9012", "c", "ada", frozenset({"chat"}), NOON)
+    for old in ("abcd1234", "efgh5678", "unknown"):
+        assert not await tokens.replace_token(old, new, b"new", NOON)
+    assert await tokens.list_tokens() == [expired, revoked]
+
+
+async def test_what_a_token_spends_adds_up_by_the_day(stores: Stores) -> None:
+    tokens, day, next_day = stores.tokens, NOON.date(), (NOON + timedelta(days=1)).date()
+    await tokens.create_token(Token("abcd1234", "a", "ada", frozenset({"chat"}), NOON), b"digest")
+    assert await tokens.spent("abcd1234", day) == 0
+    await tokens.spend("abcd1234", day, 10)
+    await tokens.spend("abcd1234", day, 2**40)
+    await tokens.spend("abcd1234", next_day, 1)
+    await tokens.spend("another1", day, 5)
+    assert [await tokens.spent("abcd1234", at) for at in (day, next_day)] == [10 + 2**40, 1]

@@ -11,9 +11,11 @@ from orchestrator.core.request import IntegrationRequest, Limits
 from orchestrator.core.stream import StreamEvent
 from orchestrator.core.tools import ToolDefinition
 from orchestrator.ports import ResponseStore
-from orchestrator.service.chats import Caller, ChatRequest, ChatService
+from orchestrator.service.callers import Caller
+from orchestrator.service.chats import ChatRequest, ChatService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.models import ModelService
+from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import LiveRun, RunService
 from orchestrator.testing import (
     SCRIPTED_MODEL,
@@ -21,6 +23,7 @@ from orchestrator.testing import (
     FakeServer,
     FakeTool,
     MemoryStore,
+    MemoryTokenStore,
     ScriptedEngine,
     ToolFunction,
 )
@@ -58,6 +61,7 @@ async def service(
     """The services over these twins; leaving it ends what still runs."""
     store = store or MemoryStore()
     async with anyio.create_task_group() as tasks:
+        quotas = Quotas(MemoryTokenStore())
         runs = RunService(store, "holder", tasks, max_concurrent_runs)
         models = ModelService([engine])
         catalog = FakeCatalog(servers)
@@ -68,6 +72,7 @@ async def service(
             catalog=catalog,
             store=store,
             runs=runs,
+            quotas=quotas,
             holder="holder",
             limits=limits or Limits(),
             run_timeout_seconds=run_timeout_seconds,

@@ -22,6 +22,7 @@ from orchestrator.store.migrate import upgrade
 from orchestrator.store.tables import metadata
 from orchestrator.testing_definitions import MemoryDefinitionStore
 from orchestrator.testing_store import MemoryStore
+from orchestrator.testing_tokens import MemoryTokenStore
 from tests.store.stores import Stores, open_stores, sqlite_address
 
 
@@ -112,7 +113,7 @@ async def stores(store_url: str | None) -> AsyncGenerator[Stores]:
     """The twin, and the store in a database of either kind."""
     if store_url is None:
         memory = MemoryStore()
-        yield Stores(memory, memory, MemoryDefinitionStore())
+        yield Stores(memory, MemoryTokenStore(), MemoryDefinitionStore())
         return
     async with open_stores(store_url) as stores:
         yield stores

@@ -8,8 +8,11 @@ from pathlib import Path
 from orchestrator.ports import DefinitionStore, ResponseStore, TokenStore
 from orchestrator.store.database import open_database
 from orchestrator.store.definitions import SqlDefinitionStore
+from orchestrator.store.encryption import Sealer
 from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.tokens import SqlTokenStore
+
+TEST_KEY = bytes(range(32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,8 @@ async def open_stores(url: str) -> AsyncGenerator[Stores]:
     """The stores of a migrated database, closed afterwards."""
     database = await open_database(url)
     try:
-        yield Stores(SqlResponseStore(database), SqlTokenStore(database), SqlDefinitionStore(database))
+        tokens = SqlTokenStore(database, Sealer([TEST_KEY], Path("unused")))
+        yield Stores(SqlResponseStore(database), tokens, SqlDefinitionStore(database))
     finally:
         await database.aclose()
 

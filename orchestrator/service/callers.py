@@ -1,0 +1,40 @@
+"""Who asks, and what they may do."""
+
+from dataclasses import dataclass, field
+
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.permissions import Permission, allows, plugin_tools
+from orchestrator.ports import TokenLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. Without authentication it is `local`, who may do everything."""
+
+    owner: str = "local"
+    token_id: str | None = None
+    permissions: frozenset[str] = frozenset({"admin"})
+    limits: TokenLimits = field(default_factory=TokenLimits)
+
+    def require(self, permission: Permission, message: str, *, param: str | None = None) -> None:
+        """Refuse what the caller may not do.
+
+        Raises:
+            OrchestratorError: `permission_denied` with `message`.
+        """
+        if not allows(self.permissions, permission):
+            raise OrchestratorError(ErrorKind.PERMISSION_DENIED, message, param=param)
+
+    def plugin_tools(self, plugin_id: str, *, param: str | None = None) -> tuple[str, ...]:
+        """Patterns of the tools of the plugin that the caller may call.
+
+        Raises:
+            OrchestratorError: `permission_denied` where it may not use the plugin at all.
+        """
+        patterns = plugin_tools(self.permissions, plugin_id)
+        if not patterns:
+            held = allows(self.permissions, "plugins")
+            why = "the API token allows other plugins only" if held else "the API token does not allow plugins"
+            message = f"Permission denied to use plugin '{plugin_id}': {why}."
+            raise OrchestratorError(ErrorKind.PERMISSION_DENIED, message, param=param)
+        return patterns
