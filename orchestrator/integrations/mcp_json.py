@@ -4,18 +4,24 @@ A file that cannot be read as a whole is an error. An entry that cannot be used 
 reason, so that it takes nobody else down. No message here ever holds a value of `env` or `headers`.
 """
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Final, Literal, TypeAlias, cast
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject, JsonValue
-from orchestrator.integrations.mcp_json_entry import EntryProblem, read_entry
+from orchestrator.integrations.mcp_json_entry import Entry, EntryProblem, Scope, Start, read_entry
+from orchestrator.integrations.mcp_json_text import Pairs, read_json
+from orchestrator.integrations.mcp_json_variables import Variables
 
 PLUGIN_PREFIX = "mcp/"
+SERVERS_KEYS: Final = ("mcpServers", "servers")
+"""The second is VS Code's."""
+
+_KNOWN_KEYS: Final = frozenset({*SERVERS_KEYS, "inputs", "$schema"})
+MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 
 
 class McpJsonError(OrchestratorError):
@@ -47,12 +53,16 @@ class StdioServer:
 
 @dataclass(frozen=True, slots=True)
 class HttpServer:
-    """A server at an address; header values and `secrets` stay out of every message and repr."""
+    """A server at an address; header values and `secrets` stay out of every message and repr.
+
+    With `falls_back`, a server that does not know streamable HTTP is asked for the older transport.
+    """
 
     url: str = field(repr=False)
     transport: Literal["streamable-http", "sse"]
     headers: Mapping[str, str] = field(repr=False)
     secrets: frozenset[str] = field(repr=False)
+    falls_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,10 @@ ServerConfig: TypeAlias = StdioServer | HttpServer | UnusableServer
 
 @dataclass(frozen=True, slots=True)
 class PluginConfig:
-    """One entry of `mcp.json`; `allowed_tools` None gives out all, `extra` are the keys that we do not know."""
+    """One entry of `mcp.json`; `allowed_tools` None gives out all, `extra` are the keys that we do not know.
+
+    `raw` is the entry as it was written, for keys that are read elsewhere. `idle_seconds` None is the setting's.
+    """
 
     label: str
     file: Path
@@ -75,11 +88,23 @@ class PluginConfig:
     disabled: bool = False
     timeout_seconds: float | None = None
     allowed_tools: tuple[str, ...] | None = None
+    scope: Scope = "shared"
+    start: Start = "on_use"
+    idle_seconds: float | None = None
     extra: JsonObject = field(default_factory=dict[str, JsonValue], repr=False)
+    raw: JsonObject = field(default_factory=dict[str, JsonValue], repr=False)
 
     @property
     def id(self) -> str:
         return PLUGIN_PREFIX + self.label
+
+    @property
+    def is_usable(self) -> bool:
+        return not self.disabled and not isinstance(self.server, UnusableServer)
+
+    def is_same_server(self, other: "PluginConfig") -> bool:
+        """Whether what runs for `other` can go on for this one: only what concerns its requests has changed."""
+        return (self.id, self.server, self.scope) == (other.id, other.server, other.scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +125,6 @@ def normal_plugin_id(plugin_id: str) -> str:
     return plugin_id.casefold().replace("_", "-")
 
 
-def config_paths(setting: str) -> tuple[Path, ...]:
-    """The files that `MCP_CONFIG` names, separated by `:`."""
-    return tuple(Path(part).expanduser() for part in setting.split(":") if part)
-
-
 def load_mcp_json(
     paths: Sequence[Path], *, environ: Mapping[str, str] | None = None, missing_ok: bool = False
 ) -> McpConfig:
@@ -116,66 +136,79 @@ def load_mcp_json(
         McpJsonError: a file cannot be read, is not JSON of the right shape, or has two labels that
             mean the same.
     """
-    variables = os.environ if environ is None else environ
     merged: dict[str, PluginConfig] = {}
     warnings: list[str] = []
     for path in paths:
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            if missing_ok:
-                continue
-            raise McpJsonError("the file does not exist", file=path) from None
-        except OSError as error:
-            raise McpJsonError(f"the file cannot be read ({error.strerror or error})", file=path) from None
-        except UnicodeDecodeError:
-            raise McpJsonError("the file is not UTF-8 text", file=path) from None
-        plugins, notes = parse_mcp_json(text, file=path, environ=variables)
-        merged.update({normal_plugin_id(plugin.id): plugin for plugin in plugins})
-        warnings += notes
+        text = read_config(path)
+        if text is None and not missing_ok:
+            raise McpJsonError("the file does not exist", file=path)
+        if text is not None:
+            file = parse_mcp_json(text, file=path, environ=os.environ if environ is None else environ)
+            merged.update({normal_plugin_id(plugin.id): plugin for plugin in file.plugins})
+            warnings += file.warnings
     return McpConfig(tuple(merged.values()), tuple(warnings))
 
 
-def parse_mcp_json(
-    text: str, *, file: Path, environ: Mapping[str, str]
-) -> tuple[tuple[PluginConfig, ...], tuple[str, ...]]:
-    """The entries of one file and the warnings about it.
+def read_config(path: Path) -> str | None:
+    """The text of the file, or None where there is none.
+
+    Raises:
+        McpJsonError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise McpJsonError(f"the file cannot be read ({error.strerror or error})", file=path) from None
+    if len(content) > MAX_FILE_BYTES:
+        raise McpJsonError(f"the file has more than {MAX_FILE_BYTES} bytes", file=path)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise McpJsonError("the file is not UTF-8 text", file=path) from None
+
+
+def parse_mcp_json(text: str, *, file: Path, environ: Mapping[str, str]) -> McpConfig:
+    """What one file installs.
 
     Raises:
         McpJsonError: it is not JSON of the right shape, or has two labels that mean the same.
     """
     try:
-        document: object = json.loads(text, object_pairs_hook=_Pairs)
-    except (ValueError, RecursionError) as error:
-        # The decoder's message has a place and no content.
+        document = read_json(text)
+    except ValueError as error:
         raise McpJsonError(f"it is not valid JSON ({error})", file=file) from None
-    if not isinstance(document, _Pairs):
+    if not isinstance(document, Pairs):
         raise McpJsonError("it must hold a JSON object", file=file)
-    warnings = [f"{file}: key '{key}' is not known and has no effect" for key in document if key != "mcpServers"]
-    servers = document.get("mcpServers")
-    if servers is None:
-        return (), (*warnings, f"{file}: there is no 'mcpServers', so it installs nothing")
-    if not isinstance(servers, _Pairs):
-        raise McpJsonError("must be an object of label and server", file=file, key="mcpServers")
-    _refuse_same_labels([*servers, *servers.repeated], file)
-    plugins: list[PluginConfig] = []
-    for label, entry in servers.items():
-        plugin, notes = _plugin(label, entry, file, environ)
-        plugins.append(plugin)
-        warnings += notes
-    return tuple(plugins), tuple(warnings)
+    warnings = [f"{file}: key '{key}' is not known and has no effect" for key in document if key not in _KNOWN_KEYS]
+    if not any(key in document for key in SERVERS_KEYS):
+        return McpConfig((), (*warnings, f"{file}: there is no 'mcpServers', so it installs nothing"))
+    entries: list[tuple[str, object]] = []
+    labels: list[str] = []
+    for key in SERVERS_KEYS:
+        servers = document.get(key, Pairs(()))
+        if not isinstance(servers, Pairs):
+            raise McpJsonError("must be an object of label and server", file=file, key=key)
+        entries += servers.items()
+        labels += [*servers, *servers.repeated]
+    _refuse_same_labels(labels, file)
+    variables = Variables(environ, file.absolute().parent, _inputs(document.get("inputs")))
+    read = [_plugin(label, entry, file, variables) for label, entry in entries]
+    return McpConfig(tuple(plugin for plugin, _ in read), (*warnings, *(note for _, notes in read for note in notes)))
 
 
-class _Pairs(dict[str, object]):
-    """A JSON object that remembers which keys it had more than once."""
-
-    def __init__(self, pairs: Iterable[tuple[str, object]]) -> None:
-        self.repeated: list[str] = []
-        super().__init__()
-        for key, value in pairs:
-            if key in self:
-                self.repeated.append(key)
-            self[key] = value
+def _inputs(written: object) -> dict[str, str]:
+    """What VS Code would ask a person for, by id."""
+    found: dict[str, str] = {}
+    for entry in cast("list[object]", written) if isinstance(written, list) else ():
+        match entry:
+            case {"id": str() as id_, "description": str() as description}:
+                found[id_] = description
+            case _:
+                pass
+    return found
 
 
 def _refuse_same_labels(labels: Iterable[str], file: Path) -> None:
@@ -188,23 +221,39 @@ def _refuse_same_labels(labels: Iterable[str], file: Path) -> None:
         seen[normal] = label
 
 
-def _plugin(label: str, entry: object, file: Path, environ: Mapping[str, str]) -> tuple[PluginConfig, tuple[str, ...]]:
+def _plugin(label: str, entry: object, file: Path, variables: Variables) -> tuple[PluginConfig, tuple[str, ...]]:
+    raw: JsonObject = cast(JsonObject, entry) if isinstance(entry, dict) else {}
     try:
         if not label.strip() or not label.isprintable():
             raise EntryProblem("a label must be printable text", None)
         if not isinstance(entry, dict):
             raise EntryProblem("must be an object", None)
-        read = read_entry(cast(JsonObject, entry), folder=file.absolute().parent, environ=environ)
+        read = read_entry(raw, variables)
     except EntryProblem as problem:
         error = McpJsonError(problem.problem, file=file, label=label, key=problem.key)
-        return PluginConfig(label, file, UnusableServer(error)), (error.info.message,)
-    secrets = frozenset(read.secrets)
-    if read.command is not None:
-        server = StdioServer(read.command, read.args, read.cwd, read.env, secrets)
-    else:
-        server = HttpServer(read.url, "sse" if read.type == "sse" else "streamable-http", read.headers, secrets)
+        disabled = raw.get("disabled") is True  # who switched it off is not asked to mend it
+        notes = () if disabled else (error.info.message,)
+        return PluginConfig(label, file, UnusableServer(error), disabled, raw=raw), notes
     notes = tuple(f"{file}, server '{label}': {note}" for note in read.warnings)
     plugin = PluginConfig(
-        label, file, server, read.disabled, read.timeout_seconds, read.allowed_tools, extra=read.extra
+        label,
+        file,
+        _server(read),
+        read.disabled,
+        read.timeout_seconds,
+        read.allowed_tools,
+        read.scope,
+        read.start,
+        read.idle_seconds,
+        read.extra,
+        raw,
     )
     return plugin, notes
+
+
+def _server(read: Entry) -> StdioServer | HttpServer:
+    secrets = frozenset(read.secrets)
+    if read.command is not None:
+        return StdioServer(read.command, read.args, read.cwd, read.env, secrets)
+    transport = "sse" if read.type == "sse" else "streamable-http"
+    return HttpServer(read.url, transport, read.headers, secrets, falls_back=read.type == "http")

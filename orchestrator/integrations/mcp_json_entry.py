@@ -3,22 +3,39 @@
 A request never passes through this module: `${VAR}` in what a client sends stays text.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar, cast
 
 from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.integrations.env_file import EnvFileProblem, read_env_file
+from orchestrator.integrations.mcp_json_variables import VariableProblem, Variables
 from orchestrator.integrations.request_headers import header_problem, repeated_header
 from orchestrator.integrations.server_url import ServerUrlError, parse_server_url
 
-_REFERENCE = re.compile(r"\$\{([^{}]*)\}")
-_NAME = re.compile(r"(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
-_STDIO_KEYS: Final = frozenset({"command", "args", "env", "cwd"})
+_STDIO_KEYS: Final = frozenset({"command", "args", "env", "envFile", "cwd"})
 _HTTP_KEYS: Final = frozenset({"url", "headers"})
-_COMMON_KEYS: Final = frozenset({"type", "disabled", "timeout", "allowed_tools"})
+_COMMON_KEYS: Final = frozenset(
+    {"type", "disabled", "timeout", "allowed_tools", "scope", "start", "idle_timeout", "require_approval"}
+)
+"""`require_approval` is read from `PluginConfig.raw` by those whom it concerns."""
+
 _TYPES: Final = {"stdio": _STDIO_KEYS, "http": _HTTP_KEYS, "streamable-http": _HTTP_KEYS, "sse": _HTTP_KEYS}
+_NAMES_ELSEWHERE: Final = {
+    "serverUrl": "url",
+    "httpUrl": "url",
+    "environment": "env",
+    "includeTools": "allowed_tools",
+    "allowedTools": "allowed_tools",
+    "requireApproval": "require_approval",
+}
+"""What other programs call a key of ours."""
+
+Scope: TypeAlias = Literal["shared", "chain", "request"]
+Start: TypeAlias = Literal["on_use", "at_start"]
+_SCOPES: Final = ("shared", "chain", "request")
+_STARTS: Final = ("on_use", "at_start")
 LONGEST_TIMEOUT: Final = 86400.0
 
 T = TypeVar("T")
@@ -47,37 +64,72 @@ class Entry:
     disabled: bool = False
     timeout_seconds: float | None = None
     allowed_tools: tuple[str, ...] | None = None
+    scope: Scope = "shared"
+    start: Start = "on_use"
+    idle_seconds: float | None = None
     extra: JsonObject = field(default_factory=dict[str, JsonValue])
     secrets: set[str] = field(default_factory=set[str])
     warnings: list[str] = field(default_factory=list[str])
 
 
-def read_entry(raw: JsonObject, *, folder: Path, environ: Mapping[str, str]) -> Entry:
-    """`raw` as an entry; a relative `cwd` is relative to `folder`, which is also the default.
+def read_entry(raw: JsonObject, variables: Variables) -> Entry:
+    """`raw` as an entry; a relative `cwd` is relative to the folder of the file, which is also the default.
 
     Raises:
         EntryProblem: it cannot be used.
     """
     kind = _kind(raw)
     entry = Entry(kind)
-    expand = _Expansion(environ, entry.secrets)
+
+    def expand(text: str, key: str) -> str:
+        try:
+            return variables.expand(text, entry.secrets)
+        except VariableProblem as problem:
+            raise EntryProblem(str(problem), key) from None
+
     if _TYPES[kind] is _STDIO_KEYS:
-        entry.command = expand(_text(raw.get("command"), "command"), "command")
-        if not entry.command.strip() or "\0" in entry.command:
-            raise EntryProblem("must name a program", "command")
-        entry.args = tuple(expand(value, key) for key, value in _texts(raw.get("args"), "args"))
-        entry.env = {name: expand(value, f"env.{name}") for name, value in _text_map(raw.get("env"), "env").items()}
-        entry.cwd = folder / Path(expand(_text(raw.get("cwd", "."), "cwd"), "cwd")).expanduser()
-        entry.secrets.update(entry.env.values())
-        _check_environment(entry)
+        _read_process(raw, entry, variables.folder, expand)
     else:
-        entry.url = expand(_text(raw.get("url"), "url"), "url")
-        _check_url(entry.url)
-        entry.headers = {
-            name: expand(value, f"headers.{name}") for name, value in _text_map(raw.get("headers"), "headers").items()
-        }
-        entry.secrets.update(entry.headers.values())
-        _check_headers(entry.headers)
+        _read_address(raw, entry, expand)
+    _read_common(raw, entry)
+    known = _COMMON_KEYS | _TYPES[kind]
+    entry.extra = {key: value for key, value in raw.items() if key not in known}
+    entry.warnings += [_unknown(key) for key in entry.extra]
+    return entry
+
+
+_Expand: TypeAlias = Callable[[str, str], str]
+
+
+def _read_process(raw: JsonObject, entry: Entry, folder: Path, expand: _Expand) -> None:
+    entry.command = expand(_text(raw.get("command"), "command"), "command")
+    if not entry.command.strip() or "\0" in entry.command:
+        raise EntryProblem("must name a program", "command")
+    entry.args = tuple(expand(value, key) for key, value in _texts(raw.get("args"), "args"))
+    own = {name: expand(value, f"env.{name}") for name, value in _text_map(raw.get("env"), "env").items()}
+    entry.cwd = folder / Path(expand(_text(raw.get("cwd", "."), "cwd"), "cwd")).expanduser()
+    if raw.get("envFile") is not None:
+        path = folder / Path(expand(_text(raw["envFile"], "envFile"), "envFile")).expanduser()
+        try:
+            entry.env = read_env_file(path)
+        except EnvFileProblem as problem:
+            raise EntryProblem(str(problem), "envFile") from None
+    entry.env |= own
+    entry.secrets.update(entry.env.values())
+    _check_environment(entry)
+
+
+def _read_address(raw: JsonObject, entry: Entry, expand: _Expand) -> None:
+    entry.url = expand(_text(raw.get("url"), "url"), "url")
+    _check_url(entry.url)
+    entry.headers = {
+        name: expand(value, f"headers.{name}") for name, value in _text_map(raw.get("headers"), "headers").items()
+    }
+    entry.secrets.update(entry.headers.values())
+    _check_headers(entry.headers)
+
+
+def _read_common(raw: JsonObject, entry: Entry) -> None:
     entry.disabled = _optional(raw, "disabled", _flag, default=False)
     entry.timeout_seconds = _optional(raw, "timeout", _seconds, default=None)
     if entry.timeout_seconds is not None and entry.timeout_seconds >= 1000:
@@ -85,10 +137,19 @@ def read_entry(raw: JsonObject, *, folder: Path, environ: Mapping[str, str]) -> 
     allowed = raw.get("allowed_tools")
     if allowed is not None:
         entry.allowed_tools = tuple(value for _, value in _texts(allowed, "allowed_tools"))
-    known = _COMMON_KEYS | _TYPES[kind]
-    entry.extra = {key: value for key, value in raw.items() if key not in known}
-    entry.warnings += [f"key '{key}' is not known and has no effect" for key in entry.extra]
-    return entry
+    entry.scope = cast(Scope, _optional(raw, "scope", _one_of(_SCOPES), default="shared"))
+    entry.start = cast(Start, _optional(raw, "start", _one_of(_STARTS), default="on_use"))
+    entry.idle_seconds = _optional(raw, "idle_timeout", _seconds, default=None)
+    if entry.start == "at_start" and entry.scope != "shared":
+        entry.warnings.append(f"key 'start' has no effect with the scope '{entry.scope}'")
+    if entry.idle_seconds is not None and entry.scope != "chain":
+        entry.warnings.append(f"key 'idle_timeout' has no effect with the scope '{entry.scope}'")
+
+
+def _unknown(key: str) -> str:
+    ours = _NAMES_ELSEWHERE.get(key)
+    hint = "" if ours is None else f"; here it is called '{ours}'"
+    return f"key '{key}' is not known and has no effect{hint}"
 
 
 def _kind(raw: JsonObject) -> str:
@@ -96,41 +157,16 @@ def _kind(raw: JsonObject) -> str:
     if "command" in raw and "url" in raw:
         raise EntryProblem("has both 'command' and 'url'", None)
     if "command" not in raw and "url" not in raw:
-        raise EntryProblem("needs either 'command' or 'url'", None)
+        other = next((key for key in raw if _NAMES_ELSEWHERE.get(key) == "url"), None)
+        hint = "" if other is None else f" ('{other}' is called 'url' here)"
+        raise EntryProblem(f"needs either 'command' or 'url'{hint}", None)
     if kind is None:
-        return "stdio" if "command" in raw else "streamable-http"
+        return "stdio" if "command" in raw else "http"
     if not isinstance(kind, str) or kind not in _TYPES:
         raise EntryProblem(f"must be one of {', '.join(_TYPES)}", "type")
     if ("command" in raw) is not (kind == "stdio"):
         raise EntryProblem(f"does not fit '{'command' if 'command' in raw else 'url'}'", "type")
     return kind
-
-
-@dataclass(frozen=True, slots=True)
-class _Expansion:
-    """Replaces `${VAR}`, `${env:VAR}` and `${VAR:-default}`; what came from the environment is a secret."""
-
-    environ: Mapping[str, str]
-    secrets: set[str]
-
-    def __call__(self, text: str, key: str) -> str:
-        def value(reference: re.Match[str]) -> str:
-            match = _NAME.fullmatch(reference[1])
-            if match is None:
-                raise EntryProblem("has a reference that is not ${VAR}, ${env:VAR} or ${VAR:-default}", key)
-            name, default = match.groups()
-            found = self.environ.get(name)
-            if found:
-                if name != "HOME":
-                    self.secrets.add(found)
-                return found
-            if default is not None:
-                return default
-            if found is None:
-                raise EntryProblem(f"the environment variable {name} is not set", key)
-            return found
-
-        return _REFERENCE.sub(value, text)
 
 
 def _check_environment(entry: Entry) -> None:
@@ -175,6 +211,15 @@ def _seconds(value: JsonValue, key: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT:
         raise EntryProblem(f"must be a number of seconds above 0, at most {LONGEST_TIMEOUT:.0f}", key)
     return float(value)
+
+
+def _one_of(options: tuple[str, ...]) -> Callable[[JsonValue, str], str]:
+    def read(value: JsonValue, key: str) -> str:
+        if not isinstance(value, str) or value not in options:
+            raise EntryProblem(f"must be one of {', '.join(options)}", key)
+        return value
+
+    return read
 
 
 def _text(value: JsonValue, key: str) -> str:

@@ -16,6 +16,7 @@ from orchestrator.ports.integrations import CallWatch, IntegrationCatalog, Integ
 from orchestrator.ports.oauth import OAuthCredential, OAuthCredentialStore, UnreadableCredentialError
 from orchestrator.ports.plugins import (
     IntegrationFailedError,
+    PluginFile,
     PluginFiles,
     PluginHost,
     PluginLogLine,
@@ -54,6 +55,7 @@ __all__ = [
     "OAuthCredential",
     "OAuthCredentialStore",
     "PinnedDefinition",
+    "PluginFile",
     "PluginFiles",
     "PluginHost",
     "PluginLogLine",

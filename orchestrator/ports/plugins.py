@@ -112,12 +112,36 @@ class PluginStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class PluginFile:
+    """One file of plugins. `error` says why what it holds now is not in use: its last good version is, since `loaded_at`.
+
+    `origin`: the user's own file, the project's (setting `MCP_CONFIG`), or one named by `--mcp-config`.
+    `plugins` are the ids that it installs, `replaced` those of them that a later file installs as well:
+    that one counts.
+    """
+
+    path: str
+    origin: Literal["user", "project", "flag"]
+    exists: bool
+    loaded_at: datetime | None
+    error: str | None
+    plugins: tuple[str, ...]
+    replaced: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PluginFiles:
-    """The files that install plugins; `error` is what is wrong with the newest edit, whose last good version counts."""
+    """The files that install plugins; `error` is what is wrong with the newest edit, whose last good version counts.
+
+    `states` has each of them, the least important first; `watched` whether their changes are noticed.
+    """
 
     files: tuple[str, ...] = ()
     error: str | None = None
     warnings: tuple[str, ...] = ()
+    states: tuple[PluginFile, ...] = ()
+    watched: bool = False
 
 
 class PluginHost(Protocol):
