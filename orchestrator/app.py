@@ -20,8 +20,10 @@ from orchestrator.engines.ollama.pull import OllamaDownloader
 from orchestrator.engines.ollama.supervised import SupervisedOllama
 from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine
 from orchestrator.integrations.catalog import McpCatalog
-from orchestrator.integrations.mcp_json import load_mcp_json
+from orchestrator.integrations.mcp_config import McpConfigFiles, config_layers
+from orchestrator.integrations.mcp_config_watch import ConfigWatcher
 from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
+from orchestrator.integrations.plugins import ChainLimits
 from orchestrator.service.chats import ChatService
 from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstancePolicy, InstanceService
@@ -105,7 +107,15 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         closing.push_async_callback(database.aclose)
         store = SqlResponseStore(database)
         engines = _engines(settings, tasks)
-        catalog = _catalog(settings, tasks)
+        files = McpConfigFiles(
+            config_layers(
+                settings.mcp_user_config,
+                settings.mcp_config,
+                settings.mcp_config_added,
+                project_required=settings.mcp_config_given,
+            )
+        )
+        catalog = _catalog(settings, files, tasks)
         holder = this_holder()
         metrics = Metrics()
         tokens = SqlTokenStore(database, Sealer(settings.encryption_key, settings.encryption_key_file))
@@ -154,6 +164,8 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         tasks.start_soon(runs.keep_leases)
         tasks.start_soon(downloads.keep)
         tasks.start_soon(instances.run)
+        tasks.start_soon(ConfigWatcher(files, lambda: catalog.reload(files.config)).run)
+        catalog.start_plugins()
         try:
             api = create_api(
                 chats=chats,
@@ -197,8 +209,8 @@ def _engines(
     return sorted(engines, key=lambda engine: engine.name != settings.default_engine)
 
 
-def _catalog(settings: Settings, tasks: anyio.abc.TaskGroup) -> McpCatalog:
-    config = load_mcp_json(settings.mcp_config, missing_ok=not settings.mcp_config_given)
+def _catalog(settings: Settings, files: McpConfigFiles, tasks: anyio.abc.TaskGroup) -> McpCatalog:
+    config = files.load()
     for warning in config.warnings:
         log.warning("mcp.json", warning=warning)
     return McpCatalog(
@@ -213,4 +225,6 @@ def _catalog(settings: Settings, tasks: anyio.abc.TaskGroup) -> McpCatalog:
         allow_plugins=settings.allow_plugins,
         allow_ephemeral_mcp=settings.allow_ephemeral_mcp,
         task_group=tasks,
+        chains=ChainLimits(settings.chain_session_idle, settings.max_chain_sessions),
+        files=files,
     )

@@ -69,6 +69,11 @@ class Settings:
     mcp_config: tuple[Path, ...]
     mcp_config_given: bool
     """Whether somebody named the files; only the default one may be missing."""
+    mcp_config_added: tuple[Path, ...]
+    """The files of flags, which come on top of `mcp_config` and must be there."""
+    mcp_user_config: Path
+    chain_session_idle: float
+    max_chain_sessions: int
     default_engine: EngineChoice
     openai_compatible_url: tuple[str, ...]
     openai_compatible_api_key: tuple[str, ...] = field(repr=False)
@@ -156,7 +161,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DATABASE_URL", DATABASE, None, "The database.", derived="SQLite in `DATA_DIR`", secret=True),
     Setting("ENCRYPTION_KEY", ENCRYPTION_KEYS, "", "What encrypts the logins of plugins in the database, and keys the digests of API tokens: 32 random bytes in base64, the same for every process on one database. Of several the first is used for what is new and all for what is there, so that a key can be replaced.", derived="the key in `ENCRYPTION_KEY_FILE`", secret=True),
     Setting("ENCRYPTION_KEY_FILE", PATH, None, "Where that key is while `ENCRYPTION_KEY` has none; it is made when it is first needed, for its owner alone.", derived="`encryption.key` in `DATA_DIR`", path=True),
-    Setting("MCP_CONFIG", PATHS, "mcp.json", "The file that installs plugins; several are separated by `:`.", path=True),
+    Setting("MCP_CONFIG", PATHS, "mcp.json", "The project's file that installs plugins; several are separated by `:`. What `--mcp-config` names (several times, if need be) comes on top of it: of entries with the same label the last one counts.", path=True),
+    Setting("MCP_USER_CONFIG", PATH, None, "Your own file that installs plugins, for every project; `orchestrator plugins add` and `import` write it. It may be missing.", derived="`mcp.json` in the user's configuration directory", path=True),
+    Setting("CHAIN_SESSION_IDLE", seconds(604_800), "600", "How long the session that a chain has with a plugin of the scope `chain` stays unused, in seconds; `idle_timeout` of an entry wins."),
+    Setting("MAX_CHAIN_SESSIONS", whole_number(1, 100_000), "64", "How many such sessions there may be; one more ends the one that was unused for longest, or gets the status 429."),
     Setting("DEFAULT_ENGINE", ENGINE, "auto", "Which engine answers first when two have a model of the same key."),
     Setting("OPENAI_COMPATIBLE_URL", URLS, "", "Model servers that speak `/v1/chat/completions`: the URL including `/v1`; several are separated by commas.", secret=True),
     Setting("OPENAI_COMPATIBLE_API_KEY", API_KEYS, "", "Their keys, in the same order.", secret=True),
@@ -191,6 +199,9 @@ SETTINGS: tuple[Setting, ...] = (
 
 LATER = frozenset({"RETENTION_DAYS", "CHAT_DIALECT", "STRICT_LMSTUDIO"})
 """Settings of the contract that this version does not have yet."""
+
+ADDING = frozenset({"MCP_CONFIG"})
+"""Settings whose flag adds to what the environment and the file say, and may be given several times."""
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -241,12 +252,17 @@ def load_with_sources(
             where = f"{variable} (environment)"
             values[setting.key] = _parsed(environ[variable], setting.kind, where, secret=setting.secret)
             sources[setting.key] = "environment"
+    added: tuple[Path, ...] = ()
     for key, raw in (overrides or {}).items():
         flag = "--" + key.replace("_", "-")
         setting = _find(key.upper(), key, flag)
-        values[key] = _parsed(raw, setting.kind, flag, secret=setting.secret)
-        sources[key] = flag
-    return _resolve(values, mcp_config_given="mcp_config" in sources), sources
+        value = _parsed(raw, setting.kind, flag, secret=setting.secret)
+        if setting.name in ADDING:
+            added = value
+        else:
+            values[key] = value
+            sources[key] = flag
+    return _resolve(values, mcp_config_given="mcp_config" in sources, mcp_config_added=added), sources
 
 
 def _find(name: str, written: str, where: str) -> Setting:
@@ -286,7 +302,7 @@ def _beside(config_path: Path, value: Any) -> Any:
     )
 
 
-def _resolve(values: dict[str, Any], *, mcp_config_given: bool) -> Settings:
+def _resolve(values: dict[str, Any], *, mcp_config_given: bool, mcp_config_added: tuple[Path, ...]) -> Settings:
     """Fill in the defaults that depend on others, and refuse combinations that cannot be meant."""
     local = is_loopback(values["host"])
     data_dir = values["data_dir"] or platformdirs.user_data_path("orchestrator", appauthor=False)
@@ -294,6 +310,9 @@ def _resolve(values: dict[str, Any], *, mcp_config_given: bool) -> Settings:
     values["models_dir"] = (values["models_dir"] or data_dir / "models").absolute()
     values["encryption_key_file"] = (values["encryption_key_file"] or data_dir / "encryption.key").absolute()
     values["mcp_config"] = tuple(path.absolute() for path in values["mcp_config"])
+    values["mcp_config_added"] = tuple(path.absolute() for path in mcp_config_added)
+    own = values["mcp_user_config"] or platformdirs.user_config_path("orchestrator", appauthor=False) / "mcp.json"
+    values["mcp_user_config"] = own.absolute()
     values["database_url"] = values["database_url"] or f"sqlite+aiosqlite:///{data_dir.absolute() / 'orchestrator.db'}"
     if values["require_authentication"] is None:
         values["require_authentication"] = not local and not values["allow_insecure_listen"]

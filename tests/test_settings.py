@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from platformdirs import user_config_path
 
 from orchestrator.cli.settings import settings_page
 from orchestrator.settings import LATER, PREFIX, SETTINGS, Settings, SettingsError, load_settings, load_with_sources
@@ -43,6 +44,10 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         encryption_key_file=Path("/d/encryption.key"),
         mcp_config=(Path("mcp.json").absolute(),),
         mcp_config_given=False,
+        mcp_config_added=(),
+        mcp_user_config=user_config_path("orchestrator", appauthor=False) / "mcp.json",
+        chain_session_idle=600.0,
+        max_chain_sessions=64,
         default_engine="auto",
         openai_compatible_url=(),
         openai_compatible_api_key=(),
@@ -78,13 +83,20 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
 
 def test_the_table_and_the_struct_have_the_same_settings() -> None:
     assert sorted(setting.key for setting in SETTINGS) == sorted(
-        field.name for field in fields(Settings) if field.name != "mcp_config_given"
+        field.name for field in fields(Settings) if field.name not in ("mcp_config_given", "mcp_config_added")
     )
 
 
 def test_only_the_default_mcp_json_may_be_missing() -> None:
     assert load(MCP_CONFIG="other.json").mcp_config_given
     assert not load().mcp_config_given
+
+
+def test_files_of_flags_come_on_top_of_the_others() -> None:
+    settings = load_settings({"ORCHESTRATOR_MCP_CONFIG": "/a:/b"}, None, {"mcp_config": ["/c", "/d"]})
+    assert (settings.mcp_config, settings.mcp_config_added) == ((Path("/a"), Path("/b")), (Path("/c"), Path("/d")))
+    settings = load_settings({}, None, {"mcp_config": "/c:/d"})
+    assert (settings.mcp_config_given, settings.mcp_config_added) == (False, (Path("/c"), Path("/d")))
 
 
 def test_flags_win_over_the_environment_which_wins_over_the_file(tmp_path: Path) -> None:

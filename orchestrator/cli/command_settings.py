@@ -10,7 +10,7 @@ import click
 
 from orchestrator.cli.command_error import CommandError
 from orchestrator.setting_kinds import BOOLEAN
-from orchestrator.settings import SETTINGS, Setting, Settings, is_loopback, load_with_sources
+from orchestrator.settings import ADDING, SETTINGS, Setting, Settings, is_loopback, load_with_sources
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,8 +94,16 @@ def _flag(setting: Setting) -> Option:
         if value is not None:
             ctx.meta.setdefault(_FLAGS, {})[setting.key] = value
 
+    def remember_all(ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> None:
+        if values:
+            ctx.meta.setdefault(_FLAGS, {})[setting.key] = ":".join(values)
+
     name = "--" + setting.key.replace("_", "-")
     help_text = setting.meaning.replace("`", "")
+    if setting.name in ADDING:
+        return click.option(
+            name, setting.key, metavar="VALUE", multiple=True, expose_value=False, callback=remember_all, help=help_text
+        )
     if setting.kind is BOOLEAN:
         declared = f"{name}/--no-{name.removeprefix('--')}"
         return click.option(declared, setting.key, default=None, expose_value=False, callback=remember, help=help_text)

@@ -16,7 +16,8 @@ from orchestrator.cli.command_error import CommandError
 from orchestrator.cli.command_settings import EVERY, current_settings, service_url, with_settings
 from orchestrator.cli.http_service import HttpService
 from orchestrator.cli.output import print_json
-from orchestrator.cli.serve import CLOCK, CLOCK_PROMPT, open_service, plugin_ids, port_flag, run_service, try_next
+from orchestrator.cli.plugin_files import plugin_ids
+from orchestrator.cli.serve import CLOCK, CLOCK_PROMPT, open_service, port_flag, run_service, try_next
 from orchestrator.settings import Settings
 
 MODEL = "demo/tiny-tools"

@@ -17,6 +17,7 @@ import httpx
 
 from orchestrator.cli.command_settings import service_url, stays_here
 from orchestrator.cli.http_service import listen
+from orchestrator.cli.plugin_files import plugin_files
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.integrations.mcp_json import (
     HttpServer,
@@ -24,7 +25,6 @@ from orchestrator.integrations.mcp_json import (
     PluginConfig,
     StdioServer,
     UnusableServer,
-    load_mcp_json,
 )
 from orchestrator.settings import Settings
 
@@ -124,10 +124,12 @@ async def check_port(settings: Settings) -> Finding:
 
 def check_plugins(settings: Settings) -> list[Finding]:
     """Whether mcp.json can be read, and whether the commands in it are there."""
-    missing = [path for path in settings.mcp_config if not path.exists()]
+    files = plugin_files(settings)
+    optional = () if settings.mcp_config_given else settings.mcp_config
+    missing = [path for path in optional if not path.exists()]
     findings = [Finding("mcp.json", "note", f"{path} does not exist: it installs no plugin") for path in missing]
     try:
-        config = load_mcp_json(settings.mcp_config, missing_ok=True)
+        config = files.load()
     except OrchestratorError as error:
         return [*findings, Finding("mcp.json", "problem", error.info.message)]
     if not settings.allow_plugins:

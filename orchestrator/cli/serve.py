@@ -13,10 +13,9 @@ from rich.text import Text
 
 from orchestrator.cli.command_settings import EVERY, make_data_dir, service_url, with_settings
 from orchestrator.cli.http_service import HttpService, listen, single_exception
+from orchestrator.cli.plugin_files import plugin_ids
 from orchestrator.cli.terminal_text import visible
 from orchestrator.cli.tokens import bootstrap_token
-from orchestrator.core.errors import OrchestratorError
-from orchestrator.integrations.mcp_json import load_mcp_json
 from orchestrator.settings import Settings
 from orchestrator.telemetry import configure_logging
 
@@ -101,15 +100,6 @@ def database_text(settings: Settings) -> str:
         return f"SQLite {rest.removeprefix('/')}"
     where = rest.rpartition("@")[2].partition("?")[0]
     return f"Postgres {where}"
-
-
-def plugin_ids(settings: Settings) -> list[str]:
-    """The plugins that mcp.json installs; none where it cannot be read, which the log tells."""
-    try:
-        config = load_mcp_json(settings.mcp_config, missing_ok=not settings.mcp_config_given)
-    except OrchestratorError:
-        return []
-    return [plugin.id for plugin in config.plugins if not plugin.disabled]
 
 
 def try_next(plugins: Sequence[str]) -> str:

@@ -14,13 +14,14 @@ from orchestrator.core.request import EphemeralRequest, IntegrationRequest, Plug
 from orchestrator.integrations.call_clock import CallLimits
 from orchestrator.integrations.checks import check_integrations, usable_plugin
 from orchestrator.integrations.http_transport import HttpServerTransport
+from orchestrator.integrations.mcp_config import McpConfigFiles
 from orchestrator.integrations.mcp_json import McpConfig
 from orchestrator.integrations.mcp_session import ConnectionEndedError
 from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, Failure, leaves
 from orchestrator.integrations.member import McpSession, Member
 from orchestrator.integrations.network_policy import NetworkPolicy
 from orchestrator.integrations.plugin_host import McpPluginHost
-from orchestrator.integrations.plugins import Plugins
+from orchestrator.integrations.plugins import END_SECONDS, ChainLimits, Plugins, PluginServer
 from orchestrator.integrations.redaction import redactor
 from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeatures
 from orchestrator.integrations.server_url import parse_server_url
@@ -50,8 +51,9 @@ class McpCatalog:
         task_group: anyio.abc.TaskGroup,
         tool_timeout_cap: float = TOOL_TIMEOUT_CAP,
         features: ClientFeatures = NO_FEATURES,
+        chains: ChainLimits | None = None,
+        files: McpConfigFiles | None = None,
     ) -> None:
-        self._config = config
         self._policy = policy
         self._connect_timeout = connect_timeout
         self._tool_timeout = tool_timeout
@@ -61,13 +63,15 @@ class McpCatalog:
         self._allow_plugins = allow_plugins
         self._allow_ephemeral_mcp = allow_ephemeral_mcp
         self._task_group = task_group
-        self._plugins = Plugins(connect_timeout=connect_timeout, task_group=task_group, features=features)
-        self.host = McpPluginHost(config, self._plugins, connect_timeout=connect_timeout)
+        self._plugins = Plugins(
+            config, connect_timeout=connect_timeout, task_group=task_group, chains=chains, features=features
+        )
+        self.host = McpPluginHost(self._plugins, connect_timeout=connect_timeout, files=files)
 
     def check(self, integrations: Sequence[IntegrationRequest]) -> None:
         check_integrations(
             integrations,
-            self._config,
+            self._plugins.config,
             self._policy,
             allow_plugins=self._allow_plugins,
             allow_ephemeral_mcp=self._allow_ephemeral_mcp,
@@ -78,23 +82,40 @@ class McpCatalog:
         self, integrations: Sequence[IntegrationRequest], scope: RunScope
     ) -> AsyncGenerator[Sequence[IntegrationSession], None]:
         self.check(integrations)
-        members = [self._member(integration, scope) for integration in integrations]
+        held: list[PluginServer] = []
+        members: list[Member] = []
         try:
+            for integration in integrations:
+                members.append(self._member(integration, scope, held))  # noqa: PERF401  what is held must be let go
             yield await self._open_all(members)
         finally:
-            await _close([member.server for member in members if isinstance(member.provider, EphemeralProvider)])
+            for server in held:
+                self._plugins.release(server)
+            own = [server.server for server in held if server.plugin.scope == "request"]
+            ephemeral = [member.server for member in members if isinstance(member.provider, EphemeralProvider)]
+            await _close(ephemeral, own)
+
+    def start_plugins(self) -> None:
+        """Start the plugins that are to run from the start on."""
+        if self._allow_plugins:
+            self._plugins.start()
+
+    def reload(self, config: McpConfig) -> None:
+        """Let `config` count from now on; requests in flight finish with what they began with."""
+        self._plugins.use(config, start=self._allow_plugins)
 
     async def aclose(self) -> None:
         """End all plugins, in order, within limits; nothing can be opened afterwards."""
         await self._plugins.aclose()
 
-    def _member(self, integration: IntegrationRequest, scope: RunScope) -> Member:
+    def _member(self, integration: IntegrationRequest, scope: RunScope, held: list[PluginServer]) -> Member:
         match integration:
             case PluginRequest(plugin_id):
-                plugin = usable_plugin(plugin_id, self._config)
+                plugin = usable_plugin(plugin_id, self._plugins.config)
+                held.append(self._plugins.acquire(plugin, scope))
                 return Member(
                     PluginProvider(plugin.id),
-                    self._plugins.server(plugin),
+                    held[-1].server,
                     ErrorKind.PLUGIN_CONNECTION_ERROR,
                     f"The plugin '{plugin.id}' could not be started",
                     self._limits(plugin.timeout_seconds),
@@ -167,9 +188,10 @@ def _unreachable(member: Member, failure: Failure) -> OrchestratorError:
     return IntegrationFailedError(member.kind, message, stage=failure.stage, param="integrations")
 
 
-async def _close(servers: Sequence[SupervisedServer]) -> None:
+async def _close(ephemeral: Sequence[SupervisedServer], processes: Sequence[SupervisedServer]) -> None:
+    servers = [*ephemeral, *processes]
     for server in servers:
         server.close()
-    with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+    with anyio.move_on_after(END_SECONDS if processes else CLOSE_SECONDS, shield=True):
         for server in servers:
             await server.wait_closed()

@@ -91,6 +91,7 @@ class PluginConfig:
     scope: Scope = "shared"
     start: Start = "on_use"
     idle_seconds: float | None = None
+    warnings: tuple[str, ...] = ()
     extra: JsonObject = field(default_factory=dict[str, JsonValue], repr=False)
     raw: JsonObject = field(default_factory=dict[str, JsonValue], repr=False)
 
@@ -245,6 +246,7 @@ def _plugin(label: str, entry: object, file: Path, variables: Variables) -> tupl
         read.scope,
         read.start,
         read.idle_seconds,
+        tuple(read.warnings),
         read.extra,
         raw,
     )

@@ -1,43 +1,63 @@
 """The installed plugins as their developers see them: what `mcp.json` says, and what their servers do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import anyio
 
 from orchestrator.core.errors import ErrorKind
 from orchestrator.integrations.checks import usable_plugin
-from orchestrator.integrations.mcp_json import HttpServer, McpConfig, PluginConfig, StdioServer, UnusableServer
+from orchestrator.integrations.mcp_config import McpConfigFiles
+from orchestrator.integrations.mcp_json import HttpServer, PluginConfig, StdioServer, UnusableServer
 from orchestrator.integrations.mcp_session import ConnectionEndedError
 from orchestrator.integrations.mcp_transport import Failure
-from orchestrator.integrations.plugins import Plugins
+from orchestrator.integrations.plugins import Plugins, PluginServer
+from orchestrator.integrations.process_use import ProcessUse, measure
 from orchestrator.integrations.server_url import parse_server_url
 from orchestrator.integrations.supervised import SupervisedServer
-from orchestrator.ports import IntegrationFailedError, PluginFiles, PluginState, PluginStatus, PluginTransport
+from orchestrator.ports import (
+    IntegrationFailedError,
+    PluginFiles,
+    PluginProcess,
+    PluginState,
+    PluginStatus,
+    PluginTransport,
+)
 
 
 class McpPluginHost:
     """`PluginHost` over the servers of a catalog."""
 
-    def __init__(self, config: McpConfig, plugins: Plugins, *, connect_timeout: float) -> None:
-        self._config = config
+    def __init__(self, plugins: Plugins, *, connect_timeout: float, files: McpConfigFiles | None = None) -> None:
+        self._files = files
         self._plugins = plugins
         self._connect_timeout = connect_timeout
 
     def plugins(self) -> Sequence[PluginStatus]:
-        return [self._status(plugin) for plugin in self._config.plugins]
+        use = measure(held.pid for held in self._plugins.living() if held.pid is not None)
+        return [self._status(plugin, use) for plugin in self._plugins.config.plugins]
 
     def plugin(self, plugin_id: str) -> PluginStatus | None:
-        plugin = self._config.find(plugin_id)
-        return None if plugin is None else self._status(plugin)
+        plugin = self._plugins.config.find(plugin_id)
+        if plugin is None:
+            return None
+        return self._status(
+            plugin, measure(held.pid for held in self._plugins.living(plugin.id) if held.pid is not None)
+        )
 
     def files(self) -> PluginFiles:
-        files = tuple(dict.fromkeys(str(plugin.file) for plugin in self._config.plugins))
-        return PluginFiles(files, warnings=self._config.warnings)
+        if self._files is not None:
+            return self._files.state()
+        config = self._plugins.config
+        return PluginFiles(
+            tuple(dict.fromkeys(str(plugin.file) for plugin in config.plugins)), warnings=config.warnings
+        )
 
     async def restart(self, plugin_id: str) -> None:
-        plugin = usable_plugin(plugin_id, self._config)
-        server = self._plugins.server(plugin)
-        server.restart()
+        plugin = usable_plugin(plugin_id, self._plugins.config)
+        self._plugins.restart(plugin)
+        if plugin.scope != "shared":
+            return  # the next request of a chain, or the next one at all, starts its own
+        server = self._plugins.shared(plugin).server
         failure: Failure | None = None
         with anyio.move_on_after(self._connect_timeout) as limit:
             try:
@@ -53,8 +73,11 @@ class McpPluginHost:
             ErrorKind.PLUGIN_CONNECTION_ERROR, message, stage=failure.stage, param="integrations"
         )
 
-    def _status(self, plugin: PluginConfig) -> PluginStatus:
-        server = self._plugins.running(plugin.id)
+    def _status(self, plugin: PluginConfig, use: Mapping[int, ProcessUse]) -> PluginStatus:
+        living = self._plugins.living(plugin.id)
+        record = self._plugins.record(plugin.id)
+        servers = [held.server for held in living if not held.retired]
+        server = next((one for one in servers if one.state == "running"), servers[-1] if servers else None)
         transport, target = _way(plugin)
         state, problem = _state(plugin, server)
         tools = None if server is None else server.last_tools
@@ -66,11 +89,35 @@ class McpPluginHost:
             state=state,
             transport=transport,
             target=target,
+            scope=plugin.scope,
+            start=plugin.start,
             problem=problem,
+            warnings=plugin.warnings,
             allowed_tools=allowed,
             withheld=frozenset() if allowed is None else names.difference(allowed),
             timeout_seconds=plugin.timeout_seconds,
             tools=tools,
+            processes=tuple(_processes(living, use)),
+            restarts=max(0, record.starts - 1),
+            last_failure=record.failure,
+            stderr=record.stderr.lines,
+        )
+
+
+def _processes(living: Iterable[PluginServer], use: Mapping[int, ProcessUse]) -> Iterator[PluginProcess]:
+    for held in living:
+        pid = held.pid
+        if pid is None:
+            continue
+        figures = use.get(pid)
+        yield PluginProcess(
+            pid,
+            held.started_at,
+            None if figures is None else figures.memory_bytes,
+            None if figures is None else figures.cpu_seconds,
+            1 if figures is None else figures.processes,
+            held.users,
+            held.retired,
         )
 
 

@@ -1,72 +1,299 @@
-"""The plugins of `mcp.json`, each started on first use and shared by all requests that name it."""
+"""The plugins of `mcp.json`, each started on first use or at the start, and who shares what runs for them.
+
+A server of the scope `shared` is everybody's, one of the scope `chain` belongs to an owner's chain and ends
+when that has not used it for a while, one of the scope `request` ends with its request.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
 
 import anyio
 import anyio.abc
+import structlog
 
+from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.integrations.http_transport import HttpServerTransport
-from orchestrator.integrations.mcp_json import HttpServer, PluginConfig, StdioServer, UnusableServer
-from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, ServerTransport
+from orchestrator.integrations.mcp_json import HttpServer, McpConfig, PluginConfig, StdioServer, UnusableServer
+from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, Failure, ServerTransport
 from orchestrator.integrations.redaction import redactor
 from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeatures
 from orchestrator.integrations.server_url import parse_server_url
+from orchestrator.integrations.stderr_ring import StderrRing
 from orchestrator.integrations.stdio_transport import StdioServerTransport
-from orchestrator.integrations.supervised import SupervisedServer
+from orchestrator.integrations.supervised import LONGEST_PAUSE_SECONDS, SupervisedServer
+from orchestrator.ports import PluginFailure, RunScope
+
+log = structlog.stdlib.get_logger(__name__)
+
+STEADY_SECONDS: Final = 30.0
+"""A server that ends by itself before it has run for so long is started again after a pause, which grows."""
+END_SECONDS: Final = 4 * CLOSE_SECONDS
+"""Closing input, terminating and killing take as long each."""
+
+ChainKey: TypeAlias = tuple[str, str, str]
+"""Plugin id, owner and chain: a session is never found by another owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainLimits:
+    """How long a chain's session stays unused, in seconds, and how many there may be."""
+
+    idle_seconds: float = 600.0
+    most: int = 64
+
+
+class PluginRecord:
+    """What is remembered of a plugin over all of its connections."""
+
+    def __init__(self) -> None:
+        self.stderr = StderrRing()
+        self.starts = 0
+        self.failure: PluginFailure | None = None
+
+    def failed(self, failure: Failure) -> None:
+        """Remember why a connection ended that nobody had ended."""
+        self.failure = PluginFailure(str(failure.stage), failure.why, datetime.now(UTC))
+
+
+class PluginServer:
+    """One server of a plugin, and who uses it. `chain` says whose it is where it belongs to a chain."""
+
+    def __init__(self, plugin: PluginConfig, record: PluginRecord, chain: ChainKey | None) -> None:
+        self.plugin = plugin
+        self.record = record
+        self.chain = chain
+        self.users = 0
+        self.retired = False
+        self.used_at = 0.0
+        self.started_at: datetime | None = None
+        self.waiting = anyio.CancelScope()
+        """Of the task that keeps it open, or that ends it once it was unused for long enough."""
+        self._transport: ServerTransport | None = None
+        self._server: SupervisedServer | None = None
+
+    @property
+    def server(self) -> SupervisedServer:
+        assert self._server is not None  # given right after it was made
+        return self._server
+
+    @property
+    def pid(self) -> int | None:
+        """The child process, if there is one."""
+        return self._transport.pid if isinstance(self._transport, StdioServerTransport) else None
+
+    def supervise(self, server: SupervisedServer) -> None:
+        """Say what does the work."""
+        self._server = server
+
+    def starts(self, transport: ServerTransport) -> ServerTransport:
+        """Take note of a connection that is about to be made."""
+        self.record.starts += 1
+        self.started_at = datetime.now(UTC)
+        self._transport = transport
+        return transport
 
 
 class Plugins:
-    """One supervised server for each usable plugin; nothing is started before it is asked for."""
+    """The servers of the plugins of `config`; what is asked for runs in `task_group`."""
 
     def __init__(
         self,
+        config: McpConfig,
         *,
         connect_timeout: float,
         task_group: anyio.abc.TaskGroup,
+        chains: ChainLimits | None = None,
         features: ClientFeatures = NO_FEATURES,
     ) -> None:
+        self.config = config
         self._connect_timeout = connect_timeout
         self._task_group = task_group
         self._features = features
-        self._servers: dict[str, SupervisedServer] = {}
+        self._limits = chains or ChainLimits()
+        self._shared: dict[str, PluginServer] = {}
+        self._chains: dict[ChainKey, PluginServer] = {}
+        self._all: list[PluginServer] = []
+        self._records: dict[str, PluginRecord] = {}
+        self._closed = False
 
-    def server(self, plugin: PluginConfig) -> SupervisedServer:
-        """The server of `plugin`, the same one for every asker."""
-        server = self._servers.get(plugin.id)
-        if server is None:
-            server = self._servers[plugin.id] = self._new(plugin)
-        return server
+    # ---- requests ------------------------------------------------------------------------------
 
-    def running(self, plugin_id: str) -> SupervisedServer | None:
-        """The server of the plugin of exactly this id, if it was ever asked for."""
-        return self._servers.get(plugin_id)
+    def acquire(self, plugin: PluginConfig, scope: RunScope) -> PluginServer:
+        """The server that a request for `scope` uses, until it releases it.
+
+        Raises:
+            OrchestratorError: `rate_limited`: too many chains hold a session.
+        """
+        match plugin.scope:
+            case "shared":
+                held = self.shared(plugin)
+            case "chain":
+                held = self._of_chain(plugin, (plugin.id, scope.owner, scope.chain_id))
+            case "request":
+                held = self._new(plugin, None)
+        held.users += 1
+        return held
+
+    def release(self, held: PluginServer) -> None:
+        """The request is over. What was its own, or has been replaced meanwhile, ends with its last user."""
+        held.users -= 1
+        held.used_at = anyio.current_time()
+        if held.users > 0:
+            return
+        if held.retired or self._closed or held.plugin.scope == "request":
+            self._retire(held)
+        elif held.plugin.scope == "chain":
+            held.waiting = anyio.CancelScope()
+            idle = held.plugin.idle_seconds or self._limits.idle_seconds
+            self._task_group.start_soon(self._end_when_unused, held, held.waiting, idle)
+
+    def shared(self, plugin: PluginConfig) -> PluginServer:
+        """The server that everybody shares."""
+        held = self._shared.get(plugin.id)
+        if held is None:
+            held = self._shared[plugin.id] = self._new(plugin, None)
+        return held
+
+    # ---- the whole -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the plugins that are to run from the start on, and keep them running."""
+        for plugin in self.config.plugins:
+            if plugin.is_usable and plugin.start == "at_start" and plugin.scope == "shared":
+                held = self._shared.get(plugin.id)
+                if held is None or held.plugin.start != "at_start":
+                    held = self.shared(plugin)
+                    held.plugin = plugin
+                    held.waiting = anyio.CancelScope()
+                    self._task_group.start_soon(self._keep_open, held, held.waiting)
+
+    def use(self, config: McpConfig, *, start: bool = True) -> None:
+        """From now on `config` counts. Only servers whose entry has changed in what concerns them are replaced:
+        requests that use them finish with the old ones.
+        """
+        before, self.config = self.config, config
+        for held in self.living():
+            plugin = config.find(held.plugin.id)
+            if plugin is None or not plugin.is_usable or not plugin.is_same_server(held.plugin):
+                self._retire(held)
+            elif plugin.start == "on_use" and held.plugin.start == "at_start":
+                held.waiting.cancel()
+                held.plugin = plugin
+            elif plugin.start == held.plugin.start:
+                held.plugin = plugin
+        if start:
+            self.start()
+        for warning in config.warnings:
+            if warning not in before.warnings:
+                log.warning("mcp.json", warning=warning)
+        log.info("mcp.json was read again", **_difference(before, config))
+
+    def restart(self, plugin: PluginConfig) -> None:
+        """End what runs for the plugin once its calls are done; the next use starts it anew."""
+        for held in self.living():
+            if held.plugin.id == plugin.id:
+                if held.chain is None and held.plugin.scope == "shared" and not held.retired:
+                    held.server.restart()
+                else:
+                    self._retire(held)
+
+    def living(self, plugin_id: str | None = None) -> Sequence[PluginServer]:
+        """What runs, or could: of every plugin or of one; also what only its last requests still use."""
+        self._all = [held for held in self._all if not held.server.is_over]
+        return [held for held in self._all if plugin_id is None or held.plugin.id == plugin_id]
+
+    def record(self, plugin_id: str) -> PluginRecord:
+        """What is remembered of the plugin of exactly this id."""
+        return self._records.setdefault(plugin_id, PluginRecord())
 
     async def aclose(self) -> None:
         """End all of them at the same time, within limits."""
-        for server in self._servers.values():
-            server.close()
-        # Closing input, terminating and killing take as long each.
-        with anyio.move_on_after(4 * CLOSE_SECONDS, shield=True):
-            for server in self._servers.values():
-                await server.wait_closed()
+        self._closed = True
+        servers = self.living()
+        for held in servers:
+            held.waiting.cancel()
+            held.server.close()
+        with anyio.move_on_after(END_SECONDS, shield=True):
+            for held in servers:
+                await held.server.wait_closed()
 
-    def _new(self, plugin: PluginConfig) -> SupervisedServer:
+    # ---- one server ----------------------------------------------------------------------------
+
+    def _of_chain(self, plugin: PluginConfig, key: ChainKey) -> PluginServer:
+        held = self._chains.get(key)
+        if held is not None:
+            held.waiting.cancel()
+            return held
+        if len(self._chains) >= self._limits.most:
+            unused = [other for other in self._chains.values() if other.users == 0]
+            if not unused:
+                message = (
+                    f"The plugin '{plugin.id}' has a session for each chain, and {self._limits.most} are in use, "
+                    "which is the limit (setting MAX_CHAIN_SESSIONS). Try again later."
+                )
+                raise OrchestratorError(ErrorKind.RATE_LIMITED, message, param="integrations", retry_after_seconds=5)
+            self._retire(min(unused, key=lambda other: other.used_at))
+        held = self._chains[key] = self._new(plugin, key)
+        return held
+
+    def _retire(self, held: PluginServer) -> None:
+        """Nobody finds it any more; it ends once nobody uses it."""
+        held.retired = True
+        held.waiting.cancel()
+        if self._shared.get(held.plugin.id) is held:
+            del self._shared[held.plugin.id]
+        if held.chain is not None and self._chains.get(held.chain) is held:
+            del self._chains[held.chain]
+        if held.users == 0:
+            held.server.close()
+
+    async def _end_when_unused(self, held: PluginServer, waiting: anyio.CancelScope, seconds: float) -> None:
+        with waiting:
+            await anyio.sleep(seconds)
+            self._retire(held)
+
+    async def _keep_open(self, held: PluginServer, waiting: anyio.CancelScope) -> None:
+        """Starts it again whenever it has ended, after a pause where it did not run for long."""
+        short_lives = 0
+        with waiting:
+            while not held.retired:
+                began = anyio.current_time()
+                on_purpose = await held.server.until_ended()
+                steady = anyio.current_time() - began >= STEADY_SECONDS
+                short_lives = 0 if on_purpose or steady else short_lives + 1
+                await anyio.sleep(min(LONGEST_PAUSE_SECONDS, 0.5 * 2.0 ** min(short_lives, 16)))
+
+    def _new(self, plugin: PluginConfig, chain: ChainKey | None) -> PluginServer:
+        held = PluginServer(plugin, self.record(plugin.id), chain)
+        held.supervise(self._supervised(plugin, held))
+        if self._closed:
+            held.server.close()
+        self._all = [*self.living(), held]
+        return held
+
+    def _supervised(self, plugin: PluginConfig, held: PluginServer) -> SupervisedServer:
         match plugin.server:
             case StdioServer() as stdio:
                 secrets = stdio.secrets
 
                 def transport() -> ServerTransport:
-                    return StdioServerTransport(stdio)
+                    return held.starts(StdioServerTransport(stdio, ring=held.record.stderr))
 
             case HttpServer() as http:
                 url = parse_server_url(http.url)
                 secrets = http.secrets | url.secrets
 
                 def transport() -> ServerTransport:
-                    return HttpServerTransport(
-                        url,
-                        kind=http.transport,
-                        headers=http.headers,
-                        policy=None,  # who writes mcp.json decides where its servers are
-                        connect_timeout=self._connect_timeout,
+                    return held.starts(
+                        HttpServerTransport(
+                            url,
+                            kind=http.transport,
+                            headers=http.headers,
+                            policy=None,  # who writes mcp.json decides where its servers are
+                            connect_timeout=self._connect_timeout,
+                        )
                     )
 
             case UnusableServer(error):
@@ -79,4 +306,21 @@ class Plugins:
             redact=redactor(secrets),
             watch_tools=True,
             features=self._features,
+            on_failure=held.record.failed,
         )
+
+
+def _difference(before: McpConfig, after: McpConfig) -> Mapping[str, list[str]]:
+    old = {plugin.id: plugin for plugin in before.plugins}
+    new = {plugin.id: plugin for plugin in after.plugins}
+    return {
+        "added": [id_ for id_ in new if id_ not in old],
+        "changed": [id_ for id_ in new if id_ in old and not _is_as_before(old[id_], new[id_])],
+        "removed": [id_ for id_ in old if id_ not in new],
+    }
+
+
+def _is_as_before(old: PluginConfig, new: PluginConfig) -> bool:
+    if isinstance(old.server, UnusableServer) and isinstance(new.server, UnusableServer):
+        return old.server.error.info == new.server.error.info
+    return old == new

@@ -33,10 +33,10 @@ from orchestrator.integrations.mcp_transport import (
     TransportFailedError,
 )
 from orchestrator.integrations.redaction import redactor
+from orchestrator.integrations.stderr_ring import StderrRing
 from orchestrator.integrations.stdio_messages import LineSplitter, LineTooLongError, read_message
 
 INHERITED: Final = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "TZ", "USER")
-_KEPT_LINES: Final = 100
 _KEPT_LINE_BYTES: Final = 4096
 _SHOWN_LINES: Final = 8
 _SHOWN_LINE_LENGTH: Final = 200
@@ -48,11 +48,14 @@ _POLL_SECONDS: Final = 0.01
 class StdioServerTransport:
     """One child process and the messages to and from it. It ends with the context that `open` gives."""
 
-    def __init__(self, server: StdioServer, *, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, server: StdioServer, *, environ: Mapping[str, str] | None = None, ring: StderrRing | None = None
+    ) -> None:
         self._server = server
+        self._ring = StderrRing() if ring is None else ring
         self._environ = os.environ if environ is None else environ
         self._redact = redactor(server.secrets)
-        self._stderr: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._stderr: deque[str] = deque(maxlen=_SHOWN_LINES)  # of this process only, as the ring's are not
         self._stderr_ended = anyio.Event()
         self._flushed = anyio.Event()
         self._process: anyio.abc.Process | None = None
@@ -65,6 +68,12 @@ class StdioServerTransport:
     @property
     def stage(self) -> Stage | None:
         return Stage.START if self._process is None else None
+
+    @property
+    def pid(self) -> int | None:
+        """The process, while it is there."""
+        process = self._process
+        return None if process is None or process.returncode is not None else process.pid
 
     @property
     def notices_loss(self) -> bool:
@@ -105,7 +114,7 @@ class StdioServerTransport:
 
     def last_words(self) -> str:
         """The end of what the server wrote beside its messages, as the end of a sentence."""
-        lines = [line[:_SHOWN_LINE_LENGTH] for line in list(self._stderr)[-_SHOWN_LINES:]]
+        lines = [line[:_SHOWN_LINE_LENGTH] for line in self._stderr]
         return f"; its last lines were: {' | '.join(lines)}" if lines else ""
 
     async def _spawn(self) -> anyio.abc.Process:
@@ -209,7 +218,9 @@ class StdioServerTransport:
     def _keep(self, line: bytes) -> None:
         text = self._redact(line.decode("utf-8", "replace").strip())
         if text:
-            self._stderr.append("".join(letter if letter.isprintable() else " " for letter in text))
+            shown = "".join(letter if letter.isprintable() else " " for letter in text)
+            self._stderr.append(shown)
+            self._ring.append(shown)
 
 
 def child_environment(environ: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:

@@ -38,6 +38,7 @@ class SupervisedServer:
         redact: Redactor,
         watch_tools: bool,
         features: ClientFeatures = NO_FEATURES,
+        on_failure: Callable[[Failure], None] | None = None,
         clock: Callable[[], float] = anyio.current_time,
     ) -> None:
         self._name = name
@@ -49,6 +50,7 @@ class SupervisedServer:
         self._features = features
         # Of a server that lives as long as a request, nobody reads the log.
         self.log = ServerLog(name, redact) if watch_tools else None
+        self._on_failure = on_failure
         self._clock = clock
         self._current: McpConnection | None = None
         self._alive: set[McpConnection] = set()
@@ -119,6 +121,20 @@ class SupervisedServer:
         """What the server said of itself when it was last connected; None before the first time."""
         return None if self._current is None else self._current.facts
 
+    async def until_ended(self) -> bool:
+        """Connect where there is no connection, and wait for its end; returns whether that was on purpose."""
+        try:
+            connection = self._connection()
+        except ConnectionEndedError:
+            return False
+        await connection.ended.wait()
+        return connection.was_ended_by_us
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was closed, and all of its connections have ended."""
+        return self._closed and not self._alive
+
     def close(self) -> None:
         """End every connection, for good."""
         self._closed = True
@@ -178,3 +194,5 @@ class SupervisedServer:
         failure = connection.failure
         if failure is not None and not connection.was_ended_by_us:
             log.warning("an MCP server is gone", server=self._name, stage=str(failure.stage), reason=failure.why)
+            if self._on_failure is not None:
+                self._on_failure(failure)

@@ -16,6 +16,7 @@ from orchestrator.ports.integrations import CallWatch, IntegrationCatalog, Integ
 from orchestrator.ports.oauth import OAuthCredential, OAuthCredentialStore, UnreadableCredentialError
 from orchestrator.ports.plugins import (
     IntegrationFailedError,
+    PluginFailure,
     PluginFile,
     PluginFiles,
     PluginHost,
@@ -24,6 +25,7 @@ from orchestrator.ports.plugins import (
     PluginPrompt,
     PluginResource,
     PluginScope,
+    PluginStart,
     PluginState,
     PluginStatus,
     PluginTransport,
@@ -55,6 +57,7 @@ __all__ = [
     "OAuthCredential",
     "OAuthCredentialStore",
     "PinnedDefinition",
+    "PluginFailure",
     "PluginFile",
     "PluginFiles",
     "PluginHost",
@@ -63,6 +66,7 @@ __all__ = [
     "PluginPrompt",
     "PluginResource",
     "PluginScope",
+    "PluginStart",
     "PluginState",
     "PluginStatus",
     "PluginTransport",

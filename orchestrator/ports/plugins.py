@@ -14,6 +14,7 @@ PluginState: TypeAlias = Literal["disabled", "unusable", "stopped", "starting", 
 """`unusable` is an entry that cannot be used as it is written, `failed` a server that did not start or has died."""
 
 PluginScope: TypeAlias = Literal["shared", "chain", "request"]
+PluginStart: TypeAlias = Literal["on_use", "at_start"]
 PluginTransport: TypeAlias = Literal["stdio", "streamable-http", "sse"]
 
 
@@ -39,12 +40,28 @@ class ServerFacts:
 
 @dataclass(frozen=True, slots=True)
 class PluginProcess:
-    """One child process of a plugin, its own children included in the figures."""
+    """One child process of a plugin, its own children included in the figures.
+
+    `memory_bytes` is resident memory, summed: pages that its processes share count more than once.
+    `processes` counts them, `users` the requests that use it now. A `retiring` one ends with them.
+    """
 
     pid: int
     started_at: datetime | None = None
     memory_bytes: int | None = None
     cpu_seconds: float | None = None
+    processes: int = 1
+    users: int = 0
+    retiring: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PluginFailure:
+    """Why a connection could not be opened or ended by itself: how far it was, and the reason, without secrets."""
+
+    stage: str
+    why: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +102,8 @@ class PluginStatus:
     `problem` says why it is `unusable` or `failed`. What only a connected server can tell is None before
     it ever was: `server`, `tools`, `resources`, `prompts`; the last two also where it has none to list.
     `tools` are all of them, `withheld` those that the entry does not give out. `stderr` and `log` are the
-    last lines, the oldest first; `processes` holds more than one where the scope is not `shared`.
+    last lines, the oldest first, over all of its processes; `processes` holds more than one where the scope
+    is not `shared`. `restarts` counts the connections after the first, `last_failure` stays when it runs again.
     """
 
     id: str
@@ -94,6 +112,7 @@ class PluginStatus:
     transport: PluginTransport | None = None
     target: str | None = None
     scope: PluginScope = "shared"
+    start: PluginStart = "on_use"
     problem: str | None = None
     warnings: tuple[str, ...] = ()
     allowed_tools: tuple[str, ...] | None = None
@@ -107,6 +126,7 @@ class PluginStatus:
     prompts: tuple[PluginPrompt, ...] | None = None
     processes: tuple[PluginProcess, ...] = ()
     restarts: int = 0
+    last_failure: PluginFailure | None = None
     stderr: tuple[str, ...] = ()
     log: tuple[PluginLogLine, ...] = ()
 

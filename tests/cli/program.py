@@ -17,7 +17,10 @@ END_SECONDS = 30.0
 
 def run(*arguments: str, stdin: str | None = None, **environ: str) -> Result:
     """One command in this process; `environ` are settings, without their prefix."""
-    variables = {name: None for name in os.environ if name.startswith("ORCHESTRATOR_") or name == "LM_API_TOKEN"}
+    variables: dict[str, str | None] = {
+        name: None for name in os.environ if name.startswith("ORCHESTRATOR_") or name == "LM_API_TOKEN"
+    }
+    variables["ORCHESTRATOR_MCP_USER_CONFIG"] = "/nonexistent/mcp.json"  # not that of whoever runs the tests
     variables |= {name if name == "LM_API_TOKEN" else f"ORCHESTRATOR_{name}": value for name, value in environ.items()}
     return CliRunner().invoke(orchestrator, arguments, input=stdin, env=variables)
 
@@ -32,6 +35,7 @@ def one_line(text: str) -> str:
 def started(*arguments: str, environ: Mapping[str, str]) -> Generator[Popen[str]]:
     """One command as a process of its own, ended at the latest when the block ends."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
+    variables["ORCHESTRATOR_MCP_USER_CONFIG"] = "/nonexistent/mcp.json"
     command = [sys.executable, "-m", "orchestrator", *arguments]
     process = Popen(command, cwd=ROOT, env=variables | dict(environ), stdout=PIPE, stderr=PIPE, text=True)
     with process:

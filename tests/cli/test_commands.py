@@ -194,8 +194,8 @@ def test_a_machine_that_is_fit_has_no_problem_and_is_left_as_it_was(tmp_path: Pa
 
 def test_the_doctor_speaks_to_people_too(tmp_path: Path) -> None:
     result = run("doctor", DATA_DIR=str(tmp_path), MCP_CONFIG=str(tmp_path / "none.json"), PORT="0")
-    assert result.exit_code == 0
-    assert f"note    mcp.json        {tmp_path}/none.json does not exist: it installs no plugin" in result.output
+    assert result.exit_code == 1
+    assert f"problem mcp.json        {tmp_path}/none.json: the file does not exist" in result.output
 
 
 def test_plugins_that_will_not_start_are_problems_without_their_secrets(tmp_path: Path) -> None:

@@ -97,7 +97,15 @@ def events(response: httpx.Response) -> Iterator[dict[str, Any]]:
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:
     """What a service needs of the environment, and nothing of whoever runs the tests."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    return kept | {"ORCHESTRATOR_DATA_DIR": str(data_dir), "ORCHESTRATOR_LOG_FORMAT": "json"} | settings
+    return (
+        kept
+        | {
+            "ORCHESTRATOR_DATA_DIR": str(data_dir),
+            "ORCHESTRATOR_MCP_USER_CONFIG": str(data_dir / "user" / "mcp.json"),
+            "ORCHESTRATOR_LOG_FORMAT": "json",
+        }
+        | settings
+    )
 
 
 @contextmanager

@@ -14,14 +14,13 @@ from orchestrator.integrations.mcp_json import (
     ServerConfig,
     StdioServer,
     UnusableServer,
-    config_paths,
     load_mcp_json,
 )
 
 ENVIRONMENT = {"TOKEN": "tok-secret-1", "EMPTY": "", "HOME": "/home/ada", "PORT": "8080"}
 
 
-def load(tmp_path: Path, servers: object, **more: object) -> McpConfig:
+def load(tmp_path: Path, servers: object, /, **more: object) -> McpConfig:
     file = tmp_path / "mcp.json"
     file.write_text(json.dumps({"mcpServers": servers, **more}))
     return load_mcp_json([file], environ=ENVIRONMENT)
@@ -44,6 +43,7 @@ def test_a_stdio_server_has_its_command_and_runs_in_the_folder_of_the_file(tmp_p
                 "Clock",
                 tmp_path / "mcp.json",
                 StdioServer("clock-mcp", ("--tz", "UTC"), tmp_path, {"A": "long-value"}, frozenset({"long-value"})),
+                raw={"command": "clock-mcp", "args": ["--tz", "UTC"], "env": {"A": "long-value"}},
             ),
         )
     )
@@ -60,22 +60,46 @@ def test_a_folder_is_relative_to_that_of_the_file(tmp_path: Path, cwd: str, expe
 
 
 @pytest.mark.parametrize(
-    ("type_", "transport"),
-    [(None, "streamable-http"), ("http", "streamable-http"), ("streamable-http", "streamable-http"), ("sse", "sse")],
+    ("type_", "transport", "falls_back"),
+    [
+        (None, "streamable-http", True),
+        ("http", "streamable-http", True),
+        ("streamable-http", "streamable-http", False),
+        ("sse", "sse", False),
+    ],
 )
 def test_a_server_at_an_address_speaks_streamable_http_unless_it_says_sse(
-    tmp_path: Path, type_: str | None, transport: str
+    tmp_path: Path, type_: str | None, transport: str, falls_back: bool
 ) -> None:
     entry = {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": "Bearer t0ken-long"}}
     server = server_of(tmp_path, entry if type_ is None else {**entry, "type": type_})
     assert isinstance(server, HttpServer)
-    assert (server.url, server.transport) == ("http://127.0.0.1:9/mcp", transport)
+    assert (server.url, server.transport, server.falls_back) == ("http://127.0.0.1:9/mcp", transport, falls_back)
     assert server.headers == {"Authorization": "Bearer t0ken-long"}
 
 
 def test_the_common_keys_are_read(tmp_path: Path) -> None:
-    plugin = only(load(tmp_path, {"x": {"command": "x", "disabled": True, "timeout": 90, "allowed_tools": ["a", "b"]}}))
+    entry = {"command": "x", "disabled": True, "timeout": 90, "allowed_tools": ["a", "b"]}
+    entry |= {"scope": "chain", "idle_timeout": 5, "require_approval": {"always": ["a"]}}
+    config = load(tmp_path, {"x": entry, "y": {"command": "x", "start": "at_start"}})
+    plugin, other = config.plugins
     assert (plugin.disabled, plugin.timeout_seconds, plugin.allowed_tools) == (True, 90.0, ("a", "b"))
+    assert (plugin.scope, plugin.start, plugin.idle_seconds, plugin.raw) == ("chain", "on_use", 5.0, entry)
+    assert (other.scope, other.start, other.idle_seconds) == ("shared", "at_start", None)
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"command": "x", "scope": "request", "start": "at_start"}, "'start' has no effect with the scope 'request'"),
+        ({"command": "x", "idle_timeout": 5}, "'idle_timeout' has no effect with the scope 'shared'"),
+        ({"command": "x", "includeTools": ["a"]}, "'includeTools' is not known and has no effect; here it is called"),
+    ],
+)
+def test_keys_that_do_nothing_there_are_warned_about(tmp_path: Path, entry: object, said: str) -> None:
+    (warning,) = load(tmp_path, {"x": entry}).warnings
+    assert said in warning and "server 'x'" in warning
 
 
 @pytest.mark.parametrize(
@@ -91,9 +115,13 @@ def test_the_common_keys_are_read(tmp_path: Path) -> None:
         ("${EMPTY}", ""),
         ("${TOKEN:-unused}", "tok-secret-1"),
         ("$TOKEN $$ ${ {x}", "$TOKEN $$ ${ {x}"),
+        ("${userHome}/x", "/home/ada/x"),
+        ("a${/}b${pathSeparator}c", "a/b/c"),
+        ("${workspaceFolder}|${workspaceFolderBasename}", "{tmp}|{name}"),
     ],
 )
 def test_variables_are_expanded_in_every_value(tmp_path: Path, written: str, expanded: str) -> None:
+    expanded = expanded.replace("{tmp}", str(tmp_path)).replace("{name}", tmp_path.name)
     stdio = server_of(tmp_path, {"command": "x", "args": [written], "env": {"A": written}})
     assert isinstance(stdio, StdioServer)
     assert (stdio.args, stdio.env) == ((expanded,), {"A": expanded})
@@ -109,11 +137,11 @@ def test_what_an_expansion_brings_is_a_secret_but_for_the_home_folder(tmp_path: 
 
 
 def test_keys_that_nobody_knows_are_kept_and_warned_about(tmp_path: Path) -> None:
-    config = load(tmp_path, {"x": {"command": "x", "url_": 1, "autoApprove": ["a"]}}, inputs=[1])
+    config = load(tmp_path, {"x": {"command": "x", "url_": 1, "autoApprove": ["a"]}}, inputs=[1], colour=1)
     assert only(config).extra == {"url_": 1, "autoApprove": ["a"]}
     assert len(config.warnings) == 3
     assert all("mcp.json" in warning for warning in config.warnings)
-    assert "'inputs'" in config.warnings[0]
+    assert "'colour'" in config.warnings[0]
     assert "server 'x'" in config.warnings[2] and "'autoApprove'" in config.warnings[2]
 
 
@@ -135,6 +163,14 @@ BROKEN: list[tuple[object, str | None]] = [
     ({"command": "x", "args": ["a\0"]}, "args"),
     ({"command": "x", "args": ["${MISSING}"]}, "args.0"),
     ({"command": "x", "args": ["${input:key}"]}, "args.0"),
+    ({"command": "x", "args": ["${config:editor.font}"]}, "args.0"),
+    ({"command": "x", "scope": "user"}, "scope"),
+    ({"command": "x", "scope": ["chain"]}, "scope"),
+    ({"command": "x", "start": True}, "start"),
+    ({"command": "x", "idle_timeout": -1}, "idle_timeout"),
+    ({"command": "x", "envFile": 1}, "envFile"),
+    ({"command": "x", "envFile": "no-such-file"}, "envFile"),
+    ({"serverUrl": "http://h"}, None),
     ({"command": "x", "env": ["A=hush"]}, "env"),
     ({"command": "x", "env": {"A": 7}}, "env.A"),
     ({"command": "x", "env": {"A": "hush${MISSING}"}}, "env.A"),
@@ -184,7 +220,19 @@ def test_a_broken_entry_keeps_its_reason_and_takes_nobody_down(tmp_path: Path, e
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "1", '{"mcpServers": []}', '{"mcpServers": {"a": {"command": "hush"},}}', "[" * 100_000],
+    [
+        "",
+        "{",
+        "[]",
+        "1",
+        '{"mcpServers": []}',
+        '{"servers": 1}',
+        '{"mcpServers": {"a": {"command": "hush"},,}}',
+        '{"mcpServers": {"a": {"command": "hush"} /* never ends',
+        '{"mcpServers": {"a": {"command": "hush}}}',
+        "[" * 100_000,
+        " " * 5_000_000,
+    ],
 )
 def test_a_file_that_is_no_such_json_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:
     file = tmp_path / "mcp.json"
@@ -256,7 +304,7 @@ def test_a_later_file_replaces_entries_of_an_earlier_one_where_they_stood(tmp_pa
     first, second = tmp_path / "a.json", tmp_path / "b.json"
     first.write_text(json.dumps({"mcpServers": {"one": {"command": "1"}, "two": {"command": "2"}}}))
     second.write_text(json.dumps({"mcpServers": {"ONE": {"command": "11"}, "three": {"command": "3"}}}))
-    config = load_mcp_json(config_paths(f"{first}:{second}"), environ={})
+    config = load_mcp_json([first, second], environ={})
     assert [(plugin.label, plugin.file) for plugin in config.plugins] == [
         ("ONE", second),
         ("two", first),
@@ -264,9 +312,78 @@ def test_a_later_file_replaces_entries_of_an_earlier_one_where_they_stood(tmp_pa
     ]
 
 
-def test_paths_are_separated_by_colons_and_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/ada")
-    assert config_paths("a.json::~/b.json:") == (Path("a.json"), Path("/home/ada/b.json"))
+def test_comments_and_trailing_commas_do_no_harm(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_text(
+        """// what is installed
+        { /* all
+        of it */ "mcpServers": {
+            "a": {"command": "x", "args": ["http://h//x", "/* kept */", "a,]", "\\"// kept", ], }, // the first
+            "b": {"url": "http://h/a,}",},
+        },}"""
+    )
+    a, b = load_mcp_json([file], environ={}).plugins
+    assert isinstance(a.server, StdioServer)
+    assert a.server.args == ("http://h//x", "/* kept */", "a,]", '"// kept')
+    assert isinstance(b.server, HttpServer)
+    assert b.server.url == "http://h/a,}"
+
+
+def test_a_mistake_is_found_where_it_is_for_all_comments_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_text('// ä comment\n{ /* another */ "mcpServers": oops }')
+    with pytest.raises(McpJsonError, match="line 2 column 31"):
+        load_mcp_json([file], environ={})
+
+
+def test_the_servers_of_vs_code_are_read_and_its_inputs_are_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / ".vscode" / "mcp.json"
+    file.parent.mkdir()
+    servers = {
+        "fine": {"type": "stdio", "command": "x", "cwd": "${workspaceFolder}/sub"},
+        "asks": {"type": "http", "url": "http://h", "headers": {"X-Key": "Bearer ${input:api-key}"}},
+    }
+    inputs = [{"type": "promptString", "id": "api-key", "description": "The key of the API", "password": True}, 1]
+    file.write_text(json.dumps({"servers": servers, "inputs": inputs}))
+    fine, asks = load_mcp_json([file], environ={}).plugins
+    assert isinstance(fine.server, StdioServer)
+    assert fine.server.cwd == tmp_path / "sub"
+    assert isinstance(asks.server, UnusableServer)
+    assert asks.server.error.problem == (
+        "${input:api-key} is asked of a person by VS Code (The key of the API), and nobody can be asked here: "
+        "set an environment variable and write ${API_KEY}"
+    )
+
+
+def test_both_notations_in_one_file_are_one_list(tmp_path: Path) -> None:
+    config = load(tmp_path, {"a": {"command": "x"}}, servers={"b": {"command": "y"}})
+    assert [plugin.label for plugin in config.plugins] == ["a", "b"]
+    with pytest.raises(McpJsonError, match="means the same"):
+        load(tmp_path, {"a": {"command": "x"}}, servers={"A": {"command": "y"}})
+
+
+def test_a_disabled_entry_need_not_be_complete(tmp_path: Path) -> None:
+    config = load(tmp_path, {"x": {"command": "x", "args": ["${MISSING}"], "disabled": True}})
+    assert (only(config).disabled, config.warnings) == (True, ())
+
+
+def test_an_env_file_brings_variables_and_those_of_the_entry_win(tmp_path: Path) -> None:
+    (tmp_path / "my.env").write_text(
+        "# keys\n\nexport A=plain # not this\nB = \"two\\nlines # kept\" # but not this\nC='${literal}'\nD=\nE=file\n"
+    )
+    entry = {"command": "x", "envFile": "${workspaceFolder}/my.env", "env": {"E": "entry"}}
+    server = server_of(tmp_path, entry)
+    assert isinstance(server, StdioServer)
+    assert server.env == {"A": "plain", "B": "two\nlines # kept", "C": "${literal}", "D": "", "E": "entry"}
+    assert {"plain", "${literal}"} <= server.secrets
+
+
+def test_a_line_of_an_env_file_that_is_none_is_named_without_its_content(tmp_path: Path) -> None:
+    (tmp_path / "my.env").write_text("A=1\nhush\n")
+    server = server_of(tmp_path, {"command": "x", "envFile": "my.env"})
+    assert isinstance(server, UnusableServer)
+    assert f"line 2 of {tmp_path}/my.env is not NAME=value" in server.error.info.message
+    assert "hush" not in server.error.info.message
 
 
 def test_values_of_the_environment_and_headers_are_not_in_any_repr(tmp_path: Path) -> None:
