@@ -40,6 +40,11 @@ class LiveRun:
         return "in_progress" if self._ended is None else ending_status(self._ended.ending)
 
     @property
+    def over(self) -> bool:
+        """Whether its readers have been told the end, or that there is none; it may still be closing what it opened."""
+        return self._ended is not None or (bool(self._events) and isinstance(self._events[-1], ChatEnd))
+
+    @property
     def response_id(self) -> str | None:
         """The id that clients may know: None where the response is not stored."""
         return self.request.response_id if self.request.store else None
@@ -188,8 +193,8 @@ class RunService:
 
     @property
     def live(self) -> int:
-        """How many run now."""
-        return len(self._live)
+        """How many run now. One that is over has given its place up before anybody heard of its end."""
+        return sum(not run.over for run in self._live.values())
 
     def start(self, request: RunRequest, context: RunContext) -> LiveRun:
         """Start a run.
@@ -197,7 +202,7 @@ class RunService:
         Raises:
             OrchestratorError: `rate_limited` where too many run already, or the service is stopping.
         """
-        if self._closing or len(self._live) >= self._max:
+        if self._closing or self.live >= self._max:
             message = (
                 "The service is stopping."
                 if self._closing

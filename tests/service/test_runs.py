@@ -288,3 +288,23 @@ def test_a_caller_without_the_permission_is_refused() -> None:
     with pytest.raises(OrchestratorError) as raised:
         Caller(permissions=frozenset({"chat"})).require("plugins", "not for you", param="integrations")
     assert raised.value.info.kind is ErrorKind.PERMISSION_DENIED
+
+
+async def test_the_place_of_a_run_is_free_when_its_end_is_announced() -> None:
+    async with service(ScriptedEngine([[Say("hi")]]), max_concurrent_runs=1) as house:
+        run = await house.chat()
+        for _ in range(5):
+            async for _, event in run.events():
+                if isinstance(event, ChatEnd):
+                    run = await house.chat("and then?", previous_response_id=run.response_id)
+                    break
+        assert (await run.result()).ending == Completed()
+
+
+async def test_the_place_of_a_run_that_never_began_is_free_when_its_client_is_told() -> None:
+    server = FakeServer([], error=OrchestratorError(ErrorKind.PLUGIN_CONNECTION_ERROR, "it is dead"))
+    async with service(ScriptedEngine([[Say("hi")]]), {"mcp/clock": server}, max_concurrent_runs=1) as house:
+        for _ in range(5):
+            with pytest.raises(OrchestratorError) as caught:
+                await (await house.chat("", CLOCK)).started()
+            assert caught.value.info.kind is ErrorKind.PLUGIN_CONNECTION_ERROR
