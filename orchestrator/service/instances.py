@@ -48,6 +48,12 @@ class Instance:
     leaving: bool = False
     idle_since: float = 0.0
     queue: FairQueue | None = None
+    changed: anyio.Event = field(default_factory=anyio.Event)
+
+    def tell(self) -> None:
+        """Wake who waits for the end of a use, or of the instance."""
+        changed, self.changed = self.changed, anyio.Event()
+        changed.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ class InstanceService:
             if not self._policy.jit_loading and choice.engine.traits.loads:
                 message = f"'{choice.model.key}' is not loaded, and just-in-time loading is off. Load it first."
                 raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
-            return self._free_id(choice)
+            return self._free_id(choice, after_leaving=True)
         waiting = instance.queue.waiting if instance.queue is not None else 0
         if waiting >= self._policy.max_queued:
             message = f"{waiting} requests wait for '{instance.id}' already. Try again later."
@@ -107,11 +113,14 @@ class InstanceService:
     ) -> AsyncGenerator[tuple[Instance, ModelReady]]:
         """Have the instance ready, and keep it until the context is left. `report` gets the steps before the last.
 
+        One that is being unloaded is waited for, and then loaded anew: two of it would take the memory twice.
+
         Raises:
             OrchestratorError: it cannot be loaded; see `Engine.load`.
         """
-        instance = self._instances.get(instance_id)
-        if instance is None or instance.leaving:
+        while (instance := self._instances.get(instance_id)) is not None and instance.leaving:
+            await instance.changed.wait()
+        if instance is None:
             instance = self._new(
                 choice, instance_id, explicit=False, ttl_seconds=ttl_seconds or self._policy.ttl_seconds
             )
@@ -131,6 +140,7 @@ class InstanceService:
             instance.idle_since = anyio.current_time()
             if not instance.ready and not instance.users:
                 self._forget(instance)
+            instance.tell()
 
     @asynccontextmanager
     async def slot(self, instance: Instance, owner: str, moved: Callable[[int], None]) -> AsyncGenerator[None]:
@@ -166,7 +176,9 @@ class InstanceService:
         ):
             message = f"The engine '{choice.engine.name}' has one instance of a model at most."
             raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param="model")
-        instance = self._new(choice, self._free_id(choice), explicit=True, ttl_seconds=ttl_seconds)
+        while leaver := self._instances.get(own_id := self._free_id(choice, after_leaving=not traits.many_instances)):
+            await leaver.changed.wait()
+        instance = self._new(choice, own_id, explicit=True, ttl_seconds=ttl_seconds)
         instance.users += 1
         seconds = 0.0
         try:
@@ -178,16 +190,17 @@ class InstanceService:
             instance.idle_since = anyio.current_time()
             if not instance.ready:
                 self._forget(instance)
+            instance.tell()
         return Loaded(instance, seconds)
 
     async def unload(self, instance_id: str) -> None:
-        """End the instance once its requests are done.
+        """End the instance once no run holds it: between two turns it would only be loaded again. A load is cut short.
 
         Raises:
             OrchestratorError: `unknown_instance` on `instance_id`.
         """
         instance = self._instances.get(instance_id)
-        if instance is None or instance.leaving:
+        if instance is None:
             engine = await self._loaded_elsewhere(instance_id)
             if engine is None:
                 message = f"Model with instance identifier '{instance_id}' is not loaded."
@@ -230,8 +243,9 @@ class InstanceService:
         message = f"'{of_model[0].id}' was loaded with a context of {length} tokens; load it again with a longer one."
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
 
-    def _free_id(self, choice: ModelChoice) -> str:
-        taken = {one.id for one in self._instances.values()}
+    def _free_id(self, choice: ModelChoice, *, after_leaving: bool) -> str:
+        """An id that nobody has, or, `after_leaving`, that will be free when its instance is gone."""
+        taken = {one.id for one in self._instances.values() if not (after_leaving and one.leaving)}
         if choice.instance_id is not None and choice.instance_id not in taken:
             return choice.instance_id
         number, candidate = 1, choice.model.key
@@ -283,7 +297,8 @@ class InstanceService:
             same_engine = [one.id for one in given_up if one.engine is instance.engine]
             await instance.engine.check_fit(instance.model, settings, same_engine)
             for one in given_up:
-                await self._try_unload(one, f"'{instance.id}' takes its place")
+                if self._gives_up(one, instance):  # somebody may have come for it meanwhile
+                    await self._try_unload(one, f"'{instance.id}' takes its place")
 
     def _gives_up(self, one: Instance, newcomer: Instance) -> bool:
         if one.users or one.leaving or not one.ready:
@@ -300,12 +315,26 @@ class InstanceService:
             log.warning("an instance could not be unloaded", instance=instance.id, reason=error.info.message)
 
     async def _unload(self, instance: Instance) -> None:
-        instance.leaving = True
+        """Returns when it is gone. Cancelling calls it off."""
+        while instance.leaving:  # somebody else is at it, who may still call it off
+            await instance.changed.wait()
+        if self._instances.get(instance.id) is not instance:
+            return
+        instance.leaving = called_off = True
         try:
+            while instance.ready and instance.users:
+                await instance.changed.wait()
             await instance.engine.unload(instance.id)
+            called_off = False
+        except OrchestratorError:
+            called_off = False
+            raise
         finally:
-            self._forget(instance)
+            instance.leaving = False
+            if not called_off:
+                self._forget(instance)
             self._models.forget()
+            instance.tell()
 
     async def _loaded_elsewhere(self, instance_id: str) -> Engine | None:
         """The engine that has an instance which somebody else loaded there."""

@@ -7,14 +7,16 @@ import pytest
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadStarted, ModelReady
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadSettings, Model
+from orchestrator.core.request import PluginRequest
 from orchestrator.core.response import Completed
 from orchestrator.core.stream import QueuePosition
 from orchestrator.ports import EngineTraits, LoadStep
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.models import ModelService
-from orchestrator.testing import SCRIPTED_MODEL, Say, ScriptedEngine, Stall
-from tests.service.house import events_of, service
+from orchestrator.testing import SCRIPTED_MODEL, Call, FakeServer, Say, ScriptedEngine, Stall
+from tests.service.house import events_of, fake_tool, service
 
 pytestmark = pytest.mark.anyio
 
@@ -264,3 +266,81 @@ async def test_a_load_that_fails_leaves_nothing_behind() -> None:
         await (await house.chat()).result()
         assert house.instances.instances() == []
         assert SCRIPTED_MODEL not in engine.loaded
+
+
+async def test_an_unload_between_two_turns_waits_for_the_run_and_nothing_is_loaded_behind_its_back() -> None:
+    calling, go_on = anyio.Event(), anyio.Event()
+
+    async def wait(arguments: JsonObject) -> str:
+        calling.set()
+        await go_on.wait()
+        return "done"
+
+    engine = ScriptedEngine([[Call("wait", {})], [Say("hi")]], load=(LoadStarted(), ModelReady(1.0)))
+    server = FakeServer([fake_tool("wait", wait)])
+    unloaded = anyio.Event()
+    async with service(engine, {"mcp/clock": server}) as house, anyio.create_task_group() as tasks:
+        run = await house.chat("", PluginRequest("mcp/clock"))
+        await calling.wait()
+
+        async def unload() -> None:
+            await house.instances.unload(SCRIPTED_MODEL)
+            unloaded.set()
+
+        tasks.start_soon(unload)
+        tasks.start_soon(unload)
+        await anyio.wait_all_tasks_blocked()
+        assert (list(engine.loaded), unloaded.is_set()) == ([SCRIPTED_MODEL], False)
+        go_on.set()
+        assert (await run.result()).ending == Completed()
+        with anyio.fail_after(10):
+            await unloaded.wait()
+        assert (engine.loaded, house.instances.instances()) == ({}, [])
+
+
+async def test_who_comes_while_an_instance_leaves_has_it_loaded_anew_under_the_same_name() -> None:
+    engine = Shelf("a")
+    models, instances = house_of(engine)
+    choice = await models.find("a")
+    served: list[str] = []
+    async with anyio.create_task_group() as tasks:
+        async with instances.use(choice, "a", None, None, lambda _: None):
+            tasks.start_soon(instances.unload, "a")
+            await anyio.wait_all_tasks_blocked()
+
+            async def come() -> None:
+                served.append(await visit(models, instances, "a"))
+
+            tasks.start_soon(come)
+            await anyio.wait_all_tasks_blocked()
+            assert (engine.log, served) == (["+a"], [])
+    assert (engine.log, served) == (["+a", "-a", "+a"], ["a"])
+
+
+async def test_an_unload_that_is_called_off_leaves_the_instance_as_it_is() -> None:
+    engine = Shelf("a")
+    models, instances = house_of(engine)
+    choice = await models.find("a")
+    async with instances.use(choice, "a", None, None, lambda _: None):
+        with anyio.move_on_after(0.01):
+            await instances.unload("a")
+        assert await visit(models, instances, "a") == "a"
+    assert engine.log == ["+a"]
+
+
+async def test_an_engine_with_one_instance_of_a_model_waits_for_the_leaving_one_before_a_load() -> None:
+    engine = Shelf("a", traits=EngineTraits(loads=True))
+    models, instances = house_of(engine)
+    choice = await models.find("a")
+    loaded: list[str] = []
+
+    async def load() -> None:
+        loaded.append((await instances.load("a", LoadSettings(), None)).instance.id)
+
+    async with anyio.create_task_group() as tasks:
+        async with instances.use(choice, "a", None, None, lambda _: None):
+            tasks.start_soon(instances.unload, "a")
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(load)
+            await anyio.wait_all_tasks_blocked()
+    assert (engine.log, loaded) == (["+a", "-a", "+a"], ["a"])
