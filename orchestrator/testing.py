@@ -24,7 +24,7 @@ from orchestrator.core.items import PluginProvider, ProviderInfo
 from orchestrator.core.json_types import JsonObject, canonical_json
 from orchestrator.core.materials import Piece, Prompt, Resource, ResourceTemplate
 from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInstance
-from orchestrator.core.request import IntegrationRequest, PluginRequest, requested_provider
+from orchestrator.core.request import IntegrationRequest, PluginRequest, ResponseFormat, requested_provider
 from orchestrator.core.response import Counters
 from orchestrator.core.tools import ToolDefinition, ToolResult, text_content
 from orchestrator.ports import (
@@ -144,6 +144,9 @@ class ScriptedEngine:
 
     async def models(self) -> Sequence[Model]:
         return (replace(self.model, loaded_instances=tuple(self.loaded.values())),)
+
+    def check_response_format(self, response_format: ResponseFormat) -> None:
+        pass
 
     async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
         pass

@@ -29,7 +29,7 @@ from orchestrator.core.request import (
     Sampling,
     ToolChoice,
 )
-from orchestrator.core.tools import schema_is_usable
+from orchestrator.core.tools import schema_problem
 from orchestrator.service.chats import ChatRequest
 
 RESPONSE_PREFIX: Final = "resp_"
@@ -166,9 +166,10 @@ def _response_format(body: ChatBody) -> ResponseFormat | None:
     if wanted is None:
         return None
     described = wanted.json_schema
-    if not schema_is_usable(described.schema):
+    problem = schema_problem(described.schema)
+    if problem is not None:
         param = "response_format.json_schema.schema"
-        message = f'"{param}" must be a JSON schema that refers to no other document.'
+        message = f'"{param}" is not a JSON schema that can be used: {problem}.'
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=param)
     return ResponseFormat(described.name, described.schema, described.strict)
 

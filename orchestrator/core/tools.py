@@ -163,21 +163,33 @@ def argument_problems(schema: JsonObject, arguments: JsonObject) -> str | None:
     return "; ".join(problems)[:1000] or None
 
 
-def schema_is_usable(schema: JsonObject) -> bool:
-    """Whether `argument_problems` can check anything against `schema`."""
-    return _validator(canonical_json(schema)) is not None
+def schema_problem(schema: JsonObject) -> str | None:
+    """Why nothing can be checked against `schema`, in one line, or None where it can."""
+    try:
+        _new_validator(canonical_json(schema))
+    except jsonschema_rs.ValidationError as error:
+        where = "/".join(str(part) for part in error.instance_path)
+        reason = " ".join(error.message.split(": ValueError: ")[0].split())[:300]
+        return f"'{where}': {reason}" if where else reason
+    except (ValueError, RecursionError):
+        return "it is nested too deeply"
+    return None
 
 
 @lru_cache(maxsize=1024)
 def _validator(schema_text: str) -> jsonschema_rs.Validator | None:
     try:
-        return jsonschema_rs.validator_for(
-            schema_text,  # JSON text is read as such by the library: one parse, and a hashable key
-            retriever=_refuse_retrieval,
-            pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000),
-        )
+        return _new_validator(schema_text)
     except (ValueError, RecursionError):  # its ValidationError is a ValueError
         return None
+
+
+def _new_validator(schema_text: str) -> jsonschema_rs.Validator:
+    return jsonschema_rs.validator_for(
+        schema_text,  # JSON text is read as such by the library: one parse, and a hashable key
+        retriever=_refuse_retrieval,
+        pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000),
+    )
 
 
 def _refuse_retrieval(uri: str) -> JsonValue:

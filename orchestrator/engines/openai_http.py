@@ -1,5 +1,6 @@
 """One streamed completion over HTTP: the I/O that both adapters of this wire share."""
 
+import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -21,6 +22,13 @@ CLOSE_SECONDS: Final = 2.0
 MAX_ERROR_BYTES: Final = 64 * 1024
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 MAX_QUOTED: Final = 300
+
+
+_NO_FORMAT: Final = re.compile(
+    r"response_format|json[_ ]?schema|guided[_ ](json|decoding)|structured[_ ]output|(parse|compile|invalid|unsupported).{0,40}grammar|xgrammar",
+    re.IGNORECASE,
+)
+"""How servers word it that a format is beyond them: vLLM, SGLang, llama-server, LM Studio."""
 
 
 class Completion:
@@ -170,6 +178,9 @@ def translate_error(failure: WireError, status: int | None, who: str, scrub: Cal
     _, schema_error, reason = text.partition("JSON schema error")
     if schema_error:  # llama-server's, for a format or a tool that it can make no grammar of
         message = f"{who} cannot hold the model to this schema:{reason.partition(':')[2]}."
+        return OrchestratorError(ErrorKind.INVALID_VALUE, message, param="response_format")
+    if status in (None, 400, 422) and _NO_FORMAT.search(text):
+        message = f"{who} cannot hold the model to this format: {' '.join(scrub(text).split())[:MAX_QUOTED]}"
         return OrchestratorError(ErrorKind.INVALID_VALUE, message, param="response_format")
     if status in (401, 403):  # its words may echo the key in part
         return OrchestratorError(ErrorKind.ENGINE_ERROR, f"{who} refused the API key (status {status}).")

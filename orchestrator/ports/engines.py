@@ -16,6 +16,7 @@ from orchestrator.core.inputs import (
     TextArrived,
 )
 from orchestrator.core.models import LoadSettings, Model
+from orchestrator.core.request import ResponseFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,14 @@ class Engine(Protocol):
 
         Raises:
             OrchestratorError: `engine_unavailable`, naming the engine and its address.
+        """
+        ...
+
+    def check_response_format(self, response_format: ResponseFormat) -> None:
+        """Whether a message can be held to it, as far as that is known without asking anybody.
+
+        Raises:
+            OrchestratorError: `invalid_value` on `response_format`; the message says which keyword, where.
         """
         ...
 

@@ -89,6 +89,8 @@ class ChatService:
         choice = await self._models.find(chat.model)
         model = choice.model
         _check_model(chat, model)
+        if chat.response_format is not None:
+            choice.engine.check_response_format(chat.response_format)
         instance_id = self._instances.choose(choice, chat.context_length)
         chain = Chain((), None)
         if chat.previous_response_id is not None:

@@ -1,7 +1,8 @@
 """What every `Engine` promises, over each of them: the twin, the embedded one, Ollama, and an OpenAI-compatible server.
 
-The server is a worker of the embedded engine, spoken to as a stranger's; Ollama is the real one, where there is one.
-What a twin cannot know (tokens, contexts) is asked only of engines that run a model.
+The server is a worker of the embedded engine, spoken to as a stranger's. Ollama is the real one where there is one, and
+always the recording of a real one (`tests/engines/ollama/record.py` makes them anew). What a twin cannot know (tokens,
+contexts) is asked only of engines that run a model.
 """
 
 import json
@@ -9,7 +10,7 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 import jsonschema_rs
@@ -32,7 +33,8 @@ from orchestrator.engines.ollama.engine import OllamaEngine
 from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine
 from orchestrator.ports import Engine
 from orchestrator.testing import Call, Say, ScriptedEngine, Turn
-from tests.engines.ollama.runtime import THINKER, missing, real_ollama
+from tests.engines.ollama.recordings import RECORD, staged
+from tests.engines.ollama.runtime import THINKER, Runtime, missing, real_ollama
 from tests.engines.samples import RAMBLING, TIME_TOOL, ask, ask_time, first_text, fold, ramble, tell_time, user, written
 
 pytestmark = pytest.mark.anyio
@@ -48,10 +50,11 @@ ANSWER: Final[JsonObject] = {
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """An engine with a model that is ready."""
+    """An engine with a model that is ready. `slots` is how many turns it writes at once, None where it has no limit."""
 
     engine: Engine
     model: Model
+    slots: int | None
 
 
 def _demo(request: Generate) -> Turn:
@@ -68,7 +71,7 @@ def _demo(request: Generate) -> Turn:
 @asynccontextmanager
 async def _scripted() -> AsyncGenerator[Peer, None]:
     engine = ScriptedEngine(_demo)
-    yield Peer(engine, engine.model)
+    yield Peer(engine, engine.model, None)
 
 
 @asynccontextmanager
@@ -78,7 +81,7 @@ async def _embedded() -> AsyncGenerator[Peer, None]:
         (model,) = await engine.models()
         async for _ in engine.load(model, INSTANCE, LoadSettings()):
             pass
-        yield Peer(engine, model)
+        yield Peer(engine, model, 4)
         await engine.aclose()
 
 
@@ -101,30 +104,47 @@ async def _openai_compatible() -> AsyncGenerator[Peer, None]:
         await worker.settled.wait()
         engine = OpenAICompatibleEngine(f"{worker.address}/v1", "a-secret")
         (model,) = await engine.models()
-        yield Peer(engine, model)
+        yield Peer(engine, model, 4)
         await engine.aclose()
         worker.stop()
 
 
 @asynccontextmanager
-async def _ollama() -> AsyncGenerator[Peer, None]:
+async def _real_ollama() -> AsyncGenerator[Runtime]:
     why_not = missing()
     if why_not is not None:
         pytest.skip(why_not)
     with real_ollama(THINKER) as runtime:
         if runtime.pid is None:
             pytest.skip("this Ollama may have other models as well")
-        engine = OllamaEngine(runtime.host, patience_seconds=5)
+        yield runtime
+
+
+@asynccontextmanager
+async def _recorded_ollama() -> AsyncGenerator[None]:
+    if os.environ.get(RECORD) is not None:
+        pytest.skip("being recorded")
+    yield None
+
+
+@asynccontextmanager
+async def _ollama(test: str, runtime: Runtime | None) -> AsyncGenerator[Peer]:
+    """An engine of its own for each test: so each recording is whole."""
+    name = f"contract/{test.removeprefix('test_')}"
+    async with staged(name, None if runtime is None else runtime.host, os.environ.get(RECORD)) as host:
+        engine = OllamaEngine(host, patience_seconds=5)
         (model,) = await engine.models()
         async for _ in engine.load(model, model.key, LoadSettings()):
             pass
-        yield Peer(engine, (await engine.models())[0])
+        yield Peer(engine, (await engine.models())[0], 1)
         await engine.aclose()
 
 
-PEERS: Final[dict[str, Callable[[], AbstractAsyncContextManager[Peer]]]] = {
+Opened: TypeAlias = Peer | Runtime | None
+OPENED: Final[dict[str, Callable[[], AbstractAsyncContextManager[Opened]]]] = {
     "embedded": _embedded,
-    "ollama": _ollama,
+    "ollama": _real_ollama,
+    "ollama_recorded": _recorded_ollama,
     "openai_compatible": _openai_compatible,
     "scripted": _scripted,
 }
@@ -138,20 +158,26 @@ def anyio_backend() -> str:
 
 def _peers(*left_out: str) -> list[ParameterSet]:
     marks = {"ollama": pytest.mark.ollama}
-    return [pytest.param(name, marks=marks.get(name, ())) for name in PEERS if name not in left_out]
+    return [pytest.param(name, marks=marks.get(name, ())) for name in OPENED if name.partition("_")[0] not in left_out]
 
 
 @pytest.fixture(scope="module", params=_peers())
-async def peer(request: pytest.FixtureRequest) -> AsyncGenerator[Peer, None]:
-    async with PEERS[request.param]() as opened:
+async def opened(request: pytest.FixtureRequest) -> AsyncGenerator[Opened, None]:
+    async with OPENED[request.param]() as it:
+        yield it
+
+
+@pytest.fixture
+async def peer(opened: Opened, request: pytest.FixtureRequest) -> AsyncGenerator[Peer, None]:
+    if isinstance(opened, Peer):
         yield opened
+    else:
+        async with _ollama(request.function.__name__, opened) as it:
+            yield it
 
 
-of_a_real_model = pytest.mark.parametrize("peer", _peers("scripted"), indirect=True, scope="module")
-that_counts_its_cache = pytest.mark.parametrize("peer", _peers("scripted", "ollama"), indirect=True, scope="module")
-
-# Ollama has no such option, and says so: tests/engines/ollama.
-that_can_be_told_to_call = pytest.mark.parametrize("peer", _peers("scripted", "ollama"), indirect=True, scope="module")
+of_a_real_model = pytest.mark.parametrize("opened", _peers("scripted"), indirect=True, scope="module")
+that_counts_its_cache = pytest.mark.parametrize("opened", _peers("scripted", "ollama"), indirect=True, scope="module")
 
 
 async def test_the_list_of_models_is_stable_and_names_the_engine(peer: Peer) -> None:
@@ -213,7 +239,7 @@ async def test_the_engine_counts_tokens_and_seconds(peer: Peer) -> None:
     assert (counters.input_tokens, counters.output_tokens) == (12, 10)
     assert counters.reasoning_tokens in (0, None)
     assert counters.decode_seconds is not None and 0 < counters.decode_seconds < BOUND_SECONDS
-    assert counters.first_token_seconds is not None and 0 < counters.first_token_seconds < BOUND_SECONDS
+    assert counters.first_token_seconds is not None and 0 <= counters.first_token_seconds < BOUND_SECONDS
 
 
 @of_a_real_model
@@ -361,13 +387,38 @@ async def test_a_cancelled_task_ends_its_turn_and_the_next_one_runs(peer: Peer) 
     assert turn.text == "Hello! How can I help you?"
 
 
+async def test_a_turn_that_is_given_up_leaves_its_slot_to_the_next_at_once(peer: Peer) -> None:
+    slots = peer.slots or 1
+    ended: list[int] = []
+
+    async def run(number: int, begun: anyio.Event) -> None:
+        async with aclosing(peer.engine.generate(peer.model, INSTANCE, ramble())) as chunks:
+            await first_text(chunks)
+            begun.set()
+            async for _ in chunks:
+                pass
+        ended.append(number)
+
+    with anyio.fail_after(BOUND_SECONDS):
+        async with anyio.create_task_group() as tasks:
+            for number in range(slots - 1):
+                begun = anyio.Event()
+                tasks.start_soon(run, number, begun)
+                await begun.wait()
+            async with aclosing(peer.engine.generate(peer.model, INSTANCE, ramble())) as chunks:
+                await first_text(chunks)
+            turn = await written(peer.engine.generate(peer.model, INSTANCE, ask("Hello!")))
+            assert (turn.text, ended) == ("Hello! How can I help you?", [])  # the others still write
+            tasks.cancel_scope.cancel()
+
+
 async def test_the_chunks_of_a_turn_obey_the_order_of_the_port(peer: Peer) -> None:
     chunks = [chunk async for chunk in peer.engine.generate(peer.model, INSTANCE, ask_time("Europe/Berlin"))]
     assert isinstance(chunks[-1], GenerationFinished)
     assert fold(chunks).calls[0][0] == TIME_TOOL.name
 
 
-@that_can_be_told_to_call
+@of_a_real_model
 async def test_a_demanded_call_happens_where_the_model_would_have_answered_in_text(peer: Peer) -> None:
     request = replace(ask("Hello!", tools=(TIME_TOOL,)), tool_choice="required")
     turn = await written(peer.engine.generate(peer.model, INSTANCE, request))

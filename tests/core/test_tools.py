@@ -17,7 +17,7 @@ from orchestrator.core.tools import (
     definition_digest,
     offer_tools,
     provider_label,
-    schema_is_usable,
+    schema_problem,
     tool_key,
 )
 
@@ -96,9 +96,16 @@ def test_schemas_that_cannot_be_read_check_nothing() -> None:
     broken: JsonObject = {"type": "objekt"}
     remote: JsonObject = {"$ref": "http://127.0.0.1:9/schema.json"}
     for schema in (broken, remote):
-        assert not schema_is_usable(schema)
         assert argument_problems(schema, {"anything": 1}) is None
-    assert schema_is_usable({"type": "object"})
+    deep: JsonObject = {}
+    for _ in range(5000):
+        deep = {"not": deep}
+    assert [schema_problem(schema) for schema in (broken, remote, deep, {"type": "object"})] == [
+        "'type': \"objekt\" is not valid under any of the schemas listed in the 'anyOf' keyword",
+        "Resource 'http://127.0.0.1:9/schema.json' is not present in a registry and retrieving it failed",
+        "it is nested too deeply",
+        None,
+    ]
 
 
 def test_problems_name_the_place_and_there_are_five_at_most() -> None:

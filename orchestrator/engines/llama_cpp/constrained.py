@@ -1,30 +1,18 @@
-"""Turns that must begin with a call, or end in JSON: one schema, and the text that follows it read back as a call.
+"""A turn as a worker is asked for it.
 
 Measured with llama.cpp b11549: `tool_choice: "required"` lets the model write as much text as it likes before the
-call, a named tool is treated as `auto`, and `response_format` beside tools forbids every call. What holds is a
-schema for the whole message with `tool_choice: "none"`, which still shows the tools to the model in the same prompt
-(so the prefix cache holds as well). A call is then one of the schema's alternatives, `{"tool_call": {"name": …,
-"arguments": …}}`, the final message the other.
+call, a named tool is treated as `auto`, and `response_format` beside tools forbids every call. What holds is a schema
+for the whole message with `tool_choice: "none"`, which still shows the tools to the model in the same prompt (so the
+prefix cache holds as well).
 """
 
-import json
-import re
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from dataclasses import replace
-from typing import Final
-
 from orchestrator.core.commands import Generate
-from orchestrator.core.inputs import CallArgumentsArrived, GenerationFinished, TextArrived
-from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import ReasoningSupport
-from orchestrator.core.tools import OfferedTool
-from orchestrator.engines.llama_cpp.schemas import grammar_schema, rehomed
+from orchestrator.engines.held_turns import turn_schema
 from orchestrator.engines.llama_cpp.templates import template_arguments
-from orchestrator.engines.openai_request import completion_body, parameters, wire_response_format
-from orchestrator.ports import CallBegun, GenerationChunk
-
-CALL_KEY: Final = "tool_call"
+from orchestrator.engines.loose_schemas import grammar_schema
+from orchestrator.engines.openai_request import completion_body, parameters
 
 
 def turn_body(model: str, request: Generate, support: ReasoningSupport | None) -> JsonObject:
@@ -42,118 +30,10 @@ def turn_body(model: str, request: Generate, support: ReasoningSupport | None) -
 
 def constraint(request: Generate) -> JsonObject:
     """The fields that hold the model to what `request` demands; empty where it may write as it likes."""
-    key = call_key(request)
-    if key is None:
-        return {} if request.response_format is None else wire_response_format(request.response_format)
-    tools = (request.tool_choice,) if isinstance(request.tool_choice, OfferedTool) else request.tools
-    definitions: JsonObject = {}
-    alternatives: list[JsonValue] = []
-    for number, tool in enumerate(tools):
-        place = f"tool_{number}"
-        definitions[place] = rehomed(grammar_schema(parameters(tool)), f"#/$defs/{place}")
-        call = _object({"name": {"const": tool.name}, "arguments": {"$ref": f"#/$defs/{place}"}})
-        alternatives.append(_object({key: call}))
-    if request.tool_choice == "auto" and request.response_format is not None:
-        definitions["answer"] = rehomed(request.response_format.schema, "#/$defs/answer")
-        alternatives.append({"$ref": "#/$defs/answer"})
-    schema: JsonObject = {"$defs": definitions, "anyOf": alternatives}
-    wire_format: JsonObject = {"name": "turn", "schema": schema, "strict": True}
-    return {"tool_choice": "none", "response_format": {"type": "json_schema", "json_schema": wire_format}}
-
-
-def call_key(request: Generate) -> str | None:
-    """What a call begins with, and the final message of `request` does not; None where a text is always a text."""
-    if not request.tools or (request.tool_choice == "auto" and request.response_format is None):
-        return None
-    key, told = CALL_KEY, request.response_format
-    if told is not None:
-        text = json.dumps(told.schema)
-        while key in text:
-            key += "_"
-    return key
-
-
-async def with_calls(
-    chunks: AsyncGenerator[GenerationChunk, None], key: str | None
-) -> AsyncGenerator[GenerationChunk, None]:
-    """`chunks`, with a call in place of the text that spells one. Closing the generator closes `chunks`."""
-    reader = None if key is None else _CallReader(key)
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            if reader is None:
-                yield chunk
-            elif isinstance(chunk, TextArrived):
-                for read in reader.feed(chunk.text):
-                    yield read
-            elif isinstance(chunk, GenerationFinished):
-                for read in reader.end():
-                    yield read
-                called = reader.called and chunk.reason == "stop"
-                yield replace(chunk, reason="tool_calls") if called else chunk
-            else:
-                yield chunk
-
-
-class _CallReader:
-    """Text until it can be no call any more is text; once it is one, what follows are its arguments."""
-
-    def __init__(self, key: str) -> None:
-        quoted = re.escape(json.dumps(key))
-        self._head = re.compile(
-            rf'\s*\{{\s*{quoted}\s*:\s*\{{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(?=\{{)'
-        )
-        self._may_begin = re.compile(rf"\s*(?:\{{\s*(?:{_beginnings(json.dumps(key))})?)?$")
-        self._is_call = re.compile(rf"\s*\{{\s*{quoted}")
-        self._waiting = ""
-        self._seen = ""
-        self._plain = False
-        self.called = False
-
-    def feed(self, text: str) -> list[GenerationChunk]:
-        """What can be told by now."""
-        if self._plain:
-            return [TextArrived(text)]
-        self._waiting += text
-        if self.called:
-            return self._arguments(self._waiting.rstrip(" \t\r\n}"))
-        head = self._head.match(self._waiting)
-        if head is not None:
-            self.called = True
-            name: str = json.loads(head.group(1))
-            self._waiting = self._waiting[head.end() :]
-            return [CallBegun(0, name), *self._arguments(self._waiting.rstrip(" \t\r\n}"))]
-        if self._is_call.match(self._waiting) or self._may_begin.match(self._waiting):
-            return []
-        self._plain = True
-        return self.end()
-
-    def end(self) -> list[GenerationChunk]:
-        """What was held back. The two braces around a whole call are none of its arguments."""
-        if not self.called:
-            text, self._waiting = self._waiting, ""
-            return [TextArrived(text)] if text else []
-        whole = self._seen + self._waiting
-        try:
-            _, length = json.JSONDecoder().raw_decode(whole)
-        except ValueError:  # the limit of tokens cut it off
-            length = len(whole)
-        return self._arguments(self._waiting[: max(0, length - len(self._seen))])
-
-    def _arguments(self, text: str) -> list[GenerationChunk]:
-        self._waiting = self._waiting[len(text) :]
-        self._seen += text
-        return [CallArgumentsArrived(0, text)] if text else []
-
-
-def _beginnings(text: str) -> str:
-    """A pattern of every proper beginning of `text`."""
-    return "|".join(re.escape(text[:length]) for length in range(len(text), 0, -1))
-
-
-def _object(properties: JsonObject) -> JsonObject:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    schema = turn_schema(request)
+    if schema is None:
+        return {}
+    wire_format: JsonObject = {"type": "json_schema", "json_schema": {"name": "turn", "schema": schema, "strict": True}}
+    return (
+        {"tool_choice": "none", "response_format": wire_format} if request.tools else {"response_format": wire_format}
+    )

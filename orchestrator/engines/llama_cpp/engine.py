@@ -13,6 +13,8 @@ from anyio.abc import TaskGroup
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.models import LoadSettings, Model, ModelInstance
+from orchestrator.core.request import ResponseFormat
+from orchestrator.engines.held_schemas import check_response_format
 from orchestrator.engines.llama_cpp.catalogue import BUNDLED, ENGINE_NAME, Catalogue, InstalledModel
 from orchestrator.engines.llama_cpp.devices import has_gpu
 from orchestrator.engines.llama_cpp.host import ModelHost
@@ -82,6 +84,10 @@ class LlamaCppEngine:
             replace(installed.model, loaded_instances=tuple(loaded.get(key, ())))
             for key, installed in self._installed.items()
         ]
+
+    def check_response_format(self, response_format: ResponseFormat) -> None:
+        """See `Engine.check_response_format`."""
+        check_response_format(response_format)
 
     async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
         """See `Engine.check_fit`. What the instance needs is estimated from the model's file and its shape.

@@ -16,8 +16,9 @@ from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadProgressed, LoadStarted, ModelReady
 from orchestrator.core.models import LoadSettings, ModelInstance
+from orchestrator.engines.held_turns import call_key, with_calls
 from orchestrator.engines.llama_cpp.catalogue import InstalledModel
-from orchestrator.engines.llama_cpp.constrained import call_key, turn_body, with_calls
+from orchestrator.engines.llama_cpp.constrained import turn_body
 from orchestrator.engines.llama_cpp.devices import has_gpu
 from orchestrator.engines.llama_cpp.launch import Launch
 from orchestrator.engines.llama_cpp.load_plan import HostSettings, LoadPlan, check_settings, plan_load

@@ -1,7 +1,7 @@
 """Ollama behind the port."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import Final
 
@@ -10,11 +10,14 @@ import structlog
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.inputs import LoadStarted, ModelReady
+from orchestrator.core.inputs import GenerationFinished, LoadStarted, ModelReady
 from orchestrator.core.items import ImageInput
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadSettings, Model
 from orchestrator.core.prompt import UserMessage
+from orchestrator.core.request import ResponseFormat
+from orchestrator.engines.held_schemas import check_response_format
+from orchestrator.engines.held_turns import call_key, with_calls
 from orchestrator.engines.ollama.catalog import ENGINE, UNKNOWN, Facts, Tag, describe, leaves_the_machine, whole_name
 from orchestrator.engines.ollama.client import OllamaClient, SilentError
 from orchestrator.engines.ollama.decode import TurnDecoder
@@ -28,7 +31,7 @@ from orchestrator.engines.ollama.request import (
     load_embedding_body,
     refuse_what_ollama_lacks,
 )
-from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadStep
+from orchestrator.ports import CallBegun, Embeddings, EngineTraits, GenerationChunk, LoadStep
 
 SHOWN_AT_ONCE: Final = 8
 
@@ -126,6 +129,10 @@ class OllamaEngine:
 
     # ---- loading ------------------------------------------------------------------------------
 
+    def check_response_format(self, response_format: ResponseFormat) -> None:
+        """Ollama makes its grammars with llama.cpp."""
+        check_response_format(response_format)
+
     async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
         """Ollama makes room by itself, and says what does not fit when it loads."""
 
@@ -221,6 +228,16 @@ class OllamaEngine:
     async def generate(
         self, model: Model, instance_id: str, request: Generate
     ) -> AsyncGenerator[GenerationChunk, None]:
+        called = request.tool_choice in ("auto", "none")
+        async with aclosing(with_calls(self._turn(model, request), call_key(request))) as chunks:
+            async for chunk in chunks:
+                called = called or isinstance(chunk, CallBegun)
+                if isinstance(chunk, GenerationFinished) and chunk.reason != "length" and not called:
+                    message = f"Model '{model.key}' called no tool, though Ollama was told to hold it to a call."
+                    raise OrchestratorError(ErrorKind.ENGINE_ERROR, message)
+                yield chunk
+
+    async def _turn(self, model: Model, request: Generate) -> AsyncGenerator[GenerationChunk, None]:
         self._check(model, None)
         if not model.vision and _has_images(request):  # Ollama would leave them out without a word
             message = f"Model '{model.key}' does not take images."

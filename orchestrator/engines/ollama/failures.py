@@ -18,6 +18,7 @@ _TOO_LONG: Final = re.compile(
 )
 _LACKS: Final = re.compile(r"does not support (?P<what>[a-z ]+)", re.IGNORECASE)
 _NO_IMAGES: Final = re.compile(r"image input|missing data required for image", re.IGNORECASE)
+_NO_FORMAT: Final = re.compile(r"JSON schema in format|invalid format:|failed to (parse|load) grammar", re.IGNORECASE)
 _BUSY: Final = re.compile(r"server busy|maximum pending requests", re.IGNORECASE)
 
 
@@ -53,6 +54,9 @@ class Peer:
         if _NO_IMAGES.search(text):
             message = f"Model '{about.key}' does not take images."
             return OrchestratorError(ErrorKind.INVALID_VALUE, message, param="input")
+        if _NO_FORMAT.search(text):
+            message = f"{self.name} cannot hold the model to this format: {_short(text)}"
+            return OrchestratorError(ErrorKind.INVALID_VALUE, message, param="response_format")
         if status == 404:
             message = f"{self.name} has no model '{about.key}'. `ollama pull {about.key}` downloads it."
             return OrchestratorError(ErrorKind.UNKNOWN_MODEL, message, param="model")

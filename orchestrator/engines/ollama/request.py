@@ -14,6 +14,7 @@ from orchestrator.core.models import LoadSettings
 from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMessage, ToolMessage, UserMessage
 from orchestrator.core.request import ReasoningSetting
 from orchestrator.core.tools import OfferedTool
+from orchestrator.engines.held_turns import turn_schema
 from orchestrator.engines.ollama.schema import fit_parameters
 
 KeepAlive: TypeAlias = float | str
@@ -41,10 +42,9 @@ def chat_body(model: str, request: Generate, runner: LoadSettings, keep_alive: K
     """The body that asks for `request` as a stream. What is not set is the server's own default for the model.
 
     Raises:
-        OrchestratorError: `invalid_value` on `input` for an image that is no `data:` URL; `not_implemented` for
-            what Ollama has no word for.
+        OrchestratorError: `invalid_value` on `input` for an image that is no `data:` URL, on `response_format` for a
+            schema that no grammar holds.
     """
-    _refuse_what_a_turn_lacks(request)
     body: JsonObject = {
         "model": model,
         "messages": [wire_message(message) for message in request.messages],
@@ -56,19 +56,13 @@ def chat_body(model: str, request: Generate, runner: LoadSettings, keep_alive: K
         body["tools"] = [wire_tool(tool) for tool in request.tools]
     if request.reasoning is not None:
         body["think"] = _think(request.reasoning)
-    if request.response_format is not None:
-        body["format"] = request.response_format.schema
+    schema = turn_schema(request)
+    if (
+        schema is not None
+    ):  # it has no word for a demanded call, and a format of the answer alone would forbid every call
+        body["format"] = schema
     options = _sampling_options(request) | _runner_options(runner)
     return {**body, "options": options} if options else body
-
-
-def _refuse_what_a_turn_lacks(request: Generate) -> None:
-    if request.tool_choice != "auto":
-        message = "Ollama cannot be told to call a tool: leave 'tool_choice' out, or use another engine."
-        raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param="tool_choice")
-    if request.response_format is not None and request.tools:  # its grammar would forbid every call
-        message = "Ollama cannot hold a message to a schema while tools are offered."
-        raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param="response_format")
 
 
 def load_body(model: str, settings: LoadSettings, keep_alive: KeepAlive | None) -> JsonObject:

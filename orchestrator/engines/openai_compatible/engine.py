@@ -13,6 +13,7 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import ModelReady
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadSettings, Model
+from orchestrator.core.request import ResponseFormat
 from orchestrator.engines.openai_embeddings import embed
 from orchestrator.engines.openai_http import Completion, read_bounded, refusal
 from orchestrator.engines.openai_request import completion_body, wire_response_format, wire_tool_choice
@@ -125,6 +126,9 @@ class OpenAICompatibleEngine:
             message = f"{self._who} does not list its models as an OpenAI-compatible server does."
             raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, message) from None
         return [_model(entry) for entry in listed.data]
+
+    def check_response_format(self, response_format: ResponseFormat) -> None:
+        """See `Engine.check_response_format`: only the server knows, and says so when it is asked to generate."""
 
     async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
         """See `Engine.check_fit`: only the server knows."""

@@ -15,8 +15,10 @@ from orchestrator.core.json_types import JsonObject
 from orchestrator.core.request import ResponseFormat
 from orchestrator.core.response import Counters
 from orchestrator.core.tools import OfferedTool
-from orchestrator.engines.llama_cpp.constrained import call_key, constraint, with_calls
-from orchestrator.engines.llama_cpp.schemas import grammar_schema, rehomed
+from orchestrator.engines.held_schemas import PARAM
+from orchestrator.engines.held_turns import call_key, with_calls
+from orchestrator.engines.llama_cpp.constrained import constraint
+from orchestrator.engines.loose_schemas import grammar_schema, rehomed
 from orchestrator.ports import CallBegun, GenerationChunk
 from tests.engines.llama_cpp.conftest import OpenBench
 from tests.engines.samples import TIME_TOOL, ask, written
@@ -188,8 +190,14 @@ async def test_the_prompt_is_the_same_whether_a_call_is_demanded_or_not(bench: O
 
 async def test_a_format_that_llama_cpp_cannot_hold_the_model_to_is_refused(bench: OpenBench) -> None:
     async with bench() as it:
-        request = replace(ask("Hello!"), response_format=ResponseFormat("odd", {"type": "strange"}))
-        with pytest.raises(OrchestratorError) as caught:
-            await written(it.generate(request))
-        assert (caught.value.info.kind, caught.value.info.param) == (ErrorKind.INVALID_VALUE, "response_format")
-        assert "unrecognized type strange" in caught.value.info.message
+        odd = ResponseFormat("odd", {"type": "string", "pattern": "^(a+)+$(?=x)"})
+        message = "cannot be held: it must begin with"
+        with pytest.raises(OrchestratorError, match=message):
+            it.engine.check_response_format(odd)
+        with pytest.raises(OrchestratorError, match=message) as caught:
+            await written(it.generate(replace(ask("Hello!"), response_format=odd)))
+        assert (caught.value.info.kind, caught.value.info.param) == (ErrorKind.INVALID_VALUE, PARAM)
+        loose = replace(odd, strict=False)
+        it.engine.check_response_format(loose)
+        turn = await written(it.generate(replace(ask("Hello!"), response_format=loose)))
+        assert isinstance(json.loads(turn.text), str)

@@ -2,19 +2,14 @@
 
 import os
 from collections.abc import AsyncGenerator, Generator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Final
 
 import pytest
 
 from orchestrator.core.models import Model
 from orchestrator.engines.ollama.engine import OllamaEngine
-from tests.engines.ollama.recordings import recorded, replayed
+from tests.engines.ollama.recordings import RECORD, staged
 from tests.engines.ollama.runtime import Runtime, missing, real_ollama
-
-RECORD: Final = "ORCHESTRATOR_RECORD_OLLAMA"
-"""The version of the Ollama that is being recorded; set by `record.py`."""
 
 
 @pytest.fixture(scope="session")
@@ -59,20 +54,12 @@ class Stage:
 
 @pytest.fixture(params=["recorded", pytest.param("real", marks=pytest.mark.ollama)])
 async def stage(request: pytest.FixtureRequest) -> AsyncGenerator[Stage]:
-    name = request.function.__name__.removeprefix("test_")
+    name = f"wire/{request.function.__name__.removeprefix('test_')}"
     version = os.environ.get(RECORD)
-    async with AsyncExitStack() as stack:
-        runtime: Runtime | None = None
-        if request.param == "real":
-            runtime = request.getfixturevalue("runtime")
-            assert runtime is not None
-            host = runtime.host
-            if version is not None:
-                host = (await stack.enter_async_context(recorded(name, host, version))).host
-        elif version is None:
-            host = (await stack.enter_async_context(replayed(name))).host
-        else:
-            pytest.skip("being recorded")
+    if request.param == "recorded" and version is not None:
+        pytest.skip("being recorded")
+    runtime: Runtime | None = request.getfixturevalue("runtime") if request.param == "real" else None
+    async with staged(name, None if runtime is None else runtime.host, version) as host:
         engine = OllamaEngine(host)
-        stack.push_async_callback(engine.aclose)
         yield Stage(engine, runtime)
+        await engine.aclose()

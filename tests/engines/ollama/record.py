@@ -1,4 +1,6 @@
-"""Records `recordings/` anew, by running `test_wire.py` before a real Ollama: `python -m tests.engines.ollama.record`.
+"""Records `recordings/` anew: `python -m tests.engines.ollama.record`.
+
+It runs `test_wire.py`, and the contract of every engine, before a real Ollama.
 
 The argument is the version, for one that was built without it: `python -m tests.engines.ollama.record v0.24.0`.
 """
@@ -11,8 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.engines.ollama.conftest import RECORD
-from tests.engines.ollama.recordings import FOLDER
+from tests.engines.ollama.recordings import FOLDER, RECORD
 from tests.engines.ollama.runtime import missing, real_ollama
 
 
@@ -24,7 +25,8 @@ def main(arguments: list[str]) -> int:
         return 1
     version = arguments[0] if arguments else _version()
     shutil.rmtree(FOLDER, ignore_errors=True)
-    command = [sys.executable, "-m", "pytest", "-q", str(Path(__file__).parent / "test_wire.py")]
+    tests = [Path(__file__).parent / "test_wire.py", Path(__file__).parents[2] / "contract" / "test_engine.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "ollama", *map(str, tests)]
     return subprocess.run(command, env={**os.environ, RECORD: version}, check=False).returncode
 
 

@@ -24,6 +24,7 @@ import ollama
 import psutil
 
 from orchestrator.engines.ollama.address import base_url
+from tests.engines.llama_cpp.gguf_files import with_number
 
 BOUND_SECONDS: Final = 60
 NAMESPACE: Final = "orchestrator-test"
@@ -33,6 +34,8 @@ THINKER: Final = f"{NAMESPACE}/thinker:latest"
 """Calls tools and thinks, unless told not to."""
 PLAIN: Final = "orchestrator-test-plain:latest"
 """Does neither; stands in Ollama's own namespace."""
+EMBEDDER: Final = f"{NAMESPACE}/embedder:latest"
+"""Makes vectors: the demo model, with the word in its file that tells Ollama so."""
 FAR: Final = f"{NAMESPACE}/far:latest"
 """Is passed on to another machine, though its name does not say so."""
 
@@ -80,7 +83,7 @@ def missing() -> str | None:
 @contextmanager
 def real_ollama(*names: str) -> Generator[Runtime]:
     """A server with the models of these names, or with all of them; what was made for it is gone afterwards."""
-    names = names or (TOOLS, THINKER, PLAIN, FAR)
+    names = names or (TOOLS, THINKER, PLAIN, EMBEDDER, FAR)
     binary = own_binary()
     if binary is not None:
         with tempfile.TemporaryDirectory() as folder, _serving(binary, Path(folder)) as runtime:
@@ -194,6 +197,12 @@ def _make_models(host: str, names: Sequence[str]) -> None:
         for name in names:
             if name in templates:
                 client.create(name, files={"model.gguf": digest}, template=templates[name], parameters=parameters)
+        if EMBEDDER in names:
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "embeds.gguf"
+                file.write_bytes(with_number(_GGUF.read_bytes(), "llama.pooling_type", 1))
+                digest = client.create_blob(file)
+            client.create(EMBEDDER, files={"model.gguf": digest}, parameters={"num_thread": 1})
     if FAR not in names:
         return
     far = {"model": FAR, "from": "gpt-oss:20b", "remote_host": "https://ollama.com", "stream": False}

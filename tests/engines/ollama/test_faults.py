@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 import anyio
@@ -15,7 +16,7 @@ from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInsta
 from orchestrator.engines.ollama.engine import OllamaEngine
 from tests.engines.ollama.fakes import JSON, KEY, MODEL, TAG, Bench, as_json, fake_ollama, line
 from tests.engines.ollama.loopback import Answer, Asked, Cut, loopback
-from tests.engines.samples import ask, first_text, written
+from tests.engines.samples import TIME_TOOL, ask, first_text, written
 
 pytestmark = pytest.mark.anyio
 
@@ -120,6 +121,15 @@ async def test_an_end_without_a_line_end_counts(bench: Bench) -> None:
     assert (await bench.turn()).text == "Hi"
 
 
+async def test_a_model_that_does_not_make_the_call_it_was_held_to_is_an_engine_error(bench: Bench) -> None:
+    bench.says(line("Hi"), line(done=True, done_reason="stop"))
+    request = replace(ask("Hello!", tools=(TIME_TOOL,)), tool_choice="required")
+    with pytest.raises(OrchestratorError) as caught:
+        await written(bench.engine.generate(MODEL, KEY, request))
+    message = f"Model '{KEY}' called no tool, though Ollama was told to hold it to a call."
+    assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
+
+
 async def test_a_stream_that_ends_before_the_turn_is_an_engine_error(bench: Bench) -> None:
     bench.says(line("Hi"))
     message = f"Ollama at {bench.server.host} ended its answer before it was complete."
@@ -188,6 +198,15 @@ REFUSALS: Final[dict[str, tuple[int, str, Callable[[str], ErrorInfo]]]] = {
             f"The prompt is longer than the context of model '{KEY}': request (5000 tokens) exceeds the available "
             "context size (4096 tokens), try increasing it",
             "input",
+        ),
+    ),
+    "a format": (
+        500,
+        "invalid JSON schema in format",
+        lambda who: ErrorInfo(
+            ErrorKind.INVALID_VALUE,
+            f"{who} cannot hold the model to this format: invalid JSON schema in format",
+            "response_format",
         ),
     ),
     "an embedding model": (

@@ -4,12 +4,13 @@ import base64
 from dataclasses import replace
 from typing import Literal
 
+import jsonschema_rs
 import pytest
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import ImageInput, TextInput
-from orchestrator.core.json_types import JsonValue
+from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.models import LoadSettings
 from orchestrator.core.prompt import AssistantMessage, PromptToolCall, SystemMessage, ToolMessage, UserMessage
 from orchestrator.core.request import ReasoningSetting, ResponseFormat, Sampling
@@ -108,20 +109,24 @@ def test_a_response_format_goes_along_as_its_schema() -> None:
 
 
 @pytest.mark.parametrize("choice", ["required", TIME_TOOL], ids=["any", "one"])
-def test_a_demanded_call_is_what_ollama_has_no_word_for(choice: Literal["required"] | OfferedTool) -> None:
-    request = replace(ask("Hi", tools=(TIME_TOOL,)), tool_choice=choice)
-    with pytest.raises(OrchestratorError) as caught:
-        chat_body("m", request, LoadSettings(), None)
-    message = "Ollama cannot be told to call a tool: leave 'tool_choice' out, or use another engine."
-    assert caught.value.info == ErrorInfo(ErrorKind.NOT_IMPLEMENTED, message, "tool_choice")
+def test_a_demanded_call_is_a_format_of_the_whole_message(choice: Literal["required"] | OfferedTool) -> None:
+    free = ask("Hi", tools=(TIME_TOOL,))
+    body = chat_body("m", replace(free, tool_choice=choice), LoadSettings(), None)
+    held = body.pop("format")
+    assert body == chat_body("m", free, LoadSettings(), None)
+    call = {"tool_call": {"name": "get_time", "arguments": {"timezone": "Asia/Tokyo"}}}
+    assert isinstance(held, dict)
+    assert jsonschema_rs.is_valid(held, call)
+    assert not jsonschema_rs.is_valid(held, {"tool_call": {"name": "get_time", "arguments": {}}})
 
 
-def test_a_response_format_beside_tools_is_refused_because_its_grammar_forbids_every_call() -> None:
-    request = replace(ask("Hi", tools=(TIME_TOOL,)), response_format=ResponseFormat("answer", {"type": "object"}))
-    with pytest.raises(OrchestratorError) as caught:
-        chat_body("m", request, LoadSettings(), None)
-    message = "Ollama cannot hold a message to a schema while tools are offered."
-    assert caught.value.info == ErrorInfo(ErrorKind.NOT_IMPLEMENTED, message, "response_format")
+def test_beside_tools_a_format_allows_the_answer_and_the_calls() -> None:
+    answer: JsonObject = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    request = replace(ask("Hi", tools=(TIME_TOOL,)), response_format=ResponseFormat("answer", answer))
+    held = chat_body("m", request, LoadSettings(), None)["format"]
+    assert isinstance(held, dict)
+    call = {"tool_call": {"name": "get_time", "arguments": {"timezone": "Asia/Tokyo"}}}
+    assert [jsonschema_rs.is_valid(held, one) for one in (call, {"n": 1}, {"n": "x"})] == [True, True, False]
 
 
 def test_texts_are_embedded_whole_or_refused() -> None:

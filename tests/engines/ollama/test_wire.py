@@ -17,8 +17,9 @@ from orchestrator.core.prompt import UserMessage
 from orchestrator.core.request import Sampling
 from orchestrator.core.tools import OfferedTool, ToolDefinition, definition_digest
 from orchestrator.ports import LoadStep
+from tests.engines.llama_cpp.gguf_files import WIDTH
 from tests.engines.ollama.conftest import Stage
-from tests.engines.ollama.runtime import FAR, PLAIN, THINKER, TOOLS
+from tests.engines.ollama.runtime import EMBEDDER, FAR, PLAIN, THINKER, TOOLS
 from tests.engines.samples import TIME_TOOL, ask, ask_time, first_text, ramble, tell_time, written
 
 pytestmark = pytest.mark.anyio
@@ -203,6 +204,25 @@ async def test_every_sampling_setting_is_taken(stage: Stage) -> None:
     sampling = Sampling(temperature=0.5, top_p=0.9, min_p=0.1, top_k=1, repeat_penalty=1.0, seed=7, stop=(" can",))
     turn = await written(stage.engine.generate(await stage.model(TOOLS), TOOLS, ask("Hello!", sampling=sampling)))
     assert turn.text == "Hello! How"
+
+
+async def test_an_embedding_model_makes_one_vector_of_each_text(stage: Stage) -> None:
+    model = await stage.model(EMBEDDER)
+    assert model.type == "embedding"
+    assert len(await _steps(stage, model, None)) in (1, 2)
+    both = await stage.engine.embed(model, EMBEDDER, ("Hello", "What time is it?"))
+    assert [len(vector) for vector in both.vectors] == [WIDTH, WIDTH]
+    assert all(abs(sum(number * number for number in vector) - 1) < 1e-3 for vector in both.vectors)
+    assert both.vectors[0] != both.vectors[1]
+    first = await stage.engine.embed(model, EMBEDDER, ("Hello",))
+    assert both.input_tokens is not None and 0 < (first.input_tokens or 0) < both.input_tokens
+
+
+async def test_a_text_that_is_too_long_to_embed_is_refused_on_input(stage: Stage) -> None:
+    model = await stage.model(EMBEDDER)
+    with pytest.raises(OrchestratorError) as caught:
+        await stage.engine.embed(model, EMBEDDER, ("Hello " * 3000,))
+    assert (caught.value.info.kind, caught.value.info.param) == (ErrorKind.EXCEED_CONTEXT_SIZE, "input")
 
 
 # ---- what cannot be ---------------------------------------------------------------------------

@@ -46,6 +46,26 @@ def replying(status: int, body: JsonValue) -> Handler:
     return lambda request: httpx.Response(status, json=body)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "The provided JSON schema contains features not supported by xgrammar.",
+        "Invalid value for 'response_format': unsupported",
+        "Failed to parse grammar",
+        "guided_json is not a valid schema",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_format_that_the_server_refuses_is_an_invalid_value_on_it(words: str, status: int) -> None:
+    request = replace(ASKED, response_format=ResponseFormat("answer", SCHEMA))
+    with pytest.raises(OrchestratorError) as caught:
+        await written(
+            engine(replying(status, {"error": dict[str, JsonValue](message=words)})).generate(MODEL, "m", request)
+        )
+    message = f"{WHO} cannot hold the model to this format: {words}"
+    assert caught.value.info == ErrorInfo(ErrorKind.INVALID_VALUE, message, "response_format")
+
+
 async def test_vectors_come_back_in_the_order_of_the_texts() -> None:
     requests: list[httpx.Request] = []
 
