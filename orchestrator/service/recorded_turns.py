@@ -19,6 +19,7 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.models import LoadSettings, Model
+from orchestrator.core.request import ResponseFormat
 from orchestrator.core.response import Counters
 from orchestrator.core.tools import OfferedTool, tool_key
 from orchestrator.ports import CallBegun, Embeddings, EngineTraits, GenerationChunk, LoadStep
@@ -71,6 +72,9 @@ class RecordedTurns:
 
     async def models(self) -> Sequence[Model]:
         return (self._model,)
+
+    def check_response_format(self, response_format: ResponseFormat) -> None:
+        """See `Engine.check_response_format`: what was written was held already."""
 
     async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
         return None
