@@ -23,7 +23,9 @@ from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.mcp_config import McpConfigFiles, config_layers
 from orchestrator.integrations.mcp_config_watch import ConfigWatcher
 from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
+from orchestrator.integrations.oauth.logins import OAuthLogins
 from orchestrator.integrations.plugins import ChainLimits
+from orchestrator.ports import OAuthCredentialStore
 from orchestrator.service.chats import ChatService
 from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstancePolicy, InstanceService
@@ -37,6 +39,7 @@ from orchestrator.store.database import open_database
 from orchestrator.store.encryption import Sealer
 from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.migrate import prepare
+from orchestrator.store.oauth_credentials import SqlOAuthCredentialStore
 from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.tokens import SqlTokenStore
 
@@ -115,10 +118,11 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 project_required=settings.mcp_config_given,
             )
         )
-        catalog = _catalog(settings, files, tasks)
+        sealer = Sealer(settings.encryption_key, settings.encryption_key_file)
+        catalog = _catalog(settings, files, SqlOAuthCredentialStore(database, sealer), tasks)
         holder = this_holder()
         metrics = Metrics()
-        tokens = SqlTokenStore(database, Sealer(settings.encryption_key, settings.encryption_key_file))
+        tokens = SqlTokenStore(database, sealer)
         quotas = Quotas(tokens)
         runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended, quotas.spend)
         downloaders = (HuggingFaceDownloader(settings.models_dir), OllamaDownloader(settings.ollama_host))
@@ -209,17 +213,20 @@ def _engines(
     return sorted(engines, key=lambda engine: engine.name != settings.default_engine)
 
 
-def _catalog(settings: Settings, files: McpConfigFiles, tasks: anyio.abc.TaskGroup) -> McpCatalog:
+def _catalog(
+    settings: Settings, files: McpConfigFiles, credentials: OAuthCredentialStore, tasks: anyio.abc.TaskGroup
+) -> McpCatalog:
     config = files.load()
     for warning in config.warnings:
         log.warning("mcp.json", warning=warning)
+    policy = NetworkPolicy(
+        allow=HostRules.parse(settings.ephemeral_allow, setting="EPHEMERAL_ALLOW"),
+        deny=HostRules.parse(settings.ephemeral_deny, setting="EPHEMERAL_DENY"),
+        allow_loopback=settings.on_loopback,
+    )
     return McpCatalog(
         config,
-        policy=NetworkPolicy(
-            allow=HostRules.parse(settings.ephemeral_allow, setting="EPHEMERAL_ALLOW"),
-            deny=HostRules.parse(settings.ephemeral_deny, setting="EPHEMERAL_DENY"),
-            allow_loopback=settings.on_loopback,
-        ),
+        policy=policy,
         connect_timeout=settings.connect_timeout,
         tool_timeout=settings.tool_timeout,
         allow_plugins=settings.allow_plugins,
@@ -227,4 +234,5 @@ def _catalog(settings: Settings, files: McpConfigFiles, tasks: anyio.abc.TaskGro
         task_group=tasks,
         chains=ChainLimits(settings.chain_session_idle, settings.max_chain_sessions),
         files=files,
+        logins=OAuthLogins(credentials, policy, tasks),
     )

@@ -20,6 +20,7 @@ from orchestrator.integrations.mcp_session import ConnectionEndedError
 from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, Failure, leaves
 from orchestrator.integrations.member import McpSession, Member
 from orchestrator.integrations.network_policy import NetworkPolicy
+from orchestrator.integrations.oauth.logins import OAuthLogins
 from orchestrator.integrations.plugin_host import McpPluginHost
 from orchestrator.integrations.plugins import END_SECONDS, ChainLimits, Plugins, PluginServer
 from orchestrator.integrations.redaction import redactor
@@ -53,6 +54,7 @@ class McpCatalog:
         features: ClientFeatures = NO_FEATURES,
         chains: ChainLimits | None = None,
         files: McpConfigFiles | None = None,
+        logins: OAuthLogins | None = None,
     ) -> None:
         self._policy = policy
         self._connect_timeout = connect_timeout
@@ -64,7 +66,12 @@ class McpCatalog:
         self._allow_ephemeral_mcp = allow_ephemeral_mcp
         self._task_group = task_group
         self._plugins = Plugins(
-            config, connect_timeout=connect_timeout, task_group=task_group, chains=chains, features=features
+            config,
+            connect_timeout=connect_timeout,
+            task_group=task_group,
+            chains=chains,
+            features=features,
+            logins=logins,
         )
         self.host = McpPluginHost(self._plugins, connect_timeout=connect_timeout, files=files)
 

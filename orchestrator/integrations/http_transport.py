@@ -1,13 +1,9 @@
 """MCP over HTTP: streamable HTTP and legacy SSE, to a pinned address where a policy asks for it."""
 
-import os
-import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Final, Literal
 
 import anyio
@@ -22,29 +18,32 @@ from orchestrator.integrations.mcp_transport import (
     Stage,
     Streams,
     TransportFailedError,
-    causes,
 )
 from orchestrator.integrations.network_policy import Address, NetworkPolicy
+from orchestrator.integrations.oauth.bearer import BearerAuth, Bearers
+from orchestrator.integrations.pinned_http import (
+    BoundedStream,
+    EncodedResponseError,
+    LeftOriginError,
+    ResponseTooLongError,
+    default_tls,
+    refuse_encoded,
+    resolve,
+    send_pinned,
+    transport_failure,
+)
 from orchestrator.integrations.server_url import ServerUrl
 
 MAX_REDIRECTS: Final = 5
 HttpTransportKind = Literal["streamable-http", "sse"]
 
 
-class ResponseTooLongError(httpx2.StreamError):
-    """The answer exceeds what a message may hold; the session goes on."""
-
-
-class LeftOriginError(httpx2.TransportError):
-    """A redirect leads away from the address that was checked."""
-
-
-class EncodedResponseError(httpx2.TransportError):
-    """The server compressed its answer though it was asked not to: its length cannot be bounded."""
-
-
 class HttpServerTransport:
-    """One connection to a server at an address. With a `policy` it goes to a checked address or nowhere."""
+    """One connection to a server at an address. With a `policy` it goes to a checked address or nowhere.
+
+    With `bearers` every request carries a token of theirs, and a refusal that asks for another one is
+    answered by another one, once.
+    """
 
     def __init__(
         self,
@@ -55,6 +54,7 @@ class HttpServerTransport:
         policy: NetworkPolicy | None,
         connect_timeout: float,
         tls: ssl.SSLContext | None = None,
+        bearers: Bearers | None = None,
     ) -> None:
         self._url = url
         self._kind: HttpTransportKind = kind
@@ -62,6 +62,7 @@ class HttpServerTransport:
         self._policy = policy
         self._connect_timeout = connect_timeout
         self._tls = tls
+        self._bearers = bearers
         # Over streamable HTTP a refused GET only means that the server has nothing to say unasked.
         self._progress = _Progress(telling=frozenset({"POST", "GET"} if kind == "sse" else {"POST"}))
         self.lost = anyio.Event()
@@ -114,22 +115,15 @@ class HttpServerTransport:
             return error.failure
         if isinstance(error, LeftOriginError | EncodedResponseError | ResponseTooLongError):
             return Failure(Stage.HTTP_STATUS, str(error))
-        if progress.refused is not None:
-            more = f" ({error.message})" if isinstance(error, MCPError) and not _is_stand_in(error.message) else ""
-            return Failure(Stage.HTTP_STATUS, progress.refused + more)
+        refused = progress.refused
+        if refused is not None:
+            more = ""
+            if isinstance(error, MCPError) and refused.stage is Stage.HTTP_STATUS and not _is_stand_in(error.message):
+                more = f" ({error.message})"
+            return Failure(refused.stage, refused.why + more)
         if not isinstance(error, httpx2.TransportError):
             return None
-        chain = list(causes(error))
-        stage = progress.stage or Stage.CONNECT
-        if any(isinstance(step, ssl.SSLError) for step in chain):
-            stage = Stage.TLS
-        elif any(isinstance(step, socket.gaierror) for step in chain):
-            stage = Stage.RESOLVE
-        if isinstance(error, httpx2.TimeoutException):
-            return Failure(stage, f"there was no answer within {self._connect_timeout:g} s")
-        reasons = (_os_reason(step) for step in chain if isinstance(step, OSError))
-        why = next(filter(None, reasons), None) or str(error) or type(error).__name__
-        return Failure(stage, why)
+        return transport_failure(error, progress.stage or Stage.CONNECT, self._connect_timeout)
 
     def _client(self, addresses: tuple[Address, ...] | None) -> httpx2.AsyncClient:
         tls = self._tls or default_tls()
@@ -137,6 +131,7 @@ class HttpServerTransport:
         limits = httpx2.Limits(max_connections=100, max_keepalive_connections=10, keepalive_expiry=3.0)
         return httpx2.AsyncClient(
             headers={**self._headers, "accept-encoding": "identity"},
+            auth=None if self._bearers is None else BearerAuth(self._bearers, self._progress.unauthorised),
             # Calls have deadlines of their own, and streams may be silent for long.
             timeout=httpx2.Timeout(None, connect=self._connect_timeout, write=self._connect_timeout),
             max_redirects=MAX_REDIRECTS,
@@ -152,46 +147,12 @@ class HttpServerTransport:
         )
 
 
-async def resolve(url: ServerUrl, policy: NetworkPolicy) -> tuple[Address, ...]:
-    """The addresses of the host, looked up once, every one of them allowed.
-
-    Raises:
-        TransportFailedError: there are none, or one of them is not allowed.
-    """
-    denied = policy.refusal_of_host(url.host)
-    if denied is not None:
-        raise TransportFailedError(Stage.RESOLVE, denied)
-    found: list[Address] = []
-    if url.literal is not None:
-        found.append(url.literal)
-    else:
-        try:
-            answers = await anyio.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not a valid name"
-            raise TransportFailedError(Stage.RESOLVE, f"the name cannot be resolved ({why})") from None
-        found.extend(ip_address(answer[4][0]) for answer in answers)
-    if not found:
-        raise TransportFailedError(Stage.RESOLVE, "the name has no address")
-    for address in found:
-        refusal = policy.refusal(url.host, address)
-        if refusal is not None:
-            raise TransportFailedError(Stage.RESOLVE, refusal)
-    return tuple(dict.fromkeys(found))
-
-
-@lru_cache(maxsize=1)
-def default_tls() -> ssl.SSLContext:
-    """One context for all: loading the certificates costs tens of milliseconds."""
-    return httpx2.create_ssl_context()
-
-
 class _Progress:
     """What the transport sees of a connection in the making."""
 
     def __init__(self, *, telling: frozenset[str]) -> None:
         self.stage: Stage | None = Stage.RESOLVE
-        self.refused: str | None = None
+        self.refused: Failure | None = None
         self._telling = telling
 
     async def note(self, event: str, _: object) -> None:
@@ -212,9 +173,14 @@ class _Progress:
             return
         self.refused = None
         if response.is_redirect:
-            self.refused = _redirected(request, response)
+            self.refused = Failure(Stage.HTTP_STATUS, _redirected(request, response))
         elif response.is_error:
-            self.refused = f"it answered {_status(response.status_code)}"
+            self.refused = Failure(Stage.HTTP_STATUS, f"it answered {_status(response.status_code)}")
+
+    def unauthorised(self, request: httpx2.Request, why: str) -> None:
+        """Keep why a refused request could not be given a token that would do."""
+        if request.method in self._telling:
+            self.refused = Failure(Stage.AUTHORISE, why)
 
 
 class _WatchedTransport(httpx2.AsyncBaseTransport):
@@ -236,67 +202,23 @@ class _WatchedTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         request.extensions = {**request.extensions, "trace": self._progress.note}
-        response = await (
-            self._inner.handle_async_request(request) if self._addresses is None else self._pinned(request)
-        )
+        if self._addresses is None:
+            response = await self._inner.handle_async_request(request)
+        else:
+            response, address = await send_pinned(
+                self._inner, request, self._url, self._addresses, self._connect_timeout
+            )
+            self._addresses = (address,)
         self._progress.answered(request, response)
-        encoding = response.headers.get("content-encoding", "identity")
-        if encoding.lower() != "identity":
+        try:
+            refuse_encoded(request, response)
+        except EncodedResponseError:
             await response.aclose()
-            raise EncodedResponseError("it compresses its answers, though it was asked not to", request=request)
+            raise
         if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
             assert isinstance(response.stream, httpx2.AsyncByteStream)
-            response.stream = _BoundedStream(response.stream)
+            response.stream = BoundedStream(response.stream, MAX_MESSAGE_BYTES)
         return response
-
-    async def _pinned(self, request: httpx2.Request) -> httpx2.Response:
-        assert self._addresses is not None
-        if (request.url.scheme, request.url.raw_host.decode("ascii").lower(), _port(request.url)) != (
-            self._url.scheme,
-            self._url.host,
-            self._url.port,
-        ):
-            raise LeftOriginError("it redirects to another address, which is not followed", request=request)
-        for place, address in enumerate(self._addresses):
-            attempt = httpx2.Request(
-                request.method,
-                request.url.copy_with(host=str(address)),
-                headers=request.headers,  # Host among them, as it was asked for
-                stream=request.stream,
-                extensions={
-                    **request.extensions,
-                    "sni_hostname": self._url.host.removesuffix("."),
-                    "timeout": {
-                        **request.extensions.get("timeout", {}),
-                        "connect": self._connect_timeout / len(self._addresses),
-                    },
-                },
-            )
-            try:
-                response = await self._inner.handle_async_request(attempt)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                if place == len(self._addresses) - 1:
-                    raise
-            else:
-                self._addresses = (address,)
-                return response
-        raise AssertionError("there is at least one address")
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-class _BoundedStream(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
-        self._inner = inner
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        length = 0
-        async for part in self._inner:
-            length += len(part)
-            if length > MAX_MESSAGE_BYTES:
-                raise ResponseTooLongError(f"it answered with more than {MAX_MESSAGE_BYTES} bytes")
-            yield part
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -309,10 +231,6 @@ def _is_stand_in(message: str) -> bool:
         "Session terminated",
         "Not Found",
     )
-
-
-def _port(url: httpx2.URL) -> int:
-    return url.port or (443 if url.scheme == "https" else 80)
 
 
 def _status(code: int) -> str:
@@ -330,15 +248,3 @@ def _redirected(request: httpx2.Request, response: httpx2.Response) -> str:
     except (httpx2.InvalidURL, UnicodeDecodeError):
         where = ""
     return f"it redirects ({response.status_code}){where}, which is not followed"
-
-
-def _os_reason(error: OSError) -> str | None:
-    match error:
-        case ssl.SSLCertVerificationError():
-            return error.verify_message
-        case ssl.SSLError():
-            return (error.reason or "the handshake failed").replace("_", " ").lower()
-        case socket.gaierror():
-            return f"the name cannot be resolved ({error.strerror})"
-        case _:
-            return None if error.errno is None else os.strerror(error.errno).lower()

@@ -15,6 +15,7 @@ from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.integrations.mcp_json_entry import Entry, EntryProblem, Scope, Start, read_entry
 from orchestrator.integrations.mcp_json_text import Pairs, read_json
 from orchestrator.integrations.mcp_json_variables import Variables
+from orchestrator.integrations.oauth.config import OAuthConfig
 
 PLUGIN_PREFIX = "mcp/"
 SERVERS_KEYS: Final = ("mcpServers", "servers")
@@ -56,6 +57,7 @@ class HttpServer:
     """A server at an address; header values and `secrets` stay out of every message and repr.
 
     With `falls_back`, a server that does not know streamable HTTP is asked for the older transport.
+    `oauth` None says that there is no login; without a word of it in the file, a refusal tells whether there is one.
     """
 
     url: str = field(repr=False)
@@ -63,6 +65,7 @@ class HttpServer:
     headers: Mapping[str, str] = field(repr=False)
     secrets: frozenset[str] = field(repr=False)
     falls_back: bool = False
+    oauth: OAuthConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,4 +261,4 @@ def _server(read: Entry) -> StdioServer | HttpServer:
     if read.command is not None:
         return StdioServer(read.command, read.args, read.cwd, read.env, secrets)
     transport = "sse" if read.type == "sse" else "streamable-http"
-    return HttpServer(read.url, transport, read.headers, secrets, falls_back=read.type == "http")
+    return HttpServer(read.url, transport, read.headers, secrets, falls_back=read.type == "http", oauth=read.oauth)

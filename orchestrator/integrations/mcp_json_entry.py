@@ -11,11 +11,12 @@ from typing import Final, Literal, TypeAlias, TypeVar, cast
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.integrations.env_file import EnvFileProblem, read_env_file
 from orchestrator.integrations.mcp_json_variables import VariableProblem, Variables
+from orchestrator.integrations.oauth.config import OAuthConfig, OAuthConfigProblem, read_oauth
 from orchestrator.integrations.request_headers import header_problem, repeated_header
 from orchestrator.integrations.server_url import ServerUrlError, parse_server_url
 
 _STDIO_KEYS: Final = frozenset({"command", "args", "env", "envFile", "cwd"})
-_HTTP_KEYS: Final = frozenset({"url", "headers"})
+_HTTP_KEYS: Final = frozenset({"url", "headers", "oauth", "auth"})
 _COMMON_KEYS: Final = frozenset(
     {"type", "disabled", "timeout", "allowed_tools", "scope", "start", "idle_timeout", "require_approval"}
 )
@@ -61,6 +62,7 @@ class Entry:
     cwd: Path = Path()
     url: str = ""
     headers: dict[str, str] = field(default_factory=dict[str, str])
+    oauth: OAuthConfig | None = None
     disabled: bool = False
     timeout_seconds: float | None = None
     allowed_tools: tuple[str, ...] | None = None
@@ -127,6 +129,26 @@ def _read_address(raw: JsonObject, entry: Entry, expand: _Expand) -> None:
     }
     entry.secrets.update(entry.headers.values())
     _check_headers(entry.headers)
+    _read_login(raw, entry, expand)
+
+
+def _read_login(raw: JsonObject, entry: Entry, expand: _Expand) -> None:
+    """How tokens are got: who sends a token of their own gets none."""
+    written = [key for key in ("oauth", "auth") if raw.get(key) is not None]
+    own = any(name.lower() == "authorization" for name in entry.headers)
+    if len(written) == 2:
+        raise EntryProblem("cannot stand beside 'oauth'", "auth")
+    if own:
+        if written and raw[written[0]] is not False:
+            raise EntryProblem("cannot stand beside an Authorization header", written[0])
+        return
+    try:
+        entry.oauth, unknown = read_oauth(raw.get(written[0]) if written else None, expand, key=(*written, "oauth")[0])
+    except OAuthConfigProblem as problem:
+        raise EntryProblem(problem.problem, problem.key) from None
+    entry.warnings += [_unknown(key) for key in unknown]
+    if entry.oauth is not None:
+        entry.secrets.update(entry.oauth.secrets)
 
 
 def _read_common(raw: JsonObject, entry: Entry) -> None:

@@ -25,6 +25,7 @@ class Stage(StrEnum):
     CONNECT = "connect"
     TLS = "TLS"
     HTTP_STATUS = "HTTP status"
+    AUTHORISE = "authorise"
     INITIALISE = "initialise"
     LIST_TOOLS = "list tools"
     OPEN = "open"

@@ -17,7 +17,9 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.integrations.http_transport import HttpServerTransport
 from orchestrator.integrations.mcp_json import HttpServer, McpConfig, PluginConfig, StdioServer, UnusableServer
 from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, Failure, ServerTransport
-from orchestrator.integrations.redaction import redactor
+from orchestrator.integrations.oauth.login import PluginLogin
+from orchestrator.integrations.oauth.logins import OAuthLogins
+from orchestrator.integrations.redaction import Redactor, redactor
 from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeatures
 from orchestrator.integrations.server_url import parse_server_url
 from orchestrator.integrations.stderr_ring import StderrRing
@@ -106,11 +108,13 @@ class Plugins:
         task_group: anyio.abc.TaskGroup,
         chains: ChainLimits | None = None,
         features: ClientFeatures = NO_FEATURES,
+        logins: OAuthLogins | None = None,
     ) -> None:
         self.config = config
         self._connect_timeout = connect_timeout
         self._task_group = task_group
         self._features = features
+        self._logins = logins
         self._limits = chains or ChainLimits()
         self._shared: dict[str, PluginServer] = {}
         self._chains: dict[ChainKey, PluginServer] = {}
@@ -274,6 +278,7 @@ class Plugins:
         return held
 
     def _supervised(self, plugin: PluginConfig, held: PluginServer) -> SupervisedServer:
+        login: PluginLogin | None = None
         match plugin.server:
             case StdioServer() as stdio:
                 secrets = stdio.secrets
@@ -284,6 +289,8 @@ class Plugins:
             case HttpServer() as http:
                 url = parse_server_url(http.url)
                 secrets = http.secrets | url.secrets
+                if self._logins is not None and http.oauth is not None:
+                    login = self._logins.of(plugin.id, url, http.oauth)
 
                 def transport() -> ServerTransport:
                     return held.starts(
@@ -293,6 +300,7 @@ class Plugins:
                             headers=http.headers,
                             policy=None,  # who writes mcp.json decides where its servers are
                             connect_timeout=self._connect_timeout,
+                            bearers=login,
                         )
                     )
 
@@ -303,11 +311,17 @@ class Plugins:
             transport,
             task_group=self._task_group,
             connect_timeout=self._connect_timeout,
-            redact=redactor(secrets),
+            redact=_redactor(secrets, login),
             watch_tools=True,
             features=self._features,
             on_failure=held.record.failed,
         )
+
+
+def _redactor(secrets: frozenset[str], login: PluginLogin | None) -> Redactor:
+    """Masks what `mcp.json` has and, as they come, the tokens of the login."""
+    known = redactor(secrets)
+    return known if login is None else lambda text: login.redact(known(text))
 
 
 def _difference(before: McpConfig, after: McpConfig) -> Mapping[str, list[str]]:

@@ -3,7 +3,8 @@
 import json
 import socket
 import sys
-from collections.abc import AsyncGenerator, Mapping
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,10 @@ from orchestrator.core.request import EphemeralRequest, IntegrationRequest, Plug
 from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.mcp_json import load_mcp_json
 from orchestrator.integrations.network_policy import NetworkPolicy
-from orchestrator.ports import RunScope
+from orchestrator.integrations.oauth.grants import Interaction
+from orchestrator.integrations.oauth.logins import OAuthLogins
+from orchestrator.ports import OAuthCredentialStore, RunScope
+from orchestrator.testing_oauth import MemoryOAuthCredentialStore
 
 PROGRAMS = Path(__file__).parent / "programs"
 LOOPBACK = NetworkPolicy(allow_loopback=True)
@@ -43,6 +47,9 @@ async def catalog_of(
     policy: NetworkPolicy = LOOPBACK,
     connect_timeout: float = 20,
     tool_timeout: float = 20,
+    credentials: OAuthCredentialStore | None = None,
+    interaction: Interaction | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncGenerator[McpCatalog, None]:
     """A catalog over an `mcp.json` with `servers`, ended in order."""
     file = folder / "mcp.json"
@@ -56,6 +63,9 @@ async def catalog_of(
             allow_plugins=True,
             allow_ephemeral_mcp=True,
             task_group=tasks,
+            logins=OAuthLogins(
+                credentials or MemoryOAuthCredentialStore(), policy, tasks, interaction=interaction, clock=clock
+            ),
         )
         try:
             yield catalog

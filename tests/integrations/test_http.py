@@ -74,7 +74,8 @@ async def test_a_legacy_plugin_that_refuses_says_so(tmp_path: Path) -> None:
     async with serving(FaultyApp()) as origin:
         async with catalog_of(tmp_path, {"old": {"type": "sse", "url": f"{origin}/401"}}) as catalog:
             refused = await refusal_to_open(catalog, plugin("old"))
-    assert "(stage: HTTP status): it answered 401 Unauthorized." in refused.message
+    hint = "where it has a login, run `orchestrator plugins login mcp/old`."
+    assert f"(stage: authorise): it answered 401 Unauthorized; {hint}" in refused.message
 
 
 async def test_headers_are_sent_as_given_and_the_protocol_adds_its_own(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ async def test_ipv6_addresses_work(tmp_path: Path) -> None:
 
 
 FAILED_CONNECTIONS: list[tuple[str, str]] = [
-    ("/401", "(stage: HTTP status): it answered 401 Unauthorized."),
+    ("/401", "): it answered 401 Unauthorized"),
     ("/403", "(stage: HTTP status): it answered 403 Forbidden."),
     ("/404", "(stage: HTTP status): it answered 404 Not Found."),
     ("/405", "(stage: HTTP status): it answered 405 Method Not Allowed."),

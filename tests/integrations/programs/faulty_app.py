@@ -54,9 +54,9 @@ class FaultyApp:
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         request = Request(scope["method"], scope["path"], headers, json.loads(body) if body else {})
         self.seen.append(request)
-        await self.answer(request, _Reply(send, receive, self.hanging))
+        await self.answer(request, Reply(send, receive, self.hanging))
 
-    async def answer(self, request: Request, reply: "_Reply") -> None:
+    async def answer(self, request: Request, reply: "Reply") -> None:
         mode = request.path.strip("/")
         if mode.isdigit():
             return await reply.status(int(mode))
@@ -80,7 +80,7 @@ class FaultyApp:
             case _:
                 return await self.speak(mode, request, reply)
 
-    async def speak(self, mode: str, request: Request, reply: "_Reply") -> None:
+    async def speak(self, mode: str, request: Request, reply: "Reply") -> None:
         id_ = request.message.get("id")
         if request.method != "POST":
             if mode == "hangs-at-the-end" and request.method == "DELETE":
@@ -110,7 +110,7 @@ class FaultyApp:
             case _:
                 await reply.send(400, b"", "text/plain")
 
-    async def call(self, mode: str, request: Request, reply: "_Reply") -> None:
+    async def call(self, mode: str, request: Request, reply: "Reply") -> None:
         id_ = request.message["id"]
         if request.message["params"]["name"] == "second":
             return await reply.result(id_, {"content": [{"type": "text", "text": request.headers["mcp-session-id"]}]})
@@ -155,7 +155,7 @@ class FaultyApp:
 
 
 @dataclass
-class _Reply:
+class Reply:
     _send: Send
     _receive: Receive
     _hanging: anyio.Event
