@@ -267,7 +267,7 @@ class Plugins:
                 on_purpose = await held.server.until_ended()
                 steady = anyio.current_time() - began >= STEADY_SECONDS
                 short_lives = 0 if on_purpose or steady else short_lives + 1
-                await anyio.sleep(min(LONGEST_PAUSE_SECONDS, 0.5 * 2.0 ** min(short_lives, 16)))
+                await anyio.sleep(restart_pause(short_lives))
 
     def _new(self, plugin: PluginConfig, chain: ChainKey | None) -> PluginServer:
         held = PluginServer(plugin, self.record(plugin.id), chain)
@@ -322,6 +322,11 @@ def _redactor(secrets: frozenset[str], login: PluginLogin | None) -> Redactor:
     """Masks what `mcp.json` has and, as they come, the tokens of the login."""
     known = redactor(secrets)
     return known if login is None else lambda text: login.redact(known(text))
+
+
+def restart_pause(short_lives: int) -> float:
+    """Seconds before a plugin that is to be kept running is started again, after so many short lives in a row."""
+    return 0.0 if short_lives == 0 else min(LONGEST_PAUSE_SECONDS, 2.0 ** min(short_lives - 1, 16))
 
 
 def _difference(before: McpConfig, after: McpConfig) -> Mapping[str, list[str]]:

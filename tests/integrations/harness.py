@@ -20,6 +20,7 @@ from orchestrator.integrations.mcp_json import load_mcp_json
 from orchestrator.integrations.network_policy import NetworkPolicy
 from orchestrator.integrations.oauth.grants import Interaction
 from orchestrator.integrations.oauth.logins import OAuthLogins
+from orchestrator.integrations.plugins import ChainLimits
 from orchestrator.ports import OAuthCredentialStore, RunScope
 from orchestrator.testing_oauth import MemoryOAuthCredentialStore
 
@@ -50,6 +51,7 @@ async def catalog_of(
     credentials: OAuthCredentialStore | None = None,
     interaction: Interaction | None = None,
     clock: Callable[[], float] = time.time,
+    chains: ChainLimits | None = None,
 ) -> AsyncGenerator[McpCatalog, None]:
     """A catalog over an `mcp.json` with `servers`, ended in order."""
     file = folder / "mcp.json"
@@ -66,11 +68,19 @@ async def catalog_of(
             logins=OAuthLogins(
                 credentials or MemoryOAuthCredentialStore(), policy, tasks, interaction=interaction, clock=clock
             ),
+            chains=chains,
         )
         try:
             yield catalog
         finally:
             await catalog.aclose()
+
+
+def reload(catalog: McpCatalog, folder: Path, servers: Mapping[str, Any]) -> None:
+    """Let the catalog use an `mcp.json` with these servers from now on."""
+    file = folder / "mcp.json"
+    file.write_text(json.dumps({"mcpServers": servers}))
+    catalog.reload(load_mcp_json([file]))
 
 
 async def refusal_to_open(catalog: McpCatalog, *integrations: IntegrationRequest) -> ErrorInfo:
