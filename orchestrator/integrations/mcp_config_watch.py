@@ -34,22 +34,22 @@ class ConfigWatcher:
             self._reload()  # what changed between the start and now
             while True:
                 folders = _folders(self._files.paths)
-                try:
-                    await self._watch(folders)
-                except FileNotFoundError:
+                problem = await self._watch(folders)
+                if isinstance(problem, FileNotFoundError):
                     await anyio.sleep(SETTLE_SECONDS)  # a folder has just gone
-                except (OSError, RuntimeError) as error:  # such as too few handles for watching
+                elif problem is not None:
                     log.warning(
                         "changes of mcp.json are looked for from time to time: the system does not tell of them",
-                        reason=str(error),
+                        reason=str(problem),
                     )
                     await self._poll()
         finally:
             self._files.watched = False
 
-    async def _watch(self, folders: frozenset[Path]) -> None:
-        """Look whenever something happens in `folders`; returns when other ones are to be watched."""
+    async def _watch(self, folders: frozenset[Path]) -> Exception | None:
+        """Look whenever something happens in `folders`, until other ones are to be watched, or they cannot be."""
         stop = anyio.Event()
+        problem: Exception | None = None
         async with anyio.create_task_group() as tasks:
             # The thread that waits is not cancelled with us: it must be told.
             tasks.start_soon(_set_when_cancelled, stop)
@@ -64,12 +64,16 @@ class ConfigWatcher:
                 recursive=False,
                 ignore_permission_denied=True,
             )
-            async with aclosing(changes):
-                async for _ in changes:
-                    await self._look()
-                    if _folders(self._files.paths) != folders:
-                        break  # a folder has appeared or gone, or a link leads elsewhere
+            try:
+                async with aclosing(changes):
+                    async for _ in changes:
+                        await self._look()
+                        if _folders(self._files.paths) != folders:
+                            break  # a folder has appeared or gone, or a link leads elsewhere
+            except (OSError, RuntimeError) as error:  # such as too few handles for watching
+                problem = error
             tasks.cancel_scope.cancel()
+        return problem
 
     async def _poll(self) -> None:
         while True:
