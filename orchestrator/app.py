@@ -26,6 +26,7 @@ from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
 from orchestrator.integrations.oauth.logins import OAuthLogins
 from orchestrator.integrations.plugins import ChainLimits
 from orchestrator.ports import OAuthCredentialStore
+from orchestrator.service.audit import AuditService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstancePolicy, InstanceService
@@ -35,6 +36,7 @@ from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import RunService
 from orchestrator.service.tokens import TokenService
 from orchestrator.settings import Settings
+from orchestrator.store.audit import SqlAuditStore
 from orchestrator.store.database import open_database
 from orchestrator.store.encryption import Sealer
 from orchestrator.store.jobs import SqlJobStore
@@ -125,6 +127,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         tokens = SqlTokenStore(database, sealer)
         quotas = Quotas(tokens)
         runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended, quotas.spend)
+        audit = AuditService(SqlAuditStore(database))
         downloaders = (HuggingFaceDownloader(settings.models_dir), OllamaDownloader(settings.ollama_host))
         downloads = DownloadService(downloaders, SqlJobStore(database), holder, tasks)
         optional = frozenset({OLLAMA}) if settings.default_engine != OLLAMA else frozenset[str]()
@@ -166,6 +169,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         await runs.recover()
         await downloads.recover()
         tasks.start_soon(runs.keep_leases)
+        tasks.start_soon(audit.keep_checkpoints)
         tasks.start_soon(downloads.keep)
         tasks.start_soon(instances.run)
         tasks.start_soon(ConfigWatcher(files, lambda: catalog.reload(files.config)).run)
@@ -177,6 +181,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 instances=instances,
                 runs=runs,
                 downloads=downloads,
+                audit=audit,
                 metrics=metrics,
                 tokens=TokenService(tokens),
                 quotas=quotas,

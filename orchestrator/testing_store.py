@@ -150,6 +150,11 @@ class MemoryStore:
             return []
         return [_journaled(node, call) for call in node.placed_calls()]
 
+    def journal(self) -> list[tuple[NewResponse, PlacedCall, JournaledCall]]:
+        """Every call there is, with the response that it belongs to."""
+        nodes = self._nodes.values()
+        return [(node.new, call, _journaled(node, call)) for node in nodes for call in node.placed_calls()]
+
     async def renew_leases(self, response_ids: Sequence[str], until: datetime) -> None:
         for node in self._in_progress():
             if node.new.id in response_ids:

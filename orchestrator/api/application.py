@@ -27,7 +27,9 @@ from orchestrator.api.responses import response_route
 from orchestrator.api.schema_pages import schema_routes
 from orchestrator.api.sse import KEEP_ALIVE_SECONDS
 from orchestrator.api.tokens import token_routes
+from orchestrator.api.tool_calls import tool_call_routes
 from orchestrator.core.errors import OrchestratorError
+from orchestrator.service.audit import AuditService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstanceService
@@ -50,6 +52,7 @@ def create_api(
     instances: InstanceService,
     runs: RunService,
     downloads: DownloadService,
+    audit: AuditService,
     metrics: Metrics,
     tokens: TokenService,
     quotas: Quotas,
@@ -77,6 +80,7 @@ def create_api(
             *loading_routes(instances, authenticator, max_body_bytes=max_body_bytes),
             *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),
             *token_routes(tokens, authenticator, max_body_bytes=max_body_bytes),
+            *tool_call_routes(audit, authenticator),
             metrics_route(metrics, authenticator),
             health_route(why_not_ready),
             *schema_routes(),

@@ -48,6 +48,7 @@ ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
     ErrorKind.FORBIDDEN_ORIGIN: WireError(403, _BAD, "forbidden_origin"),
     ErrorKind.UNKNOWN_MODEL: WireError(404, _BAD, "model_not_found"),
     ErrorKind.RESPONSE_NOT_FOUND: WireError(404, _BAD, "response_not_found"),
+    ErrorKind.CALL_NOT_FOUND: WireError(404, _BAD, "call_not_found"),
     ErrorKind.MODEL_NOT_FOUND: WireError(404, "model_not_found"),
     ErrorKind.UNKNOWN_INSTANCE: WireError(404, _BAD, "model_not_found"),
     ErrorKind.JOB_NOT_FOUND: WireError(404, "job_not_found"),

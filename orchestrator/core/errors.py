@@ -33,6 +33,7 @@ class ErrorKind(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     FORBIDDEN_ORIGIN = "forbidden_origin"
     RESPONSE_NOT_FOUND = "response_not_found"
+    CALL_NOT_FOUND = "call_not_found"
     RESPONSE_NOT_FINISHED = "response_not_finished"
     JOB_NOT_FOUND = "job_not_found"
     TOKEN_NOT_FOUND = "token_not_found"

@@ -1,6 +1,12 @@
 """What the services need of the audit: the journal of everybody's calls, and the proof that it is whole."""
 
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from orchestrator.core.items import ProviderInfo
+from orchestrator.core.json_types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +37,211 @@ class AuditVerification:
     erased: int
     heads: tuple[AuditHead, ...]
     problem: AuditProblem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentPattern:
+    """A call has a value at `path` that is like `glob`: `*` any text, `?` any character, `\\` takes away their meaning.
+
+    Names in a path are separated by dots, `[]` behind a name means any element of that array.
+    """
+
+    path: str
+    glob: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallFilter:
+    """Which calls; None leaves a question open. `since` is included, `until` is not; durations in ms, both included."""
+
+    owner: str | None = None
+    tool: str | None = None
+    plugin_id: str | None = None
+    server_label: str | None = None
+    status: str | None = None
+    is_error: bool | None = None
+    response_id: str | None = None
+    model: str | None = None
+    definition_digest: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    duration_min: int | None = None
+    duration_max: int | None = None
+    arguments: tuple[ArgumentPattern, ...] = ()
+
+    def given(self) -> dict[str, object]:
+        """The questions that are not left open, by their name."""
+        answers = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in answers.items() if value is not None and value != ()}
+
+
+@dataclass(frozen=True, slots=True)
+class CallPlace:
+    """Where a call stands in a listing: by when it was journaled, then by its id."""
+
+    created_at: datetime
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCall:
+    """A call in a listing. `arguments` is None where there are none, or they are not kept, or too long to be listed."""
+
+    call_id: str
+    response_id: str
+    turn: int
+    position: int
+    owner: str
+    token_id: str | None
+    model: str
+    model_name: str
+    tool: str | None
+    provider: ProviderInfo | None
+    definition_digest: str | None
+    arguments: JsonObject | None
+    status: str
+    is_error: bool
+    duration_ms: int | None
+    created_at: datetime
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallLink:
+    """A link of the chain that is about a call; hashes are hexadecimal."""
+
+    kind: str
+    sequence: int
+    content_digest: str | None
+    previous: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedCall:
+    """A call, whole: as it is listed, and with what else is known of it. Salts are hexadecimal."""
+
+    listed: ListedCall
+    arguments: JsonObject | None
+    arguments_text: str | None
+    reason: str | None
+    output: str | None
+    structured: str | None
+    shown: str | None
+    definition: JsonObject | None
+    arguments_salt: str | None
+    output_salt: str | None
+    links: tuple[CallLink, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallPage:
+    """Calls in order, and where the next page begins; None: there is no more.
+
+    A page may be short, even empty, while there is a next one: a request looks at a bounded number of calls.
+    """
+
+    calls: tuple[ListedCall, ...]
+    next: CallPlace | None
+
+
+class DurationCount(NamedTuple):
+    """Calls of one tool in one stretch of time that ended alike and took equally long."""
+
+    bucket: int
+    tool: str | None
+    provider: ProviderInfo | None
+    status: str
+    is_error: bool
+    duration_ms: int | None
+    calls: int
+
+
+class ExportedCall(NamedTuple):
+    """A call as it is exported, with its two links: enough to prove the chain without the database.
+
+    `arguments` is JSON text, moments are RFC 3339 in UTC, salts, digests and hashes hexadecimal.
+    """
+
+    call_id: str
+    response_id: str
+    turn: int
+    position: int
+    owner: str
+    token_id: str | None
+    model: str
+    model_name: str
+    tool: str | None
+    provider_type: str | None
+    provider_name: str | None
+    definition_digest: str | None
+    arguments: str | None
+    arguments_text: str | None
+    reason: str | None
+    status: str
+    is_error: bool
+    duration_ms: int | None
+    output: str | None
+    structured: str | None
+    shown: str | None
+    created_at: str
+    settled_at: str | None
+    arguments_salt: str | None
+    output_salt: str | None
+    journaled_sequence: int | None
+    journaled_digest: str | None
+    journaled_previous: str | None
+    journaled_hash: str | None
+    settled_sequence: int | None
+    settled_digest: str | None
+    settled_previous: str | None
+    settled_hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """Something that happened to the journal as a whole: `reading`, `checkpoint`, `deletion`."""
+
+    sequence: int
+    kind: str
+    at: datetime
+    actor: str
+    token_id: str | None
+    details: JsonObject
+    hash: str
+
+
+class AuditStore(Protocol):
+    """The journal as an auditor sees it."""
+
+    async def list_calls(
+        self, wanted: CallFilter, after: CallPlace | None, limit: int, *, newest_first: bool = True
+    ) -> CallPage:
+        """The calls that are `wanted`, beyond `after`; the order never changes."""
+        ...
+
+    async def get_call(self, call_id: str, owner: str | None) -> AuditedCall | None:
+        """The call, or None where there is none, or it is not `owner`'s (None: anybody's)."""
+        ...
+
+    async def count_calls(self, wanted: CallFilter, bucket_seconds: int | None) -> Sequence[DurationCount]:
+        """How many calls ended how, by the tool and by stretches of time, which count from 1970 (None: one stretch)."""
+        ...
+
+    def export_calls(self, wanted: CallFilter, rows: int) -> AsyncGenerator[Sequence[ExportedCall]]:
+        """Every call that is `wanted` and was journaled before now, oldest first, about `rows` at a time."""
+        ...
+
+    async def record_event(
+        self, kind: str, at: datetime, actor: str, token_id: str | None, details: JsonObject
+    ) -> None:
+        """Put an event into the service's own chain."""
+        ...
+
+    async def record_checkpoint(self, at: datetime) -> bool:
+        """Chain the heads that moved since the last checkpoint; whether any did."""
+        ...
+
+    async def list_events(self, before: int | None, limit: int) -> Sequence[AuditEvent]:
+        """The service's chain, the newest first, from what came before the event numbered `before`."""
+        ...

@@ -15,7 +15,7 @@ import msgspec
 import rfc8785
 
 from orchestrator.core.json_types import JsonValue, canonical_json
-from orchestrator.store.columns import storable
+from orchestrator.core.storable_text import storable
 
 LinkKind: TypeAlias = Literal["journaled", "settled"]
 

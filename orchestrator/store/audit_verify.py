@@ -21,10 +21,10 @@ from sqlalchemy import (
 )
 
 from orchestrator.core.json_types import canonical_json
+from orchestrator.core.storable_text import original
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
 from orchestrator.store import audit_links as links
 from orchestrator.store.audit_proof import ChainLink, is_erased, link_problem
-from orchestrator.store.columns import original
 from orchestrator.store.database import Database
 from orchestrator.store.rows import content_digest
 from orchestrator.store.tables import audit_chain, audit_events, audit_heads, tool_calls, tool_definitions

@@ -1,42 +1,13 @@
 """Column types that keep every value the same on SQLite and Postgres, to the byte and the microsecond."""
 
-import re
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import JSON, DateTime, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-_ESCAPE: Final = "\x10"
-"""DATA LINK ESCAPE: what follows it stands for a character that a database cannot hold."""
-
-_UNSTORABLE: Final = re.compile("[\x00\x10\ud800-\udfff]")
-_ESCAPED: Final = re.compile("\x10([0-9a-f]{4})")
-
-
-def storable(text: str) -> str:
-    """`text` without NUL and lone surrogates, which Postgres and UTF-8 do not take; `original` undoes it.
-
-    A text that has neither, nor the escape character, is returned as it is.
-    """
-    if "\x00" not in text and _ESCAPE not in text:
-        if text.isascii():
-            return text
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            pass
-        else:
-            return text
-    return _UNSTORABLE.sub(lambda found: f"{_ESCAPE}{ord(found[0]):04x}", text)
-
-
-def original(text: str) -> str:
-    """What `storable` was given."""
-    if _ESCAPE not in text:
-        return text
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+from orchestrator.core.storable_text import original, storable
 
 
 class AnyText(TypeDecorator[str]):

@@ -298,7 +298,7 @@ def call_entry(
             arguments_text=arguments_text,
             arguments=arguments,
             tool=tool,
-            provider=_provider(provider_type, provider_name),
+            provider=provider_from(provider_type, provider_name),
             reason=reason,
             outcome=Outcome(status, output, shown, is_error, duration_ms),
         )
@@ -314,7 +314,7 @@ def journaled_call(row: RowMapping) -> JournaledCall:
         turn=row["turn"],
         model_name=row["model_name"],
         tool=row["tool"],
-        provider=_provider(row["provider_type"], row["provider_name"]),
+        provider=provider_from(row["provider_type"], row["provider_name"]),
         definition_digest=row["definition_digest"],
         arguments=row["arguments"],
         status=row["status"],
@@ -360,7 +360,8 @@ def tool_names(names: Sequence[Sequence[str]] | None) -> dict[ToolKey, str]:
     return {(provider, tool): name for provider, tool, name in names or ()}
 
 
-def _provider(kind: str | None, name: str | None) -> ProviderInfo | None:
+def provider_from(kind: str | None, name: str | None) -> ProviderInfo | None:
+    """A provider from its columns."""
     if name is None:
         return None
     return PluginProvider(name) if kind == "plugin" else EphemeralProvider(name)

@@ -17,6 +17,7 @@ from orchestrator.api.metrics import Metrics
 from orchestrator.core.request import Limits
 from orchestrator.core.tools import ToolDefinition
 from orchestrator.ports import IntegrationCatalog
+from orchestrator.service.audit import AuditService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstancePolicy, InstanceService
@@ -37,6 +38,7 @@ from orchestrator.testing import (
     ScriptedEngine,
     ToolFunction,
 )
+from orchestrator.testing_audit import MemoryAudit
 
 BASE_URL = "http://127.0.0.1:1234"
 CHAT = "/api/v1/chat"
@@ -93,6 +95,7 @@ async def house(
     async with anyio.create_task_group() as tasks:
         metrics = Metrics()
         runs = RunService(store, "holder", tasks, max_concurrent_runs, metrics.run_ended, quotas.spend)
+        audit = MemoryAudit(store)
         instances = InstanceService(models, policy or InstancePolicy())
         chats = ChatService(
             models=models,
@@ -113,6 +116,7 @@ async def house(
             instances=instances,
             runs=runs,
             downloads=downloads,
+            audit=AuditService(audit),
             metrics=metrics,
             tokens=tokens,
             quotas=quotas,

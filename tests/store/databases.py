@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from orchestrator.store.migrate import upgrade
 from orchestrator.store.tables import metadata
+from orchestrator.testing_audit import MemoryAudit
 from orchestrator.testing_definitions import MemoryDefinitionStore
 from orchestrator.testing_store import MemoryStore
 from orchestrator.testing_tokens import MemoryTokenStore
@@ -113,7 +114,7 @@ async def stores(store_url: str | None) -> AsyncGenerator[Stores]:
     """The twin, and the store in a database of either kind."""
     if store_url is None:
         memory = MemoryStore()
-        yield Stores(memory, MemoryTokenStore(), MemoryDefinitionStore())
+        yield Stores(memory, MemoryTokenStore(), MemoryAudit(memory), MemoryDefinitionStore())
         return
     async with open_stores(store_url) as stores:
         yield stores

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.ports import DefinitionStore, ResponseStore, TokenStore
+from orchestrator.ports.audit import AuditStore
+from orchestrator.store.audit import SqlAuditStore
 from orchestrator.store.database import open_database
 from orchestrator.store.definitions import SqlDefinitionStore
 from orchestrator.store.encryption import Sealer
@@ -21,6 +23,7 @@ class Stores:
 
     responses: ResponseStore
     tokens: TokenStore
+    audit: AuditStore
     definitions: DefinitionStore
 
 
@@ -30,7 +33,7 @@ async def open_stores(url: str) -> AsyncGenerator[Stores]:
     database = await open_database(url)
     try:
         tokens = SqlTokenStore(database, Sealer([TEST_KEY], Path("unused")))
-        yield Stores(SqlResponseStore(database), tokens, SqlDefinitionStore(database))
+        yield Stores(SqlResponseStore(database), tokens, SqlAuditStore(database), SqlDefinitionStore(database))
     finally:
         await database.aclose()
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
-from orchestrator.store.columns import UtcDateTime, original, storable
+from orchestrator.core.storable_text import original, storable
+from orchestrator.store.columns import UtcDateTime
 
 ANY_TEXT = st.text(
     st.characters() | st.characters(categories=["Cs"]) | st.sampled_from("\x00\x10\ud800\udfff00d8\uffff"),

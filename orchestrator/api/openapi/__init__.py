@@ -9,13 +9,20 @@ from typing import Final, cast
 
 import msgspec
 
-from orchestrator.api.openapi import chat, models, responses, service, tokens
+from orchestrator.api.openapi import audit, chat, models, responses, service, tokens
 from orchestrator.api.openapi.parts import SCHEMAS
 from orchestrator.api.wire import ErrorEnvelope
 from orchestrator.api.wire_events import WireEvent
 from orchestrator.core.json_types import JsonObject, JsonValue
 
-SECTIONS: Final = (chat.SECTION, responses.SECTION, models.SECTION, tokens.SECTION, service.SECTION)
+SECTIONS: Final = (
+    chat.SECTION,
+    responses.SECTION,
+    models.SECTION,
+    audit.SECTION,
+    tokens.SECTION,
+    service.SECTION,
+)
 
 INTRODUCTION: Final = """\
 A self-hosted agent backend with MCP at its centre. Chats can use the tools of MCP servers: plugins that

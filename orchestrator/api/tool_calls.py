@@ -1,0 +1,193 @@
+"""`GET /api/v1/tool-calls` and what goes with it: the audit. An extension."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any, Final, assert_never
+
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Send
+from msgspec import UNSET
+
+from orchestrator.api import audit_query as query
+from orchestrator.api import wire
+from orchestrator.api.auth import Authenticator
+from orchestrator.api.errors import OK, HttpRequest
+from orchestrator.api.replies import json_reply
+from orchestrator.api.wire_audit import (
+    AuditedCallList,
+    AuditedCallSummary,
+    AuditedCallWhole,
+    AuditEventInfo,
+    AuditEventList,
+    ChainLink,
+    ToolStatisticsList,
+    ToolStatisticsRow,
+)
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
+from orchestrator.ports.audit import AuditedCall, ListedCall
+from orchestrator.service.audit import AuditService, ToolStatistics
+from orchestrator.service.audit_export import EXPORT_FORMATS, MEDIA_TYPES, ExportFormat, require_parquet, written
+
+TOOL_CALLS_PATH: Final = "/api/v1/tool-calls"
+TOOL_CALL_PATH: Final = TOOL_CALLS_PATH + "/{call_id:str}"
+STATS_PATH: Final = TOOL_CALLS_PATH + "/stats"
+EXPORT_PATH: Final = TOOL_CALLS_PATH + "/export"
+EVENTS_PATH: Final = TOOL_CALLS_PATH + "/events"
+
+
+def tool_call_routes(audit: AuditService, authenticator: Authenticator) -> list[HTTPRouteHandler]:
+    """The routes."""
+
+    @get(TOOL_CALLS_PATH)
+    async def tool_calls(request: HttpRequest) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        wanted, rest = query.read_filter(request, "limit", "cursor", "order")
+        limit, after, newest_first = query.read_limit(rest), query.read_cursor(rest), query.read_order(rest)
+        page = await audit.list_calls(caller, wanted, after, limit, newest_first=newest_first)
+        calls = [AuditedCallSummary(**_summary(call)) for call in page.calls]
+        return json_reply(AuditedCallList(calls, query.cursor_text(page.next)))
+
+    @get(STATS_PATH)
+    async def stats(request: HttpRequest) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        wanted, rest = query.read_filter(request, "bucket")
+        found = await audit.statistics(caller, wanted, query.read_bucket(rest))
+        return json_reply(ToolStatisticsList([_statistics(row) for row in found]))
+
+    @get(EXPORT_PATH)
+    async def export(request: HttpRequest) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        wanted, rest = query.read_filter(request, "format")
+        form = _format(rest.get("format", "jsonl"))
+        if form == "parquet":
+            require_parquet()
+        return ExportStream(written(await audit.export_calls(caller, wanted), form), form)
+
+    @get(EVENTS_PATH)
+    async def events(request: HttpRequest) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        rest = query.read_parameters(request, "limit", "cursor")
+        limit = query.read_limit(rest)
+        found = await audit.list_events(caller, query.read_number_cursor(rest), limit)
+        told = [
+            AuditEventInfo(
+                sequence=event.sequence,
+                kind=event.kind,
+                at=event.at,
+                actor=event.actor,
+                token_id=event.token_id,
+                details=event.details,
+                hash=event.hash,
+            )
+            for event in found
+        ]
+        return json_reply(AuditEventList(told, str(found[-1].sequence) if len(found) == limit else None))
+
+    @get(TOOL_CALL_PATH)
+    async def tool_call(request: HttpRequest, call_id: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        return json_reply(whole_call(await audit.get_call(caller, call_id)))
+
+    return [tool_calls, stats, export, events, tool_call]
+
+
+class ExportStream(ASGIResponse):
+    """An export as it is read: no more of it is in memory than a piece, however slowly it is taken."""
+
+    _should_set_content_length = False
+
+    def __init__(self, pieces: AsyncGenerator[bytes], form: ExportFormat) -> None:
+        name = f"tool-calls-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{form}"
+        super().__init__(
+            status_code=OK,
+            media_type=MEDIA_TYPES[form],
+            headers={"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}"'},
+        )
+        self._pieces = pieces
+
+    async def send_body(self, send: Send, receive: Receive) -> None:
+        """Send one piece after the other; a failure in the middle breaks the connection off, so that it shows."""
+        async with aclosing(self._pieces) as pieces:
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _format(text: str) -> ExportFormat:
+    for form in EXPORT_FORMATS:
+        if text == form:
+            return form
+    message = f"'format' is one of {', '.join(EXPORT_FORMATS)}."
+    raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="format")
+
+
+def whole_call(call: AuditedCall) -> AuditedCallWhole:
+    """A call with everything that is known of it."""
+    listed: dict[str, Any] = {**_summary(call.listed), "arguments": call.arguments}
+    return AuditedCallWhole(
+        **listed,
+        arguments_text=call.arguments_text,
+        reason=call.reason,
+        output=call.output,
+        structured_output=call.structured,
+        shown=call.shown,
+        definition=call.definition,
+        arguments_salt=call.arguments_salt,
+        output_salt=call.output_salt,
+        links=[ChainLink(x.kind, x.sequence, x.content_digest, x.previous, x.hash) for x in call.links],
+    )
+
+
+def _summary(call: ListedCall) -> dict[str, Any]:
+    """The fields that a listing and the whole have in common."""
+    return {
+        "call_id": call.call_id,
+        "response_id": call.response_id,
+        "turn": call.turn,
+        "position": call.position,
+        "owner": call.owner,
+        "token_id": call.token_id,
+        "model": call.model,
+        "tool": call.tool,
+        "model_name": call.model_name,
+        "provider_info": _provider(call.provider),
+        "definition_digest": call.definition_digest,
+        "arguments": call.arguments,
+        "status": call.status,
+        "is_error": call.is_error,
+        "duration_ms": call.duration_ms,
+        "created_at": call.created_at,
+        "settled_at": call.settled_at,
+    }
+
+
+def _statistics(row: ToolStatistics) -> ToolStatisticsRow:
+    return ToolStatisticsRow(
+        since=UNSET if row.since is None else row.since,
+        tool=row.tool,
+        provider_info=_provider(row.provider),
+        calls=row.calls,
+        errors=row.errors,
+        error_rate=round(row.errors / row.calls, 6),
+        statuses=dict(row.statuses),
+        p50_ms=row.p50_ms,
+        p95_ms=row.p95_ms,
+        p99_ms=row.p99_ms,
+    )
+
+
+def _provider(provider: ProviderInfo | None) -> wire.ProviderInfo | None:
+    match provider:
+        case None:
+            return None
+        case PluginProvider(plugin_id):
+            return wire.PluginProviderInfo(plugin_id)
+        case EphemeralProvider(server_label):
+            return wire.EphemeralProviderInfo(server_label)
+        case _:
+            assert_never(provider)

@@ -1,0 +1,197 @@
+"""The audit, in a database."""
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Integer, RowMapping, case, cast, func, literal, null, select
+
+from orchestrator.core.json_types import JsonObject
+from orchestrator.ports.audit import (
+    AuditedCall,
+    AuditEvent,
+    CallFilter,
+    CallLink,
+    CallPage,
+    CallPlace,
+    DurationCount,
+    ExportedCall,
+    ListedCall,
+)
+from orchestrator.store import audit_chain as chain
+from orchestrator.store.audit_export import export_calls
+from orchestrator.store.audit_query import conditions, find_calls, rows_of
+from orchestrator.store.database import Database
+from orchestrator.store.rows import provider_from
+from orchestrator.store.tables import audit_chain, audit_events, tool_calls, tool_definitions
+
+LONGEST_LISTED: Final = 4_096
+"""Characters of arguments that a listing carries."""
+
+_calls = tool_calls.c
+_LISTED: Final = select(
+    *(
+        column
+        for column in _calls
+        if column.name
+        not in (
+            "arguments",
+            "arguments_text",
+            "reason",
+            "output",
+            "structured",
+            "shown",
+            "arguments_salt",
+            "output_salt",
+        )
+    ),
+    case((func.length(_calls.arguments_text) <= LONGEST_LISTED, _calls.arguments), else_=null()).label("arguments"),
+)
+_WHOLE: Final = select(tool_calls, tool_definitions.c.definition).join_from(
+    tool_calls, tool_definitions, tool_definitions.c.digest == _calls.definition_digest, isouter=True
+)
+_LINKS: Final = select(audit_chain).order_by(audit_chain.c.sequence)
+
+
+class SqlAuditStore:
+    """`AuditStore` in SQLite or Postgres."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list_calls(
+        self, wanted: CallFilter, after: CallPlace | None, limit: int, *, newest_first: bool = True
+    ) -> CallPage:
+        def work(connection: Connection) -> CallPage:
+            found = find_calls(connection, wanted, after, limit, newest_first=newest_first)
+            rows = rows_of(connection, _LISTED, found.call_ids)
+            return CallPage(tuple([_listed(row) for row in rows]), found.next)
+
+        return await self._database.read(work)
+
+    async def get_call(self, call_id: str, owner: str | None) -> AuditedCall | None:
+        def work(connection: Connection) -> AuditedCall | None:
+            query = _WHOLE.where(_calls.call_id == call_id)
+            if owner is not None:
+                query = query.where(_calls.owner == owner)
+            row = connection.execute(query).mappings().one_or_none()
+            if row is None:
+                return None
+            links = connection.execute(_LINKS.where(audit_chain.c.call_id == call_id)).mappings()
+            return _whole(row, [_link(link) for link in links])
+
+        return await self._database.read(work)
+
+    async def count_calls(self, wanted: CallFilter, bucket_seconds: int | None) -> Sequence[DurationCount]:
+        def work(connection: Connection) -> list[DurationCount]:
+            columns = (
+                _bucket(connection, bucket_seconds).label("bucket"),
+                _calls.tool,
+                _calls.provider_type,
+                _calls.provider_name,
+                _calls.status,
+                _calls.is_error,
+                _calls.duration_ms,
+            )
+            query = select(*columns, func.count().label("count")).where(*conditions(connection, wanted))
+            return [
+                DurationCount(bucket, tool, provider_from(kind, name), status, is_error, duration_ms, count)
+                for bucket, tool, kind, name, status, is_error, duration_ms, count in connection.execute(
+                    query.group_by(*columns)
+                )
+            ]
+
+        return await self._database.read(work)
+
+    def export_calls(self, wanted: CallFilter, rows: int) -> AsyncGenerator[Sequence[ExportedCall]]:
+        return export_calls(self._database, wanted, rows)
+
+    async def record_event(
+        self, kind: str, at: datetime, actor: str, token_id: str | None, details: JsonObject
+    ) -> None:
+        await self._database.write(
+            lambda connection: chain.append_event(connection, kind, at, actor, token_id, details)
+        )
+
+    async def record_checkpoint(self, at: datetime) -> bool:
+        return await self._database.write(lambda connection: chain.append_checkpoint(connection, at))
+
+    async def list_events(self, before: int | None, limit: int) -> Sequence[AuditEvent]:
+        query = select(audit_events).order_by(audit_events.c.sequence.desc()).limit(limit)
+        if before is not None:
+            query = query.where(audit_events.c.sequence < before)
+
+        def work(connection: Connection) -> list[AuditEvent]:
+            return [_event(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.read(work)
+
+
+def _bucket(connection: Connection, seconds: int | None) -> ColumnElement[int]:
+    if seconds is None:
+        return literal(0)
+    if connection.dialect.name == "sqlite":
+        return cast(func.strftime("%s", _calls.created_at), Integer) // seconds
+    return cast(func.floor(func.extract("epoch", _calls.created_at) / seconds), Integer)
+
+
+def _listed(row: RowMapping) -> ListedCall:
+    return ListedCall(
+        call_id=row["call_id"],
+        response_id=row["response_id"],
+        turn=row["turn"],
+        position=row["position"],
+        owner=row["owner"],
+        token_id=row["token_id"],
+        model=row["model_key"],
+        model_name=row["model_name"],
+        tool=row["tool"],
+        provider=provider_from(row["provider_type"], row["provider_name"]),
+        definition_digest=row["definition_digest"],
+        arguments=row["arguments"],
+        status=row["status"],
+        is_error=row["is_error"],
+        duration_ms=row["duration_ms"],
+        created_at=row["created_at"],
+        settled_at=row["settled_at"],
+    )
+
+
+def _whole(row: RowMapping, links: list[CallLink]) -> AuditedCall:
+    def digits(name: str) -> str | None:
+        value: Any = row[name]
+        return None if value is None else value.hex()
+
+    return AuditedCall(
+        listed=_listed(row),
+        arguments=row["arguments"],
+        arguments_text=row["arguments_text"],
+        reason=row["reason"],
+        output=row["output"],
+        structured=row["structured"],
+        shown=row["shown"],
+        definition=row["definition"],
+        arguments_salt=digits("arguments_salt"),
+        output_salt=digits("output_salt"),
+        links=tuple(links),
+    )
+
+
+def _link(row: RowMapping) -> CallLink:
+    digest = row["content_digest"]
+    return CallLink(
+        row["kind"], row["sequence"], None if digest is None else digest.hex(), row["previous"].hex(), row["hash"].hex()
+    )
+
+
+def _event(row: RowMapping) -> AuditEvent:
+    return AuditEvent(
+        row["sequence"],
+        row["kind"],
+        row["at"],
+        row["actor"],
+        row["token_id"],
+        json.loads(row["details"]),
+        row["hash"].hex(),
+    )

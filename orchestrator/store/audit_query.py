@@ -1,0 +1,263 @@
+"""Finding calls for the audit, in bounded time whatever is asked for and however many there are.
+
+A listing walks the keys of one index in order and looks at the rows behind them for whatever else is
+asked. Which index that is, is decided by counting, up to a bound, what each of them would have to
+walk: neither database knows enough by itself. A page that looked at `MOST_LOOKED_AT` rows ends there,
+full or not, and says where to go on.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    RowMapping,
+    Select,
+    and_,
+    exists,
+    func,
+    literal_column,
+    select,
+    true,
+    tuple_,
+)
+
+from orchestrator.ports.audit import ArgumentPattern, CallFilter, CallPlace
+from orchestrator.store.audit_arguments import MOST_CHARACTERS
+from orchestrator.store.tables import call_arguments, tool_calls
+
+MOST_COUNTED: Final = 20_000
+"""How many keys that are not in order may be sorted for a page."""
+
+MOST_LOOKED_AT: Final = 4_000
+"""How many rows a page may look at."""
+
+_LONGEST_STEP: Final = 1_000
+
+_calls = tool_calls.c
+_arguments = call_arguments.c
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """A way to the calls: rows of one table that satisfy `where`, and with that so many of the questions.
+
+    `ordered` says that an index has them in order.
+    """
+
+    where: ColumnElement[bool]
+    ordered: bool = True
+    by_argument: bool = False
+    answers: int = 1
+
+    @property
+    def key(self) -> tuple[Any, Any]:
+        columns = _arguments if self.by_argument else _calls
+        return columns.created_at, columns.call_id
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCalls:
+    """Ids in order, and where to go on; None: there is no more."""
+
+    call_ids: Sequence[str]
+    next: CallPlace | None
+
+
+def find_calls(
+    connection: Connection, wanted: CallFilter, after: CallPlace | None, limit: int, *, newest_first: bool
+) -> FoundCalls:
+    """The ids of a page of calls."""
+    walk = _choose(connection, wanted)
+    rest = and_(true(), *conditions(connection, wanted))
+    is_rest = _questions(wanted) > walk.answers
+    step = limit + 1 if walk.ordered else MOST_LOOKED_AT
+    found: list[CallPlace] = []
+    place, looked_at = after, 0
+    while True:
+        keys = _keys(connection, walk, wanted, place, step, newest_first=newest_first)
+        ids = [key.call_id for key in keys]
+        if is_rest and ids:
+            kept = frozenset(connection.execute(select(_calls.call_id).where(_calls.call_id.in_(ids), rest)).scalars())
+            found += [key for key in keys if key.call_id in kept]
+        else:
+            found += keys
+        looked_at += len(keys)
+        if len(found) > limit:
+            return FoundCalls([key.call_id for key in found[:limit]], found[limit - 1])
+        if len(keys) < step:
+            return FoundCalls([key.call_id for key in found], None)
+        place = keys[-1]
+        if looked_at >= MOST_LOOKED_AT:
+            return FoundCalls([key.call_id for key in found], place)
+        step = min(step * 4, _LONGEST_STEP)
+
+
+def _questions(wanted: CallFilter) -> int:
+    """How many there are, apart from the time, which every way keeps to."""
+    given = wanted.given()
+    of_time = sum(name in given for name in ("since", "until"))
+    of_duration = int("duration_min" in given and "duration_max" in given)
+    return len(given) - of_time - of_duration - bool(wanted.arguments) + len(wanted.arguments)
+
+
+def conditions(connection: Connection, wanted: CallFilter) -> Iterator[ColumnElement[bool]]:
+    """What is asked for, each as a condition on a row of the journal."""
+    yield from _column_walks(wanted).values()
+    if wanted.plugin_id is not None:
+        yield _calls.provider_type == "plugin"
+    if wanted.server_label is not None:
+        yield _calls.provider_type == "ephemeral_mcp"
+    if wanted.is_error is False:
+        yield ~_calls.is_error
+    if wanted.since is not None:
+        yield _calls.created_at >= wanted.since
+    if wanted.until is not None:
+        yield _calls.created_at < wanted.until
+    if (duration := _duration(wanted)) is not None:
+        yield duration
+    for pattern in wanted.arguments:
+        yield exists().where(_arguments.call_id == _calls.call_id, _like(connection, pattern))
+
+
+def _column_walks(wanted: CallFilter) -> dict[str, ColumnElement[bool]]:
+    """What an index has in order, the rarest first as far as one can guess."""
+    asked = {
+        "response_id": wanted.response_id,
+        "definition_digest": wanted.definition_digest,
+        "tool": wanted.tool,
+        "provider_name": wanted.plugin_id or wanted.server_label,
+        "model_key": wanted.model,
+        "status": wanted.status,
+        "owner": wanted.owner,
+    }
+    walks: dict[str, ColumnElement[bool]] = {"is_error": _calls.is_error} if wanted.is_error else {}
+    return walks | {name: _calls[name] == value for name, value in asked.items() if value is not None}
+
+
+def _choose(connection: Connection, wanted: CallFilter) -> _Walk:
+    """The way with the fewest calls on it."""
+    ways = [
+        _Walk(where, ordered=name != "response_id", answers=int(name != "provider_name"))
+        for name, where in _column_walks(wanted).items()
+    ]
+    for pattern in wanted.arguments:
+        text, is_exact, is_prefix = literal_part(pattern.glob)
+        if is_exact:
+            ways.append(_Walk(and_(_arguments.path == pattern.path, _arguments.value == text), by_argument=True))
+        elif is_prefix and text:
+            ways.append(_Walk(_like(connection, pattern), ordered=False, by_argument=True))
+    if (duration := _duration(wanted)) is not None:
+        ways.append(_Walk(duration, ordered=False))
+    if not ways or (len(ways) == 1 and ways[0].ordered):
+        return ways[0] if ways else _Walk(true(), answers=0)
+    counts = connection.execute(select(*(_bounded_count(way) for way in ways))).one()
+    usable = [
+        (count, number, way)
+        for number, (count, way) in enumerate(zip(counts, ways, strict=True))
+        if way.ordered or count <= MOST_COUNTED
+    ]
+    return min(usable, key=lambda entry: entry[:2])[2] if usable else _Walk(true(), answers=0)
+
+
+def _bounded_count(way: _Walk) -> Any:
+    """How many there are, as far as that matters."""
+    counted = call_arguments if way.by_argument else tool_calls
+    some = select(literal_column("1", Integer)).select_from(counted).where(way.where).limit(MOST_COUNTED + 1)
+    return select(func.count()).select_from(some.subquery()).scalar_subquery()
+
+
+def _keys(
+    connection: Connection,
+    walk: _Walk,
+    wanted: CallFilter,
+    place: CallPlace | None,
+    step: int,
+    *,
+    newest_first: bool,
+) -> list[CallPlace]:
+    moment, call_id = walk.key
+    query: Select[Any, Any] = select(moment.label("created_at"), call_id.label("call_id")).where(walk.where)
+    if wanted.since is not None:
+        query = query.where(moment >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(moment < wanted.until)
+    if place is not None:
+        here, there = tuple_(moment, call_id), tuple_(place.created_at, place.call_id)
+        query = query.where(here < there if newest_first else here > there)
+    order = (moment.desc(), call_id.desc()) if newest_first else (moment, call_id)
+    if walk.by_argument and not walk.ordered:
+        query = query.distinct()  # several values of one call may be alike
+    return [CallPlace(*row) for row in connection.execute(query.order_by(*order).limit(step))]
+
+
+def _duration(wanted: CallFilter) -> ColumnElement[bool] | None:
+    bounds: list[ColumnElement[bool]] = []
+    if wanted.duration_min is not None:
+        bounds.append(_calls.duration_ms >= wanted.duration_min)
+    if wanted.duration_max is not None:
+        bounds.append(_calls.duration_ms <= wanted.duration_max)
+    return and_(*bounds) if bounds else None
+
+
+# ---- arguments --------------------------------------------------------------------------------
+
+
+def literal_part(glob: str) -> tuple[str, bool, bool]:
+    """The text that `glob` begins with, whether that is all of it, and whether only a `*` follows."""
+    text = ""
+    marks = list(_marks(glob))
+    for number, (mark, character) in enumerate(marks):
+        if mark:
+            rest = marks[number:]
+            return text[:MOST_CHARACTERS], False, rest == [(True, "*")]
+        text += character
+    return text[:MOST_CHARACTERS], True, False
+
+
+def _marks(glob: str) -> Iterator[tuple[bool, str]]:
+    """The characters of `glob`, each with whether it has a meaning of its own."""
+    escaped = False
+    for character in glob:
+        if character == "\\" and not escaped:
+            escaped = True
+            continue
+        yield character in "*?" and not escaped, character
+        escaped = False
+
+
+def _like(connection: Connection, pattern: ArgumentPattern) -> ColumnElement[bool]:
+    """A value of the argument index is like the pattern."""
+    text, is_exact, is_prefix = literal_part(pattern.glob)
+    at_path = _arguments.path == pattern.path
+    if is_exact:
+        return and_(at_path, _arguments.value == text)
+    in_range = and_(_arguments.value >= text, _arguments.value < text + "\U0010ffff") if text else true()
+    if is_prefix:
+        return and_(at_path, in_range)
+    if connection.dialect.name == "sqlite":
+        whole = "".join(
+            character if mark else _GLOB.get(character, character) for mark, character in _marks(pattern.glob)
+        )
+        return and_(at_path, in_range, _arguments.value.op("GLOB")(whole))
+    whole = "".join(
+        _LIKE_MARKS[character] if mark else f"/{character}" if character in "%_/" else character
+        for mark, character in _marks(pattern.glob)
+    )
+    return and_(at_path, in_range, _arguments.value.like(whole, escape="/"))
+
+
+_GLOB: Final = {"*": "[*]", "?": "[?]", "[": "[[]"}
+_LIKE_MARKS: Final = {"*": "%", "?": "_"}
+
+
+def rows_of(connection: Connection, query: Select[*tuple[Any, ...]], call_ids: Sequence[str]) -> list[RowMapping]:
+    """The rows of `query` for these calls, in their order."""
+    if not call_ids:
+        return []
+    found = connection.execute(query.where(_calls.call_id.in_(call_ids))).mappings()
+    by_id = {row["call_id"]: row for row in found}
+    return [by_id[call_id] for call_id in call_ids]
