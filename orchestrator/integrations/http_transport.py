@@ -76,6 +76,11 @@ class HttpServerTransport:
         return False
 
     @property
+    def status(self) -> int | None:
+        """The HTTP status of the last answer that tells how the connection is."""
+        return self._progress.status
+
+    @property
     def notices_loss(self) -> bool:
         return False
 
@@ -153,6 +158,7 @@ class _Progress:
     def __init__(self, *, telling: frozenset[str]) -> None:
         self.stage: Stage | None = Stage.RESOLVE
         self.refused: Failure | None = None
+        self.status: int | None = None
         self._telling = telling
 
     async def note(self, event: str, _: object) -> None:
@@ -172,6 +178,7 @@ class _Progress:
         if request.method not in self._telling:
             return
         self.refused = None
+        self.status = response.status_code
         if response.is_redirect:
             self.refused = Failure(Stage.HTTP_STATUS, _redirected(request, response))
         elif response.is_error:

@@ -4,7 +4,7 @@ A server of the scope `shared` is everybody's, one of the scope `chain` belongs 
 when that has not used it for a while, one of the scope `request` ends with its request.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
@@ -15,6 +15,7 @@ import structlog
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.integrations.http_transport import HttpServerTransport
+from orchestrator.integrations.http_way import HttpWay
 from orchestrator.integrations.mcp_json import HttpServer, McpConfig, PluginConfig, StdioServer, UnusableServer
 from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, Failure, ServerTransport
 from orchestrator.integrations.oauth.login import PluginLogin
@@ -279,6 +280,7 @@ class Plugins:
 
     def _supervised(self, plugin: PluginConfig, held: PluginServer) -> SupervisedServer:
         login: PluginLogin | None = None
+        other_way: Callable[[], bool] | None = None
         match plugin.server:
             case StdioServer() as stdio:
                 secrets = stdio.secrets
@@ -289,18 +291,22 @@ class Plugins:
             case HttpServer() as http:
                 url = parse_server_url(http.url)
                 secrets = http.secrets | url.secrets
+                way = HttpWay(http.transport, falls_back=http.falls_back)
+                other_way = way.turn
                 if self._logins is not None and http.oauth is not None:
                     login = self._logins.of(plugin.id, url, http.oauth)
 
                 def transport() -> ServerTransport:
                     return held.starts(
-                        HttpServerTransport(
-                            url,
-                            kind=http.transport,
-                            headers=http.headers,
-                            policy=None,  # who writes mcp.json decides where its servers are
-                            connect_timeout=self._connect_timeout,
-                            bearers=login,
+                        way.went(
+                            HttpServerTransport(
+                                url,
+                                kind=way.kind,
+                                headers=http.headers,
+                                policy=None,  # who writes mcp.json decides where its servers are
+                                connect_timeout=self._connect_timeout,
+                                bearers=login,
+                            )
                         )
                     )
 
@@ -315,6 +321,7 @@ class Plugins:
             watch_tools=True,
             features=self._features,
             on_failure=held.record.failed,
+            other_way=other_way,
         )
 
 

@@ -39,6 +39,7 @@ class SupervisedServer:
         watch_tools: bool,
         features: ClientFeatures = NO_FEATURES,
         on_failure: Callable[[Failure], None] | None = None,
+        other_way: Callable[[], bool] | None = None,
         clock: Callable[[], float] = anyio.current_time,
     ) -> None:
         self._name = name
@@ -51,6 +52,8 @@ class SupervisedServer:
         # Of a server that lives as long as a request, nobody reads the log.
         self.log = ServerLog(name, redact) if watch_tools else None
         self._on_failure = on_failure
+        self._other_way = other_way
+        self._turned_from: McpConnection | None = None
         self._clock = clock
         self._current: McpConnection | None = None
         self._alive: set[McpConnection] = set()
@@ -64,16 +67,14 @@ class SupervisedServer:
         Raises:
             ConnectionEndedError: there is no connection, and why.
         """
-        connection = self._connection()
-        await connection.wait_open()
+        connection = await self._opened()
         if connection.needs_check:
             try:
                 await connection.check(self._connect_timeout)
             except (ConnectionEndedError, NoAnswerError):
                 # It may have been gone for long: whether the server is there, a new connection tells.
                 connection.retire()
-                connection = self._connection()
-                await connection.wait_open()
+                connection = await self._opened()
         return connection.tools
 
     @property
@@ -112,9 +113,7 @@ class SupervisedServer:
         Raises:
             ConnectionEndedError: there is no connection, and why.
         """
-        connection = self._connection()
-        await connection.wait_open()
-        return connection.methods
+        return (await self._opened()).methods
 
     @property
     def facts(self) -> ServerFacts | None:
@@ -123,12 +122,14 @@ class SupervisedServer:
 
     async def until_ended(self) -> bool:
         """Connect where there is no connection, and wait for its end; returns whether that was on purpose."""
-        try:
-            connection = self._connection()
-        except ConnectionEndedError:
-            return False
-        await connection.ended.wait()
-        return connection.was_ended_by_us
+        while True:
+            try:
+                connection = self._connection()
+            except ConnectionEndedError:
+                return False
+            await connection.ended.wait()
+            if connection is not self._turned_from:
+                return connection.was_ended_by_us
 
     @property
     def is_over(self) -> bool:
@@ -145,6 +146,30 @@ class SupervisedServer:
         """Wait until every connection has ended."""
         for connection in list(self._alive):
             await connection.ended.wait()
+
+    async def _opened(self) -> McpConnection:
+        """An open connection: where the first attempt shows that there is another way, that is tried too.
+
+        Raises:
+            ConnectionEndedError: there is none, and why.
+        """
+        connection = self._connection()
+        try:
+            await connection.wait_open()
+        except ConnectionEndedError as error:
+            if connection is not self._turned_from:
+                raise
+            first = error.failure
+        else:
+            return connection
+        connection = self._connection()
+        try:
+            await connection.wait_open()
+        except ConnectionEndedError as error:
+            second = error.failure
+            why = first.why if first.why == second.why else f"{first.why}; and in the older way: {second.why}"
+            raise ConnectionEndedError(Failure(first.stage, why)) from None
+        return connection
 
     def _connection(self) -> McpConnection:
         if self._closed:
@@ -185,9 +210,18 @@ class SupervisedServer:
         finally:
             # No await since its end: whoever waits for that finds this done.
             self._alive.discard(connection)
-            self._failed_starts = 0 if connection.was_open else self._failed_starts + 1
             self._ended_at = self._clock()
-            self._tell(connection)
+            if self._turns_from(connection):
+                self._turned_from = connection
+            else:
+                self._failed_starts = 0 if connection.was_open else self._failed_starts + 1
+                self._tell(connection)
+
+    def _turns_from(self, connection: McpConnection) -> bool:
+        """Whether the failed opening only showed that there is another way."""
+        if connection.was_open or connection.was_ended_by_us or self._other_way is None:
+            return False
+        return self._other_way()
 
     def _tell(self, connection: McpConnection) -> None:
         """Tell the log of an end that nobody asked for."""

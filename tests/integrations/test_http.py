@@ -70,6 +70,47 @@ async def test_a_plugin_may_speak_legacy_sse(tmp_path: Path) -> None:
                 assert (await session.call_tool("add", {"a": 2, "b": 3})).text == "5"
 
 
+@pytest.mark.parametrize("type_", [None, "http"])
+async def test_a_server_that_knows_only_the_older_transport_is_spoken_to_in_it(
+    tmp_path: Path, type_: str | None
+) -> None:
+    async with serving(tool_server().sse_app()) as origin:
+        entry = {"url": f"{origin}/sse"} | ({} if type_ is None else {"type": type_})
+        async with catalog_of(tmp_path, {"old": entry | {"start": "at_start"}}) as catalog:
+            catalog.start_plugins()
+            answers: list[str] = []
+
+            async def ask() -> None:
+                async with catalog.open([plugin("old")], SCOPE) as (session,):
+                    answers.append((await session.call_tool("add", {"a": 2, "b": 3})).text)
+
+            async with anyio.create_task_group() as askers:
+                for _ in range(3):
+                    askers.start_soon(ask)
+            await ask()
+            (status,) = catalog.host.plugins()
+    assert answers == ["5"] * 4
+    assert (status.state, status.last_failure, status.restarts) == ("running", None, 1)
+
+
+async def test_who_says_streamable_http_means_it(tmp_path: Path) -> None:
+    async with serving(tool_server().sse_app()) as origin:
+        entry = {"type": "streamable-http", "url": f"{origin}/sse"}
+        async with catalog_of(tmp_path, {"old": entry}) as catalog:
+            refused = await refusal_to_open(catalog, plugin("old"))
+    assert "(stage: HTTP status): it answered 405 Method Not Allowed" in refused.message
+
+
+async def test_a_server_that_knows_neither_transport_is_asked_for_both_and_the_first_answer_counts(
+    tmp_path: Path,
+) -> None:
+    app = FaultyApp()
+    async with serving(app) as origin, catalog_of(tmp_path, {"x": {"url": f"{origin}/404"}}) as catalog:
+        refused = await refusal_to_open(catalog, plugin())
+    assert "(stage: HTTP status): it answered 404 Not Found" in refused.message
+    assert [request.method for request in app.seen if request.method == "GET"] == ["GET"]
+
+
 async def test_a_legacy_plugin_that_refuses_says_so(tmp_path: Path) -> None:
     async with serving(FaultyApp()) as origin:
         async with catalog_of(tmp_path, {"old": {"type": "sse", "url": f"{origin}/401"}}) as catalog:
