@@ -129,9 +129,17 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended, quotas.spend)
         audit = AuditService(SqlAuditStore(database))
         downloaders = (HuggingFaceDownloader(settings.models_dir), OllamaDownloader(settings.ollama_host))
-        downloads = DownloadService(downloaders, SqlJobStore(database), holder, tasks)
         optional = frozenset({OLLAMA}) if settings.default_engine != OLLAMA else frozenset[str]()
         models = ModelService(engines, optional=optional)
+        downloads = DownloadService(
+            downloaders,
+            SqlJobStore(database),
+            holder,
+            tasks,
+            history_days=settings.download_history_days,
+            is_installed=models.has,
+            optional=optional,
+        )
         instances = InstanceService(
             models,
             InstancePolicy(

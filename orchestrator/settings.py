@@ -85,6 +85,7 @@ class Settings:
     auto_evict: bool
     keep_only_last: bool
     max_queued: int
+    download_history_days: int
     require_authentication: bool
     allow_insecure_listen: bool
     allow_plugins: bool
@@ -176,6 +177,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AUTO_EVICT", BOOLEAN, "true", "A load for a request unloads the idle models that were loaded for earlier ones."),
     Setting("KEEP_ONLY_LAST", BOOLEAN, "false", "Every load unloads all other idle models."),
     Setting("MAX_QUEUED", whole_number(1, 1_000_000), "64", "How many requests may wait for one model; more get the status 429."),
+    Setting("DOWNLOAD_HISTORY_DAYS", whole_number(1, 36_500), "7", "How many days downloads that ended stay listed."),
     Setting("REQUIRE_AUTHENTICATION", BOOLEAN, None, "Every request needs an API token (`orchestrator tokens create`).", derived="false on loopback, else true"),
     Setting("ALLOW_INSECURE_LISTEN", BOOLEAN, "false", "Listen beyond loopback without authentication: everyone who reaches the port can use the service."),
     Setting("ALLOW_PLUGINS", BOOLEAN, None, "Requests may use the plugins of `mcp.json`; beyond loopback only with authentication.", derived=_LOCAL),

@@ -39,6 +39,18 @@ class MemoryJobStore:
         active = [job for job in self._jobs.values() if job.state in ACTIVE]
         return sorted(active, key=lambda job: (job.started_at, job.id))
 
+    async def list_jobs(self) -> Sequence[DownloadJob]:
+        return sorted(self._jobs.values(), key=lambda job: (job.started_at, job.id), reverse=True)
+
+    async def forget_jobs(self, ended_before: datetime) -> int:
+        before = len(self._jobs)
+        self._jobs = {
+            job.id: job
+            for job in self._jobs.values()
+            if job.state in UNFINISHED or (job.completed_at or job.started_at) >= ended_before
+        }
+        return before - len(self._jobs)
+
     async def change_job(self, before: DownloadJob, after: DownloadJob) -> bool:
         stored = self._jobs.get(before.id)
         if stored is None or (stored.state, stored.holder) != (before.state, before.holder):

@@ -59,6 +59,7 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         auto_evict=True,
         keep_only_last=False,
         max_queued=64,
+        download_history_days=7,
         require_authentication=False,
         allow_insecure_listen=False,
         allow_plugins=True,

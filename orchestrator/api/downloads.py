@@ -1,6 +1,6 @@
 """`POST /api/v1/models/download` and what goes with it. Source: section 5 of the contract.
 
-Pausing, resuming and cancelling are extensions.
+Listing, pausing, resuming and cancelling are extensions.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +18,7 @@ from orchestrator.api.decode import decode_body
 from orchestrator.api.departures import while_connected
 from orchestrator.api.errors import HttpRequest, wire_error
 from orchestrator.api.replies import json_reply
-from orchestrator.api.wire_downloads import DownloadBody, DownloadReply, DownloadStatusReply, DownloadWord
+from orchestrator.api.wire_downloads import DownloadBody, DownloadList, DownloadReply, DownloadStatusReply, DownloadWord
 from orchestrator.core.downloads import JobState
 from orchestrator.service.downloads import DownloadService, DownloadStatus
 
@@ -50,6 +50,12 @@ def download_routes(
         begun = await while_connected(request.receive, lambda: downloads.start(body.model, quantization))
         return json_reply(DownloadReply(status="already_downloaded") if begun is None else download_reply(begun))
 
+    @get(DOWNLOAD_PATH)
+    async def listing(request: HttpRequest) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        caller.require("models.manage", _DENIED)
+        return json_reply(DownloadList(jobs=[download_status_reply(job) for job in await downloads.jobs()]))
+
     @get(DOWNLOAD_STATUS_PATH)
     async def status(request: HttpRequest, job_id: FromPath[str]) -> ASGIResponse:
         caller = await authenticator.caller(request)
@@ -59,6 +65,7 @@ def download_routes(
     actions = (downloads.pause, downloads.resume, downloads.cancel)
     return [
         download,
+        listing,
         status,
         *(_action_route(name, act, authenticator) for name, act in zip(DOWNLOAD_ACTIONS, actions, strict=True)),
     ]

@@ -59,3 +59,9 @@ class DownloadStatusReply(DownloadReply, frozen=True, kw_only=True, omit_default
     ) = UNSET
     model: Annotated[str, Meta(description="Extension. What was asked for.")] | UnsetType = UNSET
     quantization: Annotated[str, Meta(description="Extension.")] | UnsetType = UNSET
+
+
+class DownloadList(Struct, frozen=True, kw_only=True):
+    """The answer to `GET /api/v1/models/download`, an extension."""
+
+    jobs: Annotated[list[DownloadStatusReply], Meta(description="The newest first.")]

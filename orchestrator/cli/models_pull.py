@@ -1,5 +1,7 @@
 """`orchestrator models pull`: a download that the service makes, watched from here."""
 
+from datetime import datetime
+
 import anyio
 import click
 import rich_click
@@ -16,11 +18,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from orchestrator.api.wire_downloads import DownloadBody, DownloadReply, DownloadStatusReply
+from orchestrator.api.wire_downloads import DownloadBody, DownloadList, DownloadReply, DownloadStatusReply
 from orchestrator.cli.chat_client import ServiceClient
 from orchestrator.cli.command_error import CommandError
 from orchestrator.cli.command_settings import SERVER, service_url, with_settings
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import print_json, print_table, size_text
 from orchestrator.cli.terminal_text import one_line
 from orchestrator.settings import Settings
 
@@ -30,16 +32,26 @@ INTERRUPTED = 130
 
 
 @rich_click.command()
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option(
+    "--list", "listing", is_flag=True, help="List the downloads instead: those under way, and what ended lately."
+)
 @click.option("--quantization", metavar="Q", help="Which of a Hugging Face repository's files, such as Q4_K_M.")
 @click.option("--url", help="The service's address, where it is not the one of the settings.")
 @click.option("--json", "as_json", is_flag=True, help="Print the last status of the download as JSON.")
 @with_settings(*SERVER)
-def pull(settings: Settings, name: str, quantization: str | None, url: str | None, as_json: bool) -> None:
+def pull(
+    settings: Settings, name: str | None, listing: bool, quantization: str | None, url: str | None, as_json: bool
+) -> None:
     """Download the model NAME: a Hugging Face link, or a name of Ollama's catalogue such as qwen3:8b.
 
     The service downloads, this command watches: Ctrl-C ends the watching only.
     """
+    if listing or name is None:
+        if not listing or name is not None:
+            raise click.UsageError("Give the NAME of a model to download, or --list.")
+        _list(url or service_url(settings), as_json=as_json)
+        return
     console = Console(highlight=False, quiet=as_json)
     watch = _Watch(url or service_url(settings), DownloadBody(name, quantization or UNSET), console)
     try:
@@ -53,6 +65,32 @@ def pull(settings: Settings, name: str, quantization: str | None, url: str | Non
     if as_json:
         print_json(watch.seen)
     _tell_ending(watch.seen, name, console)
+
+
+def _list(url: str, *, as_json: bool) -> None:
+    async def ask() -> DownloadList:
+        async with ServiceClient(url) as client:
+            return await client.ask("GET", DOWNLOAD, DownloadList)
+
+    found = anyio.run(ask)
+    if as_json:
+        print_json(found)
+        return
+    print_table(("id", "model", "state", "size", "done", "began", "error"), [_row(job) for job in found.jobs])
+
+
+def _row(job: DownloadStatusReply) -> tuple[str, ...]:
+    total = job.total_size_bytes or None
+    done = 0 if job.downloaded_bytes is UNSET else job.downloaded_bytes
+    return (
+        job.job_id or "",
+        " ".join(filter(None, (job.model or "", job.quantization or ""))),
+        job.state or job.status,
+        size_text(total),
+        "" if total is None else f"{done / total:.0%}",
+        f"{job.started_at:%Y-%m-%d %H:%M}" if isinstance(job.started_at, datetime) else "",
+        job.error.message if job.error else "",
+    )
 
 
 class _Watch:

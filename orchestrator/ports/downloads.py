@@ -58,6 +58,14 @@ class JobStore(Protocol):
         """Every job that is queued or downloading, the oldest first."""
         ...
 
+    async def list_jobs(self) -> Sequence[DownloadJob]:
+        """Every job there is, the newest first."""
+        ...
+
+    async def forget_jobs(self, ended_before: datetime) -> int:
+        """Delete what has completed, failed or been cancelled and began or completed before then; returns how many."""
+        ...
+
     async def change_job(self, before: DownloadJob, after: DownloadJob) -> bool:
         """Write `after`'s state; False, and nothing, where the job is no longer in the state and hands of `before`.
 

@@ -6,7 +6,8 @@ transfers together, every few seconds, and renews their leases; a process that f
 its own stops moving its bytes. Source: section 5 of the contract.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -18,6 +19,7 @@ import structlog
 from orchestrator.core.downloads import (
     ACTIVE,
     DownloadJob,
+    DownloadPlan,
     DownloadProgress,
     JobState,
     changed,
@@ -33,6 +35,7 @@ PARALLEL: Final = 2
 """How many transfers run at once; more of them would only share the same line."""
 
 KEEP_SECONDS: Final = 3.0
+SWEEP_SECONDS: Final = 3600.0
 STOP_SECONDS: Final = 5.0
 ATTEMPTS: Final = 5
 
@@ -68,7 +71,9 @@ class _Transfer:
 class DownloadService:
     """The downloads of this process, and the care for those of processes that died.
 
-    `task_group` belongs to the lifespan; `downloaders` are asked in their order.
+    `task_group` belongs to the lifespan; `downloaders` are asked in their order. What ended more than `history_days`
+    ago is forgotten, never where that is None. `is_installed` says whether a name is that of a model that is there.
+    Of the `optional` downloaders, by name, nobody expects that they answer.
     """
 
     def __init__(
@@ -79,12 +84,19 @@ class DownloadService:
         task_group: anyio.abc.TaskGroup,
         *,
         parallel: int = PARALLEL,
+        history_days: int | None = None,
+        is_installed: Callable[[str], Awaitable[bool]] | None = None,
+        optional: frozenset[str] = frozenset(),
     ) -> None:
         self._downloaders = tuple(downloaders)
         self._store = store
         self._holder = holder
         self._task_group = task_group
         self._slots = anyio.Semaphore(parallel)
+        self._history = None if history_days is None else timedelta(days=history_days)
+        self._is_installed = is_installed
+        self._optional = optional
+        self._swept_at = -math.inf
         self._transfers: dict[str, _Transfer] = {}
         self._closing = False
 
@@ -98,7 +110,9 @@ class DownloadService:
         """
         if self._closing:
             raise OrchestratorError(ErrorKind.RATE_LIMITED, "The service is stopping.", retry_after_seconds=1)
-        plan = await self._downloader_of(model, quantization).plan(model, quantization)
+        if quantization is None and self._is_installed is not None and await self._is_installed(model):
+            return None
+        plan = await self._plan(model, quantization)
         if plan.present:
             return None
         now = datetime.now(UTC)
@@ -117,6 +131,10 @@ class DownloadService:
         if stored.id == job.id:
             self._begin(stored)
         return self._status(stored)
+
+    async def jobs(self) -> list[DownloadStatus]:
+        """Every download that is not forgotten yet, the newest first."""
+        return [self._status(job) for job in await self._store.list_jobs()]
 
     async def status(self, job_id: str) -> DownloadStatus:
         """How a job is.
@@ -182,7 +200,9 @@ class DownloadService:
                 self._begin(mine)
 
     async def look_after(self) -> None:
-        """Write down how far the transfers are, stop those that are no longer this process's, take up others."""
+        """Write down how far the transfers are, stop those that are no longer this process's, take up others.
+
+        Once an hour, forget what ended long ago."""
         watched = dict(self._transfers)
         until = datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)
         told = {job_id: transfer.progress for job_id, transfer in watched.items() if not transfer.scope.cancel_called}
@@ -194,6 +214,10 @@ class DownloadService:
             if stored is None or stored.holder != self._holder:
                 watched[job_id].scope.cancel()
         await self.recover()
+        now = anyio.current_time()
+        if self._history is not None and now - self._swept_at >= SWEEP_SECONDS:
+            self._swept_at = now
+            await self._store.forget_jobs(datetime.now(UTC) - self._history)
 
     async def keep(self) -> None:
         """Look after the downloads until cancelled."""
@@ -319,6 +343,19 @@ class DownloadService:
         done_at = None if left is None or left > _FAR_AWAY else datetime.now(UTC) + timedelta(seconds=left)
         return DownloadStatus(replace(job, progress=progress), transfer.speed.bytes_per_second(now), done_at)
 
+    async def _plan(self, model: str, quantization: str | None) -> DownloadPlan:
+        downloader = self._downloader_of(model, quantization)
+        try:
+            return await downloader.plan(model, quantization)
+        except OrchestratorError as error:
+            if error.info.kind is not ErrorKind.ENGINE_UNAVAILABLE or downloader.name not in self._optional:
+                raise
+            message = f'"{model}" is no model that is here, and could only be {downloader.forms}. {error.info.message} {self._forms()}'
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model") from None
+
+    def _forms(self) -> str:
+        return f"Give {' or '.join(downloader.forms for downloader in self._downloaders)}."
+
     def _downloader_of(self, model: str, quantization: str | None) -> Downloader:
         for downloader in self._downloaders:
             if downloader.takes(model, quantization):
@@ -326,8 +363,7 @@ class DownloadService:
         if quantization is not None and any(downloader.takes(model, None) for downloader in self._downloaders):
             message = "Only a Hugging Face link can be asked for in a quantization; other names have it in them."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="quantization")
-        forms = " or ".join(downloader.forms for downloader in self._downloaders)
-        message = f'Nothing can be downloaded by "{model}". Give {forms}.'
+        message = f'Nothing can be downloaded by "{model}". {self._forms()}'
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
 
     def _downloader_named(self, name: str) -> Downloader:

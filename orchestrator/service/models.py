@@ -49,6 +49,14 @@ class ModelService:
         """What was listed has changed: ask again before the next answer."""
         self._listed_at = None
 
+    async def has(self, key: str) -> bool:
+        """Whether `key` names a model that is there, as `find` reads it."""
+        try:
+            await self.find(key)
+        except OrchestratorError:
+            return False
+        return True
+
     async def find(self, key: str) -> ModelChoice:
         """The model that `key` names: its key, `key@variant`, `engine::key`, or the id of a loaded instance.
 
@@ -77,9 +85,8 @@ class ModelService:
                     continue
                 for model in models:
                     ids = [instance.id for instance in model.loaded_instances]
-                    names = ids if by_instance else [model.key, model.selected_variant]
                     wanted = bare if separator else key
-                    if wanted in names:
+                    if wanted in ids if by_instance else _names(model, wanted):
                         return ModelChoice(engine, model, wanted if by_instance else None)
         return self._lookup_whole(key) if separator else None
 
@@ -127,3 +134,13 @@ class ModelService:
             self._listed = [(self._engines[index], listed[index]) for index in sorted(listed)]
             self._errors = {self._engines[index].name: errors[index] for index in sorted(errors, reverse=True)}
             self._listed_at = anyio.current_time()
+
+
+def _names(model: Model, wanted: str) -> bool:
+    """Whether it is the model's key, or that of its variant; a quantization may be written in either case."""
+    variant = model.selected_variant
+    if wanted == model.key or variant is None:
+        return wanted == model.key
+    key, _, name = variant.rpartition("@")
+    wanted_key, _, wanted_name = wanted.rpartition("@")
+    return (key, name.lower()) == (wanted_key, wanted_name.lower())

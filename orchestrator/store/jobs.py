@@ -4,7 +4,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    not_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.core.downloads import (
@@ -51,6 +63,17 @@ class SqlJobStore:
 
     async def active_jobs(self) -> Sequence[DownloadJob]:
         return await self._select(select(jobs).where(_ACTIVE).order_by(*_OLDEST_FIRST))
+
+    async def list_jobs(self) -> Sequence[DownloadJob]:
+        return await self._select(select(jobs).order_by(jobs.c.started_at.desc(), jobs.c.id.desc()))
+
+    async def forget_jobs(self, ended_before: datetime) -> int:
+        old = func.coalesce(jobs.c.completed_at, jobs.c.started_at) < ended_before
+
+        def work(connection: Connection) -> int:
+            return connection.execute(delete(jobs).where(not_(_UNFINISHED), old)).rowcount
+
+        return await self._database.write(work)
 
     async def change_job(self, before: DownloadJob, after: DownloadJob) -> bool:
         unchanged = (

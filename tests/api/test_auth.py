@@ -18,6 +18,7 @@ MISSING = {
 MODELS = "/api/v1/models"
 DOWNLOADS = [
     ("POST", f"{MODELS}/download"),
+    ("GET", f"{MODELS}/download"),
     ("GET", f"{MODELS}/download/status/{{job_id:str}}"),
     *(("POST", f"{MODELS}/download/{{job_id:str}}/{action}") for action in ("pause", "resume", "cancel")),
 ]

@@ -172,3 +172,12 @@ async def test_downloads_need_the_permission_to_manage_models() -> None:
             ]
             answers[name] = [response.status_code for response in asked]
     assert answers == {"nobody": [401] * 5, "reader": [403] * 5, "keeper": [200, 404, 404, 404, 404]}
+
+
+async def test_downloads_are_listed_the_newest_first() -> None:
+    async with house() as api:
+        first = (await begin(api)).json()["job_id"]
+        second = (await begin(api, "scripted/b")).json()["job_id"]
+        told = (await api.client.get(DOWNLOAD_PATH)).json()
+    assert {job["job_id"]: job["model"] for job in told["jobs"]} == {first: "scripted/a", second: "scripted/b"}
+    assert valid("DownloadList", told)

@@ -128,3 +128,22 @@ async def test_progress_and_leases_of_all_jobs_are_written_at_once_where_they_ar
     assert await store.get_job(mine.id) == replace(mine, progress=now, lease_until=until)
     assert await store.get_job(paused.id) == changed(paused, "paused")
     assert await store.get_job(others.id) == running
+
+
+async def test_every_job_is_listed_the_newest_first_until_it_ended_long_ago(store: JobStore) -> None:
+    running, paused = await store.create_job(job(1, "a/a")), job(2, "b/b")
+    await store.create_job(paused)
+    await store.change_job(paused, changed(paused, "paused"))
+    done, failed = job(3, "c/c"), job(4, "d/d")
+    for one in (done, failed):
+        await store.create_job(one)
+        await store.change_job(one, changed(one, "downloading", holder="host:1", lease_until=LATER))
+    half = changed(done, "downloading", holder="host:1", lease_until=LATER)
+    await store.change_job(half, changed(half, "completed", at=NOON + timedelta(hours=2)))
+    broken = changed(failed, "downloading", holder="host:1", lease_until=LATER)
+    await store.change_job(broken, changed(broken, "failed", error=ErrorInfo(ErrorKind.ENGINE_ERROR, "no")))
+    assert [one.id for one in await store.list_jobs()] == [failed.id, done.id, paused.id, running.id]
+    assert await store.forget_jobs(NOON + timedelta(hours=1)) == 1
+    assert [one.id for one in await store.list_jobs()] == [done.id, paused.id, running.id]
+    assert await store.forget_jobs(NOON + timedelta(hours=3)) == 1
+    assert [one.state for one in await store.list_jobs()] == ["paused", "queued"]

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -60,11 +61,12 @@ async def place(
     *,
     holder: str = "host:1",
     parallel: int = 2,
+    **options: Any,
 ) -> AsyncGenerator[Place]:
     """A process; leaving it closes it in order."""
     store, downloader = store or MemoryJobStore(), downloader or ScriptedDownloader()
     async with anyio.create_task_group() as tasks:
-        service = DownloadService([downloader], store, holder, tasks, parallel=parallel)
+        service = DownloadService([downloader], store, holder, tasks, parallel=parallel, **options)
         yield Place(service, store, downloader)
         await service.close(5)
         tasks.cancel_scope.cancel()
@@ -307,3 +309,48 @@ def test_speed_is_that_of_the_last_seconds_and_says_how_long_the_rest_takes() ->
     assert speed.bytes_per_second(70) == 500, "a transfer that stands still slows down"
     speed.observe(76, 10)
     assert (speed.bytes_per_second(76), speed.seconds_left(76, 100)) == (0, None)
+
+
+async def test_what_ended_is_listed_for_some_days_and_then_forgotten() -> None:
+    store = MemoryJobStore()
+    long_ago = datetime.now(UTC) - timedelta(days=9)
+    old = DownloadJob(
+        id="job_old",
+        model="scripted/old",
+        quantization=None,
+        plan=DownloadPlan("scripted", "old"),
+        state="cancelled",
+        started_at=long_ago,
+        progress=DownloadProgress(),
+    )
+    await store.create_job(old)
+    async with place(store, history_days=7) as here:
+        new = await here.begin()
+        assert [one.job.id for one in await here.service.jobs()] == [new.job.id, "job_old"]
+        await here.service.look_after()
+        assert [one.job.id for one in await here.service.jobs()] == [new.job.id]
+
+
+async def test_a_model_that_is_there_is_not_downloaded_by_its_name() -> None:
+    async def is_installed(model: str) -> bool:
+        return model == "scripted/a"
+
+    async with place(is_installed=is_installed) as here:
+        assert await here.service.start("scripted/a") is None
+        assert await here.service.start("scripted/b") is not None
+
+
+async def test_a_name_for_a_downloader_that_nobody_expects_to_answer_is_told_what_would_do() -> None:
+    class Silent(ScriptedDownloader):
+        async def plan(self, model: str, quantization: str | None) -> DownloadPlan:
+            raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, "It does not answer.")
+
+    async with place(downloader=Silent(), optional=frozenset({"scripted"})) as here:
+        info = await refusal(lambda: here.service.start("scripted/a"))
+        message = (
+            '"scripted/a" is no model that is here, and could only be `scripted/<name>`. It does not answer. '
+            "Give `scripted/<name>`."
+        )
+        assert info == ErrorInfo(ErrorKind.INVALID_VALUE, message, "model")
+    async with place(downloader=Silent()) as here:
+        assert (await refusal(lambda: here.service.start("scripted/a"))).kind is ErrorKind.ENGINE_UNAVAILABLE

@@ -60,3 +60,14 @@ async def test_the_first_engine_wins_unless_another_is_named() -> None:
     assert (await models.find(SCRIPTED_MODEL)).engine is first
     assert (await models.find(f"named::{SCRIPTED_MODEL}")).engine is second
     assert await kind_of_error(models, "named::other/model") is ErrorKind.UNKNOWN_MODEL
+
+
+async def test_a_variant_is_found_by_its_name_in_either_case() -> None:
+    engine = ScriptedEngine([[Say("hi")]])
+    engine.model = replace(engine.model, key="some/Model", selected_variant="some/Model@Q4_K_M")
+    models = ModelService([engine])
+    for name in ("some/Model", "some/Model@Q4_K_M", "some/Model@q4_k_m", "scripted::some/Model@q4_K_m"):
+        assert (await models.find(name)).model.key == "some/Model"
+    for name in ("some/model@Q4_K_M", "some/Model@Q8_0", "some/Model@", "@q4_k_m"):
+        assert await kind_of_error(models, name) is ErrorKind.UNKNOWN_MODEL
+        assert not await models.has(name)

@@ -7,7 +7,7 @@ from orchestrator.api.loading import LOAD_PATH, UNLOAD_PATH
 from orchestrator.api.models import MODELS_PATH
 from orchestrator.api.openapi.parts import WITH_BODY, WITH_TOKEN, Section, body, errors, path_parameter, success
 from orchestrator.api.wire import LoadReply, ModelList, UnloadReply
-from orchestrator.api.wire_downloads import DownloadBody, DownloadReply, DownloadStatusReply
+from orchestrator.api.wire_downloads import DownloadBody, DownloadList, DownloadReply, DownloadStatusReply
 from orchestrator.api.wire_models import LoadBody, UnloadBody
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject
@@ -126,6 +126,16 @@ def _download() -> JsonObject:
     }
 
 
+def _downloads() -> JsonObject:
+    return {
+        "operationId": "listDownloads",
+        "tags": ["Models"],
+        "summary": "List the downloads",
+        "description": "An extension. Those under way, and those that ended in the last days (`DOWNLOAD_HISTORY_DAYS`).",
+        "responses": {"200": success("The jobs.", "DownloadList"), **errors((ErrorKind.STORE_ERROR, *WITH_TOKEN))},
+    }
+
+
 def _download_status() -> JsonObject:
     return {
         "operationId": "downloadStatus",
@@ -157,9 +167,19 @@ SECTION: Final = Section(
         MODELS_PATH: {"get": _models()},
         LOAD_PATH: {"post": _load()},
         UNLOAD_PATH: {"post": _unload()},
-        DOWNLOAD_PATH: {"post": _download()},
+        DOWNLOAD_PATH: {"get": _downloads(), "post": _download()},
         f"{DOWNLOAD_PATH}/status/{{job_id}}": {"get": _download_status()},
         **{f"{DOWNLOAD_PATH}/{{job_id}}/{name}": {"post": _download_action(name)} for name in DOWNLOAD_ACTIONS},
     },
-    (ModelList, LoadBody, LoadReply, UnloadBody, UnloadReply, DownloadBody, DownloadReply, DownloadStatusReply),
+    (
+        ModelList,
+        LoadBody,
+        LoadReply,
+        UnloadBody,
+        UnloadReply,
+        DownloadBody,
+        DownloadReply,
+        DownloadStatusReply,
+        DownloadList,
+    ),
 )

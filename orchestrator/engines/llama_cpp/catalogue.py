@@ -48,7 +48,7 @@ class Catalogue:
     """Finds models in every layout of `layouts.py`. Every method blocks on the disk: call it from a thread.
 
     Where a model has several files, the first by name has the key `publisher/name` and each of the others
-    `publisher/name@` and its quantization. A model of the user hides the bundled one of the same key. A file that cannot be read stays in
+    `publisher/name@` and its quantization; each of them is found by that name as well, also where it is the only one. A model of the user hides the bundled one of the same key. A file that cannot be read stays in
     the list with what is known of it, so that loading it says what is wrong.
     """
 
@@ -85,11 +85,11 @@ class Catalogue:
             own_key = f"{found.key}@{variant}" if by_variant else found.key
             model = _model(own_key, found, sum(stamp.size for stamp in stamps), metadata)
             by_variant[variant] = _installed(model, path, found.projector, projector_bytes, metadata)
-        if len(by_variant) < 2:
+        if len(by_variant) == 1 and all(one.model.quantization is None for one in by_variant.values()):
             return list(by_variant.values())
         names = tuple(f"{found.key}@{variant}" for variant in by_variant)
         return [
-            replace(one, model=replace(one.model, variants=names, selected_variant=name))
+            replace(one, model=replace(one.model, variants=names if len(names) > 1 else (), selected_variant=name))
             for name, one in zip(names, by_variant.values(), strict=True)
         ]
 

@@ -33,6 +33,12 @@ END_SECONDS: Final = 10.0
 """How long the end of a worker may take: a little more than its SIGTERM and SIGKILL."""
 NOTICE_SECONDS: Final = 2.0
 """How long after a broken connection to wait for the news that the process behind it has ended."""
+REVIVAL_SECONDS: Final = 0.5
+"""How long after its worker's death an instance is loaded again by itself, times the deaths in a row."""
+MOST_DEATHS: Final = 3
+"""Deaths in a row after which it waits to be asked for: a load that kills the machine is not to be repeated for ever."""
+STEADY_SECONDS: Final = 60.0
+"""A worker that lived for so long begins a new row."""
 SMALL_MODEL_BYTES: Final = 100 * 1024 * 1024
 """Below this one thread is faster than two: synchronising them cost 10 ms a token on two busy cores, computing 0.5."""
 
@@ -64,6 +70,8 @@ class ModelHost:
         self._plan: LoadPlan | None = None
         self._load: SharedLoad | None = None
         self._closed: OrchestratorError | None = None
+        self._shut = anyio.Event()
+        self._deaths = 0
         self.retired: anyio.Event | None = None
         """There while the host retires; set when it has, or was not allowed to."""
 
@@ -180,7 +188,7 @@ class ModelHost:
                 self._load.settle(gone)
                 self._load.scope.cancel()
             async with self._queue.emptied():
-                self._closed = gone
+                self._close(gone)
                 await self._end_all()
         finally:
             self.retired.set()
@@ -188,13 +196,33 @@ class ModelHost:
 
     async def aclose(self) -> None:
         """End the worker and every load at once; nothing is loaded after this."""
-        self._closed = _shut_down()
+        self._close(_shut_down())
         await self._end_all()
 
     @property
     def closed(self) -> bool:
         """Whether nothing can be loaded any more."""
         return self._closed is not None
+
+    def _close(self, why: OrchestratorError) -> None:
+        self._closed = why
+        self._shut.set()
+
+    async def _revive(self, worker: WorkerProcess) -> None:
+        """Load again when `worker` has died: an instance stays until it is unloaded, also while nobody uses it."""
+        began = anyio.current_time()
+        await worker.ended.wait()
+        self._deaths = 1 if anyio.current_time() - began >= STEADY_SECONDS else self._deaths + 1
+        with anyio.move_on_after(REVIVAL_SECONDS * self._deaths):
+            await self._shut.wait()
+        gpu = await has_gpu()
+        if self._closed is not None or self._load is not None or self._worker is not worker:
+            return
+        if self._deaths > MOST_DEATHS:
+            _log.error("worker_keeps_dying", instance=self._instance_id, deaths=self._deaths)
+            return
+        _log.info("worker_is_replaced", instance=self._instance_id)
+        self._begin_load(LoadSettings(), gpu=gpu)
 
     async def _end_all(self) -> None:
         if self._load is not None:
@@ -270,6 +298,7 @@ class ModelHost:
             "model_loaded", instance=self._instance_id, context_length=worker.context_length, seconds=round(seconds, 3)
         )
         load.settle(seconds)
+        self._task_group.start_soon(self._revive, worker)
 
     def _launch(self, plan: LoadPlan, gpu: bool) -> Launch:
         self._api_key = secrets.token_urlsafe(32)

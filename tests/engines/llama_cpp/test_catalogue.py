@@ -26,6 +26,7 @@ DEMO = Model(
     max_context_length=2048,
     trained_for_tool_use=True,
     reasoning=ReasoningSupport(("off", "on"), "off"),
+    selected_variant="demo/tiny-tools@Q8_0",
 )
 
 

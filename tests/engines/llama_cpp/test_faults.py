@@ -224,6 +224,31 @@ async def test_requests_in_the_queue_outlive_the_worker_that_they_waited_for(ben
         assert answers == ["Hello! How can I help you?"] * 3
 
 
+async def test_an_idle_instance_whose_worker_dies_is_there_again_before_anybody_asks(bench: OpenBench) -> None:
+    async with bench() as it:
+        await it.load(1024)
+        pid = it.pid
+        os.kill(pid, signal.SIGKILL)
+        await gone(pid)
+        while it.host.worker_pid in (None, pid):  # noqa: ASYNC110 - nobody is told of it
+            await anyio.sleep(0.05)
+        assert await it.context_length() == 1024
+        assert await it.load(1024) == [ModelReady(None)]
+
+
+async def test_an_instance_whose_worker_keeps_dying_waits_to_be_asked_for(
+    bench: OpenBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.engines.llama_cpp.host.MOST_DEATHS", 0)
+    monkeypatch.setattr("orchestrator.engines.llama_cpp.host.REVIVAL_SECONDS", 0.01)
+    async with bench() as it:
+        await it.load()
+        os.kill(it.pid, signal.SIGKILL)
+        await anyio.sleep(0.3)  # long enough to be there again, were it loaded
+        assert await it.context_length() is None
+        assert (await written(it.generate(ask("Hello!")))).text == "Hello! How can I help you?"
+
+
 async def test_a_stopped_worker_that_ignores_sigterm_is_killed(
     bench: OpenBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
