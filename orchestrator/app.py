@@ -47,6 +47,7 @@ from orchestrator.store.tokens import SqlTokenStore
 
 CLOSE_SECONDS = 5.0
 OLLAMA = "ollama"
+REMOTE = "openai_compatible"
 KEPT_FOR_EVER = -1
 """What Ollama is told of a model without a time of its own; `service/instances.py` decides when it goes."""
 
@@ -219,11 +220,15 @@ def _engines(
     ollama = OllamaEngine(settings.ollama_host, keep_alive=KEPT_FOR_EVER)
     keys = settings.openai_compatible_api_key
     remote = [
-        OpenAICompatibleEngine(url, keys[index] if index < len(keys) else None)
+        OpenAICompatibleEngine(
+            url,
+            keys[index] if index < len(keys) else None,
+            name=REMOTE if index == 0 else f"{REMOTE}:{index + 1}",  # as the second instance of a model is called
+        )
         for index, url in enumerate(settings.openai_compatible_url)
     ]
     engines = [ollama, embedded, *remote]
-    return sorted(engines, key=lambda engine: engine.name != settings.default_engine)
+    return sorted(engines, key=lambda engine: engine.name.partition(":")[0] != settings.default_engine)
 
 
 def _catalog(

@@ -37,6 +37,8 @@ class ModelService:
         self._optional = optional
         self._listed: list[tuple[Engine, tuple[Model, ...]]] = []
         self._errors: dict[str, ErrorInfo] = {}
+        self._keys: dict[str, frozenset[str]] = {}
+        """Of each engine what it listed last, also where it does not answer any more."""
         self._listed_at: float | None = None
         self._refreshing = anyio.Lock()
 
@@ -101,6 +103,9 @@ class ModelService:
     def _missing(self, key: str) -> ModelChoice:
         installed = [model.key for _, models in self._listed for model in models]
         silent = self._errors.get(key.partition("::")[0]) if "::" in key else None
+        for name, error in self._errors.items():
+            if silent is None and key in self._keys.get(name, ()):
+                silent = error
         if silent is None and not installed and self._errors:
             silent = next(iter(self._errors.values()))
         if silent is not None:
@@ -133,6 +138,7 @@ class ModelService:
                     asking.start_soon(ask, index, engine)
             self._listed = [(self._engines[index], listed[index]) for index in sorted(listed)]
             self._errors = {self._engines[index].name: errors[index] for index in sorted(errors, reverse=True)}
+            self._keys |= {engine.name: frozenset(model.key for model in models) for engine, models in self._listed}
             self._listed_at = anyio.current_time()
 
 

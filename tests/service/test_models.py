@@ -71,3 +71,26 @@ async def test_a_variant_is_found_by_its_name_in_either_case() -> None:
     for name in ("some/model@Q4_K_M", "some/Model@Q8_0", "some/Model@", "@q4_k_m"):
         assert await kind_of_error(models, name) is ErrorKind.UNKNOWN_MODEL
         assert not await models.has(name)
+
+
+class Mortal(ScriptedEngine):
+    """An engine that answers until it is `dead`."""
+
+    dead = False
+
+    async def models(self) -> Sequence[Model]:
+        if self.dead:
+            raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, "it is gone")
+        return await super().models()
+
+
+async def test_a_model_of_an_engine_that_answers_no_more_is_unavailable_and_not_unknown() -> None:
+    engine, other = Mortal([[Say("hi")]]), Named([[Say("ho")]])
+    other.model = replace(other.model, key="other/model")
+    models = ModelService([engine, other])
+    assert (await models.find(SCRIPTED_MODEL)).engine is engine
+    engine.dead = True
+    models.forget()
+    assert await kind_of_error(models, SCRIPTED_MODEL) is ErrorKind.ENGINE_UNAVAILABLE
+    assert await kind_of_error(models, "no/model") is ErrorKind.UNKNOWN_MODEL
+    assert (await models.find("other/model")).engine is other

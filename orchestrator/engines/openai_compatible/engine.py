@@ -63,7 +63,7 @@ class _WireModels(msgspec.Struct, frozen=True):
 
 class OpenAICompatibleEngine:
     """One server. `base_url` includes `/v1`; the key is sent to it and shown nowhere, nor is a password in the URL, which is
-    used where there is no key.
+    used where there is no key. `name` tells it from other servers that have the same model.
 
     Raises:
         ValueError: the URL or the key cannot be used; the message holds neither the key nor the password.
@@ -74,9 +74,11 @@ class OpenAICompatibleEngine:
         base_url: str,
         api_key: str | None,
         *,
+        name: str = ENGINE_NAME,
         timeouts: Timeouts = Timeouts(),
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        self._name = name
         url = _checked_url(base_url)
         # httpx would log the URL of each request: what is secret in it goes along as what it is.
         self._base_url = str(url.copy_with(userinfo=b"")).rstrip("/")
@@ -98,7 +100,7 @@ class OpenAICompatibleEngine:
     @property
     def name(self) -> str:
         """What `engine::key` calls it."""
-        return ENGINE_NAME
+        return self._name
 
     @property
     def traits(self) -> EngineTraits:
@@ -125,7 +127,7 @@ class OpenAICompatibleEngine:
         except msgspec.MsgspecError:
             message = f"{self._who} does not list its models as an OpenAI-compatible server does."
             raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, message) from None
-        return [_model(entry) for entry in listed.data]
+        return [_model(entry, self._name) for entry in listed.data]
 
     def check_response_format(self, response_format: ResponseFormat) -> None:
         """See `Engine.check_response_format`: only the server knows, and says so when it is asked to generate."""
@@ -246,13 +248,13 @@ def _extras(request: Generate) -> JsonObject:
     return extras
 
 
-def _model(entry: _WireModel) -> Model:
+def _model(entry: _WireModel, engine: str) -> Model:
     """What the server tells, nothing more. Whether a model calls tools or reasons none of them says here."""
     publisher, slash, name = entry.id.rpartition("/")
     meta = entry.meta or _WireMeta()
     return Model(
         key=entry.id,
-        engine=ENGINE_NAME,
+        engine=engine,
         type="llm",
         publisher=publisher if slash else "",
         display_name=name,
