@@ -13,6 +13,7 @@ from orchestrator.ports.audit import (
     ArgumentPattern,
     AuditedCall,
     AuditEvent,
+    AuditHead,
     CallFilter,
     CallPage,
     CallPlace,
@@ -69,6 +70,9 @@ class MemoryAudit:
 
     async def record_checkpoint(self, at: datetime) -> bool:
         return False
+
+    async def heads(self) -> Sequence[AuditHead]:
+        return []
 
     async def list_events(self, before: int | None, limit: int) -> Sequence[AuditEvent]:
         found = [event for event in reversed(self.events) if before is None or event.sequence < before]

@@ -5,6 +5,7 @@ import importlib.metadata
 import click
 import rich_click
 
+from orchestrator.cli.audit import audit
 from orchestrator.cli.chat import chat
 from orchestrator.cli.command_error import CommandGroup
 from orchestrator.cli.db import db
@@ -26,5 +27,5 @@ def orchestrator() -> None:
     """
 
 
-for command in (serve, demo, chat, models, plugins, tokens, db, settings, doctor):
+for command in (serve, demo, chat, models, plugins, tokens, audit, db, settings, doctor):
     orchestrator.add_command(command)

@@ -1,5 +1,6 @@
 """What commands print: a table for people, JSON for programs."""
 
+import json
 from collections.abc import Sequence
 
 import click
@@ -22,8 +23,12 @@ def size_text(size: int | None) -> str:
 
 
 def print_json(value: object) -> None:
-    """`value` on standard output, one line."""
-    click.echo(msgspec.json.encode(value))
+    """`value` on standard output, one line; lone surrogates, which models write, as escapes."""
+    try:
+        text = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        text = json.dumps(msgspec.to_builtins(value), separators=(",", ":")).encode()
+    click.echo(text)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -242,6 +242,10 @@ class AuditStore(Protocol):
         """Chain the heads that moved since the last checkpoint; whether any did."""
         ...
 
+    async def heads(self) -> Sequence[AuditHead]:
+        """The end of every owner's chain, by owner."""
+        ...
+
     async def list_events(self, before: int | None, limit: int) -> Sequence[AuditEvent]:
         """The service's chain, the newest first, from what came before the event numbered `before`."""
         ...

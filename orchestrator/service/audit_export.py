@@ -28,7 +28,7 @@ ROW_GROUP: Final = 20_000
 
 FORMULA_MARKS: Final = ("=", "+", "-", "@", "\t", "\r", "'")
 """A spreadsheet takes a cell that begins with one of these for a formula: it gets an apostrophe in front, as does
-what begins with an apostrophe itself, so that readers can undo it."""
+what begins with an apostrophe itself and an empty text, so that readers can undo it."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -96,7 +96,7 @@ def _cell(value: Any) -> Any:
         return "true" if value else "false"
     if isinstance(value, str):
         value = storable(value)
-        return "'" + value if value.startswith(FORMULA_MARKS) else value
+        return "'" + value if not value or value.startswith(FORMULA_MARKS) else value
     return value
 
 

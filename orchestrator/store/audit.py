@@ -11,6 +11,7 @@ from orchestrator.core.json_types import JsonObject
 from orchestrator.ports.audit import (
     AuditedCall,
     AuditEvent,
+    AuditHead,
     CallFilter,
     CallLink,
     CallPage,
@@ -21,10 +22,11 @@ from orchestrator.ports.audit import (
 )
 from orchestrator.store import audit_chain as chain
 from orchestrator.store.audit_export import export_calls
+from orchestrator.store.audit_links import SERVICE
 from orchestrator.store.audit_query import conditions, find_calls, rows_of
 from orchestrator.store.database import Database
 from orchestrator.store.rows import provider_from
-from orchestrator.store.tables import audit_chain, audit_events, tool_calls, tool_definitions
+from orchestrator.store.tables import audit_chain, audit_events, audit_heads, tool_calls, tool_definitions
 
 LONGEST_LISTED: Final = 4_096
 """Characters of arguments that a listing carries."""
@@ -117,6 +119,9 @@ class SqlAuditStore:
     async def record_checkpoint(self, at: datetime) -> bool:
         return await self._database.write(lambda connection: chain.append_checkpoint(connection, at))
 
+    async def heads(self) -> Sequence[AuditHead]:
+        return await self._database.read(owner_heads)
+
     async def list_events(self, before: int | None, limit: int) -> Sequence[AuditEvent]:
         query = select(audit_events).order_by(audit_events.c.sequence.desc()).limit(limit)
         if before is not None:
@@ -126,6 +131,13 @@ class SqlAuditStore:
             return [_event(row) for row in connection.execute(query).mappings()]
 
         return await self._database.read(work)
+
+
+def owner_heads(connection: Connection) -> list[AuditHead]:
+    """The end of every owner's chain, by owner."""
+    query = select(audit_heads.c.owner, audit_heads.c.sequence, audit_heads.c.hash)
+    found = connection.execute(query.where(audit_heads.c.owner != SERVICE).order_by(audit_heads.c.owner))
+    return [AuditHead(owner, sequence, digest.hex()) for owner, sequence, digest in found]
 
 
 def _bucket(connection: Connection, seconds: int | None) -> ColumnElement[int]:

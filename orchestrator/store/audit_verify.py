@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -20,6 +21,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import canonical_json
 from orchestrator.core.storable_text import original
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
@@ -127,6 +129,31 @@ async def verify(
     if problem is None and part.is_whole:
         problem = await _verify_whole(database, tally)
     return AuditVerification(tally.links, tally.events, tally.erased, tuple(reached), problem)
+
+
+async def sequence_at(database: Database, owner: str, text: str, *, last: bool) -> int:
+    """The link that `text` means, a number or a moment: the first of the calls since then, or the last until then.
+
+    Raises:
+        OrchestratorError: `invalid_value`: it is neither.
+    """
+    if text.isascii() and text.isdigit() and len(text) < 19:
+        return max(1, int(text))
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"'{text}' is neither the number of a link nor a moment such as 2026-03-01T12:00:00Z."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message) from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    sequence, at = audit_chain.c.sequence, tool_calls.c.created_at
+    query = select(func.max(sequence) if last else func.min(sequence))
+    query = query.join_from(tool_calls, audit_chain, audit_chain.c.call_id == tool_calls.c.call_id)
+    query = query.where(tool_calls.c.owner == owner, at <= moment if last else at >= moment)
+    found = await database.read(lambda connection: connection.execute(query).scalar())
+    if found is None:
+        message = f"'{owner}' has no calls {'until' if last else 'since'} {text}."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message)
+    return found
 
 
 def _heads(connection: Connection, owner: str | None, kept: Mapping[str, AuditHead]) -> list[AuditHead]:

@@ -1,0 +1,59 @@
+"""The audit's commands at work on the database."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+from orchestrator.cli.command_settings import make_data_dir
+from orchestrator.ports.audit import AuditHead, AuditStore, AuditVerification, CallFilter
+from orchestrator.service.audit import EXPORT_ROWS
+from orchestrator.service.audit_export import ExportFormat, written
+from orchestrator.settings import Settings
+
+
+@asynccontextmanager
+async def audit_store(settings: Settings) -> AsyncGenerator[AuditStore]:
+    """The audit of the database that the settings name."""
+    from orchestrator.store.audit import SqlAuditStore
+    from orchestrator.store.database import open_database
+    from orchestrator.store.migrate import prepare
+
+    make_data_dir(settings)
+    await prepare(settings.database_url)
+    database = await open_database(settings.database_url)
+    try:
+        yield SqlAuditStore(database)
+    finally:
+        await database.aclose()
+
+
+async def export_to(settings: Settings, wanted: CallFilter, form: ExportFormat, path: Path) -> Sequence[AuditHead]:
+    """Write an export to `path`; the heads of the chains as they were when it began."""
+    async with audit_store(settings) as store:
+        heads = await store.heads()
+        async with await anyio.open_file(path, "xb") as file:
+            async for piece in written(store.export_calls(wanted, EXPORT_ROWS), form):
+                await file.write(piece)
+    return [head for head in heads if wanted.owner in (None, head.owner)]
+
+
+async def verify_database(
+    settings: Settings, owner: str | None, first: str | None, last: str | None, since: Sequence[AuditHead]
+) -> AuditVerification:
+    """Prove the chains of the database; `first` and `last` are sequence numbers or moments."""
+    from orchestrator.store.audit_verify import AuditRange, sequence_at, verify
+    from orchestrator.store.database import open_database
+    from orchestrator.store.migrate import prepare
+
+    make_data_dir(settings)
+    await prepare(settings.database_url)
+    database = await open_database(settings.database_url)
+    try:
+        start = 1 if first is None else await sequence_at(database, owner or "", first, last=False)
+        end = None if last is None else await sequence_at(database, owner or "", last, last=True)
+        kept = [head for head in since if owner in (None, head.owner)]
+        return await verify(database, AuditRange(owner, start, end), kept)
+    finally:
+        await database.aclose()

@@ -1,0 +1,249 @@
+"""`orchestrator audit`: reading, exporting, signing and proving, as an auditor does it."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from click.testing import Result
+
+from orchestrator.store.database import open_database
+from orchestrator.store.responses import SqlResponseStore
+from tests.cli.program import run
+from tests.store.test_audit_chain import ADA_LINKS, BOB_LINKS, write_everything
+
+pytest_plugins = ("tests.store.databases",)
+
+FORMS = ("jsonl", "csv", "parquet")
+
+
+async def fill(url: str) -> None:
+    database = await open_database(url)
+    await write_everything(SqlResponseStore(database))
+    await database.aclose()
+
+
+@pytest.fixture
+def url(sqlite_url: str) -> str:
+    """A database with a journal of two owners."""
+    anyio.run(fill, sqlite_url)
+    return sqlite_url
+
+
+@pytest.fixture
+def audit(url: str, tmp_path: Path) -> Callable[..., Result]:
+    """The command, on that database."""
+
+    def command(*arguments: str) -> Result:
+        return run("audit", *arguments, DATABASE_URL=url, DATA_DIR=str(tmp_path / "data"))
+
+    return command
+
+
+def said(result: Result) -> Any:
+    """The JSON that a command printed."""
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def change(url: str, *statements: str) -> None:
+    """What somebody does who can write to the file."""
+    connection = sqlite3.connect(url.partition(":///")[2])
+    for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        connection.execute(f"DROP TRIGGER {trigger}")
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+# ---- reading ----------------------------------------------------------------------------------
+
+
+def test_calls_are_listed_and_filtered(audit: Callable[..., Result]) -> None:
+    calls = said(audit("list", "--json"))["tool_calls"]
+    assert len(calls) == 8
+    oldest = said(audit("list", "--oldest-first", "--limit", "3", "--json"))["tool_calls"]
+    assert oldest == calls[::-1][:3]
+    found = said(audit("list", "--owner", "ada", "--argument", "to=mo*", "--error", "--json"))["tool_calls"]
+    assert [call["call_id"] for call in found] == ["call_3"]
+    table = audit("list", "--status", "invalid").stdout
+    assert "call_3" in table and "(fly)" in table and "call_1" not in table
+
+
+def test_a_call_is_shown_whole(audit: Callable[..., Result]) -> None:
+    whole = said(audit("show", "call_2", "--json"))
+    assert (whole["tool"], whole["definition"]["name"], len(whole["links"])) == ("search", "search", 2)
+    assert "docs_search" in audit("show", "call_2").stdout
+    missing = audit("show", "call_x")
+    assert (missing.exit_code, "there is no tool call 'call_x'" in missing.stderr) == (1, True)
+
+
+def test_statistics_are_shown(audit: Callable[..., Result]) -> None:
+    rows = said(audit("stats", "--owner", "ada", "--bucket", "60", "--json"))["stats"]
+    assert sum(row["calls"] for row in rows) == 6
+    assert "mcp/clock" in audit("stats").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list", "--from", "yesterday"),
+        ("list", "--argument", "path"),
+        ("export", "--output", "calls.txt"),
+        ("verify", "--from", "3"),
+        ("verify", "--owner", "ada", "--from", "x"),
+        ("verify", "--public-key", "key.pub"),
+        ("verify", "--file", "missing.jsonl"),
+        ("verify", "--since", "missing.json"),
+        ("export", "--output", "calls.jsonl", "--sign", "missing.pem"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(audit: Callable[..., Result], arguments: tuple[str, ...]) -> None:
+    result = audit(*arguments)
+    assert result.exit_code != 0 and result.stderr.strip() and "Traceback" not in result.output
+
+
+# ---- proving the database ---------------------------------------------------------------------
+
+
+def test_the_journal_is_proved_and_a_changed_row_is_named(audit: Callable[..., Result], url: str) -> None:
+    report = said(audit("verify", "--json"))
+    assert (report["ok"], report["links"]) == (True, ADA_LINKS + BOB_LINKS)
+    assert audit("verify").stdout == f"ok: {ADA_LINKS + BOB_LINKS} links are as they were written\n"
+    part = said(audit("verify", "--owner", "ada", "--from", "3", "--to", "5", "--json"))
+    assert part["links"] == 3
+    later = said(audit("verify", "--owner", "ada", "--from", "2026-03-01T12:00:30", "--json"))
+    assert 0 < later["links"] < ADA_LINKS
+
+    change(url, "UPDATE tool_calls SET output = '[]' WHERE call_id = 'call_2'")
+    result = audit("verify")
+    assert result.exit_code == 1
+    assert result.stdout == (
+        "NOT ok: link 6 of ada, call call_2: its output is not the one that was chained "
+        "(5 links before it are as they were written)\n"
+    )
+    assert json.loads(audit("verify", "--json").stdout)["problem"]["call_id"] == "call_2"
+
+
+def test_a_cut_tail_is_noticed_with_an_earlier_export(audit: Callable[..., Result], url: str, tmp_path: Path) -> None:
+    said(audit("export", "--output", str(tmp_path / "a.jsonl"), "--json"))
+    manifest = str(tmp_path / "a.jsonl.manifest.json")
+    assert audit("verify", "--since", manifest).exit_code == 0
+    change(
+        url,
+        "DELETE FROM audit_chain WHERE owner = 'bob'",
+        "DELETE FROM audit_heads WHERE owner = 'bob'",
+        "DELETE FROM output_items WHERE response_id = 'resp_b'",
+        "DELETE FROM tool_calls WHERE owner = 'bob'",
+    )
+    assert audit("verify").exit_code == 0, "nothing that is there is wrong"
+    cut = audit("verify", "--since", manifest)
+    assert (cut.exit_code, "its end was cut off" in cut.stdout) == (1, True)
+
+
+# ---- proving an export ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_signed_export_is_proved_without_the_database(
+    audit: Callable[..., Result], tmp_path: Path, form: str
+) -> None:
+    key, file = tmp_path / "key.pem", tmp_path / f"calls.{form}"
+    said(audit("keygen", str(key), "--json"))
+    assert key.stat().st_mode & 0o777 == 0o600
+    made = said(audit("export", "--output", str(file), "--sign", str(key), "--json"))
+    assert (made["rows"], made["signed"]) == (8, True)
+    there = tmp_path / "elsewhere"
+    there.mkdir()
+    for name in (file.name, file.name + ".manifest.json", "key.pem.pub"):
+        shutil.copy(tmp_path / name, there)
+    proof = ("audit", "verify", "--file", str(there / file.name), "--public-key", str(there / "key.pem.pub"))
+    report = said(run(*proof, "--json", DATA_DIR=str(there / "no database")))
+    assert (report["ok"], report["signature"], report["links"]) == (True, True, ADA_LINKS + BOB_LINKS)
+    assert not (there / "no database").exists()
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    """Change one text in an export, whatever it is written in."""
+    if file.suffix != ".parquet":
+        text = file.read_text("utf-8")
+        assert text.count(old) > 0
+        file.write_text(text.replace(old, new, 1), "utf-8")
+        return
+    import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs] - it has none
+    import pyarrow.parquet as pq  # pyright: ignore[reportMissingTypeStubs] - it has none
+
+    library: Any = pa
+    parquet: Any = pq
+    table = parquet.read_table(file)
+    rows = table.to_pylist()
+    row = next(row for row in rows if row["tool"] == old)
+    row["tool"] = new
+    parquet.write_table(library.Table.from_pylist(rows, table.schema), file)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_row_that_was_changed_in_an_export_is_named(audit: Callable[..., Result], tmp_path: Path, form: str) -> None:
+    file = tmp_path / f"calls.{form}"
+    said(audit("export", "--output", str(file), "--json"))
+    rewrite(file, "search", "remove")
+    result = audit("verify", "--file", str(file))
+    assert (result.exit_code, "call call_2" in result.stdout) == (1, True), result.output
+
+
+def test_a_row_that_is_missing_in_an_export_is_noticed(audit: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "calls.jsonl"
+    said(audit("export", "--output", str(file), "--json"))
+    lines = file.read_text("utf-8").splitlines(keepends=True)
+    for gone in range(len(lines)):
+        file.write_text("".join(lines[:gone] + lines[gone + 1 :]), "utf-8")
+        result = audit("verify", "--file", str(file))
+        assert (result.exit_code, "missing in the file" in result.stdout) == (1, True), result.output
+    file.write_text("".join(lines + lines[:1]), "utf-8")
+    assert "twice" in audit("verify", "--file", str(file)).stdout
+
+
+def test_a_selection_is_proved_row_by_row(audit: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "errors.csv"
+    said(audit("export", "--output", str(file), "--error", "--json"))
+    result = audit("verify", "--file", str(file))
+    assert (result.exit_code, "the export is a selection" in result.stdout) == (0, True)
+    (tmp_path / "errors.csv.manifest.json").unlink()
+    assert "no manifest" in audit("verify", "--file", str(file)).stdout
+    one = tmp_path / "ada.jsonl"
+    said(audit("export", "--output", str(one), "--owner", "ada", "--json"))
+    assert audit("verify", "--file", str(one)).stdout == f"ok: {ADA_LINKS} links are as they were written\n"
+
+
+def test_a_manifest_that_was_changed_or_signed_by_another_is_refused(
+    audit: Callable[..., Result], tmp_path: Path
+) -> None:
+    file, manifest = tmp_path / "calls.jsonl", tmp_path / "calls.jsonl.manifest.json"
+    for name in ("one", "two"):
+        said(audit("keygen", str(tmp_path / name), "--json"))
+    again = audit("keygen", str(tmp_path / "one"))
+    assert (again.exit_code, "File exists" in again.stderr) == (1, True)
+    said(audit("export", "--output", str(file), "--sign", str(tmp_path / "one"), "--json"))
+    assert "is there already" in audit("export", "--output", str(file)).stderr
+
+    def proof(key: str) -> Result:
+        return audit("verify", "--file", str(file), "--public-key", str(tmp_path / key))
+
+    assert proof("one.pub").exit_code == 0
+    assert "somebody else signed it" in proof("two.pub").stderr
+    assert "no Ed25519 public key" in proof("one").stderr
+    signed = manifest.read_text()
+    manifest.write_text(signed.replace('"rows": 8', '"rows": 7'))
+    assert "was changed" in proof("one.pub").stderr
+    told = json.loads(signed)
+    del told["signature"]
+    manifest.write_text(json.dumps(told))
+    assert "is not signed" in proof("one.pub").stderr
+    manifest.write_text(signed)
+    file.write_text(file.read_text().replace("call_2", "call_2 ", 1))
+    assert proof("one.pub").exit_code == 1
