@@ -302,7 +302,8 @@ def _print_verification(report: AuditVerification, note: str, *, signed: bool, a
 @audit.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @_JSON
-def keygen(path: Path, as_json: bool) -> None:
+@with_settings()
+def keygen(_settings: Settings, path: Path, as_json: bool) -> None:
     """Make an Ed25519 key pair to sign exports with: PATH, which is a secret, and PATH.pub, which verifies."""
     from orchestrator.store import audit_files
 
