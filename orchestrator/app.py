@@ -25,19 +25,25 @@ from orchestrator.integrations.mcp_config_watch import ConfigWatcher
 from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
 from orchestrator.integrations.oauth.logins import OAuthLogins
 from orchestrator.integrations.plugins import ChainLimits
-from orchestrator.ports import OAuthCredentialStore
+from orchestrator.ports import DefinitionGuard, OAuthCredentialStore
 from orchestrator.service.audit import AuditService
 from orchestrator.service.chats import ChatService
+from orchestrator.service.definition_pins import DefinitionPins
+from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstancePolicy, InstanceService
+from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.leases import this_holder
 from orchestrator.service.models import ModelService
+from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import RunService
+from orchestrator.service.token_costs import TokenCostService
 from orchestrator.service.tokens import TokenService
 from orchestrator.settings import Settings
 from orchestrator.store.audit import SqlAuditStore
 from orchestrator.store.database import open_database
+from orchestrator.store.definitions import SqlDefinitionStore
 from orchestrator.store.encryption import Sealer
 from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.migrate import prepare
@@ -122,7 +128,8 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             )
         )
         sealer = Sealer(settings.encryption_key, settings.encryption_key_file)
-        catalog = _catalog(settings, files, SqlOAuthCredentialStore(database, sealer), tasks)
+        pins = DefinitionPins(SqlDefinitionStore(database), settings.drift_policy)
+        catalog = _catalog(settings, files, SqlOAuthCredentialStore(database, sealer), tasks, pins)
         holder = this_holder()
         metrics = Metrics()
         tokens = SqlTokenStore(database, sealer)
@@ -151,6 +158,23 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 max_queued=settings.max_queued,
             ),
         )
+        limits = Limits(
+            max_turns=settings.max_turns,
+            max_identical_calls=settings.max_identical_calls,
+            max_tool_output_bytes=settings.max_tool_output_bytes,
+            max_tool_output_model_bytes=settings.max_tool_output_model_bytes,
+        )
+        costs = TokenCostService(instances)
+        plugins = PluginService(catalog.host, pins, costs)
+        calls = DirectCallService(
+            plugins=plugins,
+            catalog=catalog,
+            store=store,
+            runs=runs,
+            holder=holder,
+            limits=limits,
+            run_timeout_seconds=settings.run_timeout,
+        )
         chats = ChatService(
             models=models,
             instances=instances,
@@ -159,12 +183,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             runs=runs,
             quotas=quotas,
             holder=holder,
-            limits=Limits(
-                max_turns=settings.max_turns,
-                max_identical_calls=settings.max_identical_calls,
-                max_tool_output_bytes=settings.max_tool_output_bytes,
-                max_tool_output_model_bytes=settings.max_tool_output_model_bytes,
-            ),
+            limits=limits,
             run_timeout_seconds=settings.run_timeout,
         )
 
@@ -191,6 +210,9 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 runs=runs,
                 downloads=downloads,
                 audit=audit,
+                plugins=plugins,
+                calls=calls,
+                checks=IntegrationCheckService(catalog, costs),
                 metrics=metrics,
                 tokens=TokenService(tokens),
                 quotas=quotas,
@@ -232,7 +254,11 @@ def _engines(
 
 
 def _catalog(
-    settings: Settings, files: McpConfigFiles, credentials: OAuthCredentialStore, tasks: anyio.abc.TaskGroup
+    settings: Settings,
+    files: McpConfigFiles,
+    credentials: OAuthCredentialStore,
+    tasks: anyio.abc.TaskGroup,
+    guard: DefinitionGuard,
 ) -> McpCatalog:
     config = files.load()
     for warning in config.warnings:
@@ -253,4 +279,5 @@ def _catalog(
         chains=ChainLimits(settings.chain_session_idle, settings.max_chain_sessions),
         files=files,
         logins=OAuthLogins(credentials, policy, tasks),
+        guard=guard,
     )

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 import platformdirs
 
+from orchestrator.core.drift import DRIFT_POLICIES, DriftPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.setting_kinds import (
     API_KEYS,
@@ -94,6 +95,7 @@ class Settings:
     ephemeral_deny: tuple[str, ...]
     cors_origins: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
+    drift_policy: DriftPolicy
     tool_timeout: float
     connect_timeout: float
     run_timeout: float
@@ -186,6 +188,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("EPHEMERAL_DENY", HOSTS, "", "Hosts and networks that they may not be on; wins over `EPHEMERAL_ALLOW`."),
     Setting("CORS_ORIGINS", ORIGINS, "", "Web origins whose pages may use the service."),
     Setting("ALLOWED_HOSTS", HOST_NAMES, "", "Names, beyond the address it listens on and localhost, by which clients may address the service (the `Host` header)."),
+    Setting("DRIFT_POLICY", choice(*DRIFT_POLICIES), "warn", "What becomes of a plugin's tool whose definition is not the one that was seen first: `allow`, `warn`, or `block` until it is approved. An entry of `mcp.json` may say otherwise (`drift`)."),
     Setting("TOOL_TIMEOUT", seconds(86_400), "60", "How long a tool call may take, in seconds."),
     Setting("CONNECT_TIMEOUT", seconds(3_600), "20", "How long connecting the MCP servers of a request may take, in seconds."),
     Setting("RUN_TIMEOUT", seconds(604_800), "600", "How long a request may take as a whole, in seconds."),

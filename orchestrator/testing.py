@@ -230,6 +230,7 @@ class FakeServer:
 
     tools: Sequence[FakeTool] = ()
     withheld: frozenset[str] = frozenset()
+    drifted: frozenset[str] = frozenset()
     error: OrchestratorError | None = None
     calls: list[tuple[str, JsonObject]] = field(default_factory=list[tuple[str, JsonObject]])
     open_sessions: int = 0
@@ -242,6 +243,7 @@ class _FakeSession:
     def __init__(self, provider: ProviderInfo, server: FakeServer) -> None:
         self.provider = provider
         self.withheld = server.withheld
+        self.drifted = server.drifted
         self._server = server
 
     @property

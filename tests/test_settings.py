@@ -68,6 +68,7 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         ephemeral_deny=(),
         cors_origins=(),
         allowed_hosts=(),
+        drift_policy="warn",
         tool_timeout=60.0,
         connect_timeout=20.0,
         run_timeout=600.0,

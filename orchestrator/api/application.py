@@ -23,6 +23,7 @@ from orchestrator.api.loading import loading_routes
 from orchestrator.api.metrics import Metrics, metrics_route
 from orchestrator.api.models import models_route
 from orchestrator.api.origins import OriginPolicy
+from orchestrator.api.plugins import check_route, definition_routes, direct_call_route, plugin_routes
 from orchestrator.api.responses import response_route
 from orchestrator.api.schema_pages import schema_routes
 from orchestrator.api.sse import KEEP_ALIVE_SECONDS
@@ -31,9 +32,12 @@ from orchestrator.api.tool_calls import tool_call_routes
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.service.audit import AuditService
 from orchestrator.service.chats import ChatService
+from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstanceService
+from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelService
+from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import RunService
 from orchestrator.service.tokens import TokenService
@@ -53,6 +57,9 @@ def create_api(
     runs: RunService,
     downloads: DownloadService,
     audit: AuditService,
+    plugins: PluginService,
+    calls: DirectCallService,
+    checks: IntegrationCheckService,
     metrics: Metrics,
     tokens: TokenService,
     quotas: Quotas,
@@ -81,6 +88,10 @@ def create_api(
             *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),
             *token_routes(tokens, authenticator, max_body_bytes=max_body_bytes),
             *tool_call_routes(audit, authenticator),
+            *plugin_routes(plugins, authenticator),
+            *definition_routes(plugins, authenticator, max_body_bytes=max_body_bytes),
+            direct_call_route(calls, authenticator, max_body_bytes=max_body_bytes),
+            check_route(checks, authenticator, max_body_bytes=max_body_bytes),
             metrics_route(metrics, authenticator),
             health_route(why_not_ready),
             *schema_routes(),

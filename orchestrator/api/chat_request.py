@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar, assert_never
 
 from msgspec import UNSET, UnsetType
@@ -57,7 +57,7 @@ def to_chat_request(body: ChatBody) -> ChatRequest:
         model=body.model,
         input=_input(body),
         system_prompt=_given(body.system_prompt),
-        integrations=tuple(_integration(entry) for entry in _given(body.integrations) or ()),
+        integrations=integration_requests(_given(body.integrations) or ()),
         sampling=_sampling(body),
         reasoning=_given(body.reasoning),
         max_output_tokens=_given(body.max_output_tokens),
@@ -117,6 +117,11 @@ def _check_image(data_url: str, param: str) -> None:
         pass
     message = f'"{param}" must be a picture as a data:image/…;base64,… URL.'
     raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=param)
+
+
+def integration_requests(entries: Sequence[IntegrationEntry]) -> tuple[IntegrationRequest, ...]:
+    """Entries of `integrations` in the service's words."""
+    return tuple(_integration(entry) for entry in entries)
 
 
 def _integration(entry: IntegrationEntry) -> IntegrationRequest:

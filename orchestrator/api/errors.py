@@ -53,6 +53,8 @@ ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
     ErrorKind.UNKNOWN_INSTANCE: WireError(404, _BAD, "model_not_found"),
     ErrorKind.JOB_NOT_FOUND: WireError(404, "job_not_found"),
     ErrorKind.TOKEN_NOT_FOUND: WireError(404, _BAD, "token_not_found"),
+    ErrorKind.PLUGIN_NOT_FOUND: WireError(404, _BAD, "plugin_not_found"),
+    ErrorKind.TOOL_NOT_FOUND: WireError(404, _BAD, "tool_not_found"),
     ErrorKind.UNKNOWN_ENDPOINT: WireError(404, _BAD, "unknown_endpoint"),
     ErrorKind.METHOD_NOT_ALLOWED: WireError(405, _BAD, "method_not_allowed"),
     ErrorKind.RESPONSE_NOT_FINISHED: WireError(409, _BAD, "response_not_finished"),

@@ -37,6 +37,8 @@ class ErrorKind(StrEnum):
     RESPONSE_NOT_FINISHED = "response_not_finished"
     JOB_NOT_FOUND = "job_not_found"
     TOKEN_NOT_FOUND = "token_not_found"
+    PLUGIN_NOT_FOUND = "plugin_not_found"
+    TOOL_NOT_FOUND = "tool_not_found"
     INSUFFICIENT_STORAGE = "insufficient_storage"
     NOT_IMPLEMENTED = "not_implemented"
     ENGINE_ERROR = "engine_error"

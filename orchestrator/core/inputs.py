@@ -16,11 +16,16 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class OpenedIntegration:
-    """A connected server with all its tools; `withheld` are those that `mcp.json` does not give out."""
+    """A connected server with all its tools.
+
+    `withheld` are those that `mcp.json` does not give out, `drifted` those whose changed definition nobody
+    has approved where that is asked for.
+    """
 
     provider: ProviderInfo
     tools: tuple[ToolDefinition, ...]
     withheld: frozenset[str] = frozenset()
+    drifted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Which tools a run offers to the model: `allowed_tools` enforced, names made unique."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, assert_never
+from typing import Final, Literal, assert_never
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.inputs import OpenedIntegration
@@ -10,12 +10,17 @@ from orchestrator.core.permissions import tool_is_granted
 from orchestrator.core.request import IntegrationRequest, NamedTool, PluginRequest, RunRequest, ToolChoice
 from orchestrator.core.tools import OfferedTool, ToolDefinition, offer_tools, provider_label
 
+DRIFTED: Final = (
+    "The tool '{tool}' of '{label}' is withheld: its definition is not the one that was approved. Look at the change"
+    " (orchestrator plugins show {label}) and approve it (orchestrator plugins approve {label} --tool {tool})."
+)
+
 
 def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[OfferedTool, ...] | ErrorInfo:
     """The tools on offer, in the order of the integrations and of each server's list; or why not.
 
     A name in `allowed_tools` that its server lacks is an `invalid_value`; one that `mcp.json` or the
-    token withholds is `permission_denied`. An empty `allowed_tools` offers nothing of that server.
+    token withholds, or whose changed definition is blocked, is `permission_denied`. An empty `allowed_tools` offers nothing of that server.
     """
     found: list[tuple[int, ProviderInfo, Sequence[ToolDefinition]]] = []
     for index, (integration, server) in enumerate(zip(request.integrations, opened, strict=True)):
@@ -34,7 +39,7 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
                     tool
                     for tool in server.tools
                     if by_name[tool.name] is tool
-                    and tool.name not in server.withheld | ungranted
+                    and tool.name not in server.withheld | server.drifted | ungranted
                     and (wanted is None or tool.name in wanted)
                 ],
             )
@@ -86,12 +91,16 @@ def _unusable(
 ) -> ErrorInfo | None:
     label = provider_label(server.provider)
     if name not in by_name:
-        offers = ", ".join(tool for tool in reversed(by_name) if tool not in server.withheld | ungranted) or "none"
+        hidden = server.withheld | server.drifted | ungranted
+        offers = ", ".join(tool for tool in reversed(by_name) if tool not in hidden) or "none"
         return ErrorInfo(ErrorKind.INVALID_VALUE, f"'{label}' has no tool '{name}'. Its tools: {offers}.", param)
     if name in server.withheld:
         message = f"The tool '{name}' of '{label}' is not allowed by the server's configuration."
         return ErrorInfo(ErrorKind.PERMISSION_DENIED, message, param)
     if name in ungranted:
         message = f"The tool '{name}' of '{label}' is not allowed by the API token."
+        return ErrorInfo(ErrorKind.PERMISSION_DENIED, message, param)
+    if name in server.drifted:
+        message = DRIFTED.format(tool=name, label=label)
         return ErrorInfo(ErrorKind.PERMISSION_DENIED, message, param)
     return None

@@ -176,6 +176,11 @@ def schema_problem(schema: JsonObject) -> str | None:
     return None
 
 
+def schema_is_usable(schema: JsonObject) -> bool:
+    """Whether `argument_problems` can check anything against `schema`."""
+    return _validator(canonical_json(schema)) is not None
+
+
 @lru_cache(maxsize=1024)
 def _validator(schema_text: str) -> jsonschema_rs.Validator | None:
     try:

@@ -11,6 +11,7 @@ import anyio.abc
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import EphemeralProvider, PluginProvider
 from orchestrator.core.request import EphemeralRequest, IntegrationRequest, PluginRequest
+from orchestrator.core.tools import ToolDefinition
 from orchestrator.integrations.call_clock import CallLimits
 from orchestrator.integrations.checks import check_integrations, usable_plugin
 from orchestrator.integrations.http_transport import HttpServerTransport
@@ -27,7 +28,7 @@ from orchestrator.integrations.redaction import redactor
 from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeatures
 from orchestrator.integrations.server_url import parse_server_url
 from orchestrator.integrations.supervised import SupervisedServer
-from orchestrator.ports import IntegrationFailedError, IntegrationSession, RunScope
+from orchestrator.ports import DefinitionGuard, IntegrationFailedError, IntegrationSession, RunScope
 
 TOOL_TIMEOUT_CAP: Final = 600.0
 """How long a call may take in seconds, whatever progress it reports."""
@@ -55,6 +56,7 @@ class McpCatalog:
         chains: ChainLimits | None = None,
         files: McpConfigFiles | None = None,
         logins: OAuthLogins | None = None,
+        guard: DefinitionGuard | None = None,
     ) -> None:
         self._policy = policy
         self._connect_timeout = connect_timeout
@@ -65,6 +67,7 @@ class McpCatalog:
         self._allow_plugins = allow_plugins
         self._allow_ephemeral_mcp = allow_ephemeral_mcp
         self._task_group = task_group
+        self._guard = guard
         self._plugins = Plugins(
             config,
             connect_timeout=connect_timeout,
@@ -129,6 +132,7 @@ class McpCatalog:
                     self._connect_timeout,
                     scope,
                     plugin.allowed_tools,
+                    plugin.drift,
                 )
             case EphemeralRequest(server_label, server_url):
                 return Member(
@@ -175,7 +179,8 @@ class McpCatalog:
         async def connect(index: int, member: Member) -> None:
             with anyio.move_on_after(self._connect_timeout) as limit:
                 try:
-                    sessions[index] = McpSession(member, await member.server.tools())
+                    tools = await member.server.tools()
+                    sessions[index] = McpSession(member, tools, await self._drifted(member, tools))
                 except ConnectionEndedError as error:
                     raise _unreachable(member, error.failure) from None
             if limit.cancelled_caught:
@@ -188,6 +193,12 @@ class McpCatalog:
         except ExceptionGroup as group:
             raise next(leaves(group)) from None
         return tuple(sessions[index] for index in range(len(members)))
+
+    async def _drifted(self, member: Member, tools: tuple[ToolDefinition, ...]) -> frozenset[str]:
+        """Tools that are to be withheld; an ephemeral server is nobody that one could have met before."""
+        if self._guard is None or isinstance(member.provider, EphemeralProvider):
+            return frozenset()
+        return await self._guard.blocked(member.provider.plugin_id, tools, member.drift)
 
 
 def _unreachable(member: Member, failure: Failure) -> OrchestratorError:

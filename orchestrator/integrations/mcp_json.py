@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, cast
 
+from orchestrator.core.drift import DriftPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.integrations.mcp_json_entry import Entry, EntryProblem, Scope, Start, read_entry
@@ -97,6 +98,7 @@ class PluginConfig:
     warnings: tuple[str, ...] = ()
     extra: JsonObject = field(default_factory=dict[str, JsonValue], repr=False)
     raw: JsonObject = field(default_factory=dict[str, JsonValue], repr=False)
+    drift: DriftPolicy | None = None
 
     @property
     def id(self) -> str:
@@ -252,6 +254,7 @@ def _plugin(label: str, entry: object, file: Path, variables: Variables) -> tupl
         tuple(read.warnings),
         read.extra,
         raw,
+        read.drift,
     )
     return plugin, notes
 

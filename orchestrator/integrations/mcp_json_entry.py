@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, TypeVar, cast
 
+from orchestrator.core.drift import DRIFT_POLICIES, DriftPolicy
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.integrations.env_file import EnvFileProblem, read_env_file
 from orchestrator.integrations.mcp_json_variables import VariableProblem, Variables
@@ -18,7 +19,7 @@ from orchestrator.integrations.server_url import ServerUrlError, parse_server_ur
 _STDIO_KEYS: Final = frozenset({"command", "args", "env", "envFile", "cwd"})
 _HTTP_KEYS: Final = frozenset({"url", "headers", "oauth", "auth"})
 _COMMON_KEYS: Final = frozenset(
-    {"type", "disabled", "timeout", "allowed_tools", "scope", "start", "idle_timeout", "require_approval"}
+    {"type", "disabled", "timeout", "allowed_tools", "scope", "start", "idle_timeout", "require_approval", "drift"}
 )
 """`require_approval` is read from `PluginConfig.raw` by those whom it concerns."""
 
@@ -69,6 +70,7 @@ class Entry:
     scope: Scope = "shared"
     start: Start = "on_use"
     idle_seconds: float | None = None
+    drift: DriftPolicy | None = None
     extra: JsonObject = field(default_factory=dict[str, JsonValue])
     secrets: set[str] = field(default_factory=set[str])
     warnings: list[str] = field(default_factory=list[str])
@@ -162,6 +164,7 @@ def _read_common(raw: JsonObject, entry: Entry) -> None:
     entry.scope = cast(Scope, _optional(raw, "scope", _one_of(_SCOPES), default="shared"))
     entry.start = cast(Start, _optional(raw, "start", _one_of(_STARTS), default="on_use"))
     entry.idle_seconds = _optional(raw, "idle_timeout", _seconds, default=None)
+    entry.drift = cast("DriftPolicy | None", _optional(raw, "drift", _one_of(DRIFT_POLICIES), default=None))
     if entry.start == "at_start" and entry.scope != "shared":
         entry.warnings.append(f"key 'start' has no effect with the scope '{entry.scope}'")
     if entry.idle_seconds is not None and entry.scope != "chain":

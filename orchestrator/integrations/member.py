@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from orchestrator.core.drift import DriftPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.json_types import JsonObject
@@ -32,14 +33,18 @@ class Member:
     list_timeout: float
     scope: RunScope
     allowed_tools: tuple[str, ...] | None = None
+    drift: DriftPolicy | None = None
 
 
 class McpSession:
     """A member of a request, connected, with the tools that it had when the request was opened."""
 
-    def __init__(self, member: Member, tools: tuple[ToolDefinition, ...]) -> None:
+    def __init__(
+        self, member: Member, tools: tuple[ToolDefinition, ...], drifted: frozenset[str] = frozenset()
+    ) -> None:
         self._member = member
         self._tools = tools
+        self.drifted = drifted
 
     @property
     def provider(self) -> ProviderInfo:

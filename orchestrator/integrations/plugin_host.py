@@ -96,6 +96,7 @@ class McpPluginHost:
             allowed_tools=allowed,
             withheld=frozenset() if allowed is None else names.difference(allowed),
             timeout_seconds=plugin.timeout_seconds,
+            drift=plugin.drift,
             tools=tools,
             processes=tuple(_processes(living, use)),
             restarts=max(0, record.starts - 1),

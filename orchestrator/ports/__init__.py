@@ -11,7 +11,15 @@ from orchestrator.ports.definitions import (
     PinnedDefinition,
 )
 from orchestrator.ports.downloads import Downloader, JobStore
-from orchestrator.ports.engines import CallBegun, Embeddings, Engine, EngineTraits, GenerationChunk, LoadStep
+from orchestrator.ports.engines import (
+    CallBegun,
+    Embeddings,
+    Engine,
+    EngineTraits,
+    GenerationChunk,
+    LoadStep,
+    TokenCounter,
+)
 from orchestrator.ports.integrations import CallWatch, IntegrationCatalog, IntegrationSession, RunCallbacks, RunScope
 from orchestrator.ports.oauth import OAuthCredential, OAuthCredentialStore, UnreadableCredentialError
 from orchestrator.ports.plugins import (
@@ -76,6 +84,7 @@ __all__ = [
     "ServerFacts",
     "StoredResponse",
     "Token",
+    "TokenCounter",
     "TokenLimits",
     "TokenStore",
     "UnreadableCredentialError",

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.inputs import (
@@ -127,4 +127,13 @@ class Engine(Protocol):
         Raises:
             OrchestratorError: `exceed_context_size` on `input`, `engine_error`, `engine_unavailable`.
         """
+        ...
+
+
+@runtime_checkable
+class TokenCounter(Protocol):
+    """An engine that can tell how many tokens a text is."""
+
+    async def count_tokens(self, instance_id: str, text: str) -> int | None:
+        """By the tokenizer of a loaded instance, without its template; None where it cannot tell now."""
         ...

@@ -70,6 +70,11 @@ class IntegrationSession(Protocol):
         """Names of tools that the server has and that its configuration does not give out."""
         ...
 
+    @property
+    def drifted(self) -> frozenset[str]:
+        """Names of tools whose definition is not the pinned one, where the policy is to withhold those."""
+        ...
+
     async def call_tool(self, tool: str, arguments: JsonObject, watch: CallWatch | None = None) -> ToolResult:
         """Call `tool` by the server's own name, within the tool timeout. Cancelling cancels the call.
 

@@ -38,3 +38,12 @@ class Caller:
             message = f"Permission denied to use plugin '{plugin_id}': {why}."
             raise OrchestratorError(ErrorKind.PERMISSION_DENIED, message, param=param)
         return patterns
+
+    def may_use(self, plugin_id: str) -> bool:
+        """Whether the caller may use the plugin, or at least some of its tools."""
+        return bool(plugin_tools(self.permissions, plugin_id))
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller may do everything."""
+        return allows(self.permissions, "admin")

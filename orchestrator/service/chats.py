@@ -1,6 +1,6 @@
 """Opens or continues a chain: everything that can be refused is refused here, before a run begins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -151,8 +151,17 @@ def permitted_integrations(chat: ChatRequest, caller: Caller) -> tuple[Integrati
         OrchestratorError: `permission_denied`.
     """
     caller.require("chat", "The API token has no permission to chat.")
+    return granted_integrations(chat.integrations, caller)
+
+
+def granted_integrations(integrations: Sequence[IntegrationRequest], caller: Caller) -> tuple[IntegrationRequest, ...]:
+    """Each with what the caller's token allows of it.
+
+    Raises:
+        OrchestratorError: `permission_denied` on `integrations`.
+    """
     permitted: list[IntegrationRequest] = []
-    for integration in chat.integrations:
+    for integration in integrations:
         match integration:
             case PluginRequest():
                 granted = caller.plugin_tools(integration.id, param="integrations")

@@ -203,7 +203,7 @@ class RunDriver:
                 async with self.context.catalog.open(integrations, scope) as sessions:
                     connected = True
                     self._sessions = sessions
-                    opened = (i.OpenedIntegration(s.provider, s.tools, s.withheld) for s in sessions)
+                    opened = (i.OpenedIntegration(s.provider, s.tools, s.withheld, s.drifted) for s in sessions)
                     self._report(epoch, i.IntegrationsOpened(tuple(opened)))
                     await self._done.wait()
             except OrchestratorError as error:

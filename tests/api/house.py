@@ -14,16 +14,22 @@ import uvicorn
 
 from orchestrator.api.application import create_api
 from orchestrator.api.metrics import Metrics
+from orchestrator.core.drift import DriftPolicy
 from orchestrator.core.request import Limits
 from orchestrator.core.tools import ToolDefinition
-from orchestrator.ports import IntegrationCatalog
+from orchestrator.ports import DefinitionStore, IntegrationCatalog, PluginHost, PluginStatus
 from orchestrator.service.audit import AuditService
 from orchestrator.service.chats import ChatService
+from orchestrator.service.definition_pins import DefinitionPins
+from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
 from orchestrator.service.instances import InstancePolicy, InstanceService
+from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelService
+from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import RunService
+from orchestrator.service.token_costs import TokenCostService
 from orchestrator.service.tokens import TokenService
 from orchestrator.testing import (
     SCRIPTED_MODEL,
@@ -39,6 +45,8 @@ from orchestrator.testing import (
     ToolFunction,
 )
 from orchestrator.testing_audit import MemoryAudit
+from orchestrator.testing_definitions import MemoryDefinitionStore
+from orchestrator.testing_plugins import FakePluginHost
 
 BASE_URL = "http://127.0.0.1:1234"
 CHAT = "/api/v1/chat"
@@ -81,6 +89,9 @@ async def house(
     *,
     store: MemoryStore | None = None,
     catalog: IntegrationCatalog | None = None,
+    host: PluginHost | None = None,
+    definitions: DefinitionStore | None = None,
+    drift_policy: DriftPolicy = "warn",
     max_concurrent_runs: int = 8,
     limits: Limits | None = None,
     policy: InstancePolicy | None = None,
@@ -97,13 +108,26 @@ async def house(
         runs = RunService(store, "holder", tasks, max_concurrent_runs, metrics.run_ended, quotas.spend)
         audit = MemoryAudit(store)
         instances = InstanceService(models, policy or InstancePolicy())
+        catalog = catalog or FakeCatalog(servers)
         chats = ChatService(
             models=models,
             instances=instances,
-            catalog=catalog or FakeCatalog(servers),
+            catalog=catalog,
             store=store,
             runs=runs,
             quotas=quotas,
+            holder="holder",
+            limits=limits or Limits(),
+            run_timeout_seconds=30,
+        )
+        pins = DefinitionPins(definitions or MemoryDefinitionStore(), drift_policy)
+        costs = TokenCostService(instances)
+        plugins = PluginService(host or _host_of(servers or {}), pins, costs)
+        calls = DirectCallService(
+            plugins=plugins,
+            catalog=catalog,
+            store=store,
+            runs=runs,
             holder="holder",
             limits=limits or Limits(),
             run_timeout_seconds=30,
@@ -117,6 +141,9 @@ async def house(
             runs=runs,
             downloads=downloads,
             audit=AuditService(audit),
+            plugins=plugins,
+            calls=calls,
+            checks=IntegrationCheckService(catalog, costs),
             metrics=metrics,
             tokens=tokens,
             quotas=quotas,
@@ -130,6 +157,23 @@ async def house(
             await downloads.close(5)
             await runs.close(5)
             tasks.cancel_scope.cancel()
+
+
+def _host_of(servers: Mapping[str, FakeServer]) -> FakePluginHost:
+    """The fake servers that are plugins, running."""
+    return FakePluginHost(
+        [
+            PluginStatus(
+                name,
+                "mcp.json",
+                "running",
+                withheld=server.withheld,
+                tools=tuple(tool.definition for tool in server.tools),
+            )
+            for name, server in servers.items()
+            if name.startswith("mcp/")
+        ]
+    )
 
 
 @asynccontextmanager

@@ -22,6 +22,16 @@ DOWNLOADS = [
     ("GET", f"{MODELS}/download/status/{{job_id:str}}"),
     *(("POST", f"{MODELS}/download/{{job_id:str}}/{action}") for action in ("pause", "resume", "cancel")),
 ]
+PLUGIN = "/api/v1/plugins/mcp/{label:str}"
+PLUGINS = [
+    ("GET", "/api/v1/plugins"),
+    ("GET", PLUGIN),
+    ("POST", f"{PLUGIN}/restart"),
+    ("POST", f"{PLUGIN}/tools/{{tool:str}}/call"),
+    ("GET", f"{PLUGIN}/definitions"),
+    ("POST", f"{PLUGIN}/definitions/approve"),
+    ("POST", "/api/v1/integrations/check"),
+]
 GUARDED = [
     ("POST", CHAT),
     ("GET", MODELS),
@@ -42,7 +52,7 @@ async def token_text(api: House, *permissions: str, owner: str | None = None) ->
     return (await api.tokens.create_token(f"test {made}", permissions, owner=owner))[1]
 
 
-@pytest.mark.parametrize(("method", "path"), [*GUARDED, *DOWNLOADS])
+@pytest.mark.parametrize(("method", "path"), [*GUARDED, *DOWNLOADS, *PLUGINS])
 async def test_where_tokens_are_required_nobody_gets_further_without_one(method: str, path: str) -> None:
     async with house(require_authentication=True) as api:
         response = await api.client.request(method, path)
@@ -65,6 +75,7 @@ async def test_every_route_is_either_guarded_or_known_to_be_open() -> None:
         ("GET", "/schema/{asset:str}"),
         *GUARDED,
         *DOWNLOADS,
+        *PLUGINS,
         *OPEN,
     }
     assert routes == known - {("GET", "/api/v1/responses/resp_1"), ("GET", "/schema/page.js")}

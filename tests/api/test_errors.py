@@ -42,6 +42,8 @@ CONTRACT = {
     ErrorKind.UNKNOWN_INSTANCE: (404, "invalid_request", "model_not_found"),
     ErrorKind.JOB_NOT_FOUND: (404, "job_not_found", None),
     ErrorKind.TOKEN_NOT_FOUND: (404, "invalid_request", "token_not_found"),
+    ErrorKind.PLUGIN_NOT_FOUND: (404, "invalid_request", "plugin_not_found"),
+    ErrorKind.TOOL_NOT_FOUND: (404, "invalid_request", "tool_not_found"),
     ErrorKind.RESPONSE_NOT_FINISHED: (409, "invalid_request", "response_not_finished"),
     ErrorKind.NOT_IMPLEMENTED: (501, "not_implemented", None),
     ErrorKind.ENGINE_ERROR: (502, "internal_error", "engine_error"),

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 import msgspec
 
-from orchestrator.api.openapi import audit, chat, models, responses, service, tokens
+from orchestrator.api.openapi import audit, chat, models, plugins, responses, service, tokens
 from orchestrator.api.openapi.parts import SCHEMAS
 from orchestrator.api.wire import ErrorEnvelope
 from orchestrator.api.wire_events import WireEvent
@@ -19,6 +19,7 @@ SECTIONS: Final = (
     chat.SECTION,
     responses.SECTION,
     models.SECTION,
+    plugins.SECTION,
     audit.SECTION,
     tokens.SECTION,
     service.SECTION,

@@ -144,6 +144,11 @@ class LlamaCppEngine:
         host = await self.host(model, instance_id)
         return await host.embed(texts)
 
+    async def count_tokens(self, instance_id: str, text: str) -> int | None:
+        """See `TokenCounter.count_tokens`."""
+        host = self._hosts.get(instance_id)
+        return None if host is None else await host.count_tokens(text)
+
     async def aclose(self) -> None:
         """End every worker and wait until it is gone; bounded in time."""
         self._closed = True

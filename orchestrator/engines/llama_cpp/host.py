@@ -176,6 +176,11 @@ class ModelHost:
                         raise failure from None
                     again = False
 
+    async def count_tokens(self, text: str) -> int | None:
+        """How many tokens `text` is; None while the model is not loaded."""
+        worker = self._ready_worker()
+        return None if worker is None else await self._ask(worker).count(text)
+
     async def retire(self) -> None:
         """End the worker, once nobody generates on it; nothing is loaded after this. Cancelling calls it off."""
         if self.retired is not None:

@@ -37,13 +37,14 @@ class WorkerClient:
         async with aclosing(completion.chunks(body)) as chunks:
             async for chunk in chunks:
                 yield chunk
-        yield completion.finished(await self._count(completion.decoder.reasoning_text))
+        yield completion.finished(await self.count(completion.decoder.reasoning_text))
 
     async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
         """The vectors of `texts`."""
         return await embed(self._client, f"{self._address}/v1/embeddings", WHO, model, texts, headers=self._headers)
 
-    async def _count(self, text: str) -> int | None:
+    async def count(self, text: str) -> int | None:
+        """How many tokens `text` is; None where the worker does not say."""
         if not text:
             return 0
         try:

@@ -1,0 +1,130 @@
+"""`/api/v1/plugins` and `/api/v1/integrations/check`: for who writes plugins, and for who runs them. Extensions.
+
+A plugin's id has a slash, `mcp/<label>`; `mcp%2F<label>` is the same path. A slash within a label or a
+tool's name is written `%252F`, so that it is not taken for one of the path's.
+"""
+
+from typing import Final
+
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET
+
+from orchestrator.api.auth import Authenticator
+from orchestrator.api.bodies import read_json_body
+from orchestrator.api.chat import RESPONSE_ID_HEADER
+from orchestrator.api.chat_request import integration_requests
+from orchestrator.api.decode import decode_body
+from orchestrator.api.departures import while_connected
+from orchestrator.api.encode_plugins import (
+    check_reply,
+    definitions_reply,
+    direct_call_reply,
+    drift_infos,
+    plugin_detail,
+    plugin_list,
+)
+from orchestrator.api.errors import OK, HttpRequest
+from orchestrator.api.replies import json_reply
+from orchestrator.api.wire_plugins import ApproveBody, ApproveReply, CheckBody, DirectCallBody
+from orchestrator.service.direct_calls import DirectCallService
+from orchestrator.service.integration_checks import IntegrationCheckService
+from orchestrator.service.plugins import PluginService
+
+PLUGINS_PATH: Final = "/api/v1/plugins"
+PLUGIN_PATH: Final = f"{PLUGINS_PATH}/mcp/{{label:str}}"
+CHECK_PATH: Final = "/api/v1/integrations/check"
+
+
+def plugin_routes(plugins: PluginService, authenticator: Authenticator) -> list[HTTPRouteHandler]:
+    """The routes that look at plugins, and the one that restarts them."""
+
+    @get(PLUGINS_PATH)
+    async def list_plugins(request: HttpRequest) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        return json_reply(plugin_list(await plugins.plugins(caller), plugins.files(), admin=caller.is_admin))
+
+    @get(PLUGIN_PATH)
+    async def show_plugin(request: HttpRequest, label: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        return json_reply(plugin_detail(await plugins.plugin(_id(label), caller), admin=caller.is_admin))
+
+    @post(f"{PLUGIN_PATH}/restart", status_code=OK)
+    async def restart(request: HttpRequest, label: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        view = await while_connected(request.receive, lambda: plugins.restart(_id(label), caller))
+        return json_reply(plugin_detail(view, admin=caller.is_admin))
+
+    return [list_plugins, show_plugin, restart]
+
+
+def definition_routes(
+    plugins: PluginService, authenticator: Authenticator, *, max_body_bytes: int
+) -> list[HTTPRouteHandler]:
+    """The routes of pins and their approval."""
+
+    @get(f"{PLUGIN_PATH}/definitions")
+    async def definitions(request: HttpRequest, label: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        return json_reply(definitions_reply(await plugins.definitions(_id(label), caller)))
+
+    @post(f"{PLUGIN_PATH}/definitions/approve", status_code=OK)
+    async def approve(request: HttpRequest, label: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        body = decode_body(await read_json_body(request, max_body_bytes), ApproveBody)
+        tool, digest = (None if value is UNSET else value for value in (body.tool, body.digest))
+        plugin_id = plugins.status(_id(label), caller).id
+        approved = await plugins.approve(plugin_id, caller, tool=tool, digest=digest)
+        return json_reply(ApproveReply(plugin_id, drift_infos(approved)))
+
+    return [definitions, approve]
+
+
+def direct_call_route(
+    calls: DirectCallService, authenticator: Authenticator, *, max_body_bytes: int
+) -> HTTPRouteHandler:
+    """The route that calls a tool without a model."""
+
+    @post(f"{PLUGIN_PATH}/tools/{{tool:str}}/call", status_code=OK)
+    async def call_tool(request: HttpRequest, label: FromPath[str], tool: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        body = decode_body(await read_json_body(request, max_body_bytes), DirectCallBody)
+        previous = None if body.previous_response_id is UNSET else body.previous_response_id
+        call = await calls.start(_id(label), _unescaped(tool), body.arguments, caller, previous_response_id=previous)
+        try:
+            result = await while_connected(request.receive, call.result)
+        except BaseException:
+            call.run.disconnect()
+            raise
+        reply = direct_call_reply(call, result)
+        return json_reply(reply, headers={RESPONSE_ID_HEADER: reply.response_id})
+
+    return call_tool
+
+
+def check_route(
+    checks: IntegrationCheckService, authenticator: Authenticator, *, max_body_bytes: int
+) -> HTTPRouteHandler:
+    """The route of the dry run."""
+
+    @post(CHECK_PATH, status_code=OK)
+    async def check(request: HttpRequest) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        body = decode_body(await read_json_body(request, max_body_bytes), CheckBody)
+        integrations = integration_requests(body.integrations)
+        return json_reply(
+            check_reply(await while_connected(request.receive, lambda: checks.check(integrations, caller)))
+        )
+
+    return check
+
+
+def _id(label: str) -> str:
+    return f"mcp/{_unescaped(label)}"
+
+
+def _unescaped(name: str) -> str:
+    """`%252F` has come as `%2F` by now."""
+    return name.replace("%2F", "/").replace("%2f", "/")

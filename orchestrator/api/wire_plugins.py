@@ -1,0 +1,306 @@
+"""Bodies of the routes for plugins, as they are on the wire. Extensions, all of them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from orchestrator.api.wire import ErrorBody, ProviderInfo, Status
+from orchestrator.api.wire_requests import MOST_SERVERS, IntegrationEntry, Name
+
+State: TypeAlias = Literal["disabled", "unusable", "stopped", "starting", "running", "failed"]
+Policy: TypeAlias = Literal["allow", "warn", "block"]
+DriftWord: TypeAlias = Literal["changed", "added", "removed"]
+
+_ADMIN = "Only with the permission `admin`."
+
+
+class Finding(Struct, frozen=True):
+    """A suspicious text in a definition."""
+
+    pattern: Annotated[str, Meta(description="Which kind of text it is; the documentation lists them.")]
+    where: Annotated[str, Meta(description="The part of the definition.")]
+    excerpt: str
+
+
+class Tokens(Struct, frozen=True):
+    """How many tokens something costs in every prompt that holds it."""
+
+    count: int
+    estimated: Annotated[bool, Meta(description="Whether this is an estimate from its size.")]
+    counted_by: Annotated[str, Meta(description="The instance whose tokenizer counted.")] | UnsetType = UNSET
+
+
+class PluginTool(Struct, frozen=True):
+    """A tool of a plugin."""
+
+    name: str
+    title: str | None
+    description: str
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any] | None
+    annotations: dict[str, bool]
+    digest: Annotated[str, Meta(description="Of the whole definition; what the pins and the journal call it.")]
+    tokens: int
+    withheld: Annotated[bool, Meta(description="Its `allowed_tools` in `mcp.json` leave it out.")]
+    blocked: Annotated[bool, Meta(description="It has drifted, and the policy is to withhold it until it is approved.")]
+    drift: DriftWord | None
+    suspicions: list[Finding]
+
+
+class PluginServer(Struct, frozen=True):
+    """What the server said of itself."""
+
+    name: str
+    version: str
+    title: str | None
+    protocol_version: str
+    instructions: str | None
+    capabilities: dict[str, Any]
+
+
+class Process(Struct, frozen=True):
+    """A child process, with its own children."""
+
+    pid: int
+    started_at: datetime | None
+    memory_bytes: int | None
+    cpu_seconds: float | None
+
+
+class PluginResource(Struct, frozen=True):
+    """A resource, or a template of resources, that the server lists."""
+
+    uri: str
+    name: str
+    description: str | None
+    mime_type: str | None
+    size_bytes: int | None
+    template: bool
+
+
+class PromptArgument(Struct, frozen=True):
+    """What a prompt has to be given."""
+
+    name: str
+    required: bool
+
+
+class PluginPrompt(Struct, frozen=True):
+    """A prompt that the server lists."""
+
+    name: str
+    description: str | None
+    arguments: list[PromptArgument]
+
+
+class LogLine(Struct, frozen=True):
+    """An MCP log message of the server's."""
+
+    at: datetime
+    level: str
+    text: str
+
+
+class DriftInfo(Struct, frozen=True):
+    """A tool whose definition is not the pinned one."""
+
+    tool: str
+    kind: DriftWord
+    old_digest: str | None
+    new_digest: str | None
+
+
+class PluginSummary(Struct, frozen=True):
+    """A plugin in the list of all."""
+
+    id: str
+    state: State
+    problem: Annotated[str | None, Meta(description="Why it is `unusable` or `failed`.")]
+    transport: Literal["stdio", "streamable-http", "sse"] | None
+    scope: Literal["shared", "chain", "request"]
+    tools: Annotated[int | None, Meta(description="How many; null before it was ever connected.")]
+    tokens: Tokens | None
+    restarts: int
+    drift_policy: Policy
+    drifted: Annotated[list[str], Meta(description="Tools whose definition is not the pinned one.")]
+    suspicions: Annotated[int, Meta(description="Suspicious texts in its definitions.")]
+    file: Annotated[str, Meta(description=_ADMIN)] | UnsetType = UNSET
+    memory_bytes: Annotated[int | None, Meta(description=_ADMIN)] | UnsetType = UNSET
+
+
+class ConfigFiles(Struct, frozen=True):
+    """The files that install plugins."""
+
+    files: list[str]
+    error: Annotated[str | None, Meta(description="What is wrong with the newest edit; the last good one counts.")]
+    warnings: list[str]
+
+
+class PluginList(Struct, frozen=True):
+    """Every installed plugin."""
+
+    plugins: list[PluginSummary]
+    config: Annotated[ConfigFiles, Meta(description=_ADMIN)] | UnsetType = UNSET
+
+
+class PluginDetail(Struct, frozen=True):
+    """A plugin, whole. What only a connected server can tell is null before it ever was."""
+
+    id: str
+    state: State
+    problem: str | None
+    transport: Literal["stdio", "streamable-http", "sse"] | None
+    scope: Literal["shared", "chain", "request"]
+    allowed_tools: list[str] | None
+    timeout_seconds: Annotated[float | None, Meta(description="Its own tool timeout; null: the service's.")]
+    require_approval: dict[str, Any] | None
+    drift_policy: Policy
+    drift: list[DriftInfo]
+    restarts: int
+    server: PluginServer | None
+    tools: list[PluginTool] | None
+    tokens: Tokens | None
+    resources: list[PluginResource] | None
+    prompts: list[PluginPrompt] | None
+    warnings: Annotated[list[str], Meta(description=f"About its entry. {_ADMIN}")] | UnsetType = UNSET
+    file: Annotated[str, Meta(description=f"The file that its entry stands in. {_ADMIN}")] | UnsetType = UNSET
+    target: (
+        Annotated[str | None, Meta(description=f"The program, or the address without its query. {_ADMIN}")] | UnsetType
+    ) = UNSET
+    processes: Annotated[list[Process], Meta(description=_ADMIN)] | UnsetType = UNSET
+    stderr: Annotated[list[str], Meta(description=f"Its last lines of standard error. {_ADMIN}")] | UnsetType = UNSET
+    log: Annotated[list[LogLine], Meta(description=f"Its last log messages. {_ADMIN}")] | UnsetType = UNSET
+
+
+class DirectCallBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a direct call."""
+
+    arguments: Annotated[dict[str, Any], Meta(description="As the tool's input schema has them.")] = {}
+    previous_response_id: (
+        Annotated[
+            str, Meta(max_length=512, description="Call it in this chain: a plugin of its scope keeps its state.")
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class DirectCallReply(Struct, frozen=True):
+    """What became of a direct call. `call_id` and what follows from it are absent while it waits for an approval."""
+
+    response_id: Annotated[str, Meta(description="The node of the graph that the call is.")]
+    status: Status
+    tool: str
+    provider_info: ProviderInfo
+    call_id: str | UnsetType = UNSET
+    arguments: dict[str, Any] | UnsetType = UNSET
+    output: Annotated[str, Meta(description="JSON text: the content array of the tool's result.")] | UnsetType = UNSET
+    is_error: bool | UnsetType = UNSET
+    duration_ms: int | UnsetType = UNSET
+
+
+class CheckBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a dry run: `integrations` as a chat has them."""
+
+    integrations: Annotated[list[IntegrationEntry], Meta(min_length=1, max_length=MOST_SERVERS)]
+
+
+class CheckedTool(Struct, frozen=True):
+    """A tool that would be offered."""
+
+    name: str
+    offered_as: Annotated[str, Meta(description="The name that the model would be shown.")]
+    description: str
+    tokens: int
+    digest: str
+    warnings: list[str]
+    suspicions: list[Finding]
+
+
+class CheckedEntry(Struct, frozen=True):
+    """What would become of one entry."""
+
+    provider_info: ProviderInfo
+    ok: bool
+    error: ErrorBody | None
+    stage: Annotated[
+        str | None,
+        Meta(
+            description="How far it came: `check`, `start`, `resolve`, `connect`, `TLS`, `HTTP status`, `initialise`, "
+            "`list tools`, `offer`."
+        ),
+    ]
+    connect_seconds: float | None
+    tools: list[CheckedTool]
+    withheld: Annotated[list[str], Meta(description="Tools that `mcp.json` does not give out.")]
+    blocked: Annotated[list[str], Meta(description="Tools that drifted and wait for an approval.")]
+
+
+class CheckReply(Struct, frozen=True):
+    """What would become of a request's integrations."""
+
+    ok: Annotated[bool, Meta(description="Whether a chat with them would begin.")]
+    integrations: list[CheckedEntry]
+    tokens: Annotated[Tokens, Meta(description="Of all definitions that would be offered.")]
+    warnings: list[str]
+
+
+class PinInfo(Struct, frozen=True):
+    """The definition that a tool may show."""
+
+    tool: str
+    digest: str
+    pinned_at: datetime
+    approved_by: Annotated[str | None, Meta(description="null: pinned at first sight, or by the policy `allow`.")]
+
+
+class ChangedPartInfo(Struct, frozen=True):
+    """A part of a definition that differs."""
+
+    path: str
+    old: Any
+    new: Any
+
+
+class ChangeInfo(Struct, frozen=True):
+    """A change that was seen."""
+
+    tool: str
+    kind: DriftWord
+    old_digest: str | None
+    new_digest: str | None
+    parts: list[ChangedPartInfo]
+    policy: Policy
+    seen_at: datetime
+    outcome: Annotated[
+        Literal["approved", "allowed", "superseded"] | None, Meta(description="null: it waits for an approval.")
+    ]
+    settled_at: datetime | None
+    settled_by: str | None
+
+
+class DefinitionsReply(Struct, frozen=True):
+    """What is pinned of a plugin's tools, and how they changed, the newest first."""
+
+    id: str
+    drift_policy: Policy
+    pins: list[PinInfo]
+    drift: list[DriftInfo]
+    history: list[ChangeInfo]
+
+
+class ApproveBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of an approval of definitions."""
+
+    tool: Annotated[Name, Meta(description="Absent: every tool that has drifted.")] | UnsetType = UNSET
+    digest: (
+        Annotated[Name, Meta(description="The new digest that was looked at: nothing else is approved in its place.")]
+        | UnsetType
+    ) = UNSET
+
+
+class ApproveReply(Struct, frozen=True):
+    """What was approved."""
+
+    id: str
+    approved: list[DriftInfo]
