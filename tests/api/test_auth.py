@@ -32,6 +32,7 @@ PLUGINS = [
     ("POST", f"{PLUGIN}/definitions/approve"),
     ("POST", "/api/v1/integrations/check"),
 ]
+CALLS = [("GET", f"/api/v1/tool-calls{path}") for path in ("", "/export", "/stats", "/events", "/{call_id:str}")]
 GUARDED = [
     ("POST", CHAT),
     ("GET", MODELS),
@@ -52,7 +53,7 @@ async def token_text(api: House, *permissions: str, owner: str | None = None) ->
     return (await api.tokens.create_token(f"test {made}", permissions, owner=owner))[1]
 
 
-@pytest.mark.parametrize(("method", "path"), [*GUARDED, *DOWNLOADS, *PLUGINS])
+@pytest.mark.parametrize(("method", "path"), [*GUARDED, *DOWNLOADS, *PLUGINS, *CALLS])
 async def test_where_tokens_are_required_nobody_gets_further_without_one(method: str, path: str) -> None:
     async with house(require_authentication=True) as api:
         response = await api.client.request(method, path)
@@ -76,6 +77,7 @@ async def test_every_route_is_either_guarded_or_known_to_be_open() -> None:
         *GUARDED,
         *DOWNLOADS,
         *PLUGINS,
+        *CALLS,
         *OPEN,
     }
     assert routes == known - {("GET", "/api/v1/responses/resp_1"), ("GET", "/schema/page.js")}
