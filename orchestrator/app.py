@@ -26,6 +26,7 @@ from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
 from orchestrator.integrations.oauth.logins import OAuthLogins
 from orchestrator.integrations.plugins import ChainLimits
 from orchestrator.ports import DefinitionGuard, OAuthCredentialStore
+from orchestrator.service.approvals import ApprovalService
 from orchestrator.service.audit import AuditService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
@@ -185,7 +186,9 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             holder=holder,
             limits=limits,
             run_timeout_seconds=settings.run_timeout,
+            approval_timeout_seconds=settings.approval_timeout,
         )
+        approvals = ApprovalService(chats, runs, store)
 
         async def why_not_ready() -> str | None:
             try:
@@ -198,6 +201,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         await downloads.recover()
         tasks.start_soon(runs.keep_leases)
         tasks.start_soon(audit.keep_checkpoints)
+        tasks.start_soon(approvals.keep)
         tasks.start_soon(downloads.keep)
         tasks.start_soon(instances.run)
         tasks.start_soon(ConfigWatcher(files, lambda: catalog.reload(files.config)).run)
@@ -205,6 +209,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         try:
             api = create_api(
                 chats=chats,
+                approvals=approvals,
                 models=models,
                 instances=instances,
                 runs=runs,

@@ -99,6 +99,7 @@ class Settings:
     tool_timeout: float
     connect_timeout: float
     run_timeout: float
+    approval_timeout: float
     max_turns: int
     max_identical_calls: int
     max_body_bytes: int
@@ -192,6 +193,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("TOOL_TIMEOUT", seconds(86_400), "60", "How long a tool call may take, in seconds."),
     Setting("CONNECT_TIMEOUT", seconds(3_600), "20", "How long connecting the MCP servers of a request may take, in seconds."),
     Setting("RUN_TIMEOUT", seconds(604_800), "600", "How long a request may take as a whole, in seconds."),
+    Setting("APPROVAL_TIMEOUT", seconds(31_536_000), "86400", "How long a tool call waits for somebody to approve it, in seconds; then it counts as denied, and its response ends as incomplete."),
     Setting("MAX_TURNS", whole_number(1, 10_000), "32", "How many times the model may be called in one request."),
     Setting("MAX_IDENTICAL_CALLS", whole_number(1, 10_000), "8", "How often a request may make the same tool call with the same arguments."),
     Setting("MAX_BODY_BYTES", SIZE, "32MiB", "The largest request body."),

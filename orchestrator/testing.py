@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import anyio
 
+from orchestrator.core.approvals import NEVER, ApprovalPolicy
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import (
@@ -231,6 +232,7 @@ class FakeServer:
     tools: Sequence[FakeTool] = ()
     withheld: frozenset[str] = frozenset()
     drifted: frozenset[str] = frozenset()
+    approval: ApprovalPolicy = NEVER
     error: OrchestratorError | None = None
     calls: list[tuple[str, JsonObject]] = field(default_factory=list[tuple[str, JsonObject]])
     open_sessions: int = 0
@@ -244,6 +246,7 @@ class _FakeSession:
         self.provider = provider
         self.withheld = server.withheld
         self.drifted = server.drifted
+        self.approval = server.approval
         self._server = server
 
     @property

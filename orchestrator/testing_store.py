@@ -4,16 +4,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from orchestrator.core.calls import output_entry
+from orchestrator.core.approvals import Approve, Deny
+from orchestrator.core.calls import output_entry, pending_approval
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import OutputEntry
 from orchestrator.core.prompt import PastResponse
-from orchestrator.core.response import Cancelled, Ending, Failed, Incomplete, Stats, ending_status
-from orchestrator.core.tools import text_content
-from orchestrator.ports import Chain, JournaledCall, NewResponse, StoredResponse
+from orchestrator.core.response import Cancelled, Ending, Failed, Incomplete, ResponseStatus, Stats, ending_status
+from orchestrator.core.tools import OfferedTool, ToolKey, text_content
+from orchestrator.ports import (
+    CallDecision,
+    Chain,
+    JournaledCall,
+    NewResponse,
+    StoredResponse,
+    StoredRun,
+    Suspension,
+)
 
 PROCESS_DIED = "The process that ran this call died during it: whether it took effect is not known."
+NEVER_APPROVED = "This call was not run: nobody had approved it when the process died that would have run it."
 
 
 @dataclass(slots=True)
@@ -35,6 +45,19 @@ class _Node:
     ending: Ending | None = None
     stats: Stats = field(default_factory=Stats)
     ended_at: datetime | None = None
+    suspension: Suspension | None = None
+    decisions: dict[str, CallDecision] = field(default_factory=dict[str, CallDecision])
+
+    @property
+    def status(self) -> ResponseStatus:
+        if self.ending is not None:
+            return ending_status(self.ending)
+        return "in_progress" if self.suspension is None else "awaiting_approval"
+
+    def waiting(self) -> list[PlacedCall]:
+        """Calls that nobody has decided about."""
+        calls = (call for call in self.placed_calls() if call.outcome is None and call.awaits_approval)
+        return [call for call in calls if call.call_id not in self.decisions]
 
     def ordered(self) -> list[PlacedItem]:
         return [self.items[position] for position in sorted(self.items)]
@@ -43,10 +66,16 @@ class _Node:
         return next((call for call in self.placed_calls() if call.call_id == call_id), None)
 
     def placed_calls(self) -> Iterator[PlacedCall]:
-        return (item for item in self.ordered() if isinstance(item, PlacedCall))
+        for item in self.ordered():
+            if isinstance(item, PlacedCall):
+                decision = self.decisions.get(item.call_id)
+                edited = decision.decision.arguments if decision and isinstance(decision.decision, Approve) else None
+                yield replace(item, edited=edited)
 
     def output(self) -> tuple[OutputEntry, ...]:
-        settled = (item for item in self.ordered() if isinstance(item, PlacedText) or item.outcome is not None)
+        calls = {call.position: call for call in self.placed_calls()}
+        items = (calls.get(item.position, item) for item in self.ordered())
+        settled = (item for item in items if isinstance(item, PlacedText) or item.outcome is not None)
         return tuple(output_entry(item) for item in settled)
 
 
@@ -134,7 +163,7 @@ class MemoryStore:
             system_prompt=new.system_prompt,
             parameters=new.parameters,
             metadata=new.metadata,
-            status="in_progress" if ending is None else ending_status(ending),
+            status=node.status,
             incomplete_reason=ending.reason if isinstance(ending, Incomplete) else None,
             error=ending.error if isinstance(ending, Failed) else None,
             stats=node.stats,
@@ -142,6 +171,8 @@ class MemoryStore:
             output=node.output(),
             created_at=new.created_at,
             ended_at=node.ended_at,
+            pending=tuple(pending_approval(call) for call in node.waiting()) if node.suspension is not None else (),
+            expires_at=None if node.suspension is None else node.suspension.expires_at,
         )
 
     async def list_calls(self, response_id: str, owner: str) -> Sequence[JournaledCall]:
@@ -167,12 +198,99 @@ class MemoryStore:
         ended: list[str] = []
         for node in self._in_progress():
             if node.lease_until < now or node.new.holder in dead_holders:
-                outcome = Outcome("abandoned", text_content(PROCESS_DIED), PROCESS_DIED, is_error=True)
                 for call in [call for call in node.placed_calls() if call.outcome is None]:
-                    _settle(node, call, outcome, now)
+                    decision = node.decisions.get(call.call_id)
+                    may_have_run = not call.awaits_approval or (decision and isinstance(decision.decision, Approve))
+                    status, why = ("abandoned", PROCESS_DIED) if may_have_run else ("refused", NEVER_APPROVED)
+                    _settle(node, call, Outcome(status, text_content(why), why, is_error=True), now)
                 node.ending, node.ended_at = Incomplete("process_died"), now
                 ended.append(node.new.id)
         return sorted(ended)
+
+    # ---- SuspendedRunStore --------------------------------------------------------------------
+
+    async def read_run(self, response_id: str, owner: str) -> StoredRun | None:
+        node = self._nodes.get(response_id)
+        if node is None or node.new.owner != owner or not node.new.stored:
+            return None
+        calls = {call.position: call for call in node.placed_calls()}
+        providers = list(dict.fromkeys(tool.provider for tool in node.new.offered))
+        return StoredRun(
+            items=tuple(
+                replace(calls[item.position], awaits_approval=item.awaits_approval and item.outcome is None)
+                if isinstance(item, PlacedCall)
+                else item
+                for item in node.ordered()
+            ),
+            offered=tuple(
+                replace(tool, integration=providers.index(tool.provider), needs_approval=False)
+                for tool in node.new.offered
+            ),
+            tool_names=dict(node.new.tool_names),
+            decisions=tuple(
+                node.decisions[call.call_id]
+                for call in node.placed_calls()
+                if call.outcome is None and call.call_id in node.decisions
+            ),
+            suspension=node.suspension,
+        )
+
+    async def suspend_response(self, response_id: str, suspension: Suspension, stats: Stats, at: datetime) -> None:
+        node = self._running(response_id)
+        node.suspension, node.stats = suspension, stats
+
+    async def record_decisions(self, response_id: str, decisions: Sequence[CallDecision]) -> bool:
+        node = self._nodes.get(response_id)
+        if node is None:
+            raise _store_error(f"The store has no response '{response_id}'.")
+        if node.suspension is None:
+            raise _conflict("The response does not wait for approvals any more.")
+        undecided = {call.call_id for call in node.waiting()}
+        for decision in decisions:
+            if decision.call_id not in undecided:
+                raise _conflict(f"Somebody has decided about the call '{decision.call_id}' already.")
+            undecided.remove(decision.call_id)
+        node.decisions |= {decision.call_id: decision for decision in decisions}
+        return not undecided
+
+    async def resume_response(
+        self,
+        response_id: str,
+        decisions: Sequence[CallDecision],
+        offered: Sequence[OfferedTool],
+        tool_names: Mapping[ToolKey, str],
+        holder: str,
+        at: datetime,
+        lease_until: datetime,
+    ) -> None:
+        before = dict(self._nodes[response_id].decisions) if response_id in self._nodes else {}
+        complete = await self.record_decisions(response_id, decisions)
+        node = self._nodes[response_id]
+        if not complete:
+            node.decisions = before
+            raise _conflict("There are calls of this response that nobody has decided about.")
+        self._definitions.update(tool.digest for tool in offered)
+        node.new = replace(node.new, offered=tuple(offered), tool_names=dict(tool_names), holder=holder)
+        node.suspension, node.lease_until = None, lease_until
+
+    async def end_suspended(self, response_id: str, owner: str, ending: Ending, why: str, at: datetime) -> bool:
+        node = self._nodes.get(response_id)
+        if node is None or node.new.owner != owner or node.suspension is None:
+            return False
+        for call in [call for call in node.placed_calls() if call.outcome is None]:
+            _settle(node, call, Outcome("refused", text_content(why), why, is_error=True), at)
+        node.suspension, node.ending, node.ended_at = None, ending, at
+        return True
+
+    async def end_expired(self, now: datetime, why: str) -> Sequence[str]:
+        expired: list[str] = []
+        for node in self._nodes.values():
+            if node.suspension is not None and node.suspension.expires_at <= now:
+                expired.append(node.new.id)
+                for call in node.waiting():
+                    node.decisions[call.call_id] = CallDecision(call.call_id, Deny(why), None, None, now)
+                await self.end_suspended(node.new.id, node.new.owner, Incomplete("deadline"), why, now)
+        return sorted(expired)
 
     # ---- rules --------------------------------------------------------------------------------
 
@@ -182,7 +300,8 @@ class MemoryStore:
             message = f"There is no stored response '{response_id}' to continue."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="previous_response_id")
         if node.ending is None:
-            message = f"The response '{response_id}' is not finished yet."
+            why = "is not finished yet" if node.suspension is None else "waits for approvals"
+            message = f"The response '{response_id}' {why}."
             raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="previous_response_id")
         return node
 
@@ -190,14 +309,14 @@ class MemoryStore:
         node = self._nodes.get(response_id)
         if node is None:
             raise _store_error(f"The store has no response '{response_id}'.")
-        if node.ending is not None:
+        if node.ending is not None or node.suspension is not None:
             raise _store_error(
                 f"The response '{response_id}' has ended already: another process took this one for dead."
             )
         return node
 
     def _in_progress(self) -> list[_Node]:
-        return [node for node in self._nodes.values() if node.ending is None]
+        return [node for node in self._nodes.values() if node.status == "in_progress"]
 
     def _insert(self, node: _Node, items: Sequence[PlacedItem], at: datetime) -> None:
         calls = [item for item in items if isinstance(item, PlacedCall)]
@@ -210,6 +329,10 @@ class MemoryStore:
             node.items[item.position] = item
             if isinstance(item, PlacedCall):
                 node.calls[item.call_id] = _Call(at, None if item.outcome is None else at)
+
+
+def _conflict(message: str) -> OrchestratorError:
+    return OrchestratorError(ErrorKind.APPROVAL_CONFLICT, message, param="approvals")
 
 
 def _store_error(message: str) -> OrchestratorError:
@@ -256,10 +379,11 @@ def _journaled(node: _Node, call: PlacedCall) -> JournaledCall:
         provider=call.provider,
         definition_digest=call.digest,
         arguments=call.arguments if stored else None,
-        status="journaled" if outcome is None else outcome.status,
+        status=("awaiting_approval" if call.awaits_approval else "journaled") if outcome is None else outcome.status,
         output=outcome.output if stored and outcome is not None else None,
         is_error=outcome is not None and outcome.is_error,
         duration_ms=None if outcome is None else outcome.duration_ms,
         created_at=times[call.call_id].created_at,
         settled_at=times[call.call_id].settled_at,
+        decision=node.decisions.get(call.call_id),
     )

@@ -71,6 +71,7 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         drift_policy="warn",
         tool_timeout=60.0,
         connect_timeout=20.0,
+        approval_timeout=86400,
         run_timeout=600.0,
         max_turns=32,
         max_identical_calls=8,

@@ -6,6 +6,7 @@ from typing import Final
 import litestar
 from litestar.exceptions import HTTPException
 
+from orchestrator.api.approvals import approval_route
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.chat import chat_route
 from orchestrator.api.departures import ClientGoneError
@@ -30,6 +31,7 @@ from orchestrator.api.sse import KEEP_ALIVE_SECONDS
 from orchestrator.api.tokens import token_routes
 from orchestrator.api.tool_calls import tool_call_routes
 from orchestrator.core.errors import OrchestratorError
+from orchestrator.service.approvals import ApprovalService
 from orchestrator.service.audit import AuditService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.direct_calls import DirectCallService
@@ -52,6 +54,7 @@ async def always_ready() -> None:
 def create_api(
     *,
     chats: ChatService,
+    approvals: ApprovalService,
     models: ModelService,
     instances: InstanceService,
     runs: RunService,
@@ -83,6 +86,9 @@ def create_api(
         route_handlers=[
             chat_route(chats, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
             response_route(chats, authenticator),
+            approval_route(
+                approvals, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds
+            ),
             models_route(models, authenticator),
             *loading_routes(instances, authenticator, max_body_bytes=max_body_bytes),
             *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),

@@ -18,7 +18,16 @@ LARGEST_PAGE: Final = 500
 DEFAULT_PAGE: Final = 50
 MOST_PATTERNS: Final = 8
 MOST_MS: Final = 2**31 - 1
-STATUSES: Final = ("journaled", "succeeded", "failed", "refused", "invalid", "abandoned")
+STATUSES: Final = (
+    "journaled",
+    "awaiting_approval",
+    "succeeded",
+    "failed",
+    "refused",
+    "invalid",
+    "abandoned",
+    "edited",
+)
 _BUCKET: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])", re.ASCII)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -3,7 +3,7 @@
 Source: sections 1, 3 and 9 of the contract.
 """
 
-from typing import Final
+from typing import Final, Protocol
 
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
@@ -18,7 +18,7 @@ from orchestrator.api.encode import chat_reply
 from orchestrator.api.errors import OK, HttpRequest, error_answer
 from orchestrator.api.replies import json_reply
 from orchestrator.api.request_ids import request_id_of
-from orchestrator.api.sse import EXTENSIONS_HEADER, RunStream
+from orchestrator.api.sse import EXTENSIONS_HEADER, RunStream, StreamedRun
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.core.response import ChatResult, Failed
 from orchestrator.service.chats import ChatService
@@ -37,17 +37,39 @@ def chat_route(
         caller = await authenticator.caller(request)
         body = decode_body(await read_json_body(request, max_body_bytes), ChatBody)
         run = await chats.start(to_chat_request(body), caller)
-        try:
-            await while_connected(request.receive, run.started)
-            if body.stream:
-                extensions = request.headers.get(EXTENSIONS_HEADER, "").strip().lower() == "true"
-                return RunStream(run, _response_id(run.response_id), keep_alive_seconds, extensions=extensions)
-            return _json(await while_connected(request.receive, run.result), request)
-        except BaseException:
-            run.disconnect()
-            raise
+        return await answer_with_run(run, request, stream=body.stream, keep_alive_seconds=keep_alive_seconds)
 
     return chat
+
+
+class FollowedRun(StreamedRun, Protocol):
+    """A run as its answer needs it."""
+
+    @property
+    def response_id(self) -> str | None: ...
+
+    async def started(self) -> None: ...
+
+    async def result(self) -> ChatResult: ...
+
+
+async def answer_with_run(
+    run: FollowedRun, request: HttpRequest, *, stream: bool, keep_alive_seconds: float
+) -> ASGIResponse:
+    """The stream of `run`, or the fold of it; the run ends with its client.
+
+    Raises:
+        OrchestratorError: the run failed before it began.
+    """
+    try:
+        await while_connected(request.receive, run.started)
+        if stream:
+            extensions = request.headers.get(EXTENSIONS_HEADER, "").strip().lower() == "true"
+            return RunStream(run, _response_id(run.response_id), keep_alive_seconds, extensions=extensions)
+        return _json(await while_connected(request.receive, run.result), request)
+    except BaseException:
+        run.disconnect()
+        raise
 
 
 def _json(result: ChatResult, request: HttpRequest) -> ASGIResponse:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar, assert_never
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from orchestrator.api.wire_requests import (
@@ -15,10 +16,12 @@ from orchestrator.api.wire_requests import (
     IntegrationEntry,
     MessageInput,
     PluginIntegration,
+    RequireApproval,
     TextInput,
     ToolToCall,
 )
 from orchestrator.core import items
+from orchestrator.core.approvals import NEVER, ApprovalPolicy, parse_approval_policy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.request import (
     EphemeralRequest,
@@ -129,12 +132,17 @@ def _integration(entry: IntegrationEntry) -> IntegrationRequest:
         case str():
             return PluginRequest(entry)
         case PluginIntegration():
-            return PluginRequest(entry.id, _names(entry.allowed_tools))
+            return PluginRequest(entry.id, _names(entry.allowed_tools), approval=_approval(entry.require_approval))
         case EphemeralIntegration():
             headers: Mapping[str, str] = _given(entry.headers) or {}
-            return EphemeralRequest(entry.server_label, entry.server_url, _names(entry.allowed_tools), headers)
+            allowed, approval = _names(entry.allowed_tools), _approval(entry.require_approval)
+            return EphemeralRequest(entry.server_label, entry.server_url, allowed, headers, approval)
         case _:
             assert_never(entry)
+
+
+def _approval(wanted: RequireApproval | UnsetType) -> ApprovalPolicy:
+    return NEVER if isinstance(wanted, UnsetType) else parse_approval_policy(msgspec.to_builtins(wanted))
 
 
 def _names(names: list[str] | UnsetType) -> tuple[str, ...] | None:

@@ -1,5 +1,7 @@
 """From the core's words to the wire's."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TypeVar, assert_never
 
 from msgspec import UNSET, UnsetType
@@ -9,8 +11,9 @@ from orchestrator.api import wire_events as e
 from orchestrator.api.errors import wire_error
 from orchestrator.core import items
 from orchestrator.core import stream as s
+from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.models import LoadConfig, Model
-from orchestrator.core.response import ChatResult, Incomplete, Stats, ending_status
+from orchestrator.core.response import ChatResult, Incomplete, Stats, Suspended, ending_status
 from orchestrator.ports import StoredResponse
 from orchestrator.service.instances import Loaded
 
@@ -57,7 +60,7 @@ def wire_events(event: s.StreamEvent) -> tuple[e.WireEvent, ...]:
 
 
 def _call_events(
-    event: s.ToolCallStart | s.ToolCallArguments | s.ToolCallSuccess | s.ToolCallFailure,
+    event: s.ToolCallStart | s.ToolCallArguments | s.ToolCallApprovalRequired | s.ToolCallSuccess | s.ToolCallFailure,
 ) -> tuple[e.WireEvent, ...]:
     match event:
         case s.ToolCallStart(call_id, tool, provider):
@@ -65,11 +68,21 @@ def _call_events(
             return e.ToolCallStart(call_id, tool, info), e.ToolCallName(call_id, tool, info)
         case s.ToolCallArguments(call_id, tool, arguments, provider):
             return (e.ToolCallArguments(call_id, tool, arguments, provider_info(provider)),)
+        case s.ToolCallApprovalRequired(pending):
+            info = provider_info(pending.provider)
+            return (e.ToolCallApprovalRequired(pending.call_id, pending.tool, pending.arguments, info),)
         case s.ToolCallSuccess(call):
             info = provider_info(call.provider)
             return (
                 e.ToolCallSuccess(
-                    call.call_id, call.tool, call.arguments, call.output, info, call.is_error, call.duration_ms
+                    call.call_id,
+                    call.tool,
+                    call.arguments,
+                    call.output,
+                    info,
+                    call.is_error,
+                    call.duration_ms,
+                    _set(call.requested),
                 ),
             )
         case s.ToolCallFailure():
@@ -91,6 +104,7 @@ def chat_reply(result: ChatResult) -> wire.ChatReply:
         response_id=result.response_id or UNSET,
         status=ending_status(ending),
         incomplete_reason=ending.reason if isinstance(ending, Incomplete) else UNSET,
+        pending_approvals=_pending(ending.pending, ending.expires_at) if isinstance(ending, Suspended) else UNSET,
     )
 
 
@@ -103,6 +117,7 @@ def stored_reply(response: StoredResponse) -> wire.StoredReply:
         status=response.status,
         incomplete_reason=response.incomplete_reason or UNSET,
         error=UNSET if response.error is None else wire_error(response.error),
+        pending_approvals=UNSET if response.expires_at is None else _pending(response.pending, response.expires_at),
         system_prompt=response.system_prompt,
         input=[_input_entry(item) for item in response.input],
         output=[output_entry(entry.item) for entry in response.output],
@@ -112,6 +127,13 @@ def stored_reply(response: StoredResponse) -> wire.StoredReply:
         created_at=response.created_at,
         ended_at=response.ended_at,
     )
+
+
+def _pending(pending: Sequence[PendingApproval], expires_at: datetime) -> list[wire.PendingApproval]:
+    return [
+        wire.PendingApproval(call.call_id, call.tool, call.arguments, provider_info(call.provider), expires_at)
+        for call in pending
+    ]
 
 
 def output_entry(item: items.OutputItem) -> wire.OutputEntry:
@@ -130,6 +152,7 @@ def output_entry(item: items.OutputItem) -> wire.OutputEntry:
                 item.call_id,
                 item.is_error,
                 item.duration_ms,
+                _set(item.requested),
             )
         case items.InvalidToolCall():
             metadata = wire.InvalidCallMetadata(

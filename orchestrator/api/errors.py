@@ -58,6 +58,8 @@ ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
     ErrorKind.UNKNOWN_ENDPOINT: WireError(404, _BAD, "unknown_endpoint"),
     ErrorKind.METHOD_NOT_ALLOWED: WireError(405, _BAD, "method_not_allowed"),
     ErrorKind.RESPONSE_NOT_FINISHED: WireError(409, _BAD, "response_not_finished"),
+    ErrorKind.APPROVAL_CONFLICT: WireError(409, _BAD, "approval_conflict"),
+    ErrorKind.INTEGRATION_CREDENTIALS_REQUIRED: WireError(409, _BAD, "integration_credentials_required"),
     ErrorKind.REQUEST_TOO_LARGE: WireError(413, _BAD, "request_too_large"),
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: WireError(415, _BAD, "unsupported_media_type"),
     ErrorKind.PLUGIN_CONNECTION_ERROR: WireError(424, "plugin_connection_error", "plugin_connection_error"),

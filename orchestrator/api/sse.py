@@ -5,7 +5,7 @@ Source: section 3 of the contract; the format is that of the HTML standard, sect
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 from litestar.response.base import ASGIResponse
@@ -16,13 +16,25 @@ from orchestrator.api.encode import wire_events
 from orchestrator.api.errors import OK
 from orchestrator.api.json_text import json_bytes
 from orchestrator.api.wire_events import WireEvent
-from orchestrator.core.stream import QueuePosition
-from orchestrator.service.runs import LiveRun
+from orchestrator.core.stream import QueuePosition, StreamEvent, ToolCallApprovalRequired
 
 KEEP_ALIVE_SECONDS: Final = 15.0
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 EXTENSIONS_HEADER: Final = "X-Stream-Extensions"
 """A request that has it as `true` gets the events that LM Studio's clients do not know."""
+EXTENSIONS: Final = (QueuePosition, ToolCallApprovalRequired)
+
+
+class StreamedRun(Protocol):
+    """A run as its stream needs it."""
+
+    def events(self) -> AsyncGenerator[tuple[int, StreamEvent], None]:
+        """Everything that it says, from its beginning."""
+        ...
+
+    def disconnect(self) -> None:
+        """Its client is gone."""
+        ...
 
 
 def frame(number: int, event: WireEvent) -> bytes:
@@ -31,13 +43,14 @@ def frame(number: int, event: WireEvent) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, str(name).encode(), json_bytes(event))
 
 
-async def frames(run: LiveRun, *, extensions: bool) -> AsyncGenerator[bytes, None]:
+async def frames(run: StreamedRun, *, extensions: bool) -> AsyncGenerator[bytes, None]:
     """The whole stream of `run`, numbered from 1; without `extensions` the place in the queue is a comment."""
     number = 0
     async with aclosing(run.events()) as events:
         async for _, event in events:
-            if isinstance(event, QueuePosition) and not extensions:
-                yield b": queued %d\n\n" % event.position
+            if isinstance(event, EXTENSIONS) and not extensions:
+                if isinstance(event, QueuePosition):
+                    yield b": queued %d\n\n" % event.position
                 continue
             for wire_event in wire_events(event):
                 number += 1
@@ -50,7 +63,7 @@ class RunStream(ASGIResponse):
     _should_set_content_length = False
 
     def __init__(
-        self, run: LiveRun, headers: dict[str, str], keep_alive_seconds: float, *, extensions: bool = False
+        self, run: StreamedRun, headers: dict[str, str], keep_alive_seconds: float, *, extensions: bool = False
     ) -> None:
         super().__init__(
             status_code=OK,

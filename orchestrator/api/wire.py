@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-Status: TypeAlias = Literal["in_progress", "completed", "incomplete", "failed", "cancelled"]
+Status: TypeAlias = Literal["in_progress", "awaiting_approval", "completed", "incomplete", "failed", "cancelled"]
 IncompleteReason: TypeAlias = Literal[
     "max_output_tokens", "max_turns", "identical_calls", "deadline", "client_gone", "process_died"
 ]
@@ -80,6 +80,13 @@ class ToolCallOutput(Struct, frozen=True, tag_field="type", tag="tool_call"):
     call_id: Annotated[str, Meta(description="Extension.")]
     is_error: Annotated[bool, Meta(description="Extension. The tool failed, or no result came.")]
     duration_ms: Annotated[int, Meta(description="Extension. 0 for a call that never ran.")]
+    requested_arguments: (
+        Annotated[
+            dict[str, Any],
+            Meta(description="Extension. The model's own arguments, where whoever approved the call put in others."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class InvalidCallMetadata(Struct, frozen=True):
@@ -116,6 +123,25 @@ class ChatStats(Struct, frozen=True):
     unknown: Annotated[list[str], Meta(description="Extension.")] | UnsetType = UNSET
 
 
+class PendingApproval(Struct, frozen=True):
+    """A call that waits for somebody to approve or deny it. An extension."""
+
+    call_id: str
+    tool: Annotated[str, Meta(description="The server's own name of the tool.")]
+    arguments: dict[str, Any]
+    provider_info: ProviderInfo
+    expires_at: Annotated[datetime, Meta(description="When silence denies.")]
+
+
+PendingApprovals: TypeAlias = Annotated[
+    list[PendingApproval],
+    Meta(
+        description="Extension. Only when `status` is `awaiting_approval`; "
+        "decide by `POST /api/v1/responses/{response_id}/approvals`."
+    ),
+]
+
+
 class ChatReply(Struct, frozen=True, kw_only=True):
     """The answer to a chat; `chat.end` carries the same object."""
 
@@ -130,6 +156,7 @@ class ChatReply(Struct, frozen=True, kw_only=True):
     incomplete_reason: (
         Annotated[IncompleteReason, Meta(description="Extension. Only when `status` is `incomplete`.")] | UnsetType
     ) = UNSET
+    pending_approvals: PendingApprovals | UnsetType = UNSET
 
 
 class StoredTextInput(Struct, frozen=True, tag_field="type", tag="text"):
@@ -153,6 +180,7 @@ class StoredReply(Struct, frozen=True, kw_only=True):
     status: Status
     incomplete_reason: IncompleteReason | UnsetType = UNSET
     error: Annotated[ErrorBody, Meta(description="Only when `status` is `failed`.")] | UnsetType = UNSET
+    pending_approvals: PendingApprovals | UnsetType = UNSET
     system_prompt: str | None
     input: list[StoredTextInput | StoredImageInput]
     output: list[OutputEntry]

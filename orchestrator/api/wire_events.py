@@ -111,6 +111,15 @@ class ToolCallArguments(Struct, frozen=True, tag_field="type", tag="tool_call.ar
     provider_info: ProviderInfo
 
 
+class ToolCallApprovalRequired(Struct, frozen=True, tag_field="type", tag="tool_call.approval_required"):
+    """Extension, sent to who asks for extensions: the call waits for somebody to approve or deny it."""
+
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    provider_info: ProviderInfo
+
+
 class ToolCallSuccess(Struct, frozen=True, tag_field="type", tag="tool_call.success"):
     """The call has a result; `is_error` says whether that is an error."""
 
@@ -121,6 +130,7 @@ class ToolCallSuccess(Struct, frozen=True, tag_field="type", tag="tool_call.succ
     provider_info: ProviderInfo
     is_error: bool
     duration_ms: int
+    requested_arguments: dict[str, Any] | UnsetType = UNSET
 
 
 class ToolCallFailure(Struct, frozen=True, tag_field="type", tag="tool_call.failure"):
@@ -161,6 +171,7 @@ WireEvent: TypeAlias = (
     | ToolCallStart
     | ToolCallName
     | ToolCallArguments
+    | ToolCallApprovalRequired
     | ToolCallSuccess
     | ToolCallFailure
     | ErrorEvent

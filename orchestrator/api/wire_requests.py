@@ -25,6 +25,39 @@ AllowedTools: TypeAlias = Annotated[
 ]
 
 
+class ApprovalFilter(Struct, frozen=True, forbid_unknown_fields=True):
+    """Tools by name, and by what their servers say of them; any one that fits is enough."""
+
+    tool_names: Annotated[list[Name], Meta(max_length=MOST_ITEMS)] | UnsetType = UNSET
+    read_only: Annotated[bool, Meta(description="`readOnlyHint`; a tool without it is not.")] | UnsetType = UNSET
+    destructive: (
+        Annotated[bool, Meta(description="`destructiveHint`; a tool without it is, unless it is read-only.")]
+        | UnsetType
+    ) = UNSET
+
+
+Demand: TypeAlias = Literal["never", "always"]
+
+
+class ApprovalRules(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which tools need approval: a name decides before a hint, `always` before `never`, `default` over the rest."""
+
+    always: ApprovalFilter | UnsetType = UNSET
+    never: ApprovalFilter | UnsetType = UNSET
+    default: (
+        Annotated[Demand, Meta(description="Absent: `always`, unless `always` is the only filter here.")] | UnsetType
+    ) = UNSET
+
+
+RequireApproval: TypeAlias = Annotated[
+    Demand | ApprovalRules,
+    Meta(
+        description="Extension. Calls that wait until somebody approves them; absent: none. What `mcp.json` "
+        "demands holds as well."
+    ),
+]
+
+
 class TextInput(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
     """A piece of what the user says."""
 
@@ -48,6 +81,7 @@ class PluginIntegration(Struct, frozen=True, forbid_unknown_fields=True, tag_fie
 
     id: Annotated[Name, Meta(description="`mcp/<server_label>`")]
     allowed_tools: AllowedTools | UnsetType = UNSET
+    require_approval: RequireApproval | UnsetType = UNSET
 
 
 class EphemeralIntegration(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="ephemeral_mcp"):
@@ -75,6 +109,7 @@ class EphemeralIntegration(Struct, frozen=True, forbid_unknown_fields=True, tag_
         ]
         | UnsetType
     ) = UNSET
+    require_approval: RequireApproval | UnsetType = UNSET
 
 
 class ToolToCall(Struct, frozen=True, forbid_unknown_fields=True):

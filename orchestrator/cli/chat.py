@@ -7,13 +7,22 @@ import anyio
 import click
 import msgspec
 import rich_click
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from rich.console import Console
 
 from orchestrator.api.wire import ChatReply
+from orchestrator.api.wire_approvals import ApprovalEntry, ApprovalsBody
 from orchestrator.api.wire_events import ChatEnd
-from orchestrator.api.wire_requests import ChatBody, EphemeralIntegration, IntegrationEntry, PluginIntegration
-from orchestrator.cli.chat_client import ServiceClient, render_chat
+from orchestrator.api.wire_requests import (
+    ApprovalFilter,
+    ApprovalRules,
+    ChatBody,
+    EphemeralIntegration,
+    IntegrationEntry,
+    PluginIntegration,
+)
+from orchestrator.cli.approvals import ask_about, once_more, path_of, pending_of
+from orchestrator.cli.chat_client import ServiceClient, render_chat, render_events
 from orchestrator.cli.command_settings import SERVER, service_url, with_settings
 from orchestrator.settings import Settings
 
@@ -31,6 +40,11 @@ INTERRUPTED = 130
 @click.option("--system-prompt", metavar="TEXT", help="What the model is told to be.")
 @click.option("--previous-response-id", metavar="ID", help="The response to go on from.")
 @click.option("--temperature", type=click.FloatRange(0, 1), help="0 is deterministic.")
+@click.option(
+    "--ask",
+    type=click.Choice(["always", "destructive"]),
+    help="Ask before every tool call, or before those that are not known to be harmless.",
+)
 @click.option("--url", help="The service's address, where it is not the one of the settings.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reply as JSON, and nothing else.")
 @with_settings(*SERVER)
@@ -44,17 +58,19 @@ def chat(
     system_prompt: str | None,
     previous_response_id: str | None,
     temperature: float | None,
+    ask: str | None,
     url: str | None,
     as_json: bool,
 ) -> None:
     """Send PROMPT to a model of a running service and show the answer as it is written.
 
-    A PROMPT of - is read from standard input. Ctrl-C ends the generation.
+    A PROMPT of - is read from standard input. Ctrl-C ends the generation. Calls that need approval are
+    asked about; Ctrl-C leaves them waiting.
     """
     body = ChatBody(
         model=model or "",
         input=sys.stdin.read() if prompt == "-" else prompt,
-        integrations=integrations(plugins, servers, allowed) or UNSET,
+        integrations=asking(integrations(plugins, servers, allowed), ask) or UNSET,
         stream=True,
         system_prompt=UNSET if system_prompt is None else system_prompt,
         previous_response_id=UNSET if previous_response_id is None else previous_response_id,
@@ -62,6 +78,9 @@ def chat(
     )
     try:
         reply = anyio.run(_chat, url or service_url(settings), body, as_json)
+        while not as_json and prompt != "-" and (ask is not None or sys.stdin.isatty()) and pending_of(reply):
+            decisions = ask_about(pending_of(reply))
+            reply = anyio.run(_go_on, url or service_url(settings), reply, decisions, once_more(body.integrations))
     except KeyboardInterrupt:
         # The stream is closed by now, and with it the generation.
         click.echo("\ninterrupted", err=True)
@@ -81,6 +100,24 @@ async def _chat(url: str, body: ChatBody, as_json: bool) -> ChatReply:
                 click.echo(msgspec.json.encode(event.result))
                 return event.result
     raise AssertionError("a chat ends with chat.end or raises")
+
+
+async def _go_on(
+    url: str, reply: ChatReply, decisions: list[ApprovalEntry], entries: list[IntegrationEntry] | UnsetType
+) -> ChatReply:
+    body = ApprovalsBody(decisions, entries, stream=True)
+    async with ServiceClient(url) as client:
+        events = client.stream(path_of(str(reply.response_id)), body)
+        return await render_events(events, Console(highlight=False))
+
+
+def asking(entries: Sequence[IntegrationEntry], ask: str | None) -> list[IntegrationEntry]:
+    """`entries` with the approvals that `ask` demands."""
+    if ask is None:
+        return [*entries]
+    rules = "always" if ask == "always" else ApprovalRules(always=ApprovalFilter(destructive=True))
+    named = [PluginIntegration(entry) if isinstance(entry, str) else entry for entry in entries]
+    return [msgspec.structs.replace(entry, require_approval=rules) for entry in named]
 
 
 def integrations(plugins: Sequence[str], servers: Sequence[str], allowed: str | None) -> list[IntegrationEntry]:

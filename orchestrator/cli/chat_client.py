@@ -80,15 +80,19 @@ class ServiceClient:
             raise CommandError(f"the service at {self.url} has no model to chat with")
         return next((model for model in models if model.loaded_instances), models[0]).key
 
-    async def chat(self, body: ChatBody) -> AsyncGenerator[WireEvent | UnknownEvent, None]:
-        """The events of a streamed chat, `chat.end` last. Closing the generator ends the generation.
+    def chat(self, body: ChatBody) -> AsyncGenerator[WireEvent | UnknownEvent, None]:
+        """The events of a streamed chat; see `stream`."""
+        return self.stream("/api/v1/chat", body)
+
+    async def stream(self, path: str, body: msgspec.Struct) -> AsyncGenerator[WireEvent | UnknownEvent, None]:
+        """The events of what `path` streams, `chat.end` last. Closing the generator ends the generation.
 
         Raises:
             CommandError: no service answers, it refuses, or the stream breaks off.
         """
         content, headers = msgspec.json.encode(body), {"Content-Type": "application/json"}
         try:
-            async with self._http.stream("POST", "/api/v1/chat", content=content, headers=headers) as answer:
+            async with self._http.stream("POST", path, content=content, headers=headers) as answer:
                 if answer.status_code != 200:
                     self._check(answer.status_code, await answer.aread())
                 decoder = EventStreamDecoder()
@@ -130,8 +134,17 @@ async def render_chat(client: ServiceClient, body: ChatBody, console: Console) -
     Raises:
         CommandError: no service answers, it refuses, or the stream breaks off.
     """
+    return await render_events(client.chat(body), console)
+
+
+async def render_events(events: AsyncGenerator[WireEvent | UnknownEvent, None], console: Console) -> ChatReply:
+    """Print a stream as it comes; returns the reply that closed it.
+
+    Raises:
+        CommandError: as the stream does.
+    """
     stream = TerminalStream()
-    async with aclosing(client.chat(body)) as events:
+    async with aclosing(events):
         async for event in events:
             print_pieces(console, stream.pieces(event))
             if isinstance(event, ChatEnd):

@@ -5,6 +5,7 @@ import importlib.metadata
 import click
 import rich_click
 
+from orchestrator.cli.approvals import approvals
 from orchestrator.cli.audit import audit
 from orchestrator.cli.chat import chat
 from orchestrator.cli.command_error import CommandGroup
@@ -27,5 +28,5 @@ def orchestrator() -> None:
     """
 
 
-for command in (serve, demo, chat, models, plugins, tokens, audit, db, settings, doctor):
+for command in (serve, demo, chat, approvals, models, plugins, tokens, audit, db, settings, doctor):
     orchestrator.add_command(command)

@@ -5,7 +5,7 @@ from typing import assert_never
 
 from msgspec import UNSET, UnsetType
 
-from orchestrator.api.wire import ChatReply, ChatStats, PluginProviderInfo, ProviderInfo
+from orchestrator.api.wire import ChatReply, ChatStats, PendingApproval, PluginProviderInfo, ProviderInfo
 from orchestrator.api.wire_events import (
     ChatEnd,
     ChatStart,
@@ -23,6 +23,7 @@ from orchestrator.api.wire_events import (
     ReasoningDelta,
     ReasoningEnd,
     ReasoningStart,
+    ToolCallApprovalRequired,
     ToolCallArguments,
     ToolCallFailure,
     ToolCallName,
@@ -93,6 +94,8 @@ class TerminalStream:
                 return self._lines(Piece(f"an event of a kind that this version does not know: {said}\n", WARNING))
             case ChatStart() | ReasoningStart() | MessageStart() | ToolCallStart() | ToolCallName():
                 return []
+            case ToolCallApprovalRequired():  # `chat.end` lists what waits
+                return []
             case QueuePosition() | PromptProcessingStart() | PromptProcessingProgress() | PromptProcessingEnd():
                 return []
             case _:
@@ -137,10 +140,17 @@ def closing(reply: ChatReply) -> list[Piece]:
     if reply.status != "completed":
         why = "" if isinstance(reply.incomplete_reason, UnsetType) else f" ({reply.incomplete_reason})"
         pieces.append(Piece(f"{reply.status}{why}\n", BAD if reply.status == "failed" else WARNING))
+    if not isinstance(reply.pending_approvals, UnsetType):
+        pieces += [Piece(f"  {pending_line(call)}\n", CALL) for call in reply.pending_approvals]
     pieces.append(Piece(stats_line(reply.stats) + "\n", QUIET))
     if reply.response_id is not UNSET:
         pieces.append(Piece(f"{reply.response_id}\n", QUIET))
     return pieces
+
+
+def pending_line(call: PendingApproval) -> str:
+    """A call that waits for approval, in one line."""
+    return f"{call.call_id}  {one_line(call.tool)}({arguments_text(call.arguments)})  {_provider(call.provider_info)}"
 
 
 def stats_line(stats: ChatStats) -> str:

@@ -1,14 +1,26 @@
 """The judgement of a call: may it run, and if not, what are the model and the client told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final, assert_never
 
-from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem, PlacedText
+from orchestrator.core.approvals import Approve, Decision, Deny, PendingApproval
 from orchestrator.core.items import InvalidToolCall, OutputEntry, Shown, ToolCall
-from orchestrator.core.json_types import canonical_json, parse_object
-from orchestrator.core.tools import OfferedTool, argument_problems, text_content
+from orchestrator.core.json_types import JsonObject, canonical_json, parse_object
+from orchestrator.core.placed import Outcome, PlacedCall, PlacedItem, PlacedText
+from orchestrator.core.request import Limits
+from orchestrator.core.tools import (
+    OfferedTool,
+    ToolResult,
+    argument_problems,
+    bounded_result,
+    cut_text,
+    text_content,
+)
 
-CUT_OFF = "The arguments were cut off before they were complete, so the call was not run."
+DENIED: Final = "The user denied this call; it was not run."
+NOT_RUN: Final = "This call was not run: {why}."
+CUT_OFF: Final = "The arguments were cut off before they were complete, so the call was not run."
 
 
 def judge_call(call: PlacedCall, offered: Mapping[str, OfferedTool], *, cut: bool) -> PlacedCall:
@@ -28,7 +40,7 @@ def judge_call(call: PlacedCall, offered: Mapping[str, OfferedTool], *, cut: boo
     problems = argument_problems(tool.definition.input_schema, arguments)
     if problems is not None:
         return _invalid(call, f"The arguments do not match the input schema of {call.model_name}: {problems}")
-    return call
+    return replace(call, awaits_approval=tool.needs_approval)
 
 
 def missing_tool(name: str, offered: Mapping[str, OfferedTool]) -> str:
@@ -48,9 +60,77 @@ def refuse(call: PlacedCall, why: str) -> PlacedCall:
     return replace(call, outcome=Outcome("refused", text_content(why), why, is_error=True))
 
 
+def refuse_all(
+    items: Sequence[PlacedItem], why: str, *, only_waiting: bool = False
+) -> tuple[list[PlacedItem], list[str]]:
+    """`items` with every call refused that could run, or that could once it is approved; and the ids of those."""
+    refused: list[str] = []
+    settled: list[PlacedItem] = []
+    for item in items:
+        if isinstance(item, PlacedCall) and item.outcome is None and (item.awaits_approval or not only_waiting):
+            refused.append(item.call_id)
+            item = refuse(item, NOT_RUN.format(why=why))
+        settled.append(item)
+    return settled, refused
+
+
 def abandon(call: PlacedCall, why: str) -> PlacedCall:
     """`call`, under way when the run ended: it may have had its effect, its result is unknown."""
     return replace(call, outcome=Outcome("abandoned", text_content(why), why, is_error=True))
+
+
+def decided(call: PlacedCall, decision: Decision, offered: Mapping[str, OfferedTool]) -> PlacedCall:
+    """`call` after somebody decided about it: free to run (no outcome), or refused.
+
+    What was approved runs only where its tool is still offered, as it was defined then.
+    """
+    match decision:
+        case Deny(reason):
+            return refuse(call, DENIED if reason is None else f"{DENIED} The reason: {reason}")
+        case Approve(arguments):
+            call = replace(call, edited=None if arguments == call.arguments else arguments)
+        case _:
+            assert_never(decision)
+    tool = offered.get(call.model_name)
+    if tool is None or tool.digest != call.digest:
+        what = "is not offered any more" if tool is None else "was changed by its server since it was called"
+        return refuse(call, f"The call was approved but not run: the tool {call.model_name} {what}.")
+    problems = argument_problems(tool.definition.input_schema, executed_arguments(call))
+    if problems is not None:
+        return refuse(call, f"The call was not run: the edited arguments do not match its input schema: {problems}")
+    return call
+
+
+def executed_arguments(call: PlacedCall) -> JsonObject:
+    """The arguments that the tool is, or was, called with."""
+    return (call.arguments or {}) if call.edited is None else call.edited
+
+
+def pending_approval(call: PlacedCall) -> PendingApproval:
+    """`call`, valid and waiting, as people are asked about it."""
+    assert call.tool is not None and call.provider is not None
+    return PendingApproval(call.call_id, call.tool, call.arguments or {}, call.provider)
+
+
+def returned(call: PlacedCall, result: ToolResult, limits: Limits, duration_ms: int) -> PlacedCall:
+    """`call` with the result of its tool, be that an error, cut to what the journal takes and to what the model does."""
+    result = bounded_result(result, limits.max_tool_output_bytes)
+    shown = cut_text(_shown(call, result.text), limits.max_tool_output_model_bytes, kept="the journal has the rest")
+    outcome = Outcome("succeeded", result.content, shown, result.is_error, duration_ms, result.structured)
+    return replace(call, outcome=outcome)
+
+
+def broke(call: PlacedCall, message: str, duration_ms: int) -> PlacedCall:
+    """`call`, of which no result came."""
+    outcome = Outcome("failed", text_content(message), _shown(call, message), is_error=True, duration_ms=duration_ms)
+    return replace(call, outcome=outcome)
+
+
+def _shown(call: PlacedCall, text: str) -> str:
+    """`text`, the result of `call`, as the model is given it: it must know that it answers other arguments."""
+    if call.edited is None:
+        return text
+    return f"[The user changed the arguments of this call to {canonical_json(call.edited)}]\n{text}"
 
 
 def identity(call: PlacedCall) -> str:
@@ -77,11 +157,12 @@ def output_entry(placed: PlacedItem) -> OutputEntry:
     call = ToolCall(
         call_id=placed.call_id,
         tool=placed.tool,
-        arguments=placed.arguments,
+        arguments=executed_arguments(placed),
         output=outcome.output,
         provider=placed.provider,
         is_error=outcome.is_error,
         duration_ms=outcome.duration_ms,
+        requested=None if placed.edited is None else placed.arguments,
     )
     return OutputEntry(placed.turn, call, shown)
 

@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from orchestrator.core.items import Message, ProviderInfo, Reasoning
+from orchestrator.core.approvals import Decision
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.placed import CallStatus as CallStatus
+from orchestrator.core.placed import Outcome as Outcome
+from orchestrator.core.placed import PlacedCall as PlacedCall
+from orchestrator.core.placed import PlacedItem as PlacedItem
+from orchestrator.core.placed import PlacedText as PlacedText
 from orchestrator.core.prompt import PromptMessage
 from orchestrator.core.request import IntegrationRequest, ReasoningSetting, ResponseFormat, Sampling
-from orchestrator.core.response import Ending, Stats
+from orchestrator.core.response import Counters, Ending, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey
 
 
@@ -28,6 +33,18 @@ class OpenResponse:
 
     offered: tuple[OfferedTool, ...]
     tool_names: Mapping[ToolKey, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenResponse:
+    """Take the response up again that waits for approvals, with what was decided, unless somebody else did.
+
+    The decisions and the end of the waiting are one. Answer: `ResponseOpened` or `StoreFailed`.
+    """
+
+    offered: tuple[OfferedTool, ...]
+    tool_names: Mapping[ToolKey, str]
+    decisions: Mapping[str, Decision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,60 +68,6 @@ class Generate:
     max_output_tokens: int | None
     tool_choice: Literal["auto", "required"] | OfferedTool = "auto"
     response_format: ResponseFormat | None = None
-
-
-CallStatus: TypeAlias = Literal["journaled", "succeeded", "failed", "refused", "invalid", "abandoned"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a call ended: the one change that its journal row ever sees.
-
-    `output` is JSON text of a content array, `shown` the text the model is given (None: the call
-    stands in no later prompt), `duration_ms` 0 for a call that never ran.
-    """
-
-    status: CallStatus
-    output: str
-    shown: str | None
-    is_error: bool
-    duration_ms: int = 0
-    structured: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedText:
-    """A message or reasoning with its place in the response; positions count from 0."""
-
-    position: int
-    turn: int
-    item: Message | Reasoning
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedCall:
-    """A call with its place, as the journal has it.
-
-    `model_name` is what the model wrote, `arguments_text` its arguments as it wrote them; `tool`,
-    `provider` and `digest` are None where the model named no offered tool, `arguments` where they
-    were no JSON object. `reason` says why an invalid call is invalid. `outcome` is None while the
-    call may still run.
-    """
-
-    position: int
-    turn: int
-    call_id: str
-    model_name: str
-    arguments_text: str
-    arguments: JsonObject | None
-    tool: str | None = None
-    provider: ProviderInfo | None = None
-    digest: str | None = None
-    reason: str | None = None
-    outcome: Outcome | None = None
-
-
-PlacedItem: TypeAlias = PlacedText | PlacedCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +114,23 @@ class SaveResponse:
     outcomes: tuple[tuple[str, Outcome], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SuspendResponse:
+    """Put the run away: calls of it wait for approval, and nothing else is under way.
+
+    Everything that is needed to take it up is in the store once this is done. Answer:
+    `ResponseSuspended` or `StoreFailed`.
+    """
+
+    stats: Stats
+    counters: tuple[Counters, ...]
+    load_seconds: float | None
+
+
 Command: TypeAlias = (
     OpenIntegrations
     | OpenResponse
+    | ReopenResponse
     | LoadModel
     | Generate
     | JournalCalls
@@ -161,4 +138,5 @@ Command: TypeAlias = (
     | RecordOutcome
     | StopWork
     | SaveResponse
+    | SuspendResponse
 )

@@ -35,6 +35,8 @@ class ErrorKind(StrEnum):
     RESPONSE_NOT_FOUND = "response_not_found"
     CALL_NOT_FOUND = "call_not_found"
     RESPONSE_NOT_FINISHED = "response_not_finished"
+    APPROVAL_CONFLICT = "approval_conflict"
+    INTEGRATION_CREDENTIALS_REQUIRED = "integration_credentials_required"
     JOB_NOT_FOUND = "job_not_found"
     TOKEN_NOT_FOUND = "token_not_found"
     PLUGIN_NOT_FOUND = "plugin_not_found"

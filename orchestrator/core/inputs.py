@@ -1,8 +1,10 @@
 """What a run can be told: the answers to its commands, and what comes from outside."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, TypeAlias
 
+from orchestrator.core.approvals import NEVER, ApprovalPolicy
 from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.response import Counters
@@ -19,13 +21,14 @@ class OpenedIntegration:
     """A connected server with all its tools.
 
     `withheld` are those that `mcp.json` does not give out, `drifted` those whose changed definition nobody
-    has approved where that is asked for.
+    has approved where that is asked for. `approval` says which it wants approved.
     """
 
     provider: ProviderInfo
     tools: tuple[ToolDefinition, ...]
     withheld: frozenset[str] = frozenset()
     drifted: frozenset[str] = frozenset()
+    approval: ApprovalPolicy = NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class IntegrationsFailed:
 
 @dataclass(frozen=True, slots=True)
 class ResponseOpened:
-    """The store has the new node, `in_progress`."""
+    """The store has the node, `in_progress`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,13 @@ class OutcomeRecorded:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponseSuspended:
+    """The run is durably put away; who has not decided by `expires_at` has denied."""
+
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseSaved:
     """The whole response is durably written down."""
 
@@ -208,6 +218,7 @@ WorkInput: TypeAlias = (
     | CallReturned
     | CallBroke
     | OutcomeRecorded
+    | ResponseSuspended
     | ResponseSaved
 )
 StopInput: TypeAlias = Cancel | Disconnect | Deadline

@@ -82,6 +82,7 @@ class ToolCall:
 
     `tool` is the server's own name. `output` is JSON text: the `content` array of the MCP result,
     or of what stands in for it where the call broke. `duration_ms` is 0 for a call that never ran.
+    `requested` are the model's own arguments where somebody put others in their place.
     """
 
     call_id: str
@@ -91,6 +92,7 @@ class ToolCall:
     provider: ProviderInfo
     is_error: bool
     duration_ms: int
+    requested: JsonObject | None = None
 
 
 InvalidKind: TypeAlias = Literal["invalid_name", "invalid_arguments"]

@@ -1,6 +1,7 @@
-"""Which tools a run offers to the model: `allowed_tools` enforced, names made unique."""
+"""Which tools a run offers to the model: `allowed_tools` enforced, names made unique, approvals demanded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final, Literal, assert_never
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind
@@ -20,15 +21,18 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
     """The tools on offer, in the order of the integrations and of each server's list; or why not.
 
     A name in `allowed_tools` that its server lacks is an `invalid_value`; one that `mcp.json` or the
-    token withholds, or whose changed definition is blocked, is `permission_denied`. An empty `allowed_tools` offers nothing of that server.
+    token withholds, or whose changed definition is blocked, is `permission_denied`. An empty
+    `allowed_tools` offers nothing of that server. A run that is taken up again was checked when it
+    began: what is gone since is not offered. A call needs approval where the request or `mcp.json`
+    wants it: neither can loosen what the other demands.
     """
     found: list[tuple[int, ProviderInfo, Sequence[ToolDefinition]]] = []
     for index, (integration, server) in enumerate(zip(request.integrations, opened, strict=True)):
         by_name = {tool.name: tool for tool in reversed(server.tools)}
         ungranted = _ungranted(integration, by_name)
         wanted = integration.allowed_tools
-        for place, name in enumerate(wanted or ()):
-            error = _unusable(name, f"integrations.{index}.allowed_tools.{place}", server, by_name, ungranted)
+        if request.resumed is None:
+            error = _first_unusable(integration, f"integrations.{index}", server, by_name, ungranted)
             if error is not None:
                 return error
         found.append(
@@ -46,8 +50,11 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
         )
     if request.tool_choice == "none":
         return ()
-    offered = offer_tools(found, request.tool_names)
-    if chosen_tool(request.tool_choice, offered) is None:
+    offered = tuple(
+        replace(tool, needs_approval=_needs_approval(tool, request, opened))
+        for tool in offer_tools(found, request.tool_names)
+    )
+    if request.resumed is None and chosen_tool(request.tool_choice, offered) is None:
         return _no_such_choice(request.tool_choice, offered)
     return offered
 
@@ -84,6 +91,36 @@ def _ungranted(integration: IntegrationRequest, tools: Iterable[str]) -> frozens
     if not isinstance(integration, PluginRequest):
         return frozenset()
     return frozenset(tool for tool in tools if not tool_is_granted(integration.granted_tools, tool))
+
+
+def _first_unusable(
+    integration: IntegrationRequest,
+    param: str,
+    server: OpenedIntegration,
+    by_name: dict[str, ToolDefinition],
+    ungranted: frozenset[str],
+) -> ErrorInfo | None:
+    """What is wrong with the first tool that the entry names and that cannot be had."""
+    for place, name in enumerate(integration.allowed_tools or ()):
+        error = _unusable(name, f"{param}.allowed_tools.{place}", server, by_name, ungranted)
+        if error is not None:
+            return error
+    for path, name in _with_approval(integration):
+        if name not in by_name:  # one that is only withheld is safe enough
+            return _unusable(name, f"{param}.{path}", server, by_name, ungranted)
+    return None
+
+
+def _with_approval(integration: IntegrationRequest) -> Iterator[tuple[str, str]]:
+    approval = integration.approval
+    for demand, part in (("always", approval.always), ("never", approval.never)):
+        for place, name in enumerate(part.tool_names):
+            yield f"require_approval.{demand}.tool_names.{place}", name
+
+
+def _needs_approval(tool: OfferedTool, request: RunRequest, opened: Sequence[OpenedIntegration]) -> bool:
+    policies = request.integrations[tool.integration].approval, opened[tool.integration].approval
+    return any(policy.demands(tool.definition) for policy in policies)
 
 
 def _unusable(

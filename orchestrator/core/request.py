@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, assert_never
 
+from orchestrator.core.approvals import NEVER, ApprovalPolicy, Decision
 from orchestrator.core.items import EphemeralProvider, InputItem, PluginProvider, ProviderInfo
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.permissions import ALL_TOOLS
+from orchestrator.core.placed import PlacedCall, PlacedItem
 from orchestrator.core.prompt import PastResponse
+from orchestrator.core.response import Counters
 from orchestrator.core.tools import ToolKey
 
 
@@ -21,6 +24,7 @@ class PluginRequest:
     id: str
     allowed_tools: tuple[str, ...] | None = None
     granted_tools: tuple[str, ...] = ALL_TOOLS
+    approval: ApprovalPolicy = NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class EphemeralRequest:
     server_url: str
     allowed_tools: tuple[str, ...] | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    approval: ApprovalPolicy = NEVER
 
 
 IntegrationRequest: TypeAlias = PluginRequest | EphemeralRequest
@@ -94,11 +99,30 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """Where a run is taken up: what its response holds already, and what comes of it now.
+
+    `items` are durable. Where `reopens`, the response was put away: `decisions` are made about its
+    calls that are not settled, and `counters` and `load_seconds` are those of the turns so far. Else
+    it is a new response that begins with items of another one, and `call`, if there is one, comes
+    next: it is judged, journaled and run, or only journaled where it has an outcome.
+    """
+
+    items: tuple[PlacedItem, ...] = ()
+    reopens: bool = False
+    decisions: Mapping[str, Decision] = field(default_factory=dict[str, Decision])
+    call: PlacedCall | None = None
+    counters: tuple[Counters, ...] = ()
+    load_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunRequest:
     """One request, resolved: the model is known, the chain is loaded, the ids are minted.
 
     `response_id` names the node even where `store` is False and nobody is told of it.
-    `tool_names` are the names that the chain has already given to tools.
+    `tool_names` are the names that the chain has already given to tools. With `resumed` the run
+    does not begin at its first turn.
     """
 
     response_id: str
@@ -117,3 +141,4 @@ class RunRequest:
     response_format: ResponseFormat | None = None
     limits: Limits = Limits()
     tool_names: Mapping[ToolKey, str] = field(default_factory=dict[ToolKey, str])
+    resumed: Resumed | None = None

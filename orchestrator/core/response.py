@@ -1,12 +1,16 @@
 """How a run ends, and what is reported and stored of it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, TypeAlias, assert_never
 
+from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.items import OutputItem
 
-ResponseStatus: TypeAlias = Literal["in_progress", "completed", "incomplete", "failed", "cancelled"]
+ResponseStatus: TypeAlias = Literal[
+    "in_progress", "awaiting_approval", "completed", "incomplete", "failed", "cancelled"
+]
 IncompleteReason: TypeAlias = Literal[
     "max_output_tokens", "max_turns", "identical_calls", "deadline", "client_gone", "process_died"
 ]
@@ -41,7 +45,19 @@ class Cancelled:
 Ending: TypeAlias = Completed | Incomplete | Failed | Cancelled
 
 
-def ending_status(ending: Ending) -> ResponseStatus:
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The run is put away until somebody decides about `pending`; at `expires_at` silence denies."""
+
+    pending: tuple[PendingApproval, ...]
+    expires_at: datetime
+
+
+Close: TypeAlias = Ending | Suspended
+"""What a run leaves behind: an end, or a response that waits."""
+
+
+def ending_status(ending: Close) -> ResponseStatus:
     """The word for `ending` on the wire and in the store."""
     match ending:
         case Completed():
@@ -52,6 +68,8 @@ def ending_status(ending: Ending) -> ResponseStatus:
             return "failed"
         case Cancelled():
             return "cancelled"
+        case Suspended():
+            return "awaiting_approval"
         case _:
             assert_never(ending)
 
@@ -133,5 +151,5 @@ class ChatResult:
     model_instance_id: str
     output: tuple[OutputItem, ...]
     stats: Stats
-    ending: Ending
+    ending: Close
     response_id: str | None = None

@@ -10,37 +10,64 @@ The rules:
    `OutcomeRecorded`, `chat.end` follows the answer to `SaveResponse` and is the last thing said.
 5. Only an offered tool is ever called, and only with arguments that match its schema. Everything
    else becomes an `InvalidToolCall`, which the model is told of.
-6. A stop (`Cancel`, `Disconnect`, `Deadline`) ends the run once, from whatever state it is in; what
+6. A call that needs approval is journaled and not run. Once no other call is under way the run is put
+   away; a run that is taken up again (`request.Resumed`) is another `Run` of the same response, and
+   runs what was approved if its tool is still the one that was called.
+7. A stop (`Cancel`, `Disconnect`, `Deadline`) ends the run once, from whatever state it is in; what
    the stopped work still says is heard and has no effect.
 
-States: `Idle → Resolving → Opening → Loading → Generating ⇄ CallingTools → Saving → Ended`. The
-table of transitions is `states.TRANSITIONS`; the documentation is checked against it by a test.
+States: `Idle → Resolving → Opening → Loading → Generating ⇄ CallingTools → Saving → Ended`, and
+`CallingTools → AwaitingApproval → Ended` for a run that is put away. The table of transitions is
+`states.TRANSITIONS`; the documentation is checked against it by a test.
 """
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias, assert_never
 
 from orchestrator.core import commands as c
 from orchestrator.core import inputs as i
 from orchestrator.core import stream as s
-from orchestrator.core.calls import abandon, identity, output_entry, refuse
+from orchestrator.core.calls import (
+    NOT_RUN,
+    abandon,
+    broke,
+    executed_arguments,
+    output_entry,
+    pending_approval,
+    refuse,
+    refuse_all,
+    returned,
+)
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
+from orchestrator.core.guards import Guards
+from orchestrator.core.ledger import Ledger
 from orchestrator.core.offering import chosen_tool, offer
-from orchestrator.core.prompt import PromptMessage, opening_messages, turn_messages
-from orchestrator.core.request import RunRequest
+from orchestrator.core.prompt import PromptMessage, turn_messages
+from orchestrator.core.request import Resumed, RunRequest
 from orchestrator.core.response import (
     Cancelled,
     ChatResult,
-    Completed,
+    Close,
     Counters,
     Ending,
     Failed,
     Incomplete,
     Stats,
+    Suspended,
     sum_stats,
 )
+from orchestrator.core.resumption import (
+    begun,
+    carry_out_decisions,
+    coming_call,
+    first_messages,
+    last_turn,
+    taken_up,
+    unusable_call,
+)
 from orchestrator.core.states import (
+    AwaitingApproval,
     CallingTools,
     Ended,
     Generating,
@@ -51,14 +78,14 @@ from orchestrator.core.states import (
     RunState,
     Saving,
 )
-from orchestrator.core.tools import OfferedTool, bounded_result, cut_text, text_content, tool_key
+from orchestrator.core.tools import OfferedTool, tool_key
 from orchestrator.core.turn import TurnAssembly
 
 Emission: TypeAlias = c.Command | s.StreamEvent
 
 
 ABANDONED: Final = "The call was cut short: whether it took effect is not known."
-NOT_RUN: Final = "This call was not run: {why}."
+UNAPPROVABLE: Final = "it needs somebody's approval, and a response that is not stored cannot wait for it"
 
 
 class Run:
@@ -69,12 +96,11 @@ class Run:
         self.state: RunState = Idle()
         self._offered: dict[str, OfferedTool] = {}
         self._messages: list[PromptMessage] = []
-        self._items: list[c.PlacedItem] = []
-        self._journaled = 0
-        self._unrecorded: set[str] = set()
-        self._counters: list[Counters] = []
-        self._load_seconds: float | None = None
-        self._asked: Counter[str] = Counter()
+        self._resumed = resumed = request.resumed or Resumed()
+        self._ledger = Ledger(resumed.items)
+        self._turn = last_turn(resumed)
+        self._guards = Guards(request, resumed.counters, self._ledger.calls())
+        self._load_seconds = resumed.load_seconds
         self._stopped = False
 
     def feed(self, event: i.RunInput) -> list[Emission]:
@@ -108,6 +134,8 @@ class Run:
                 return self._generating(turn, event)
             case CallingTools():
                 return self._calling_tools(state, event)
+            case AwaitingApproval():
+                return self._awaiting_approval(event)
             case Saving():
                 return self._saving(state, event)
             case Ended():
@@ -134,9 +162,16 @@ class Run:
                     self.state = Ended(Failed(offered), announced=False)
                     return []
                 self._offered = {tool.name: tool for tool in offered}
+                error = unusable_call(self._resumed, self._offered)
+                if error is not None:
+                    self.state = Ended(Failed(error), announced=False)
+                    return []
                 self.state = Opening()
-                names = {tool_key(tool.provider, tool.definition.name): tool.name for tool in offered}
-                return [c.OpenResponse(offered, {**self.request.tool_names, **names})]
+                given = {tool_key(tool.provider, tool.definition.name): tool.name for tool in offered}
+                names = {**self.request.tool_names, **given}
+                if self._resumed.reopens:
+                    return [c.ReopenResponse(offered, names, self._resumed.decisions)]
+                return [c.OpenResponse(offered, names)]
             case i.IntegrationsFailed(error):
                 self.state = Ended(Failed(error), announced=False)
                 return []
@@ -147,9 +182,8 @@ class Run:
         match event:
             case i.ResponseOpened():
                 self.state = Loading()
-                request = self.request
-                self._messages = list(opening_messages(request.system_prompt, request.history, request.input))
-                return [self._chat_start(), c.LoadModel()]
+                self._messages = first_messages(self.request, self._ledger)
+                return [*self._chat_start(), c.LoadModel()]
             case i.StoreFailed(error):
                 self.state = Ended(Failed(error), announced=False)
                 return []
@@ -165,9 +199,10 @@ class Run:
             case i.LoadProgressed(progress) if state.announced:
                 return [s.ModelLoadProgress(instance, progress)]
             case i.ModelReady(seconds) if state.announced == (seconds is not None):
-                self._load_seconds = seconds
+                if seconds is not None:
+                    self._load_seconds = seconds + (self._load_seconds or 0.0)
                 loaded: list[Emission] = [] if seconds is None else [s.ModelLoadEnd(instance, seconds)]
-                return loaded + self._next_turn()
+                return loaded + self._go_on()
             case i.EngineFailed(error):
                 return self._save(Failed(error))
             case _:
@@ -188,7 +223,7 @@ class Run:
             case i.CallArgumentsArrived(index, text):
                 return [*turn.call_arguments_arrived(index, text)]
             case i.GenerationFinished(reason, counters):
-                self._counters.append(counters)
+                self._guards.counters.append(counters)
                 return self._finish_turn(turn, cut=reason == "length")
             case i.EngineFailed(error):
                 return [*self._break_off(turn), *self._save(Failed(error))]
@@ -198,29 +233,32 @@ class Run:
     def _calling_tools(self, state: CallingTools, event: i.RunInput) -> list[Emission]:
         match event:
             case i.CallsJournaled() if not state.journaled:
-                self._journaled = len(self._items)
-                if not state.open:
-                    return self._after_turn()
-                self._unrecorded.update(state.open)
-                self.state = replace(state, journaled=True)
-                return [self._call_tool(item) for item in self._open_calls()]
-            case i.CallReturned(call_id, result, duration_ms) if state.journaled and self._is_running(call_id):
-                limits = self.request.limits
-                result = bounded_result(result, limits.max_tool_output_bytes)
-                shown = cut_text(result.text, limits.max_tool_output_model_bytes, kept="the journal has the rest")
-                outcome = c.Outcome("succeeded", result.content, shown, result.is_error, duration_ms, result.structured)
-                return self._settle(call_id, outcome)
-            case i.CallBroke(call_id, message, duration_ms) if state.journaled and self._is_running(call_id):
-                return self._settle(
-                    call_id, c.Outcome("failed", text_content(message), message, is_error=True, duration_ms=duration_ms)
-                )
-            case i.OutcomeRecorded(call_id) if call_id in state.open and not self._is_running(call_id):
-                self._unrecorded.discard(call_id)
-                self.state = replace(state, open=state.open - {call_id})
+                self._ledger.journaled()
+                self.state = replace(state, journaled=True, pending=())
+                return [*state.pending, *self._begin_calls(state)]
+            case i.CallReturned(call_id, result, duration_ms) if (call := self._running(state, call_id)) is not None:
+                return self._settle(returned(call, result, self.request.limits, duration_ms))
+            case i.CallBroke(call_id, message, duration_ms) if (call := self._running(state, call_id)) is not None:
+                return self._settle(broke(call, message, duration_ms))
+            case i.OutcomeRecorded(call_id) if call_id in state.open and self._ledger.find_unsettled(call_id) is None:
+                self._ledger.recorded(call_id)
+                self.state = state = replace(state, open=state.open - {call_id})
                 success = self._success(call_id)
-                return [success] if self.state.open else [success, *self._after_turn()]
+                return [success] if state.open else [success, *self._after_calls(state)]
             case i.StoreFailed(error):
                 return [c.StopWork("the store failed"), *self._save(Failed(error))]
+            case _:
+                raise self._illegal(event)
+
+    def _awaiting_approval(self, event: i.RunInput) -> list[Emission]:
+        match event:
+            case i.ResponseSuspended(expires_at):
+                pending = tuple(pending_approval(call) for call in self._ledger.unsettled())
+                ending = Suspended(pending, expires_at)
+                self.state = Ended(ending, announced=True)
+                return [s.ChatEnd(self._result(ending, self.request.response_id))]
+            case i.StoreFailed(error):
+                return self._save(Failed(error))
             case _:
                 raise self._illegal(event)
 
@@ -248,9 +286,24 @@ class Run:
 
     # ---- turns --------------------------------------------------------------------------------
 
+    def _go_on(self) -> list[Emission]:
+        """The model is ready: settle what a resumed run has open, else write the next turn."""
+        resumed = self._resumed
+        coming = coming_call(resumed, self._offered)
+        if coming is not None:
+            announced = [] if coming.outcome is None else [coming.call_id]
+            return [*begun(coming, None), *self._journal([coming], announced)]
+        waiting = {call.call_id for call in self._ledger.unsettled()}
+        if not waiting:
+            return self._next_turn()
+        open_calls = waiting & resumed.decisions.keys()
+        state = self.state = CallingTools(True, frozenset(open_calls), frozenset(waiting - open_calls))
+        refusals = carry_out_decisions(resumed, self._ledger, self._offered)
+        return [*self._begin_calls(state), *refusals]
+
     def _next_turn(self) -> list[Emission]:
-        number = len(self._counters) + 1
-        self.state = Generating(TurnAssembly(number, len(self._items), self._offered))
+        number = self._turn = self._turn + 1
+        self.state = Generating(TurnAssembly(number, len(self._ledger.items), self._offered))
         request = self.request
         generate = c.Generate(
             number,
@@ -258,7 +311,7 @@ class Run:
             tuple(self._offered.values()),
             request.sampling,
             request.reasoning,
-            self._budget(),
+            self._guards.output_budget(),
             # A choice binds the first turn only: a model that must always call never answers.
             chosen_tool(request.tool_choice, tuple(self._offered.values())) or "auto" if number == 1 else "auto",
             request.response_format,
@@ -268,84 +321,78 @@ class Run:
     def _finish_turn(self, turn: TurnAssembly, *, cut: bool) -> list[Emission]:
         events, items = turn.finish(cut=cut)
         calls = [item for item in items if isinstance(item, c.PlacedCall)]
-        budget = self._budget()
-        ending: Ending | None = None
-        if cut or (calls and budget is not None and budget <= 0):
-            ending = Incomplete("max_output_tokens")
-        elif not calls:
-            ending = Completed()
-        elif self._repeats(calls):
-            ending = Incomplete("identical_calls")
-        if ending is not None:
-            limit = ending == Incomplete("max_output_tokens")
-            why = NOT_RUN.format(
-                why="the limit of output tokens was reached" if limit else "the same call was made too often"
-            )
-            self._items += [
-                refuse(item, why) if isinstance(item, c.PlacedCall) and item.outcome is None else item for item in items
-            ]
-            refused = [item.call_id for item in calls if item.outcome is None]
+        ended = self._guards.ending_after(calls, cut=cut)
+        if ended is not None:
+            ending, why = ended
+            items, refused = refuse_all(items, why)
+            self._ledger.items += items
             return [*events, *self._save(ending, tuple(self._success(call_id) for call_id in refused))]
-        self._items += items
+        refused = []
+        if not self.request.store:
+            items, refused = refuse_all(items, UNAPPROVABLE, only_waiting=True)
+        return [*events, *self._journal(items, refused)]
+
+    def _journal(self, items: Sequence[c.PlacedItem], announced: Sequence[str]) -> list[Emission]:
+        """Write `items` down; the calls in `announced` are settled, and are told of once they are written."""
+        self._ledger.items += items
+        unsettled = self._ledger.unsettled()
         self.state = CallingTools(
-            journaled=False, open=frozenset(call.call_id for call in calls if call.outcome is None)
+            journaled=False,
+            open=frozenset(call.call_id for call in unsettled if not call.awaits_approval),
+            waiting=frozenset(call.call_id for call in unsettled if call.awaits_approval),
+            pending=tuple(self._success(call_id) for call_id in announced),
         )
-        return [*events, c.JournalCalls(tuple(items))]
+        return [c.JournalCalls(tuple(items))]
 
     def _after_turn(self) -> list[Emission]:
-        number = len(self._counters)
-        self._messages += turn_messages(output_entry(item) for item in self._items if item.turn == number)
-        if number >= self.request.limits.max_turns:
+        self._messages += turn_messages(output_entry(item) for item in self._ledger.of_turn(self._turn))
+        if self._guards.out_of_turns():
             return self._save(Incomplete("max_turns"))
         return self._next_turn()
 
     def _break_off(self, turn: TurnAssembly) -> list[s.StreamEvent]:
-        self._counters.append(Counters())
+        self._guards.counters.append(Counters())
         events, items = turn.finish(cut=False, broken_off=True)
-        self._items += items
+        self._ledger.items += items
         return events
-
-    def _budget(self) -> int | None:
-        limit = self.request.max_output_tokens
-        return None if limit is None else limit - sum(turn.output_tokens or 0 for turn in self._counters)
-
-    def _repeats(self, calls: list[c.PlacedCall]) -> bool:
-        self._asked.update(identity(call) for call in calls)
-        return any(self._asked[identity(call)] > self.request.limits.max_identical_calls for call in calls)
 
     # ---- calls --------------------------------------------------------------------------------
 
-    def _open_calls(self) -> list[c.PlacedCall]:
-        return [item for item in self._items if isinstance(item, c.PlacedCall) and item.outcome is None]
+    def _begin_calls(self, state: CallingTools) -> list[Emission]:
+        """What becomes of calls that the journal has."""
+        emissions: list[Emission] = []
+        for call in self._ledger.unsettled():
+            if call.call_id in state.waiting:
+                emissions.append(s.ToolCallApprovalRequired(pending_approval(call)))
+            else:
+                emissions.append(c.CallTool(call.call_id, self._offered[call.model_name], executed_arguments(call)))
+        return emissions if state.open else [*emissions, *self._after_calls(state)]
 
-    def _is_running(self, call_id: str) -> bool:
-        return any(call.call_id == call_id for call in self._open_calls())
+    def _after_calls(self, state: CallingTools) -> list[Emission]:
+        """Every call that may run has its outcome."""
+        if not state.waiting:
+            return self._after_turn()
+        self.state = AwaitingApproval()
+        return [c.SuspendResponse(self._stats(), tuple(self._guards.counters), self._load_seconds)]
 
-    def _call_tool(self, call: c.PlacedCall) -> c.CallTool:
-        return c.CallTool(call.call_id, self._offered[call.model_name], call.arguments or {})
+    def _running(self, state: CallingTools, call_id: str) -> c.PlacedCall | None:
+        """The call of that id, where it is under way."""
+        return self._ledger.find_unsettled(call_id) if state.journaled and call_id in state.open else None
 
-    def _settle(self, call_id: str, outcome: c.Outcome) -> list[Emission]:
-        position = next(call.position for call in self._open_calls() if call.call_id == call_id)
-        self._replace_call(position, outcome)
-        return [c.RecordOutcome(call_id, outcome)]
-
-    def _replace_call(self, position: int, outcome: c.Outcome) -> None:
-        call = self._items[position]
-        assert isinstance(call, c.PlacedCall)
-        self._items[position] = replace(call, outcome=outcome)
+    def _settle(self, call: c.PlacedCall) -> list[Emission]:
+        assert call.outcome is not None
+        self._ledger.put(call)
+        return [c.RecordOutcome(call.call_id, call.outcome)]
 
     def _success(self, call_id: str) -> s.ToolCallSuccess:
-        call = next(item for item in self._items if isinstance(item, c.PlacedCall) and item.call_id == call_id)
-        item = output_entry(call).item
-        assert not isinstance(item, s.Message | s.Reasoning | s.InvalidToolCall)
-        return s.ToolCallSuccess(item)
+        return s.ToolCallSuccess(self._ledger.tool_call(call_id))
 
     # ---- ends ---------------------------------------------------------------------------------
 
     def _stop(self, ending: Ending, why: str) -> list[Emission]:
         state = self.state
         match state:
-            case Saving() | Ended():
+            case AwaitingApproval() | Saving() | Ended():
                 return []
             case Idle() | Resolving():
                 self._stopped = True
@@ -356,7 +403,7 @@ class Run:
                 return [] if isinstance(state, Idle) else [c.StopWork(why)]
             case Opening():
                 self._stopped = True
-                return [c.StopWork(why), *self._save(ending, (self._chat_start(),))]
+                return [c.StopWork(why), *self._save(ending, self._chat_start())]
             case Loading():
                 self._stopped = True
                 return [c.StopWork(why), *self._save(ending)]
@@ -371,32 +418,27 @@ class Run:
 
     def _save(self, ending: Ending, pending: tuple[s.StreamEvent, ...] = ()) -> list[Emission]:
         """Settle what is still open and ask for the save; `pending` waits until it is done."""
-        open_calls = self.state.open if isinstance(self.state, CallingTools) else frozenset[str]()
-        for call in self._open_calls():
-            journaled = call.position < self._journaled
-            self._items[call.position] = (
-                abandon(call, ABANDONED) if journaled else refuse(call, NOT_RUN.format(why="the run ended"))
-            )
-        announcements = [
-            self._success(item.call_id)
-            for item in self._items
-            if isinstance(item, c.PlacedCall) and item.call_id in open_calls
-        ]
-        outcomes = [
-            (item.call_id, item.outcome)
-            for item in self._items
-            if isinstance(item, c.PlacedCall) and item.call_id in self._unrecorded and item.outcome is not None
-        ]
+        state = self.state
+        untold = {call.call_id for call in self._ledger.unsettled()}
+        under_way, waiting = frozenset[str](), frozenset[str]()
+        if isinstance(state, CallingTools):
+            pending, untold, waiting = (*pending, *state.pending), untold | state.open, state.waiting
+            under_way = state.open if state.journaled else under_way
+        for call in self._ledger.unsettled():
+            why = "nobody had approved it when the run ended" if call.call_id in waiting else "the run ended"
+            cut_short = call.call_id in under_way
+            self._ledger.put(abandon(call, ABANDONED) if cut_short else refuse(call, NOT_RUN.format(why=why)))
+        announcements = [self._success(call.call_id) for call in self._ledger.calls() if call.call_id in untold]
         self.state = Saving(ending, (*pending, *announcements))
-        return [c.SaveResponse(ending, self._stats(), tuple(self._items[self._journaled :]), tuple(outcomes))]
+        return [c.SaveResponse(ending, self._stats(), *self._ledger.unsaved())]
 
-    def _chat_start(self) -> s.ChatStart:
+    def _chat_start(self) -> tuple[s.StreamEvent, ...]:
         request = self.request
-        return s.ChatStart(request.model_instance_id, request.response_id if request.store else None)
+        start = s.ChatStart(request.model_instance_id, request.response_id if request.store else None)
+        return start, *taken_up(self._resumed, self._ledger)
 
     def _stats(self) -> Stats:
-        return sum_stats(tuple(self._counters), self._load_seconds)
+        return sum_stats(tuple(self._guards.counters), self._load_seconds)
 
-    def _result(self, ending: Ending, stored_as: str | None) -> ChatResult:
-        output = tuple(output_entry(item).item for item in self._items)
-        return ChatResult(self.request.model_instance_id, output, self._stats(), ending, stored_as)
+    def _result(self, ending: Close, stored_as: str | None) -> ChatResult:
+        return ChatResult(self.request.model_instance_id, self._ledger.output(), self._stats(), ending, stored_as)

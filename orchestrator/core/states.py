@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from orchestrator.core import stream as s
-from orchestrator.core.response import Ending
+from orchestrator.core.response import Close, Ending
 from orchestrator.core.turn import TurnAssembly
 
 
@@ -40,10 +40,21 @@ class Generating:
 
 @dataclass(frozen=True, slots=True)
 class CallingTools:
-    """The calls of a turn are being journaled, then run; `open` are those without a recorded outcome."""
+    """The calls of a turn are being journaled, then run.
+
+    `open` are those without a recorded outcome, `waiting` those that nobody has approved yet,
+    `pending` is said once they are journaled.
+    """
 
     journaled: bool
     open: frozenset[str]
+    waiting: frozenset[str] = frozenset()
+    pending: tuple[s.StreamEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitingApproval:
+    """Only calls that wait for approval are left: the run is being put away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +67,24 @@ class Saving:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Over. `announced` is False where the request failed before `chat.start`."""
+    """Over, or put away. `announced` is False where the request failed before `chat.start`."""
 
-    ending: Ending
+    ending: Close
     announced: bool
 
 
-RunState: TypeAlias = Idle | Resolving | Opening | Loading | Generating | CallingTools | Saving | Ended
+RunState: TypeAlias = (
+    Idle | Resolving | Opening | Loading | Generating | CallingTools | AwaitingApproval | Saving | Ended
+)
 
 TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
     "Idle": frozenset({"Resolving", "Ended"}),
     "Resolving": frozenset({"Opening", "Ended"}),
     "Opening": frozenset({"Loading", "Saving", "Ended"}),
-    "Loading": frozenset({"Loading", "Generating", "Saving"}),
+    "Loading": frozenset({"Loading", "Generating", "CallingTools", "Saving"}),
     "Generating": frozenset({"Generating", "CallingTools", "Saving"}),
-    "CallingTools": frozenset({"CallingTools", "Generating", "Saving"}),
+    "CallingTools": frozenset({"CallingTools", "AwaitingApproval", "Generating", "Saving"}),
+    "AwaitingApproval": frozenset({"AwaitingApproval", "Saving", "Ended"}),
     "Saving": frozenset({"Saving", "Ended"}),
     "Ended": frozenset({"Ended"}),
 }

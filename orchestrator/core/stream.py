@@ -6,6 +6,7 @@ Sources: section 3 of the contract; LM Studio's documentation of its streaming e
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.items import (
     InvalidKind,
@@ -117,6 +118,13 @@ class ToolCallArguments:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallApprovalRequired:
+    """The call waits for somebody to approve or deny it."""
+
+    pending: PendingApproval
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCallSuccess:
     """The call has an output, be it an error; the name is LM Studio's, which has no other event for it."""
 
@@ -164,6 +172,7 @@ StreamEvent: TypeAlias = (
     | MessageEnd
     | ToolCallStart
     | ToolCallArguments
+    | ToolCallApprovalRequired
     | ToolCallSuccess
     | ToolCallFailure
     | ErrorEvent

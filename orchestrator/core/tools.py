@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never, cast
 
 import jsonschema_rs
 
@@ -55,6 +55,22 @@ class ToolDefinition:
         }
 
 
+def definition_from_json(value: JsonObject) -> ToolDefinition:
+    """The definition that `ToolDefinition.as_json` made `value` of."""
+    known = cast("dict[str, Any]", value)
+    hints = known["annotations"]
+    return ToolDefinition(
+        known["name"],
+        known["description"],
+        known["inputSchema"],
+        known["title"],
+        known["outputSchema"],
+        ToolAnnotations(
+            hints["readOnlyHint"], hints["destructiveHint"], hints["idempotentHint"], hints["openWorldHint"]
+        ),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ToolResult:
     """What a tool answered.
@@ -72,13 +88,18 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class OfferedTool:
-    """A tool under the name that the model is shown; `integration` is its index in the request."""
+    """A tool under the name that the model is shown.
+
+    `integration` is its index in the request. `needs_approval` says that no call of it runs before
+    somebody has approved it.
+    """
 
     name: str
     definition: ToolDefinition
     provider: ProviderInfo
     integration: int
     digest: str
+    needs_approval: bool = False
 
 
 ToolKey: TypeAlias = tuple[str, str]

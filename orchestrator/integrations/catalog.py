@@ -133,6 +133,7 @@ class McpCatalog:
                     scope,
                     plugin.allowed_tools,
                     plugin.drift,
+                    plugin.approval,
                 )
             case EphemeralRequest(server_label, server_url):
                 return Member(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, cast
 
+from orchestrator.core.approvals import NEVER, ApprovalPolicy
 from orchestrator.core.drift import DriftPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject, JsonValue
@@ -84,6 +85,7 @@ class PluginConfig:
     """One entry of `mcp.json`; `allowed_tools` None gives out all, `extra` are the keys that we do not know.
 
     `raw` is the entry as it was written, for keys that are read elsewhere. `idle_seconds` None is the setting's.
+    `approval` says which calls need somebody's approval, whatever a request says.
     """
 
     label: str
@@ -96,6 +98,7 @@ class PluginConfig:
     start: Start = "on_use"
     idle_seconds: float | None = None
     warnings: tuple[str, ...] = ()
+    approval: ApprovalPolicy = NEVER
     extra: JsonObject = field(default_factory=dict[str, JsonValue], repr=False)
     raw: JsonObject = field(default_factory=dict[str, JsonValue], repr=False)
     drift: DriftPolicy | None = None
@@ -252,6 +255,7 @@ def _plugin(label: str, entry: object, file: Path, variables: Variables) -> tupl
         read.start,
         read.idle_seconds,
         tuple(read.warnings),
+        read.approval,
         read.extra,
         raw,
         read.drift,

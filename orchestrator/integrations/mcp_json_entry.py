@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, TypeVar, cast
 
+from orchestrator.core.approvals import NEVER, ApprovalPolicy, ApprovalPolicyProblem, parse_approval_policy
 from orchestrator.core.drift import DRIFT_POLICIES, DriftPolicy
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.integrations.env_file import EnvFileProblem, read_env_file
@@ -21,7 +22,6 @@ _HTTP_KEYS: Final = frozenset({"url", "headers", "oauth", "auth"})
 _COMMON_KEYS: Final = frozenset(
     {"type", "disabled", "timeout", "allowed_tools", "scope", "start", "idle_timeout", "require_approval", "drift"}
 )
-"""`require_approval` is read from `PluginConfig.raw` by those whom it concerns."""
 
 _TYPES: Final = {"stdio": _STDIO_KEYS, "http": _HTTP_KEYS, "streamable-http": _HTTP_KEYS, "sse": _HTTP_KEYS}
 _NAMES_ELSEWHERE: Final = {
@@ -71,6 +71,7 @@ class Entry:
     start: Start = "on_use"
     idle_seconds: float | None = None
     drift: DriftPolicy | None = None
+    approval: ApprovalPolicy = NEVER
     extra: JsonObject = field(default_factory=dict[str, JsonValue])
     secrets: set[str] = field(default_factory=set[str])
     warnings: list[str] = field(default_factory=list[str])
@@ -163,6 +164,7 @@ def _read_common(raw: JsonObject, entry: Entry) -> None:
         entry.allowed_tools = tuple(value for _, value in _texts(allowed, "allowed_tools"))
     entry.scope = cast(Scope, _optional(raw, "scope", _one_of(_SCOPES), default="shared"))
     entry.start = cast(Start, _optional(raw, "start", _one_of(_STARTS), default="on_use"))
+    entry.approval = _optional(raw, "require_approval", _approval, default=NEVER)
     entry.idle_seconds = _optional(raw, "idle_timeout", _seconds, default=None)
     entry.drift = cast("DriftPolicy | None", _optional(raw, "drift", _one_of(DRIFT_POLICIES), default=None))
     if entry.start == "at_start" and entry.scope != "shared":
@@ -230,6 +232,13 @@ def _flag(value: JsonValue, key: str) -> bool:
     if not isinstance(value, bool):
         raise EntryProblem("must be true or false", key)
     return value
+
+
+def _approval(value: JsonValue, key: str) -> ApprovalPolicy:
+    try:
+        return parse_approval_policy(value)
+    except ApprovalPolicyProblem as problem:
+        raise EntryProblem(problem.problem, f"{key}.{problem.path}".rstrip(".")) from None
 
 
 def _seconds(value: JsonValue, key: str) -> float | None:

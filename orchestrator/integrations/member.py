@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from orchestrator.core.approvals import NEVER, ApprovalPolicy
 from orchestrator.core.drift import DriftPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import ProviderInfo
@@ -34,6 +35,7 @@ class Member:
     scope: RunScope
     allowed_tools: tuple[str, ...] | None = None
     drift: DriftPolicy | None = None
+    approval: ApprovalPolicy = NEVER
 
 
 class McpSession:
@@ -59,6 +61,10 @@ class McpSession:
         allowed = self._member.allowed_tools
         names = frozenset(tool.name for tool in self._tools)
         return frozenset() if allowed is None else names.difference(allowed)
+
+    @property
+    def approval(self) -> ApprovalPolicy:
+        return self._member.approval
 
     async def call_tool(self, tool: str, arguments: JsonObject, watch: CallWatch | None = None) -> ToolResult:
         return await self._ask(

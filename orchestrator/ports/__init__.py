@@ -3,6 +3,7 @@
 Each port has one contract suite in `tests/contract/` that runs over its twin and its adapters.
 """
 
+from orchestrator.ports.approvals import CallDecision, StoredRun, SuspendedRunStore, Suspension
 from orchestrator.ports.definitions import (
     ChangeOutcome,
     DefinitionChange,
@@ -44,6 +45,7 @@ from orchestrator.ports.tokens import Token, TokenLimits, TokenStore
 
 __all__ = [
     "CallBegun",
+    "CallDecision",
     "CallWatch",
     "Chain",
     "ChangeOutcome",
@@ -83,6 +85,9 @@ __all__ = [
     "RunScope",
     "ServerFacts",
     "StoredResponse",
+    "StoredRun",
+    "SuspendedRunStore",
+    "Suspension",
     "Token",
     "TokenCounter",
     "TokenLimits",

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from orchestrator.core.approvals import ApprovalPolicy
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.materials import Piece, Prompt, Resource, ResourceTemplate
@@ -73,6 +74,11 @@ class IntegrationSession(Protocol):
     @property
     def drifted(self) -> frozenset[str]:
         """Names of tools whose definition is not the pinned one, where the policy is to withhold those."""
+        ...
+
+    @property
+    def approval(self) -> ApprovalPolicy:
+        """Which calls its configuration wants approved, whatever the request says."""
         ...
 
     async def call_tool(self, tool: str, arguments: JsonObject, watch: CallWatch | None = None) -> ToolResult:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.commands import Outcome, PlacedItem
 from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.items import InputItem, OutputEntry, ProviderInfo
@@ -12,6 +13,7 @@ from orchestrator.core.json_types import JsonObject
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import Ending, IncompleteReason, ResponseStatus, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey
+from orchestrator.ports.approvals import CallDecision, SuspendedRunStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class JournaledCall:
-    """A row of the journal, as its readers see it."""
+    """A row of the journal, as its readers see it; `decision` is what somebody decided about it before it ran."""
 
     call_id: str
     response_id: str
@@ -73,11 +75,12 @@ class JournaledCall:
     duration_ms: int | None
     created_at: datetime
     settled_at: datetime | None
+    decision: CallDecision | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A stored response, whole."""
+    """A stored response, whole; `pending` are the calls that wait for a decision, until `expires_at`."""
 
     id: str
     previous_response_id: str | None
@@ -97,9 +100,11 @@ class StoredResponse:
     output: tuple[OutputEntry, ...]
     created_at: datetime
     ended_at: datetime | None
+    pending: tuple[PendingApproval, ...] = ()
+    expires_at: datetime | None = None
 
 
-class ResponseStore(Protocol):
+class ResponseStore(SuspendedRunStore, Protocol):
     """The graph of responses and the journal of their tool calls. Every method is one durable unit of work."""
 
     async def load_chain(self, response_id: str, owner: str) -> Chain:
@@ -107,7 +112,8 @@ class ResponseStore(Protocol):
 
         Raises:
             OrchestratorError: `invalid_value` on `previous_response_id` for an id that is unknown,
-                deleted, not stored or another owner's, all alike; `response_not_finished` while it runs.
+                deleted, not stored or another owner's, all alike; `response_not_finished` while it runs
+                or waits for approvals.
         """
         ...
 

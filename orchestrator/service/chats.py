@@ -1,27 +1,25 @@
 """Opens or continues a chain: everything that can be refused is refused here, before a run begins."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.items import ImageInput, InputItem
-from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.core.items import ImageInput
 from orchestrator.core.models import Model
 from orchestrator.core.request import (
     EphemeralRequest,
     IntegrationRequest,
     Limits,
-    NamedTool,
     PluginRequest,
-    ReasoningSetting,
-    ResponseFormat,
+    Resumed,
     RunRequest,
-    Sampling,
-    ToolChoice,
 )
+from orchestrator.core.tools import ToolKey
 from orchestrator.ports import Chain, IntegrationCatalog, ResponseStore, StoredResponse
 from orchestrator.service.callers import Caller
+from orchestrator.service.chat_parameters import chat_parameters
+from orchestrator.service.chat_request import ChatRequest as ChatRequest
 from orchestrator.service.driver import RunContext
 from orchestrator.service.ids import new_response_id
 from orchestrator.service.instances import InstanceService
@@ -31,24 +29,18 @@ from orchestrator.service.runs import LiveRun, RunService
 
 
 @dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """A chat as any dialect asks for it. `system_prompt` None inherits, empty clears."""
+class TakenUp:
+    """What a run that does not begin at its first turn brings along.
 
-    model: str
-    input: tuple[InputItem, ...]
-    system_prompt: str | None = None
-    integrations: tuple[IntegrationRequest, ...] = ()
-    sampling: Sampling = field(default_factory=Sampling)
-    reasoning: ReasoningSetting | None = None
-    max_output_tokens: int | None = None
-    context_length: int | None = None
-    store: bool = True
-    previous_response_id: str | None = None
-    ttl_seconds: float | None = None
-    tool_choice: ToolChoice = "auto"
-    response_format: ResponseFormat | None = None
-    max_turns: int | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    `tool_names` are the names given so far, `elapsed_seconds` what it has used of its time,
+    `recorded_decisions` the calls whose decisions the store has already.
+    """
+
+    response_id: str
+    resumed: Resumed
+    tool_names: Mapping[ToolKey, str]
+    elapsed_seconds: float = 0.0
+    recorded_decisions: frozenset[str] = frozenset()
 
 
 class ChatService:
@@ -66,6 +58,7 @@ class ChatService:
         holder: str,
         limits: Limits,
         run_timeout_seconds: float,
+        approval_timeout_seconds: float = 86_400,
     ) -> None:
         self._models = models
         self._instances = instances
@@ -76,15 +69,19 @@ class ChatService:
         self._holder = holder
         self._limits = limits
         self._run_timeout_seconds = run_timeout_seconds
+        self._approval_timeout_seconds = approval_timeout_seconds
 
-    async def start(self, chat: ChatRequest, caller: Caller) -> LiveRun:
+    async def start(self, chat: ChatRequest, caller: Caller, taken_up: TakenUp | None = None) -> LiveRun:
         """Check the request and start its run; `LiveRun.started` says whether it got off the ground.
+
+        With `taken_up` it is not a run from its first turn.
 
         Raises:
             OrchestratorError: the first thing that is wrong, in the order: permission and policy,
                 model, chain.
         """
         chat = replace(chat, integrations=permitted_integrations(chat, caller))
+        _check_approvals(chat)
         self._catalog.check(chat.integrations)
         choice = await self._models.find(chat.model)
         model = choice.model
@@ -99,7 +96,7 @@ class ChatService:
         inherited = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
         limits = self._limits
         request = RunRequest(
-            response_id=new_response_id(),
+            response_id=new_response_id() if taken_up is None else taken_up.response_id,
             model_key=model.key,
             model_instance_id=instance_id,
             input=chat.input,
@@ -119,7 +116,8 @@ class ChatService:
                 max_tool_output_bytes=limits.max_tool_output_bytes,
                 max_tool_output_model_bytes=limits.max_tool_output_model_bytes,
             ),
-            tool_names=chain.tool_names,
+            tool_names=chain.tool_names if taken_up is None else taken_up.tool_names,
+            resumed=None if taken_up is None else taken_up.resumed,
         )
         context = RunContext(
             choice=choice,
@@ -133,9 +131,12 @@ class ChatService:
             token_id=caller.token_id,
             token_runs=caller.limits.concurrent_runs,
             previous_response_id=chat.previous_response_id if chat.store else None,
-            parameters=_parameters(chat),
+            parameters=chat_parameters(chat),
             metadata=chat.metadata,
             timeout_seconds=self._run_timeout_seconds,
+            approval_timeout_seconds=self._approval_timeout_seconds,
+            elapsed_seconds=0.0 if taken_up is None else taken_up.elapsed_seconds,
+            recorded_decisions=frozenset() if taken_up is None else taken_up.recorded_decisions,
         )
         return self._runs.start(request, context)
 
@@ -175,6 +176,16 @@ def granted_integrations(integrations: Sequence[IntegrationRequest], caller: Cal
     return tuple(permitted)
 
 
+def _check_approvals(chat: ChatRequest) -> None:
+    if chat.store:
+        return
+    for index, integration in enumerate(chat.integrations):
+        if integration.approval.can_demand:
+            message = "A response that is not stored cannot wait for approvals: leave 'store' at true."
+            param = f"integrations.{index}.require_approval"
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=param)
+
+
 def _check_model(chat: ChatRequest, model: Model) -> None:
     if model.type != "llm":
         message = f"'{model.key}' is an embedding model and cannot chat."
@@ -195,48 +206,3 @@ def _check_model(chat: ChatRequest, model: Model) -> None:
         options = ", ".join(f"'{option}'" for option in model.reasoning.allowed_options)
         message = f"Reasoning setting '{chat.reasoning}' is not supported by model '{model.key}'. Supported settings: {options}."
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="reasoning")
-
-
-def _tool_choice(choice: ToolChoice) -> JsonValue:
-    if isinstance(choice, NamedTool):
-        return {"tool": choice.tool, "server": choice.server}
-    return None if choice == "auto" else choice
-
-
-def _parameters(chat: ChatRequest) -> JsonObject:
-    """What the store keeps of the settings: those that were given. No content, no header, no secret."""
-    sampling = chat.sampling
-    integrations: list[JsonValue] = []
-    for integration in chat.integrations:
-        allowed: JsonValue = None if integration.allowed_tools is None else list(integration.allowed_tools)
-        match integration:
-            case PluginRequest(plugin_id):
-                integrations.append({"type": "plugin", "id": plugin_id, "allowed_tools": allowed})
-            case EphemeralRequest(server_label, server_url):
-                integrations.append(
-                    {
-                        "type": "ephemeral_mcp",
-                        "server_label": server_label,
-                        "server_url": server_url.partition("?")[0],  # a query may carry a key
-                        "allowed_tools": allowed,
-                    }
-                )
-    given: JsonObject = {
-        "model": chat.model,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "min_p": sampling.min_p,
-        "top_k": sampling.top_k,
-        "repeat_penalty": sampling.repeat_penalty,
-        "seed": sampling.seed,
-        "stop": list(sampling.stop) or None,
-        "reasoning": chat.reasoning,
-        "max_output_tokens": chat.max_output_tokens,
-        "context_length": chat.context_length,
-        "ttl": chat.ttl_seconds,
-        "tool_choice": _tool_choice(chat.tool_choice),
-        "response_format": None if chat.response_format is None else chat.response_format.schema,
-        "max_turns": chat.max_turns,
-        "integrations": integrations or None,
-    }
-    return {name: value for name, value in given.items() if value is not None}

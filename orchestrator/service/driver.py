@@ -19,7 +19,16 @@ from orchestrator.core.request import IntegrationRequest, RunRequest
 from orchestrator.core.run import Run
 from orchestrator.core.states import Ended
 from orchestrator.core.stream import StreamEvent
-from orchestrator.ports import CallBegun, IntegrationCatalog, IntegrationSession, NewResponse, ResponseStore, RunScope
+from orchestrator.ports import (
+    CallBegun,
+    CallDecision,
+    IntegrationCatalog,
+    IntegrationSession,
+    NewResponse,
+    ResponseStore,
+    RunScope,
+    Suspension,
+)
 from orchestrator.service.ids import new_call_id
 from orchestrator.service.instances import Instance, InstanceService
 from orchestrator.service.leases import LEASE_SECONDS
@@ -28,11 +37,18 @@ from orchestrator.service.models import ModelChoice
 log = structlog.stdlib.get_logger(__name__)
 
 _Tagged: TypeAlias = tuple[int | None, i.RunInput]
+_StorageCommand: TypeAlias = (
+    c.OpenResponse | c.ReopenResponse | c.JournalCalls | c.RecordOutcome | c.SuspendResponse | c.SaveResponse
+)
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What a run needs of the world, and what the store is told of it beside its content."""
+    """What a run needs of the world, and what the store is told of it beside its content.
+
+    `timeout_seconds` is for the whole run: of one that is taken up, `elapsed_seconds` are used up
+    already, and the store has the `recorded_decisions`.
+    """
 
     choice: ModelChoice
     instances: InstanceService
@@ -48,6 +64,9 @@ class RunContext:
     parameters: JsonObject
     metadata: Mapping[str, str]
     timeout_seconds: float
+    approval_timeout_seconds: float = 86_400
+    elapsed_seconds: float = 0.0
+    recorded_decisions: frozenset[str] = frozenset()
 
 
 class RunDriver:
@@ -69,6 +88,7 @@ class RunDriver:
         self._sessions: Sequence[IntegrationSession] = ()
         self._instance: Instance | None = None
         self._done = anyio.Event()
+        self._started = 0.0
 
     def tell(self, event: i.StopInput) -> None:
         """Hand in a stop from outside; heard before the work's next report."""
@@ -77,6 +97,7 @@ class RunDriver:
 
     async def drive(self) -> Ended:
         """Run to the end and return it; connections of the request are closed when this returns."""
+        self._started = anyio.current_time()
         async with anyio.create_task_group() as workers:
             workers.start_soon(self._deadline)
             try:
@@ -117,21 +138,36 @@ class RunDriver:
                     workers.start_soon(self._work_on, self._call(emission), self._epoch)
                 case c.StopWork():
                     self._stop_work()
-                case c.OpenResponse() | c.JournalCalls() | c.RecordOutcome() | c.SaveResponse():
+                case (
+                    c.OpenResponse()
+                    | c.ReopenResponse()
+                    | c.JournalCalls()
+                    | c.RecordOutcome()
+                    | c.SuspendResponse()
+                    | c.SaveResponse()
+                ):
                     emissions += self.run.feed(await self._store(emission))
                 case _:
                     self._publish(emission)
 
     # ---- storage, in place --------------------------------------------------------------------
 
-    async def _store(
-        self, command: c.OpenResponse | c.JournalCalls | c.RecordOutcome | c.SaveResponse
-    ) -> i.ResponseOpened | i.CallsJournaled | i.OutcomeRecorded | i.ResponseSaved | i.StoreFailed:
+    async def _store(self, command: _StorageCommand) -> i.RunInput:
         store, response_id, now = self.context.store, self._request.response_id, datetime.now(UTC)
         try:
             match command:
                 case c.OpenResponse():
                     await store.open_response(self._new_response(command, now))
+                    return i.ResponseOpened()
+                case c.ReopenResponse(offered, tool_names, decisions):
+                    made = [
+                        CallDecision(call_id, decision, self.context.owner, self.context.token_id, now)
+                        for call_id, decision in decisions.items()
+                        if call_id not in self.context.recorded_decisions
+                    ]
+                    lease = now + timedelta(seconds=LEASE_SECONDS)
+                    holder = self.context.holder
+                    await store.resume_response(response_id, made, offered, tool_names, holder, now, lease)
                     return i.ResponseOpened()
                 case c.JournalCalls(items):
                     await store.journal_calls(response_id, items, now)
@@ -139,6 +175,11 @@ class RunDriver:
                 case c.RecordOutcome(call_id, outcome):
                     await store.record_outcome(response_id, call_id, outcome, now)
                     return i.OutcomeRecorded(call_id)
+                case c.SuspendResponse(stats, counters, load_seconds):
+                    expires_at = now + timedelta(seconds=self.context.approval_timeout_seconds)
+                    suspension = Suspension(expires_at, counters, load_seconds, self._elapsed())
+                    await store.suspend_response(response_id, suspension, stats, now)
+                    return i.ResponseSuspended(expires_at)
                 case c.SaveResponse(ending, stats, items, outcomes):
                     await store.save_response(response_id, ending, stats, items, outcomes, now)
                     return i.ResponseSaved()
@@ -169,6 +210,9 @@ class RunDriver:
             lease_until=now + timedelta(seconds=LEASE_SECONDS),
         )
 
+    def _elapsed(self) -> float:
+        return self.context.elapsed_seconds + anyio.current_time() - self._started
+
     # ---- work, beside -------------------------------------------------------------------------
 
     def _report(self, epoch: int, event: i.RunInput) -> None:
@@ -189,7 +233,7 @@ class RunDriver:
                 self._work.remove(scope)
 
     async def _deadline(self) -> None:
-        with anyio.move_on_after(self.context.timeout_seconds):
+        with anyio.move_on_after(max(0.0, self.context.timeout_seconds - self.context.elapsed_seconds)):
             await self._done.wait()
         if not self._done.is_set():
             self.tell(i.Deadline())
@@ -203,7 +247,9 @@ class RunDriver:
                 async with self.context.catalog.open(integrations, scope) as sessions:
                     connected = True
                     self._sessions = sessions
-                    opened = (i.OpenedIntegration(s.provider, s.tools, s.withheld, s.drifted) for s in sessions)
+                    opened = (
+                        i.OpenedIntegration(s.provider, s.tools, s.withheld, s.drifted, s.approval) for s in sessions
+                    )
                     self._report(epoch, i.IntegrationsOpened(tuple(opened)))
                     await self._done.wait()
             except OrchestratorError as error:

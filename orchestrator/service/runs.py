@@ -17,6 +17,8 @@ from orchestrator.ports import ResponseStore
 from orchestrator.service.driver import RunContext, RunDriver
 from orchestrator.service.leases import LEASE_SECONDS, RENEW_SECONDS, is_dead
 
+PUT_AWAY_SECONDS = 10.0
+
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -33,6 +35,12 @@ class LiveRun:
         self._events: list[StreamEvent] = []
         self._ended: Ended | None = None
         self._changed = anyio.Event()
+        self.gone = anyio.Event()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether its readers have everything that they will get."""
+        return bool(self._events) and isinstance(self._events[-1], ChatEnd)
 
     @property
     def status(self) -> ResponseStatus:
@@ -200,7 +208,8 @@ class RunService:
         """Start a run.
 
         Raises:
-            OrchestratorError: `rate_limited` where too many run already, or the service is stopping.
+            OrchestratorError: `rate_limited` where too many run already, or the service is stopping;
+                `approval_conflict` where a run of this response is going on here.
         """
         if self._closing or self.live >= self._max:
             message = (
@@ -213,9 +222,18 @@ class RunService:
         if allowed is not None and sum(live.token_id == context.token_id for live in self._live.values()) >= allowed:
             message = f"Too many requests at once with this API token: {allowed} run already. Try again later."
             raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=1)
+        if request.response_id in self._live:
+            message = "The response is just being taken up by another request."
+            raise OrchestratorError(ErrorKind.APPROVAL_CONFLICT, message)
         live = self._live[request.response_id] = LiveRun(request, context)
         self._task_group.start_soon(self._drive, live)
         return live
+
+    async def put_away(self, response_id: str) -> None:
+        """Wait until a run of this response that has said its last word has closed its connections too."""
+        with anyio.move_on_after(PUT_AWAY_SECONDS):
+            while (live := self._live.get(response_id)) is not None and live.is_told:
+                await live.gone.wait()
 
     async def _drive(self, live: LiveRun) -> None:
         with structlog.contextvars.bound_contextvars(response_id=live.request.response_id):
@@ -229,6 +247,7 @@ class RunService:
                     with anyio.CancelScope(shield=True):
                         await self._spend(live.token_id, live.output_tokens)
                 del self._live[live.request.response_id]
+                live.gone.set()
                 if not self._live:
                     self._idle.set()
 

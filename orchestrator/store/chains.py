@@ -10,7 +10,15 @@ from orchestrator.core.prompt import PastResponse
 from orchestrator.ports import Chain
 from orchestrator.store.chain_memory import ChainLink, ChainMemory
 from orchestrator.store.rows import call_entry, input_item, text_entry, tool_names
-from orchestrator.store.tables import blobs, input_items, output_items, responses, tool_calls, tool_offers
+from orchestrator.store.tables import (
+    blobs,
+    input_items,
+    output_items,
+    responses,
+    tool_call_approvals,
+    tool_calls,
+    tool_offers,
+)
 
 _T = TypeVar("_T")
 
@@ -21,9 +29,14 @@ def unusable_parent(response_id: str) -> OrchestratorError:
     return OrchestratorError(ErrorKind.INVALID_VALUE, message, param="previous_response_id")
 
 
-def unfinished_parent(response_id: str) -> OrchestratorError:
+UNFINISHED: Final = ("in_progress", "awaiting_approval")
+UNSETTLED: Final = ("journaled", "awaiting_approval")
+
+
+def unfinished_parent(response_id: str, status: str) -> OrchestratorError:
     """The response will be one to continue from, only not yet."""
-    message = f"The response '{response_id}' is not finished yet."
+    why = "waits for approvals" if status == "awaiting_approval" else "is not finished yet"
+    message = f"The response '{response_id}' {why}."
     return OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="previous_response_id")
 
 
@@ -77,10 +90,12 @@ _CALLS: Final = (
         tool_calls.c.shown,
         tool_calls.c.is_error,
         tool_calls.c.duration_ms,
+        tool_call_approvals.c.arguments,
     )
     .join_from(_chain, output_items, output_items.c.response_id == _chain.c.id)
     .join(tool_calls, tool_calls.c.call_id == output_items.c.call_id)
-    .where(tool_calls.c.status != "journaled")
+    .join(tool_call_approvals, tool_call_approvals.c.call_id == tool_calls.c.call_id, isouter=True)
+    .where(tool_calls.c.status.not_in(UNSETTLED))
 )
 """Apart from the texts, of which most output consists: they would carry a dozen NULLs each.
 
@@ -94,8 +109,8 @@ def load_chain(connection: Connection, memory: ChainMemory, response_id: str, ow
     if head is None:
         raise unusable_parent(response_id)
     status, parent_id, depth, root_id, system_prompt, names = head
-    if status == "in_progress":
-        raise unfinished_parent(response_id)
+    if status in UNFINISHED:
+        raise unfinished_parent(response_id, status)
     past = memory.path(response_id)
     if past is None:
         earlier = () if parent_id is None else memory.path(parent_id)

@@ -12,13 +12,14 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.response import Ending, Incomplete, Stats
 from orchestrator.ports import NewResponse
 from orchestrator.store import audit_chain, rows
-from orchestrator.store.chains import unfinished_parent, unusable_parent
+from orchestrator.store.chains import UNFINISHED, UNSETTLED, unfinished_parent, unusable_parent
 from orchestrator.store.tables import (
     blobs,
     input_items,
     offered_tools,
     output_items,
     responses,
+    tool_call_approvals,
     tool_calls,
     tool_definitions,
     tool_offers,
@@ -56,7 +57,7 @@ _ITEMS: Final = (
     .where(output_items.c.response_id == bindparam("response_id"))
 )
 _SETTLE: Final = update(tool_calls).where(
-    tool_calls.c.call_id == bindparam("the_call"), tool_calls.c.status == "journaled"
+    tool_calls.c.call_id == bindparam("the_call"), tool_calls.c.status.in_(UNSETTLED)
 )
 """The one change of a journal row."""
 
@@ -75,8 +76,12 @@ _ABANDONED: Final = (
 """What another process is just ending is locked, and so left to it."""
 
 _UNSETTLED: Final = (
-    select(tool_calls.c.call_id)
-    .where(tool_calls.c.response_id == bindparam("response_id"), tool_calls.c.status == "journaled")
+    select(
+        tool_calls.c.call_id,
+        or_(tool_calls.c.status == "journaled", tool_call_approvals.c.decision == "approve").label("may_have_run"),
+    )
+    .join_from(tool_calls, tool_call_approvals, isouter=True)
+    .where(tool_calls.c.response_id == bindparam("response_id"), tool_calls.c.status.in_(UNSETTLED))
     .order_by(tool_calls.c.position)
 )
 
@@ -84,12 +89,7 @@ _UNSETTLED: Final = (
 def open_response(connection: Connection, response: NewResponse) -> None:
     """See `ResponseStore.open_response`."""
     root_id, depth = _place(connection, response)
-    offer = rows.offer_rows(response.offered, response.tool_names, response.created_at)
-    if offer is not None and _insert_missing(connection, tool_offers, [offer.offer]):
-        _insert_missing(connection, tool_definitions, offer.definitions)
-        if offer.tools:
-            connection.execute(insert(offered_tools), offer.tools)
-    digest = None if offer is None else offer.offer["digest"]
+    digest = keep_offer(connection, rows.offer_rows(response.offered, response.tool_names, response.created_at))
     connection.execute(insert(responses), rows.response_row(response, root_id, depth, digest))
     said, images = rows.input_rows(response)
     _insert_missing(connection, blobs, images)
@@ -97,11 +97,23 @@ def open_response(connection: Connection, response: NewResponse) -> None:
         connection.execute(insert(input_items), said)
 
 
+def keep_offer(connection: Connection, offer: rows.OfferRows | None) -> str | None:
+    """Write down what is offered, once for all that offer the same; its digest, None where there is nothing."""
+    if offer is None:
+        return None
+    if _insert_missing(connection, tool_offers, [offer.offer]):
+        _insert_missing(connection, tool_definitions, offer.definitions)
+        if offer.tools:
+            connection.execute(insert(offered_tools), offer.tools)
+    digest: str = offer.offer["digest"]
+    return digest
+
+
 def journal_calls(connection: Connection, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:
     """See `ResponseStore.journal_calls`."""
-    row = _locked(connection, response_id)
+    row = locked(connection, response_id)
     if row["status"] != "in_progress":
-        raise _ended_elsewhere(response_id)
+        raise ended_elsewhere(response_id)
     response = _facts(row)
     added = _insert_items(connection, items, response, at)
     audit_chain.append_links(connection, response.owner, added)
@@ -114,13 +126,13 @@ def record_outcome(connection: Connection, response_id: str, call_id: str, outco
     if row is None:
         raise OrchestratorError(ErrorKind.STORE_ERROR, f"The journal has no call '{call_id}' of this response.")
     settled = rows.outcome_row(outcome, at, stored=row["stored"])
-    if row["status"] != "journaled":
+    if row["status"] not in UNSETTLED:
         if any(row[name] != value for name, value in settled.items() if name != "settled_at"):
             raise OrchestratorError(ErrorKind.STORE_ERROR, f"The call '{call_id}' is settled in another way already.")
         return
     if row["response_status"] != "in_progress":
-        raise _ended_elsewhere(response_id)
-    link = _settle(connection, call_id, settled, stored=row["stored"])
+        raise ended_elsewhere(response_id)
+    link = settle(connection, call_id, settled, stored=row["stored"])
     audit_chain.append_links(connection, row["owner"], [link])
 
 
@@ -134,16 +146,16 @@ def save_response(
     at: datetime,
 ) -> None:
     """See `ResponseStore.save_response`; the same end again is no error, another one is."""
-    row = _locked(connection, response_id)
+    row = locked(connection, response_id)
     response = _facts(row)
     ended = rows.ending_row(ending, stored=response.stored)
     if row["status"] != "in_progress":
         if all(row[name] == value for name, value in ended.items()):
             return
-        raise _ended_elsewhere(response_id)
+        raise ended_elsewhere(response_id)
     added = _complete(connection, response, items, outcomes, at) if items or outcomes else []
     ended["stats"] = rows.stats_json(stats) if response.stored else None
-    _end(connection, response_id, ended, at)
+    end(connection, response_id, ended, at)
     audit_chain.append_links(connection, response.owner, added)
 
 
@@ -153,10 +165,11 @@ def end_abandoned(connection: Connection, now: datetime, dead_holders: Sequence[
     abandoned = {row.id: row for row in found}
     added: list[tuple[str, audit_chain.Link]] = []
     for response_id, (_, owner, stored) in abandoned.items():
-        for call_id in connection.execute(_UNSETTLED, {"response_id": response_id}).scalars().all():
-            settled = rows.outcome_row(rows.abandoned_outcome(), now, stored=stored)
-            added.append((owner, _settle(connection, call_id, settled, stored=stored)))
-        _end(connection, response_id, rows.ending_row(Incomplete("process_died"), stored=stored), now)
+        for call_id, may_have_run in connection.execute(_UNSETTLED, {"response_id": response_id}).all():
+            outcome = rows.abandoned_outcome() if may_have_run else rows.never_approved_outcome()
+            settled = rows.outcome_row(outcome, now, stored=stored)
+            added.append((owner, settle(connection, call_id, settled, stored=stored)))
+        end(connection, response_id, rows.ending_row(Incomplete("process_died"), stored=stored), now)
     audit_chain.append_for_owners(connection, added)
     return list(abandoned)
 
@@ -169,12 +182,13 @@ def _place(connection: Connection, response: NewResponse) -> tuple[str, int]:
     parent = connection.execute(_PLACE, {"parent_id": parent_id, "owner": response.owner}).one_or_none()
     if parent is None:
         raise unusable_parent(parent_id)
-    if parent.status == "in_progress":
-        raise unfinished_parent(parent_id)
+    if parent.status in UNFINISHED:
+        raise unfinished_parent(parent_id, parent.status)
     return parent.root_id, parent.depth + 1
 
 
-def _locked(connection: Connection, response_id: str) -> RowMapping:
+def locked(connection: Connection, response_id: str) -> RowMapping:
+    """The row of a response that nobody else ends as long as this unit of work lasts."""
     row = connection.execute(_LOCKED_RESPONSE, {"response_id": response_id}).mappings().one_or_none()
     if row is None:
         raise OrchestratorError(ErrorKind.STORE_ERROR, f"The store has no response '{response_id}'.")
@@ -185,7 +199,8 @@ def _facts(row: RowMapping) -> rows.ResponseFacts:
     return rows.ResponseFacts(row["id"], row["owner"], row["token_id"], row["model_key"], row["stored"])
 
 
-def _ended_elsewhere(response_id: str) -> OrchestratorError:
+def ended_elsewhere(response_id: str) -> OrchestratorError:
+    """The response is not one that is being run."""
     message = f"The response '{response_id}' has ended already: another process took this one for dead."
     return OrchestratorError(ErrorKind.STORE_ERROR, message)
 
@@ -204,7 +219,7 @@ def _insert_items(
     return [link for call in calls for link in audit_chain.call_links(call)]
 
 
-def _settle(connection: Connection, call_id: str, settled: rows.Row, *, stored: bool) -> audit_chain.Link:
+def settle(connection: Connection, call_id: str, settled: rows.Row, *, stored: bool) -> audit_chain.Link:
     """Write the outcome of a call; its link is still to be appended."""
     settled = audit_chain.salted_outcome(settled, stored=stored)
     connection.execute(_SETTLE, {"the_call": call_id, **settled})
@@ -221,18 +236,19 @@ def _complete(
     """Insert the items that are missing and settle the calls that are not settled; their links are to be appended."""
     there = connection.execute(_ITEMS, {"response_id": response.id}).all()
     taken = {row.position for row in there}
-    unsettled = {row.call_id for row in there if row.status == "journaled"}
+    unsettled = {row.call_id for row in there if row.status in UNSETTLED}
     added = _insert_items(connection, [item for item in items if item.position not in taken], response, at)
     pending = {item.call_id: item.outcome for item in items if isinstance(item, PlacedCall)} | dict(outcomes)
     for call_id, outcome in pending.items():
         if call_id in unsettled and outcome is not None:
             settled = rows.outcome_row(outcome, at, stored=response.stored)
-            added.append(_settle(connection, call_id, settled, stored=response.stored))
+            added.append(settle(connection, call_id, settled, stored=response.stored))
     return added
 
 
-def _end(connection: Connection, response_id: str, ended: rows.Row, at: datetime) -> None:
-    last = {"holder": None, "lease_until": None, "ended_at": at}
+def end(connection: Connection, response_id: str, ended: rows.Row, at: datetime) -> None:
+    """A response ends as the columns `ended` say."""
+    last = {"holder": None, "lease_until": None, "expires_at": None, "suspension": None, "ended_at": at}
     connection.execute(update(responses).where(responses.c.id == response_id).values(**ended, **last))
 
 

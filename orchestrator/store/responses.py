@@ -1,14 +1,23 @@
 """The graph of responses and the journal of their tool calls, in a database."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
 from orchestrator.core.commands import Outcome, PlacedItem
 from orchestrator.core.response import Ending, Stats
-from orchestrator.ports import Chain, JournaledCall, NewResponse, StoredResponse
-from orchestrator.store import chains, journal, rows
+from orchestrator.core.tools import OfferedTool, ToolKey
+from orchestrator.ports import (
+    CallDecision,
+    Chain,
+    JournaledCall,
+    NewResponse,
+    StoredResponse,
+    StoredRun,
+    Suspension,
+)
+from orchestrator.store import chains, journal, rows, suspended_runs
 from orchestrator.store.chain_memory import ChainMemory
 from orchestrator.store.database import Database
 from orchestrator.store.tables import responses, tool_calls
@@ -57,7 +66,9 @@ class SqlResponseStore:
             if row is None:
                 return None
             [link] = chains.read_links(connection, response_id, row["depth"], row["depth"])
-            return rows.stored_response(row, link.past)
+            waits = row["status"] == "awaiting_approval"
+            pending = suspended_runs.pending_approvals(connection, response_id) if waits else ()
+            return rows.stored_response(row, link.past, pending)
 
         return await self._database.read(work)
 
@@ -65,9 +76,47 @@ class SqlResponseStore:
         def work(connection: Connection) -> list[JournaledCall]:
             visible = (tool_calls.c.response_id == response_id) & (tool_calls.c.owner == owner)
             found = connection.execute(select(tool_calls).where(visible).order_by(tool_calls.c.position))
-            return [rows.journaled_call(row) for row in found.mappings()]
+            decisions = suspended_runs.decisions_of(connection, response_id)
+            return [rows.journaled_call(row, decisions.get(row["call_id"])) for row in found.mappings()]
 
         return await self._database.read(work)
+
+    async def read_run(self, response_id: str, owner: str) -> StoredRun | None:
+        return await self._database.read(lambda connection: suspended_runs.read_run(connection, response_id, owner))
+
+    async def suspend_response(self, response_id: str, suspension: Suspension, stats: Stats, at: datetime) -> None:
+        await self._database.write(
+            lambda connection: suspended_runs.suspend_response(connection, response_id, suspension, stats, at)
+        )
+
+    async def record_decisions(self, response_id: str, decisions: Sequence[CallDecision]) -> bool:
+        return await self._database.write(
+            lambda connection: suspended_runs.record_decisions(connection, response_id, decisions)
+        )
+
+    async def resume_response(
+        self,
+        response_id: str,
+        decisions: Sequence[CallDecision],
+        offered: Sequence[OfferedTool],
+        tool_names: Mapping[ToolKey, str],
+        holder: str,
+        at: datetime,
+        lease_until: datetime,
+    ) -> None:
+        await self._database.write(
+            lambda connection: suspended_runs.resume_response(
+                connection, response_id, decisions, offered, tool_names, holder, at, lease_until
+            )
+        )
+
+    async def end_suspended(self, response_id: str, owner: str, ending: Ending, why: str, at: datetime) -> bool:
+        return await self._database.write(
+            lambda connection: suspended_runs.end_suspended(connection, response_id, owner, ending, why, at)
+        )
+
+    async def end_expired(self, now: datetime, why: str) -> Sequence[str]:
+        return await self._database.write(lambda connection: suspended_runs.end_expired(connection, now, why))
 
     async def renew_leases(self, response_ids: Sequence[str], until: datetime) -> None:
         def work(connection: Connection) -> None:

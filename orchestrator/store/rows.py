@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias, assert_never, cast
 
 from sqlalchemy import RowMapping
 
+from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.calls import output_entry
 from orchestrator.core.commands import CallStatus, Outcome, PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.errors import ErrorInfo, ErrorKind
@@ -39,16 +40,22 @@ from orchestrator.core.response import (
     ending_status,
 )
 from orchestrator.core.tools import OfferedTool, ToolKey, text_content
-from orchestrator.ports import JournaledCall, NewResponse, StoredResponse
+from orchestrator.ports import CallDecision, JournaledCall, NewResponse, StoredResponse
 
 Row: TypeAlias = dict[str, Any]
 
 PROCESS_DIED: Final = "The process that ran this call died during it: whether it took effect is not known."
+NEVER_APPROVED: Final = "This call was not run: nobody had approved it when the process died that would have run it."
 
 
 def abandoned_outcome() -> Outcome:
     """How a call ends whose process died while it ran."""
     return Outcome("abandoned", text_content(PROCESS_DIED), PROCESS_DIED, is_error=True)
+
+
+def never_approved_outcome() -> Outcome:
+    """How a call ends that still waited for approval when its process died."""
+    return Outcome("refused", text_content(NEVER_APPROVED), NEVER_APPROVED, is_error=True)
 
 
 def content_digest(text: str) -> str:
@@ -180,7 +187,8 @@ def call_row(placed: PlacedCall, response: ResponseFacts, at: datetime) -> Row:
     if placed.outcome is not None:
         return row | outcome_row(placed.outcome, at, stored=stored)
     unsettled = dict.fromkeys(("output", "structured", "shown", "duration_ms", "settled_at"))
-    return row | unsettled | {"status": "journaled", "is_error": False}
+    status = "awaiting_approval" if placed.awaits_approval else "journaled"
+    return row | unsettled | {"status": status, "is_error": False}
 
 
 def outcome_row(outcome: Outcome, at: datetime, *, stored: bool) -> Row:
@@ -287,6 +295,7 @@ def call_entry(
     shown: str | None,
     is_error: bool,
     duration_ms: int,
+    edited: JsonObject | None,
 ) -> OutputEntry:
     """A settled call of the journal as its readers see it, from its columns."""
     return output_entry(
@@ -301,11 +310,12 @@ def call_entry(
             provider=provider_from(provider_type, provider_name),
             reason=reason,
             outcome=Outcome(status, output, shown, is_error, duration_ms),
+            edited=edited,
         )
     )
 
 
-def journaled_call(row: RowMapping) -> JournaledCall:
+def journaled_call(row: RowMapping, decision: CallDecision | None = None) -> JournaledCall:
     """A row of the journal as it stands there."""
     return JournaledCall(
         call_id=row["call_id"],
@@ -323,10 +333,11 @@ def journaled_call(row: RowMapping) -> JournaledCall:
         duration_ms=row["duration_ms"],
         created_at=row["created_at"],
         settled_at=row["settled_at"],
+        decision=decision,
     )
 
 
-def stored_response(row: RowMapping, items: PastResponse) -> StoredResponse:
+def stored_response(row: RowMapping, items: PastResponse, pending: tuple[PendingApproval, ...] = ()) -> StoredResponse:
     """A response, whole, from its row and its items."""
     status: ResponseStatus = row["status"]
     reason: IncompleteReason | None = row["ending_reason"] if status == "incomplete" else None
@@ -352,6 +363,8 @@ def stored_response(row: RowMapping, items: PastResponse) -> StoredResponse:
         output=items.output,
         created_at=row["created_at"],
         ended_at=row["ended_at"],
+        pending=pending,
+        expires_at=row["expires_at"],
     )
 
 

@@ -99,13 +99,21 @@ responses: Final = Table(
     Column("stats", json_column()),
     Column("holder", Text),
     Column("lease_until", UtcDateTime),
+    # Until when somebody may decide about its calls, and what its run will need then.
+    Column("expires_at", UtcDateTime),
+    Column("suspension", json_column()),
     Column("created_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
     Index(None, "owner", "created_at", "id"),
 )
-"""The graph: a node's parent is `previous_response_id`. Only nodes `in_progress` have a holder."""
+"""The graph: a node's parent is `previous_response_id`.
+
+Only nodes `in_progress` have a holder, only nodes `awaiting_approval` an `expires_at`.
+"""
 
 _partial_index("ix_responses_in_progress", responses.c.status == "in_progress", responses, "holder", "lease_until")
+
+_partial_index("ix_responses_awaiting_approval", responses.c.status == "awaiting_approval", responses, "expires_at")
 
 blobs: Final = Table(
     "blobs",
@@ -169,7 +177,7 @@ tool_calls: Final = Table(
     Index(None, "status", "created_at", "call_id"),
     Index(None, "duration_ms"),
 )
-"""The journal. A row changes once, from `journaled` to its outcome; after that only its content may go.
+"""The journal. A row changes once, from `journaled` or `awaiting_approval` to its outcome; after that only its content may go.
 
 Triggers of the migrations hold every writer to that, ours and any other.
 """
@@ -230,6 +238,21 @@ audit_events: Final = Table(
     Column("hash", LargeBinary, nullable=False),
 )
 """The service's own chain: checkpoints of the owners' heads, readings of others' calls, deletions. Append-only."""
+
+tool_call_approvals: Final = Table(
+    "tool_call_approvals",
+    metadata,
+    Column("call_id", Text, ForeignKey("tool_calls.call_id"), primary_key=True),
+    Column("decision", Text, nullable=False),
+    Column("reason", AnyText),
+    # What the call runs with where somebody edited the model's arguments.
+    Column("arguments", json_column()),
+    # Nobody where the time to decide was over.
+    Column("owner", Text),
+    Column("token_id", Text),
+    Column("decided_at", UtcDateTime, nullable=False),
+)
+"""What was decided about calls that needed approval: `approve` or `deny`, once."""
 
 output_items: Final = Table(
     "output_items",

@@ -18,6 +18,7 @@ from orchestrator.core.drift import DriftPolicy
 from orchestrator.core.request import Limits
 from orchestrator.core.tools import ToolDefinition
 from orchestrator.ports import DefinitionStore, IntegrationCatalog, PluginHost, PluginStatus
+from orchestrator.service.approvals import ApprovalService
 from orchestrator.service.audit import AuditService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
@@ -136,6 +137,7 @@ async def house(
         downloads = DownloadService([downloader], MemoryJobStore(), "holder", tasks)
         app = create_api(
             chats=chats,
+            approvals=ApprovalService(chats, runs, store),
             models=models,
             instances=instances,
             runs=runs,

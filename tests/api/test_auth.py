@@ -40,10 +40,12 @@ GUARDED = [
     ("POST", f"{MODELS}/unload"),
     ("GET", "/metrics"),
     ("GET", "/api/v1/responses/resp_1"),
+    *(("GET", f"/api/v1/tool-calls{rest}") for rest in ("", "/stats", "/events", "/export", "/{call_id:str}")),
     ("GET", "/api/v1/tokens"),
     ("POST", "/api/v1/tokens"),
     ("DELETE", "/api/v1/tokens/{token_id:str}"),
     ("POST", "/api/v1/tokens/{token_id:str}/rotate"),
+    ("POST", "/api/v1/responses/{response_id:str}/approvals"),
 ]
 OPEN = [("GET", "/health"), ("GET", "/schema"), ("GET", "/schema/openapi.json"), ("GET", "/schema/page.js")]
 

@@ -12,6 +12,7 @@ from orchestrator.api.json_text import json_bytes
 from orchestrator.api.sse import frame
 from orchestrator.api.wire_events import WireEvent
 from orchestrator.core import stream as s
+from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadProgressed, LoadStarted, ModelReady
 from orchestrator.core.items import EphemeralProvider, InvalidToolCall, Message, PluginProvider, Reasoning, ToolCall
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.anyio
 PLUGIN, EPHEMERAL = PluginProvider("mcp/clock"), EphemeralProvider("search")
 CALL = ToolCall("call_1", "now", {"zone": "UTC"}, "[]", PLUGIN, is_error=True, duration_ms=7)
 INVALID = InvalidToolCall("call_2", "invalid_arguments", "No.", "find", {"q": 1}, EPHEMERAL)
+PENDING = PendingApproval("call_3", "find", {"q": 1}, EPHEMERAL)
 STATS = Stats(10, 5, 1, 10.0, 0.25)
 WIRE_STATS = '"stats":{"input_tokens":10,"total_output_tokens":5,"reasoning_output_tokens":1,"tokens_per_second":10.0,"time_to_first_token_seconds":0.25}'
 WIRE_PLUGIN = '{"type":"plugin","plugin_id":"mcp/clock"}'
@@ -53,6 +55,9 @@ EVENTS: list[tuple[s.StreamEvent, list[str]]] = [
     ]),
     (s.ToolCallArguments("call_1", "find", {"q": 1}, EPHEMERAL), [
         f'{{"type":"tool_call.arguments","call_id":"call_1","tool":"find","arguments":{{"q":1}},"provider_info":{WIRE_EPHEMERAL}}}',
+    ]),
+    (s.ToolCallApprovalRequired(PENDING), [
+        f'{{"type":"tool_call.approval_required","call_id":"call_3","tool":"find","arguments":{{"q":1}},"provider_info":{WIRE_EPHEMERAL}}}',
     ]),
     (s.ToolCallSuccess(CALL), [
         f'{{"type":"tool_call.success","call_id":"call_1","tool":"now","arguments":{{"zone":"UTC"}},"output":"[]","provider_info":{WIRE_PLUGIN},"is_error":true,"duration_ms":7}}',

@@ -53,7 +53,10 @@ EMBEDDING: dict[str, Any] = MODEL | {
 
 @dataclass
 class Script:
-    """What the server answers, and what it was asked. With `holds` it keeps the stream open after its events."""
+    """What the server answers, and what it was asked. `later` are the streams after the first.
+
+    With `holds` it keeps the stream open after its events.
+    """
 
     events: Sequence[WireEvent] = HELLO
     models: Sequence[dict[str, Any]] = (EMBEDDING, MODEL)
@@ -61,6 +64,8 @@ class Script:
     error: str = "no"
     raw: bytes | None = None
     replies: Mapping[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    later: list[Sequence[WireEvent]] = field(default_factory=list[Sequence[WireEvent]])
+    gets: Mapping[str, Any] = field(default_factory=dict[str, Any])
     holds: bool = False
     requests: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
     authorization: list[str | None] = field(default_factory=list["str | None"])
@@ -75,6 +80,9 @@ def served(script: Script) -> Generator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._note(None)
+            if self.path in script.gets:
+                self._answer(200, msgspec.json.encode(script.gets[self.path]))
+                return
             self._answer(script.status, json.dumps({"models": list(script.models)}).encode())
 
         def do_POST(self) -> None:
@@ -88,7 +96,8 @@ def served(script: Script) -> Generator[str]:
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
-            for number, event in enumerate(script.events, 1):
+            events = script.later.pop(0) if script.later and len(script.requests) > 1 else script.events
+            for number, event in enumerate(events, 1):
                 data = msgspec.json.encode(event)
                 self.wfile.write(b": still here\n\nid: %d\ndata: %s\n\n" % (number, data))
             if script.holds:

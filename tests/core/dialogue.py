@@ -104,6 +104,7 @@ class Dialogue:
 COMMANDS = (
     c.OpenIntegrations,
     c.OpenResponse,
+    c.ReopenResponse,
     c.LoadModel,
     c.Generate,
     c.JournalCalls,
@@ -111,4 +112,5 @@ COMMANDS = (
     c.RecordOutcome,
     c.StopWork,
     c.SaveResponse,
+    c.SuspendResponse,
 )

@@ -2,6 +2,9 @@
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TypeGuard
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,18 +13,23 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from orchestrator.core import commands as c
 from orchestrator.core import inputs as i
 from orchestrator.core import stream as s
+from orchestrator.core.approvals import ApprovalPolicy, Approve, Decision, Deny, ToolFilter
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
-from orchestrator.core.items import InvalidToolCall, Message, Reasoning, ToolCall
-from orchestrator.core.request import Limits
-from orchestrator.core.response import Counters
+from orchestrator.core.items import InvalidToolCall, Message, OutputItem, Reasoning, ToolCall
+from orchestrator.core.request import Limits, PluginRequest, Resumed
+from orchestrator.core.response import ChatResult, Counters, Suspended
 from orchestrator.core.states import TRANSITIONS, CallingTools, Ended, Generating, Loading
-from tests.core.dialogue import ADD, PING, Dialogue, asked, opened, said, with_clock
+from tests.core.dialogue import ADD, PING, Dialogue, asked, opened, said
 
 ERRORS = st.builds(ErrorInfo, st.sampled_from(ErrorKind), st.text(max_size=5))
 TEXT = st.sampled_from(["a", "b c", " ", "\n\n", ""])
 NAMES = st.sampled_from(["add", "ping", "nope"])
 ARGUMENTS = st.sampled_from(["{}", '{"a":1,"b":2}', '{"a":1', "[]", "", '{"a":"x","b":2}', '{"n":1}'])
 COUNTERS = st.builds(Counters, output_tokens=st.one_of(st.none(), st.integers(0, 5)))
+DECISIONS: st.SearchStrategy[Decision] = st.sampled_from(
+    [Approve(), Approve({"a": 5, "b": 5}), Approve({"a": "x"}), Deny(), Deny("no")]
+)
+LATER = datetime(2026, 3, 2, tzinfo=UTC)
 STOPS: st.SearchStrategy[i.StopInput] = st.sampled_from([i.Cancel("asked"), i.Disconnect(), i.Deadline()])
 ANYTHING: st.SearchStrategy[i.RunInput] = st.one_of(
     STOPS,
@@ -34,6 +42,7 @@ ANYTHING: st.SearchStrategy[i.RunInput] = st.one_of(
             i.ModelReady(),
             i.CallsJournaled(),
             i.ResponseSaved(),
+            i.ResponseSuspended(datetime(2026, 3, 2, tzinfo=UTC)),
         ]
     ),
     st.builds(i.StoreFailed, ERRORS),
@@ -58,11 +67,18 @@ class RunMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         limits = Limits(max_turns=3, max_identical_calls=2, max_tool_output_model_bytes=40)
-        self.d = Dialogue(with_clock(request=asked(limits=limits, max_output_tokens=12)))
+        policy = ApprovalPolicy(always=ToolFilter(("add",)))
+        clock = (PluginRequest("mcp/clock", approval=policy),)
+        self.d = Dialogue(asked(integrations=clock, limits=limits, max_output_tokens=12))
+        self.stored: dict[int, c.PlacedItem] = {}
+        self.approved: set[str] = set()
+        self.begin()
+
+    def begin(self) -> None:
         self.fed: list[i.RunInput] = []
-        self.journaled: set[str] = set()
+        self.earlier = {position for position, item in self.stored.items() if not is_waiting(item)}
+        self.journaled = {item.call_id for item in self.stored.values() if isinstance(item, c.PlacedCall)}
         self.unjournaled: set[str] = set()
-        self.ids = 0
 
     def tell(self, event: i.RunInput) -> None:
         before = type(self.d.run.state).__name__
@@ -79,12 +95,17 @@ class RunMachine(RuleBasedStateMachine):
         if isinstance(event, i.CallsJournaled):
             self.journaled |= self.unjournaled
         for emission in emissions:
+            if isinstance(emission, c.RecordOutcome):
+                [call] = [item for item in self.stored.values() if is_waiting(item, emission.call_id)]
+                self.stored[call.position] = replace(call, outcome=emission.outcome)
             if isinstance(emission, c.JournalCalls):
+                self.stored |= {item.position: item for item in emission.items}
                 self.unjournaled |= {item.call_id for item in emission.items if isinstance(item, c.PlacedCall)}
             if isinstance(emission, c.CallTool):
                 assert emission.call_id in self.journaled
+                assert emission.tool.definition != ADD or emission.call_id in self.approved
             if isinstance(emission, s.ChatEnd):
-                assert isinstance(event, i.ResponseSaved | i.StoreFailed)
+                assert isinstance(event, i.ResponseSaved | i.StoreFailed | i.ResponseSuspended)
                 assert (emission.result.response_id is None) == isinstance(event, i.StoreFailed)
             if isinstance(emission, s.ChatStart):
                 assert any(
@@ -106,13 +127,32 @@ class RunMachine(RuleBasedStateMachine):
         self.ids += 1
         return f"call_{self.ids - 1}"
 
-    @precondition(lambda self: self.in_state("Idle", "Resolving", "Opening", "Saving"))
+    ids = 0
+
+    @precondition(lambda self: isinstance(self.d.run.state, Ended) and isinstance(self.d.run.state.ending, Suspended))
+    @rule(data=st.data())
+    def somebody_decides(self, data: st.DataObject) -> None:
+        """The run is taken up from what a store has of it."""
+        self.an_announced_end_is_the_fold_of_its_stream()
+        waiting = [item.call_id for item in self.stored.values() if is_waiting(item)]
+        decisions = {call_id: data.draw(DECISIONS) for call_id in waiting if data.draw(st.sampled_from([1, 1, 1, 0]))}
+        self.approved |= {call_id for call_id, decision in decisions.items() if isinstance(decision, Approve)}
+        suspend = self.d.commands[-1]
+        assert isinstance(suspend, c.SuspendResponse)
+        items = tuple(self.stored[position] for position in sorted(self.stored))
+        assert [item.position for item in items] == list(range(len(items)))
+        resumed = Resumed(items, True, decisions, None, suspend.counters, suspend.load_seconds)
+        self.d = Dialogue(replace(self.d.request, resumed=resumed))
+        self.begin()
+
+    @precondition(lambda self: self.in_state("Idle", "Resolving", "Opening", "AwaitingApproval", "Saving"))
     @rule(well=st.sampled_from([True, True, True, False]), error=ERRORS)
     def the_world_answers(self, well: bool, error: ErrorInfo) -> None:
         answers: dict[str, tuple[i.RunInput, i.RunInput]] = {
             "Idle": (i.Start(), i.Start()),
             "Resolving": (opened(ADD, PING), i.IntegrationsFailed(error)),
             "Opening": (i.ResponseOpened(), i.StoreFailed(error)),
+            "AwaitingApproval": (i.ResponseSuspended(LATER), i.StoreFailed(error)),
             "Saving": (i.ResponseSaved(), i.StoreFailed(error)),
         }
         self.tell(answers[type(self.d.run.state).__name__][0 if well else 1])
@@ -150,7 +190,8 @@ class RunMachine(RuleBasedStateMachine):
             self.tell(i.CallsJournaled())
             return
         call_id = data.draw(st.sampled_from(sorted(state.open)))
-        self.tell(i.CallBroke(call_id, "broke", 1) if broke else i.CallReturned(call_id, said("ok" * 30), 1))
+        if [item for item in self.stored.values() if is_waiting(item, call_id)]:
+            self.tell(i.CallBroke(call_id, "broke", 1) if broke else i.CallReturned(call_id, said("ok" * 30), 1))
         self.tell(i.OutcomeRecorded(call_id))
 
     @invariant()
@@ -173,11 +214,23 @@ class RunMachine(RuleBasedStateMachine):
         for event in self.d.events:
             fold.apply(event)
         assert fold.result is not None
-        assert fold.output() == fold.result.output
-        assert None not in fold.items
-        assert [key(item) for item in fold.result.output] == openings(self.d.events)
-        saves = [command for command in self.d.commands if isinstance(command, c.SaveResponse)]
-        assert len(saves) == 1
+        suspended = isinstance(state.ending, Suspended)
+        assert fold.output() == tuple(
+            item for position, item in self.placed_output(fold.result) if position not in self.earlier
+        )
+        assert (None in fold.items) == suspended
+        waiting = {item.call_id for item in self.stored.values() if is_waiting(item)} if suspended else set[str]()
+        new = [key(item) for position, item in self.placed_output(fold.result) if position not in self.earlier]
+        assert new == [opened for opened in openings(self.d.events) if opened not in waiting]
+        saves = [command for command in self.d.commands if isinstance(command, c.SaveResponse | c.SuspendResponse)]
+        assert isinstance(saves[-1], c.SuspendResponse) == suspended
+
+    def placed_output(self, result: ChatResult) -> list[tuple[int, OutputItem]]:
+        """The items of the reply with their positions; what waits on has none there."""
+        suspended = isinstance(result.ending, Suspended)
+        waiting = {position for position, item in self.stored.items() if suspended and is_waiting(item)}
+        free = (position for position in range(len(result.output) + len(waiting)) if position not in waiting)
+        return list(zip(free, result.output, strict=True))
 
     def teardown(self) -> None:
         """However far it came, a cancel ends it, once."""
@@ -189,6 +242,11 @@ class RunMachine(RuleBasedStateMachine):
         assert isinstance(self.d.run.state, Ended)
         self.the_stream_begins_with_start_and_ends_once()
         self.an_announced_end_is_the_fold_of_its_stream()
+
+
+def is_waiting(item: c.PlacedItem, call_id: str | None = None) -> TypeGuard[c.PlacedCall]:
+    """Whether it is a call, or this one, without an outcome."""
+    return isinstance(item, c.PlacedCall) and item.outcome is None and call_id in (None, item.call_id)
 
 
 def key(item: Message | Reasoning | ToolCall | InvalidToolCall) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import anyio
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 
 server = MCPServer("adder")
 
@@ -28,6 +29,12 @@ async def wait(seconds: int) -> str:
     """Wait for some seconds."""
     await anyio.sleep(seconds)
     return f"waited {seconds}"
+
+
+@server.tool()
+def badge(number: int, ctx: Context) -> str:
+    """Say who asks, by the header X-Badge."""
+    return f"{number}: {(ctx.headers or {}).get('x-badge')}"
 
 
 @contextmanager

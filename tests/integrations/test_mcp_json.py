@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.core.approvals import ApprovalPolicy, ToolFilter
 from orchestrator.core.errors import ErrorKind
 from orchestrator.integrations.mcp_json import (
     HttpServer,
@@ -80,7 +81,7 @@ def test_a_server_at_an_address_speaks_streamable_http_unless_it_says_sse(
 
 def test_the_common_keys_are_read(tmp_path: Path) -> None:
     entry = {"command": "x", "disabled": True, "timeout": 90, "allowed_tools": ["a", "b"]}
-    entry |= {"scope": "chain", "idle_timeout": 5, "require_approval": {"always": ["a"]}}
+    entry |= {"scope": "chain", "idle_timeout": 5, "require_approval": {"always": {"tool_names": ["a"]}}}
     config = load(tmp_path, {"x": entry, "y": {"command": "x", "start": "at_start"}})
     plugin, other = config.plugins
     assert (plugin.disabled, plugin.timeout_seconds, plugin.allowed_tools) == (True, 90.0, ("a", "b"))
@@ -392,3 +393,21 @@ def test_values_of_the_environment_and_headers_are_not_in_any_repr(tmp_path: Pat
         {"a": {"command": "x", "env": {"A": "hush"}}, "b": {"url": "http://h/?k=hush", "headers": {"A": "hush"}}},
     )
     assert "hush" not in repr(config)
+
+
+def test_an_entry_says_which_calls_need_approval(tmp_path: Path) -> None:
+    rules = {"always": {"tool_names": ["wipe"]}, "default": "never"}
+    [plugin] = load(tmp_path, {"x": {"command": "x", "require_approval": rules}}).plugins
+    assert plugin.approval == ApprovalPolicy("never", always=ToolFilter(("wipe",)))
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [("sometimes", "require_approval"), ({"always": {"tool_names": 1}}, "require_approval.always.tool_names")],
+)
+def test_an_entry_whose_approvals_cannot_be_read_is_not_used_without_them(
+    tmp_path: Path, written: object, key: str
+) -> None:
+    [plugin] = load(tmp_path, {"x": {"command": "x", "require_approval": written}}).plugins
+    assert isinstance(plugin.server, UnusableServer)
+    assert plugin.server.error.key == key

@@ -53,7 +53,7 @@ def as_journaled(placed: PlacedCall, response_id: str) -> JournaledCall:
         provider=placed.provider,
         definition_digest=placed.digest,
         arguments=placed.arguments,
-        status="journaled",
+        status="awaiting_approval" if placed.awaits_approval else "journaled",
         output=None,
         is_error=False,
         duration_ms=None,

@@ -91,6 +91,11 @@ def call(position: int, call_id: str, turn: int = 1, arguments: JsonObject | Non
     )
 
 
+def waiting_call(position: int, call_id: str, turn: int = 1) -> PlacedCall:
+    """A call that somebody has to approve before it runs."""
+    return replace(call(position, call_id, turn), awaits_approval=True)
+
+
 def ephemeral_call(position: int, call_id: str, turn: int = 1) -> PlacedCall:
     """A call of a tool whose name is not the one that the model is shown."""
     base = call(position, call_id, turn, {})

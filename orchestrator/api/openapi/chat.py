@@ -29,7 +29,8 @@ With `"stream": true` the reply is `text/event-stream`. Each event has an increa
 `tool_call.arguments`, then `tool_call.success` or `tool_call.failure`; and `error`. Comment lines keep an
 idle connection open, and `: queued N` tells a request that waits for its model how many are served before it is,
 itself included. Asked for by the header `X-Stream-Extensions: true`, that is the event `queue.position` instead; its
-`position` 0 says that the wait is over.
+`position` 0 says that the wait is over. With that header `tool_call.approval_required` tells at once of a call that
+waits for approval; `chat.end` lists such calls in any case.
 
 ```
 id: 1

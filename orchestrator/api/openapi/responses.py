@@ -1,10 +1,12 @@
 """Stored responses, in the OpenAPI document."""
 
-from typing import Final
+from typing import Final, cast
 
 from orchestrator.api.chat import RESPONSE_ID_HEADER
-from orchestrator.api.openapi.parts import WITH_TOKEN, Section, errors, path_parameter, success
+from orchestrator.api.openapi.chat import IN_CHAT
+from orchestrator.api.openapi.parts import WITH_TOKEN, Section, body, errors, path_parameter, reference, success
 from orchestrator.api.wire import StoredReply
+from orchestrator.api.wire_approvals import ApprovalsBody
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject
 
@@ -25,9 +27,62 @@ def _stored_response() -> JsonObject:
     }
 
 
+APPROVALS: Final = """\
+An extension. A tool call that needs approval (`require_approval` of an integration, or of its entry in
+`mcp.json`) is written down and not run. Calls of the same turn that need none run meanwhile; then the chat
+ends with `status: "awaiting_approval"` and `pending_approvals`, and waits, for days if need be and whatever
+process dies.
+
+Here each of them is approved, approved with other arguments, or denied; the model is told of a denial and its
+reason, and of arguments that are not its own. When nothing is left to decide the response goes on under the
+same id, and the reply, or its stream, is that of the chat, with the whole output. Before that the reply says what still waits.
+
+Of several who decide about the same call one is heard, the others get a 409 `approval_conflict`. Where the chat
+had an ephemeral server with headers, its entry must come along in `integrations` once more, for header values
+are not kept: a 409 `integration_credentials_required` says so. A call whose tool has changed since is not run; the
+model is told. Who does not decide within `APPROVAL_TIMEOUT` has denied: the response ends as `incomplete`
+(`deadline`)."""
+
+APPROVAL_EXAMPLES: Final[JsonObject] = {
+    "Approve": {"approvals": [{"call_id": "call_0123456789abcdef01234567", "decision": "approve"}]},
+    "Approve with other arguments": {
+        "approvals": [
+            {"call_id": "call_0123456789abcdef01234567", "decision": "approve", "arguments": {"path": "/tmp/x"}}
+        ],
+        "stream": True,
+    },
+    "Deny": {
+        "approvals": [{"call_id": "call_0123456789abcdef01234567", "decision": "deny", "reason": "Not on a Friday."}]
+    },
+}
+
+
+def _approvals() -> JsonObject:
+    reply = success("The reply, or its stream.", "ChatReply", headers=[RESPONSE_ID_HEADER])
+    cast(JsonObject, reply["content"])["text/event-stream"] = {"schema": reference("StreamEvent")}
+    kinds = (
+        *IN_CHAT,
+        ErrorKind.RESPONSE_NOT_FOUND,
+        ErrorKind.APPROVAL_CONFLICT,
+        ErrorKind.INTEGRATION_CREDENTIALS_REQUIRED,
+    )
+    return {
+        "operationId": "decideApprovals",
+        "tags": ["Responses"],
+        "summary": "Approve or deny tool calls",
+        "description": APPROVALS,
+        "parameters": [RESPONSE_ID],
+        "requestBody": body("ApprovalsBody", APPROVAL_EXAMPLES),
+        "responses": {"200": reply, **errors(kinds)},
+    }
+
+
 SECTION: Final = Section(
     "Responses",
     "What is stored.",
-    {"/api/v1/responses/{response_id}": {"get": _stored_response()}},
-    (StoredReply,),
+    {
+        "/api/v1/responses/{response_id}": {"get": _stored_response()},
+        "/api/v1/responses/{response_id}/approvals": {"post": _approvals()},
+    },
+    (StoredReply, ApprovalsBody),
 )

@@ -1,0 +1,71 @@
+"""The items of a response in their order, and how far the store has them."""
+
+from collections.abc import Sequence
+
+from orchestrator.core.calls import output_entry
+from orchestrator.core.items import OutputItem, ToolCall
+from orchestrator.core.placed import Outcome, PlacedCall, PlacedItem
+
+
+class Ledger:
+    """What a run has of its response; an item stands at the index that its position names.
+
+    `durable` are the items that the store has already.
+    """
+
+    def __init__(self, durable: Sequence[PlacedItem] = ()) -> None:
+        self.items: list[PlacedItem] = [*durable]
+        self._durable = len(self.items)
+        self._unrecorded = {call.call_id for call in self.unsettled()}
+
+    def journaled(self) -> None:
+        """The store has all items now."""
+        self._durable = len(self.items)
+        self._unrecorded |= {call.call_id for call in self.unsettled()}
+
+    def recorded(self, call_id: str) -> None:
+        """The store has the outcome of this call now."""
+        self._unrecorded.discard(call_id)
+
+    def put(self, call: PlacedCall) -> None:
+        """`call` in the place of what it was before."""
+        self.items[call.position] = call
+
+    def calls(self) -> list[PlacedCall]:
+        """Every call, in order."""
+        return [item for item in self.items if isinstance(item, PlacedCall)]
+
+    def unsettled(self) -> list[PlacedCall]:
+        """The calls that have no outcome yet."""
+        return [call for call in self.calls() if call.outcome is None]
+
+    def find_unsettled(self, call_id: str) -> PlacedCall | None:
+        """The call of that id, None where there is none or it has its outcome."""
+        return next((call for call in self.unsettled() if call.call_id == call_id), None)
+
+    def tool_call(self, call_id: str) -> ToolCall:
+        """A settled, valid call as the reply shows it."""
+        item = output_entry(next(call for call in self.calls() if call.call_id == call_id)).item
+        assert isinstance(item, ToolCall)
+        return item
+
+    def of_turn(self, number: int) -> list[PlacedItem]:
+        """The items of one turn."""
+        return [item for item in self.items if item.turn == number]
+
+    def output(self) -> tuple[OutputItem, ...]:
+        """The items as the reply shows them; calls without an outcome are left out."""
+        return tuple(
+            output_entry(item).item
+            for item in self.items
+            if not (isinstance(item, PlacedCall) and item.outcome is None)
+        )
+
+    def unsaved(self) -> tuple[tuple[PlacedItem, ...], tuple[tuple[str, Outcome], ...]]:
+        """The items that the store lacks, and the outcomes that it lacks of calls that it has."""
+        outcomes = tuple(
+            (call.call_id, call.outcome)
+            for call in self.calls()
+            if call.call_id in self._unrecorded and call.outcome is not None
+        )
+        return tuple(self.items[self._durable :]), outcomes

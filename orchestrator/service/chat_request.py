@@ -1,0 +1,28 @@
+"""A chat as any dialect asks for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.core.items import InputItem
+from orchestrator.core.request import IntegrationRequest, ReasoningSetting, ResponseFormat, Sampling, ToolChoice
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A chat as any dialect asks for it. `system_prompt` None inherits, empty clears."""
+
+    model: str
+    input: tuple[InputItem, ...]
+    system_prompt: str | None = None
+    integrations: tuple[IntegrationRequest, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    reasoning: ReasoningSetting | None = None
+    max_output_tokens: int | None = None
+    context_length: int | None = None
+    store: bool = True
+    previous_response_id: str | None = None
+    ttl_seconds: float | None = None
+    tool_choice: ToolChoice = "auto"
+    response_format: ResponseFormat | None = None
+    max_turns: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
