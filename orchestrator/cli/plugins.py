@@ -2,7 +2,13 @@
 
 import rich_click
 
+from orchestrator.cli.plugins_install import add, import_, remove
+
 
 @rich_click.group()
 def plugins() -> None:
     """The MCP servers that are installed in mcp.json."""
+
+
+for command in (add, remove, import_):
+    plugins.add_command(command)

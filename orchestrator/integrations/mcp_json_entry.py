@@ -22,6 +22,7 @@ _HTTP_KEYS: Final = frozenset({"url", "headers", "oauth", "auth"})
 _COMMON_KEYS: Final = frozenset(
     {"type", "disabled", "timeout", "allowed_tools", "scope", "start", "idle_timeout", "require_approval", "drift"}
 )
+KNOWN_KEYS: Final = _STDIO_KEYS | _HTTP_KEYS | _COMMON_KEYS
 
 _TYPES: Final = {"stdio": _STDIO_KEYS, "http": _HTTP_KEYS, "streamable-http": _HTTP_KEYS, "sse": _HTTP_KEYS}
 _NAMES_ELSEWHERE: Final = {

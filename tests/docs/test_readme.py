@@ -4,6 +4,9 @@ import json
 import re
 from pathlib import Path
 
+from orchestrator.integrations.mcp_json import parse_mcp_json
+from orchestrator.integrations.mcp_json_entry import KNOWN_KEYS
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
@@ -26,3 +29,17 @@ def test_the_example_request_and_its_reply_are_json() -> None:
 
 def test_no_marker_is_left() -> None:
     assert "<!--" not in README
+
+
+def test_the_example_of_an_mcp_json_can_be_used_and_every_key_of_an_entry_is_explained() -> None:
+    (example,) = re.findall(r"^```jsonc\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    config = parse_mcp_json(example, file=ROOT / "mcp.json", environ={"SEARCH_TOKEN": "hush-hush"})
+    assert [(plugin.id, plugin.is_usable) for plugin in config.plugins] == [("mcp/browser", True), ("mcp/search", True)]
+    assert config.warnings == ()
+    table = README.partition("| key | what it says |")[2].partition("\n\n")[0]
+    explained = {
+        key
+        for row in table.splitlines()
+        for key in re.findall(r"`(\w+)`", row.split("|")[1:2][0] if "|" in row else "")
+    }
+    assert explained == KNOWN_KEYS

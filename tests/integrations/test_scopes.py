@@ -14,7 +14,7 @@ from orchestrator.integrations.plugins import ChainLimits
 from orchestrator.ports import RunScope
 from tests.integrations.harness import SCOPE, catalog_of, faulty, plugin, refusal_to_open, serving
 from tests.integrations.programs.faulty_app import FaultyApp
-from tests.integrations.test_reload import has_ended, process_of, told
+from tests.integrations.test_reload import failed, has_ended, process_of, told
 
 pytestmark = pytest.mark.anyio
 
@@ -100,7 +100,7 @@ async def test_a_chains_process_that_died_is_replaced_on_the_next_use(tmp_path: 
     async with catalog_of(tmp_path, of(tmp_path, "chain")) as catalog:
         first = await ask(catalog)
         psutil.Process(first).kill()
-        assert await has_ended(first)
+        await failed(catalog)
         assert await ask(catalog) != first
 
 
