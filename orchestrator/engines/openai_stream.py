@@ -241,6 +241,11 @@ class StreamDecoder:
         self._timings: WireTimings | None = None
         self.first_token_seen = False
 
+    @property
+    def called(self) -> bool:
+        """Whether a call has begun."""
+        return self._begun > 0
+
     def feed(self, chunk: WireChunk) -> list[GenerationChunk]:
         """What `chunk` says, in order. It must not be an error.
 

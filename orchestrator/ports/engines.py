@@ -35,11 +35,15 @@ GenerationChunk: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class EngineTraits:
-    """What an engine can be asked for. An engine that does not load has its models ready, or loads them itself."""
+    """What an engine can be asked for. An engine that does not load has its models ready, or loads them itself.
+
+    One that does not know which reasoning settings its models offer passes any setting on.
+    """
 
     loads: bool
     many_instances: bool = False
     embeds: bool = False
+    knows_reasoning: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,8 @@ class ChatService:
         choice = await self._models.find(chat.model)
         model = choice.model
         _check_model(chat, model)
+        if choice.engine.traits.knows_reasoning:
+            _check_reasoning(chat, model)
         if chat.response_format is not None:
             choice.engine.check_response_format(chat.response_format)
         instance_id = self._instances.choose(choice, chat.context_length)
@@ -197,6 +199,9 @@ def _check_model(chat: ChatRequest, model: Model) -> None:
     if chat.context_length is not None and longest is not None and chat.context_length > longest:
         message = f"'{model.key}' has a context of at most {longest} tokens."
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
+
+
+def _check_reasoning(chat: ChatRequest, model: Model) -> None:
     if chat.reasoning is None:
         return
     if model.reasoning is None:

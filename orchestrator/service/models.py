@@ -12,6 +12,10 @@ from orchestrator.ports import Engine
 
 CACHE_SECONDS = 5.0
 NAMED_AT_MOST = 10
+IMPATIENT_SECONDS = 0.5
+"""How long an engine that did not answer lately is waited for."""
+FORGIVEN_SECONDS = 60.0
+"""After which it gets its own time again: a first listing may take long."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -39,6 +43,8 @@ class ModelService:
         self._errors: dict[str, ErrorInfo] = {}
         self._keys: dict[str, frozenset[str]] = {}
         """Of each engine what it listed last, also where it does not answer any more."""
+        self._failures: dict[int, tuple[float, ErrorInfo]] = {}
+        """Of each engine that did not answer, by its place: when that was, and why."""
         self._listed_at: float | None = None
         self._refreshing = anyio.Lock()
 
@@ -125,13 +131,22 @@ class ModelService:
             errors: dict[int, ErrorInfo] = {}
 
             async def ask(index: int, engine: Engine) -> None:
+                failure = self._failures.get(index)
+                lately = failure is not None and anyio.current_time() - failure[0] < FORGIVEN_SECONDS
                 try:
-                    listed[index] = tuple(await engine.models())
+                    # Who hung lately is not waited for again and again: everybody's requests would wait along.
+                    with anyio.fail_after(IMPATIENT_SECONDS if lately else None):
+                        listed[index] = tuple(await engine.models())
+                    self._failures.pop(index, None)
+                    return
                 except OrchestratorError as error:
-                    if engine.name in self._optional:
-                        return
-                    log.warning("engine does not list its models", engine=engine.name, reason=error.info.message)
-                    errors[index] = error.info
+                    failure = self._failures[index] = (anyio.current_time(), error.info)
+                    if engine.name not in self._optional:
+                        log.warning("engine does not list its models", engine=engine.name, reason=error.info.message)
+                except TimeoutError:
+                    assert failure is not None
+                if engine.name not in self._optional:
+                    errors[index] = failure[1]
 
             async with anyio.create_task_group() as asking:
                 for index, engine in enumerate(self._engines):

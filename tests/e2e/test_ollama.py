@@ -1,17 +1,20 @@
 """The seeds' requests on a real Ollama, wherever there is one, with the demo model in it."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.e2e.adder import running_adder
-from tests.e2e.running import RunningService, running_service
-from tests.engines.ollama.runtime import TOOLS, missing, real_ollama
+from tests.e2e.running import RunningService, free_port, running_service
+from tests.engines.ollama.runtime import TOOLS, make_models, missing, own_binary, real_ollama
 
 pytestmark = pytest.mark.ollama
+BOUND_SECONDS = 20
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +65,28 @@ def test_chat_tools_streaming_load_list_and_unload(service: RunningService) -> N
     with service.client() as client:
         assert client.post("/api/v1/models/unload", json={"instance_id": TOOLS}).json() == {"instance_id": TOOLS}
     assert listed(service)["loaded_instances"] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent however that ends")
+def test_an_ollama_that_the_service_started_goes_with_it_also_where_the_service_is_killed(tmp_path: Path) -> None:
+    binary = own_binary()
+    if binary is None:
+        pytest.skip("no program to start")
+    settings = {
+        "ORCHESTRATOR_START_OLLAMA": "true",
+        "ORCHESTRATOR_OLLAMA_BINARY": binary,
+        "ORCHESTRATOR_OLLAMA_HOST": f"127.0.0.1:{free_port()}",
+        "HOME": str(tmp_path),
+        "OLLAMA_MODELS": str(tmp_path / "ollama"),
+        "OLLAMA_NO_CLOUD": "1",
+    }
+    with running_service(tmp_path / "data", None, **settings) as service:
+        host = f"http://{settings['ORCHESTRATOR_OLLAMA_HOST']}"
+        make_models(host, [TOOLS])
+        assert service.chat({"model": TOOLS, "input": "Hello!"}).status_code == 200
+        started = psutil.Process(service.process.pid).children(recursive=True)
+        assert {"ollama"} == {process.name() for process in started}
+        assert len(started) > 1, "the runner of the model is a process of its own"
+        service.kill()
+    _, alive = psutil.wait_procs(started, timeout=BOUND_SECONDS)
+    assert alive == []

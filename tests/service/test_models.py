@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
 
+import anyio
 import pytest
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
@@ -94,3 +95,25 @@ async def test_a_model_of_an_engine_that_answers_no_more_is_unavailable_and_not_
     assert await kind_of_error(models, SCRIPTED_MODEL) is ErrorKind.ENGINE_UNAVAILABLE
     assert await kind_of_error(models, "no/model") is ErrorKind.UNKNOWN_MODEL
     assert (await models.find("other/model")).engine is other
+
+
+async def test_an_engine_that_hangs_holds_nobody_up_who_wants_another() -> None:
+    class Hanging(Mortal):
+        hangs = False
+
+        async def models(self) -> Sequence[Model]:
+            if self.hangs:
+                await anyio.sleep_forever()
+            return await super().models()
+
+    engine, other = Hanging([[Say("hi")]]), Named([[Say("ho")]])
+    engine.dead, other.model = True, replace(other.model, key="other/model")
+    models = ModelService([engine, other])
+    assert (await models.find("other/model")).engine is other
+    engine.hangs = True
+    models.forget()
+    with anyio.fail_after(5):
+        assert (await models.find("other/model")).engine is other
+        assert await kind_of_error(models, "scripted::x") is ErrorKind.ENGINE_UNAVAILABLE
+    engine.hangs = engine.dead = False
+    assert (await models.find(SCRIPTED_MODEL)).engine is engine

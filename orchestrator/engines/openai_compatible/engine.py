@@ -105,7 +105,7 @@ class OpenAICompatibleEngine:
     @property
     def traits(self) -> EngineTraits:
         """See `Engine.traits`."""
-        return EngineTraits(loads=False, embeds=True)
+        return EngineTraits(loads=False, embeds=True, knows_reasoning=False)
 
     async def models(self) -> Sequence[Model]:
         """See `Engine.models`: in the server's order."""
@@ -178,7 +178,11 @@ class OpenAICompatibleEngine:
                             yield chunk
             except httpx.ConnectError:
                 continue
-            yield completion.finished(None)
+            end = completion.finished(None)
+            if request.tool_choice not in ("auto", "none") and not completion.decoder.called and end.reason != "length":
+                message = f"{self._who} was told to have '{model.key}' call a tool, and it called none."
+                raise OrchestratorError(ErrorKind.ENGINE_ERROR, message)
+            yield end
             return
 
     async def aclose(self) -> None:

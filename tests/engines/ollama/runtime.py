@@ -87,12 +87,12 @@ def real_ollama(*names: str) -> Generator[Runtime]:
     binary = own_binary()
     if binary is not None:
         with tempfile.TemporaryDirectory() as folder, _serving(binary, Path(folder)) as runtime:
-            _make_models(runtime.host, names)
+            make_models(runtime.host, names)
             yield runtime
         return
     host = _running()
     assert host is not None
-    _make_models(host, names)
+    make_models(host, names)
     try:
         yield Runtime(host, None)
     finally:
@@ -184,7 +184,8 @@ class _Output(threading.Thread):
         return self._address
 
 
-def _make_models(host: str, names: Sequence[str]) -> None:
+def make_models(host: str, names: Sequence[str]) -> None:
+    """Create the models of these names in the Ollama at `host`."""
     # One thread: on shared cores two of them cost more than they bring.
     parameters = {"temperature": 0, "num_thread": 1}
     templates = {

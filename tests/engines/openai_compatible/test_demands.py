@@ -27,7 +27,7 @@ async def sent(request: Generate) -> JsonObject:
 
     def handler(request: httpx.Request) -> httpx.Response:
         bodies.append(json.loads(request.content))
-        return httpx.Response(200, content=events(said("Hi", "stop")))
+        return httpx.Response(200, content=events(said("Hi", "length")))
 
     await written(engine(handler).generate(MODEL, "m", request))
     return {name: value for name, value in bodies[0].items() if name in ("tool_choice", "response_format")}
@@ -40,6 +40,17 @@ async def test_demands_are_sent_in_the_form_of_openai_and_nothing_where_there_ar
     assert await sent(replace(ASKED, tool_choice=TIME_TOOL)) == named
     held = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
     assert await sent(replace(ASKED, response_format=ResponseFormat("answer", SCHEMA))) == {"response_format": held}
+
+
+async def test_a_server_that_makes_no_call_though_one_was_demanded_is_told_on() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=events(said("Hi", "stop")))
+
+    for choice in ("required", TIME_TOOL):
+        with pytest.raises(OrchestratorError) as caught:
+            await written(engine(handler).generate(MODEL, "m", replace(ASKED, tool_choice=choice)))
+        message = f"{WHO} was told to have 'm' call a tool, and it called none."
+        assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
 
 
 def replying(status: int, body: JsonValue) -> Handler:
@@ -116,7 +127,7 @@ async def test_a_server_that_is_gone_is_unavailable_for_vectors_too() -> None:
 
 async def test_a_server_keeps_its_models_for_itself() -> None:
     remote = engine(replying(200, {}))
-    assert remote.traits == EngineTraits(loads=False, embeds=True)
+    assert remote.traits == EngineTraits(loads=False, embeds=True, knows_reasoning=False)
     with pytest.raises(OrchestratorError) as caught:
         await remote.unload("m")
     message = f"{WHO} loads and unloads its models by itself."
