@@ -15,7 +15,7 @@ import anyio
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.json_types import JsonObject, JsonValue
-from orchestrator.core.request import EphemeralRequest
+from orchestrator.core.request import EphemeralRequest, PluginRequest
 from orchestrator.core.server_requests import (
     Elicitation,
     ElicitationAnswer,
@@ -25,10 +25,13 @@ from orchestrator.core.server_requests import (
 )
 from orchestrator.core.tools import ToolDefinition
 from orchestrator.integrations.catalog import McpCatalog
-from orchestrator.integrations.mcp_json import load_mcp_json
+from orchestrator.integrations.mcp_json import parse_mcp_json
 from orchestrator.integrations.network_policy import NetworkPolicy
+from orchestrator.integrations.oauth.logins import OAuthLogins
 from orchestrator.integrations.server_requests import ClientFeatures
 from orchestrator.ports import IntegrationSession, RunScope
+from orchestrator.testing_oauth import MemoryOAuthCredentialStore
+from tests.integrations.oauth_house import Browser
 
 SECONDS = 60
 
@@ -105,22 +108,49 @@ async def use(session: IntegrationSession, scenario: str, context: Any) -> None:
         say(prompt.name, await session.get_prompt(prompt.name, {one.name: "text" for one in prompt.arguments}))
 
 
+def login(scenario: str, context: Any) -> dict[str, JsonValue]:
+    """What an operator would write of the login into `mcp.json`, given what the suite hands out."""
+    oauth: dict[str, JsonValue] = {
+        key: context[name]
+        for key, name in (
+            ("client_id", "client_id"),
+            ("client_secret", "client_secret"),
+            ("issuer", "issuer"),
+            ("private_key", "private_key_pem"),
+            ("signing_algorithm", "signing_algorithm"),
+        )
+        if name in context
+    }
+    if "client-credentials" in scenario:
+        oauth["grant"] = "client_credentials"
+    elif "client_id" not in oauth:
+        oauth["client_metadata_url"] = "https://conformance-test.local/client-metadata.json"
+    return oauth
+
+
 async def main(url: str) -> None:
     scenario = os.environ.get("MCP_CONFORMANCE_SCENARIO", "")
     context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
+    entry: dict[str, JsonValue] = {"url": url}
+    with_login = scenario.startswith("auth/")
+    if with_login:
+        entry["oauth"] = login(scenario, context)
+    installed = json.dumps({"mcpServers": {"conformance": entry}})
+    request = PluginRequest("mcp/conformance") if with_login else EphemeralRequest("conformance", url)
+    policy = NetworkPolicy(allow_loopback=True)
     async with anyio.create_task_group() as tasks:
         catalog = McpCatalog(
-            load_mcp_json([], missing_ok=True),
-            policy=NetworkPolicy(allow_loopback=True),
+            parse_mcp_json(installed, file=Path("mcp.json"), environ={}),
+            policy=policy,
             connect_timeout=SECONDS,
             tool_timeout=SECONDS,
             allow_plugins=True,
             allow_ephemeral_mcp=True,
             task_group=tasks,
             features=ClientFeatures(elicitation=True, sampling=True, roots=(Path.cwd(),)),
+            logins=OAuthLogins(MemoryOAuthCredentialStore(), policy, tasks, interaction=Browser()),
         )
         try:
-            request = EphemeralRequest("conformance", url)
             async with catalog.open([request], RunScope("conformance", "chain", "run", User())) as (session,):
                 await use(session, scenario, context)
         finally:

@@ -30,7 +30,7 @@ class Browser:
 
     async def show(self, url: str) -> None:
         self.shown.append({name: values[0] for name, values in parse_qs(urlsplit(url).query).items()})
-        async with httpx2.AsyncClient(trust_env=False) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=60) as client:
             self._location = (await client.get(url)).headers["location"]
 
     async def answer(self) -> AuthorizationCodeResult:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 import httpx2
+from mcp.shared._request_clock import waiting_on_a_person
 
 from orchestrator.integrations.oauth.challenge import Challenge
 
@@ -46,7 +47,8 @@ class BearerAuth(httpx2.Auth):
         token: str | None = None
         problem: str | None = None
         try:
-            token = await self._bearers.token()
+            with waiting_on_a_person():
+                token = await self._bearers.token()
         except AuthorizationError as error:
             problem = str(error)
         tried: set[bool] = set()
@@ -63,7 +65,10 @@ class BearerAuth(httpx2.Auth):
             tried.add(challenge.insufficient_scope)
             if problem is None:
                 try:
-                    token = await self._bearers.another(challenge, token)
+                    # The SDK takes a server that is slow to answer its first question for one of the older
+                    # family; the time that a login takes says nothing of the server. Our own deadlines go on.
+                    with waiting_on_a_person():
+                        token = await self._bearers.another(challenge, token)
                 except AuthorizationError as error:
                     problem = str(error)
             if problem is not None:

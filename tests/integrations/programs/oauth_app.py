@@ -123,7 +123,8 @@ class Authority:
 
 @dataclass
 class OAuthApp(FaultyApp):
-    """An ASGI application: `/mcp` wants a token with the scope `read`, and `write` for the tool `second`.
+    """An ASGI application: `/mcp` wants a token with the scope `read`, and `write` for the tool `second`;
+    `/open` wants none.
 
     `configure` tells it its origin before it is asked anything. `machine_secret` and `machine_key` admit
     the client `machine` by client credentials. `holding` keeps the answer with tokens back until it is set. What stands in `answers` is answered as it stands there.
@@ -167,7 +168,7 @@ class OAuthApp(FaultyApp):
             reply = Reply(send, receive, self.hanging)
             location = {"location": body} if 300 <= status < 400 and isinstance(body, str) else {}
             return await reply.send(status, json.dumps(body).encode(), "application/json", **location)
-        if path == "/mcp":
+        if path in ("/mcp", "/open"):
             return await super().__call__(scope, receive, send)
         if path == "/token" and self.holding is not None:
             self.hanging.set()
@@ -195,6 +196,8 @@ class OAuthApp(FaultyApp):
         await self.oauth(scope, receive, send)
 
     async def answer(self, request: Request, reply: Reply) -> None:
+        if request.path == "/open":
+            return await self.speak("fine", request, reply)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         found = await self.authority.load_access_token(token) if scheme == "Bearer" else None
         if found is None:
