@@ -6,6 +6,7 @@ from pathlib import Path
 
 from orchestrator.integrations.mcp_json import parse_mcp_json
 from orchestrator.integrations.mcp_json_entry import KNOWN_KEYS
+from orchestrator.integrations.oauth.config import OAUTH_KEYS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -32,7 +33,7 @@ def test_no_marker_is_left() -> None:
 
 
 def test_the_example_of_an_mcp_json_can_be_used_and_every_key_of_an_entry_is_explained() -> None:
-    (example,) = re.findall(r"^```jsonc\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    example, _ = re.findall(r"^```jsonc\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     config = parse_mcp_json(example, file=ROOT / "mcp.json", environ={"SEARCH_TOKEN": "hush-hush"})
     assert [(plugin.id, plugin.is_usable) for plugin in config.plugins] == [("mcp/browser", True), ("mcp/search", True)]
     assert config.warnings == ()
@@ -43,3 +44,13 @@ def test_the_example_of_an_mcp_json_can_be_used_and_every_key_of_an_entry_is_exp
         for key in re.findall(r"`(\w+)`", row.split("|")[1:2][0] if "|" in row else "")
     }
     assert explained == KNOWN_KEYS
+
+
+def test_the_example_of_logins_can_be_used_and_every_key_of_one_is_explained() -> None:
+    _, example = re.findall(r"^```jsonc\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    config = parse_mcp_json(example, file=ROOT / "mcp.json", environ={"TICKETS_SECRET": "a", "REPORTS_SECRET": "b"})
+    assert [plugin.is_usable for plugin in config.plugins] == [True, True, True]
+    assert config.warnings == ()
+    table = README.partition("| key of `oauth` | meaning |")[2].partition("\n\n")[0]
+    first_column = " ".join(row.split("|")[1] for row in table.splitlines() if "|" in row)
+    assert set(re.findall(r"`(\w+)`", first_column)) == OAUTH_KEYS

@@ -84,14 +84,14 @@ def read_oauth(raw: JsonValue, expand: Expand, *, key: str = "oauth") -> tuple[O
         name = _plain(written)
         if name in values:
             raise OAuthConfigProblem("is there twice", f"{key}.{written}")
-        if name in _KEYS:
+        if name in OAUTH_KEYS:
             values[name] = value
         else:
             unknown.append(f"{key}.{written}")
     return _checked(_Reader(values, expand, key)), unknown
 
 
-_KEYS: Final = frozenset(
+OAUTH_KEYS: Final = frozenset(
     {
         "grant",
         "client_id",
