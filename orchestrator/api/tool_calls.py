@@ -18,6 +18,7 @@ from orchestrator.api.auth import Authenticator
 from orchestrator.api.errors import OK, HttpRequest
 from orchestrator.api.replies import json_reply
 from orchestrator.api.wire_audit import (
+    ApprovalInfo,
     AuditedCallList,
     AuditedCallSummary,
     AuditedCallWhole,
@@ -29,7 +30,7 @@ from orchestrator.api.wire_audit import (
 )
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
-from orchestrator.ports.audit import AuditedCall, ListedCall
+from orchestrator.ports.audit import AuditedCall, CallApproval, ListedCall
 from orchestrator.service.audit import AuditService, ToolStatistics
 from orchestrator.service.audit_export import EXPORT_FORMATS, MEDIA_TYPES, ExportFormat, require_parquet, written
 
@@ -140,6 +141,20 @@ def whole_call(call: AuditedCall) -> AuditedCallWhole:
         arguments_salt=call.arguments_salt,
         output_salt=call.output_salt,
         links=[ChainLink(x.kind, x.sequence, x.content_digest, x.previous, x.hash) for x in call.links],
+        approval=_approval(call.approval),
+    )
+
+
+def _approval(approval: CallApproval | None) -> ApprovalInfo | None:
+    if approval is None:
+        return None
+    return ApprovalInfo(
+        approval.decision,
+        approval.reason,
+        approval.arguments,
+        approval.decided_by,
+        approval.token_id,
+        approval.decided_at,
     )
 
 

@@ -49,13 +49,24 @@ class AuditedCallList(Struct, frozen=True):
 class ChainLink(Struct, frozen=True):
     """A link of the owner's audit chain."""
 
-    kind: Annotated[str, Meta(description="`journaled` or `settled`.")]
+    kind: Annotated[str, Meta(description="`journaled`, `decided` or `settled`.")]
     sequence: int
     content_digest: Annotated[
         str | None, Meta(description="The salted digest of the content, null where none was kept.")
     ]
     previous: Annotated[str, Meta(description="The hash of the link before it.")]
     hash: str
+
+
+class ApprovalInfo(Struct, frozen=True):
+    """What was decided about a call that needed approval."""
+
+    decision: Annotated[str, Meta(description="`approve` or `deny`.")]
+    reason: str | None
+    arguments: Annotated[dict[str, Any] | None, Meta(description="What it ran with instead of the model's arguments.")]
+    decided_by: Annotated[str | None, Meta(description="An owner; null: the time to decide was over.")]
+    token_id: str | None
+    decided_at: datetime
 
 
 class AuditedCallWhole(AuditedCallSummary, frozen=True, kw_only=True):
@@ -70,6 +81,7 @@ class AuditedCallWhole(AuditedCallSummary, frozen=True, kw_only=True):
     arguments_salt: str | None
     output_salt: str | None
     links: list[ChainLink]
+    approval: ApprovalInfo | None
 
 
 class ToolStatisticsRow(Struct, frozen=True, kw_only=True):

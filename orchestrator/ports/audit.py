@@ -118,6 +118,18 @@ class CallLink:
 
 
 @dataclass(frozen=True, slots=True)
+class CallApproval:
+    """What was decided about a call that needed approval, by whom; `decided_by` None: the time for it was over."""
+
+    decision: str
+    reason: str | None
+    arguments: JsonObject | None
+    decided_by: str | None
+    token_id: str | None
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class AuditedCall:
     """A call, whole: as it is listed, and with what else is known of it. Salts are hexadecimal."""
 
@@ -132,6 +144,7 @@ class AuditedCall:
     arguments_salt: str | None
     output_salt: str | None
     links: tuple[CallLink, ...]
+    approval: CallApproval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +171,9 @@ class DurationCount(NamedTuple):
 
 
 class ExportedCall(NamedTuple):
-    """A call as it is exported, with its two links: enough to prove the chain without the database.
+    """A call as it is exported, with its links: enough to prove the chain without the database.
 
-    `arguments` is JSON text, moments are RFC 3339 in UTC, salts, digests and hashes hexadecimal.
+    `arguments` and `decision_arguments` are JSON text, moments are RFC 3339 in UTC, salts, digests and hashes hexadecimal.
     """
 
     call_id: str
@@ -186,12 +199,23 @@ class ExportedCall(NamedTuple):
     shown: str | None
     created_at: str
     settled_at: str | None
+    decision: str | None
+    decision_reason: str | None
+    decision_arguments: str | None
+    decided_by: str | None
+    decided_token_id: str | None
+    decided_at: str | None
     arguments_salt: str | None
+    decision_salt: str | None
     output_salt: str | None
     journaled_sequence: int | None
     journaled_digest: str | None
     journaled_previous: str | None
     journaled_hash: str | None
+    decided_sequence: int | None
+    decided_digest: str | None
+    decided_previous: str | None
+    decided_hash: str | None
     settled_sequence: int | None
     settled_digest: str | None
     settled_previous: str | None

@@ -23,7 +23,11 @@ MEDIA_TYPES: Final = {
     "parquet": "application/vnd.apache.parquet",
 }
 COLUMNS: Final = ExportedCall._fields
-_WHOLE_NUMBERS: Final = ("turn", "position", "duration_ms", "journaled_sequence", "settled_sequence")
+_WHOLE_NUMBERS: Final = (
+    *("turn", "position", "duration_ms"),
+    *("journaled_sequence", "decided_sequence", "settled_sequence"),
+)
+_JSON: Final = ("arguments", "decision_arguments")
 ROW_GROUP: Final = 20_000
 
 FORMULA_MARKS: Final = ("=", "+", "-", "@", "\t", "\r", "'")
@@ -65,14 +69,15 @@ def require_parquet() -> None:
 
 
 def json_lines(page: Sequence[ExportedCall]) -> bytes:
-    """One object a line; `arguments` is an object in it."""
+    """One object a line; arguments are objects in it."""
     return b"".join([_json_line(call) for call in page])
 
 
 def _json_line(call: ExportedCall) -> bytes:
     record: dict[str, Any] = dict(zip(COLUMNS, call, strict=True))
-    if call.arguments is not None:
-        record["arguments"] = msgspec.Raw(call.arguments.encode())
+    for name in _JSON:
+        if record[name] is not None:
+            record[name] = msgspec.Raw(record[name].encode())
     try:
         return _encode(record) + b"\n"
     except UnicodeEncodeError:  # models write lone surrogates, which UTF-8 cannot carry: they go out as escapes
@@ -80,8 +85,9 @@ def _json_line(call: ExportedCall) -> bytes:
 
 
 def _encode_surrogates(record: dict[str, Any]) -> bytes:
-    if record["arguments"] is not None:
-        record["arguments"] = json.loads(bytes(record["arguments"]))
+    for name in _JSON:
+        if record[name] is not None:
+            record[name] = json.loads(bytes(record[name]))
     return json.dumps(record, separators=(",", ":")).encode()
 
 

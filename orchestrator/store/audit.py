@@ -12,6 +12,7 @@ from orchestrator.ports.audit import (
     AuditedCall,
     AuditEvent,
     AuditHead,
+    CallApproval,
     CallFilter,
     CallLink,
     CallPage,
@@ -26,7 +27,14 @@ from orchestrator.store.audit_links import SERVICE
 from orchestrator.store.audit_query import conditions, find_calls, rows_of
 from orchestrator.store.database import Database
 from orchestrator.store.rows import provider_from
-from orchestrator.store.tables import audit_chain, audit_events, audit_heads, tool_calls, tool_definitions
+from orchestrator.store.tables import (
+    audit_chain,
+    audit_events,
+    audit_heads,
+    tool_call_approvals,
+    tool_calls,
+    tool_definitions,
+)
 
 LONGEST_LISTED: Final = 4_096
 """Characters of arguments that a listing carries."""
@@ -50,8 +58,19 @@ _LISTED: Final = select(
     ),
     case((func.length(_calls.arguments_text) <= LONGEST_LISTED, _calls.arguments), else_=null()).label("arguments"),
 )
-_WHOLE: Final = select(tool_calls, tool_definitions.c.definition).join_from(
-    tool_calls, tool_definitions, tool_definitions.c.digest == _calls.definition_digest, isouter=True
+_WHOLE: Final = (
+    select(
+        tool_calls,
+        tool_definitions.c.definition,
+        tool_call_approvals.c.decision,
+        tool_call_approvals.c.reason.label("decision_reason"),
+        tool_call_approvals.c.arguments.label("decision_arguments"),
+        tool_call_approvals.c.owner.label("decided_by"),
+        tool_call_approvals.c.token_id.label("decided_token_id"),
+        tool_call_approvals.c.decided_at,
+    )
+    .join_from(tool_calls, tool_definitions, tool_definitions.c.digest == _calls.definition_digest, isouter=True)
+    .join(tool_call_approvals, tool_call_approvals.c.call_id == _calls.call_id, isouter=True)
 )
 _LINKS: Final = select(audit_chain).order_by(audit_chain.c.sequence)
 
@@ -187,6 +206,20 @@ def _whole(row: RowMapping, links: list[CallLink]) -> AuditedCall:
         arguments_salt=digits("arguments_salt"),
         output_salt=digits("output_salt"),
         links=tuple(links),
+        approval=_approval(row),
+    )
+
+
+def _approval(row: RowMapping) -> CallApproval | None:
+    if row["decision"] is None:
+        return None
+    return CallApproval(
+        row["decision"],
+        row["decision_reason"],
+        row["decision_arguments"],
+        row["decided_by"],
+        row["decided_token_id"],
+        row["decided_at"],
     )
 
 

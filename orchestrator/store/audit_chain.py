@@ -45,6 +45,11 @@ def salted_outcome(row: Row, *, stored: bool) -> Row:
     return row
 
 
+def salted_decision(row: Row) -> Row:
+    """A decision with a salt for its content."""
+    return row | {"salt": secrets.token_bytes(links.SALT_BYTES)}
+
+
 def call_links(row: Row) -> list[Link]:
     """The links of a call as it is journaled: the second one where it is settled at once."""
     salt: bytes | None = row["arguments_salt"]
@@ -53,6 +58,20 @@ def call_links(row: Row) -> list[Link]:
         digest = links.salted_digest(salt, links.journaled_content(row, links.argument_text(row["arguments"])))
     journaled = Link("journaled", row, digest)
     return [journaled] if row["settled_at"] is None else [journaled, outcome_link(row)]
+
+
+def decision_link(row: Row) -> Link:
+    """The link of a decision about a call; `row` is that of the table of decisions, with its salt."""
+    named = {
+        "call_id": row["call_id"],
+        "decision": row["decision"],
+        "decision_reason": row["reason"],
+        "decided_by": row["owner"],
+        "decided_token_id": row["token_id"],
+        "decided_at": row["decided_at"],
+    }
+    content = links.decided_content(named, links.argument_text(row["arguments"]))
+    return Link("decided", named, links.salted_digest(row["salt"], content))
 
 
 def outcome_link(row: Row) -> Link:
@@ -70,7 +89,7 @@ def append_links(connection: Connection, owner: str, added: Sequence[Link]) -> N
     rows: list[Row] = []
     for kind, row, digest in added:
         sequence += 1
-        facts = links.journaled_facts(row, digest) if kind == "journaled" else links.settled_facts(row, digest)
+        facts = links.FACTS[kind](row, digest)
         head = links.link_hash(owner, sequence, previous, kind, facts)
         rows.append(
             {

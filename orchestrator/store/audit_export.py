@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Text, case, func, select, tuple_, type_coerce
+from sqlalchemy import Column, ColumnElement, Connection, LargeBinary, Text, case, func, select, tuple_, type_coerce
 from sqlalchemy import cast as sql_cast
 
 from orchestrator.core.storable_text import original
@@ -12,7 +12,7 @@ from orchestrator.ports.audit import CallFilter, ExportedCall
 from orchestrator.store.audit_links import moment_text
 from orchestrator.store.audit_query import conditions
 from orchestrator.store.database import Database
-from orchestrator.store.tables import audit_chain, tool_calls
+from orchestrator.store.tables import audit_chain, tool_call_approvals, tool_calls
 
 LARGE: Final = 16_384
 """Content beyond this many characters is read by itself, so that a page has a bounded size."""
@@ -20,8 +20,20 @@ LARGE: Final = 16_384
 _journaled = audit_chain.alias("journaled")
 _settled = audit_chain.alias("settled")
 _calls = tool_calls.c
+_decided = audit_chain.alias("decided")
 _CONTENT: Final = ("arguments", "arguments_text", "reason", "output", "structured", "shown")
-_ESCAPED: Final = frozenset({"model", "model_name", "tool", "provider_name", *_CONTENT}) - {"arguments"}
+_ESCAPED: Final = frozenset({"model", "model_name", "tool", "provider_name", "decision_reason", *_CONTENT}) - {
+    "arguments"
+}
+_APPROVAL: Final = {
+    "decision": "decision",
+    "decision_reason": "reason",
+    "decision_arguments": "arguments",
+    "decided_by": "owner",
+    "decided_token_id": "token_id",
+    "decided_at": "decided_at",
+    "decision_salt": "salt",
+}
 _NAMES: Final = ExportedCall._fields
 _PLACES: Final = {name: number for number, name in enumerate(_NAMES)}
 _ESCAPED_PLACES: Final = tuple(sorted(_PLACES[name] for name in _ESCAPED))
@@ -33,8 +45,8 @@ _HEX_PLACES: Final = tuple(
 
 
 def _raw(name: str) -> ColumnElement[Any]:
-    column = _calls["model_key" if name == "model" else name]
-    if name == "arguments":
+    column = _calls["model_key" if name == "model" else name] if name not in _APPROVAL else _approval(name)
+    if column.name == "arguments":
         return sql_cast(column, Text)  # Postgres' driver would parse it
     return column if isinstance(column.type, LargeBinary) else type_coerce(column, Text)
 
@@ -47,9 +59,13 @@ def _length(*names: str) -> ColumnElement[int]:
 _is_large: Final = _length("arguments_text", "output", "structured", "shown") > LARGE
 
 
+def _approval(name: str) -> Column[Any]:
+    return tool_call_approvals.c[_APPROVAL[name]]
+
+
 def _column(name: str) -> ColumnElement[Any]:
-    for alias, prefix in ((_journaled, "journaled_"), (_settled, "settled_")):
-        if name.startswith(prefix) and name != "settled_at":
+    for alias, prefix in ((_journaled, "journaled_"), (_decided, "decided_"), (_settled, "settled_")):
+        if name.startswith(prefix) and name != "settled_at" and name not in _APPROVAL:
             kind = name.removeprefix(prefix)
             return alias.c["content_digest" if kind == "digest" else kind]
     return case((~_is_large, _raw(name))) if name in _CONTENT else _raw(name)
@@ -61,6 +77,8 @@ _ROWS: Final = (
     select(*(_column(name).label(name) for name in _NAMES), _is_large.label("is_large"), _calls.created_at)
     .join_from(tool_calls, _journaled, _links, isouter=True)
     .join(_settled, _outcomes, isouter=True)
+    .join(tool_call_approvals, tool_call_approvals.c.call_id == _calls.call_id, isouter=True)
+    .join(_decided, (_decided.c.call_id == _calls.call_id) & (_decided.c.kind == "decided"), isouter=True)
     .order_by(_calls.created_at, _calls.call_id)
 )
 _LARGE_CONTENT: Final = select(*(_raw(name).label(name) for name in _CONTENT))
@@ -102,11 +120,13 @@ def _exported(connection: Connection, row: Any) -> tuple[ExportedCall, datetime]
             values[place] = values[place].hex()
     values[_IS_ERROR] = bool(values[_IS_ERROR])
     values[_CREATED_AT] = moment_text(values[_CREATED_AT])
-    if values[_SETTLED_AT] is not None:
-        values[_SETTLED_AT] = moment_text(values[_SETTLED_AT])
+    for place in (_SETTLED_AT, _DECIDED_AT):
+        if values[place] is not None:
+            values[place] = moment_text(values[place])
     return ExportedCall._make(values), cast(datetime, moment)
 
 
 _IS_ERROR: Final = _PLACES["is_error"]
 _CREATED_AT: Final = _PLACES["created_at"]
 _SETTLED_AT: Final = _PLACES["settled_at"]
+_DECIDED_AT: Final = _PLACES["decided_at"]

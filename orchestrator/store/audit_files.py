@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.storable_text import original
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification, ExportedCall
-from orchestrator.store.audit_links import argument_text
+from orchestrator.store.audit_links import KINDS, argument_text
 from orchestrator.store.audit_proof import ChainLink, is_erased, link_problem
 
 FORMAT: Final = "orchestrator-audit-export/1"
@@ -34,12 +34,12 @@ _MOST_WAITING: Final = 100_000
 """Links that may be out of order: as many as calls were open at once. Beyond that one is missing."""
 
 _COLUMNS: Final = ExportedCall._fields
-_WHOLE_NUMBERS: Final = frozenset({"turn", "position", "duration_ms", "journaled_sequence", "settled_sequence"})
+_WHOLE_NUMBERS: Final = frozenset({"turn", "position", "duration_ms", *(f"{kind}_sequence" for kind in KINDS)})
 _HEX: Final = (
-    "arguments_salt",
-    "output_salt",
-    *(f"{kind}_{part}" for kind in ("journaled", "settled") for part in ("digest", "previous", "hash")),
+    *("arguments_salt", "decision_salt", "output_salt"),
+    *(f"{kind}_{part}" for kind in KINDS for part in ("digest", "previous", "hash")),
 )
+_JSON: Final = ("arguments", "decision_arguments")
 
 GAP: Final = "this link is missing in the file"
 UNCHAINED: Final = "no link of the chain speaks of it"
@@ -230,7 +230,8 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             # msgspec refuses lone surrogates and numbers beyond any double; models write both.
             row: dict[str, Any] = json.loads(line)
-            row["arguments"] = argument_text(row["arguments"])
+            for name in _JSON:
+                row[name] = argument_text(row[name])
             yield row
 
 
@@ -257,8 +258,9 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _with_arguments(row: dict[str, Any]) -> dict[str, Any]:
-    if row["arguments"] is not None:
-        row["arguments"] = argument_text(json.loads(row["arguments"]))
+    for name in _JSON:
+        if row[name] is not None:
+            row[name] = argument_text(json.loads(row[name]))
     return row
 
 
@@ -302,11 +304,11 @@ class FileProof:
         """What is wrong with a row."""
         self.rows += 1
         owner: str = row["owner"]
-        settled = row["settled_at"] is not None
-        for kind in ("journaled", "settled") if settled else ("journaled",):
-            if row[f"{kind}_hash"] is None:
+        happened = {"journaled": True, "decided": row["decided_at"], "settled": row["settled_at"]}
+        for kind in KINDS:
+            if happened[kind] is not None and row[f"{kind}_hash"] is None:
                 return AuditProblem(owner, 0, row["call_id"], UNCHAINED)
-        for kind in ("journaled", "settled"):
+        for kind in KINDS:
             if row[f"{kind}_hash"] is not None:
                 problem = self._link_problem(_link(row, kind), row)
                 if problem is not None:

@@ -7,7 +7,7 @@ breaking the chain or letting anybody guess short values.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
@@ -17,7 +17,8 @@ import rfc8785
 from orchestrator.core.json_types import JsonValue, canonical_json
 from orchestrator.core.storable_text import storable
 
-LinkKind: TypeAlias = Literal["journaled", "settled"]
+LinkKind: TypeAlias = Literal["journaled", "decided", "settled"]
+KINDS: Final[tuple[LinkKind, ...]] = ("journaled", "decided", "settled")
 
 VERSION: Final = 1
 SALT_BYTES: Final = 16
@@ -94,6 +95,18 @@ def settled_facts(row: Mapping[str, Any], content: bytes | None) -> dict[str, An
     }
 
 
+def decided_facts(row: Mapping[str, Any], content: bytes | None) -> dict[str, Any]:
+    """What the link of a decision about a call commits to; nobody decided where the time for it was over."""
+    return {
+        "call_id": row["call_id"],
+        "decision": row["decision"],
+        "decided_by": row["decided_by"],
+        "token_id": row["decided_token_id"],
+        "decided_at": moment_text(row["decided_at"]),
+        "content": None if content is None else content.hex(),
+    }
+
+
 def journaled_content(row: Mapping[str, Any], arguments: str | None) -> dict[str, str | None]:
     """The content of a journaled call; `arguments` are the canonical text that `argument_text` makes."""
     return {
@@ -104,9 +117,22 @@ def journaled_content(row: Mapping[str, Any], arguments: str | None) -> dict[str
     }
 
 
+def decided_content(row: Mapping[str, Any], arguments: str | None) -> dict[str, str | None]:
+    """The content of a decision: why a call was denied, or the arguments with which it runs instead of the model's."""
+    return {"arguments": arguments, "reason": _text(row["decision_reason"])}
+
+
 def settled_content(row: Mapping[str, Any]) -> dict[str, str | None]:
     """The content of a settled call."""
     return {"output": _text(row["output"]), "structured": _text(row["structured"]), "shown": _text(row["shown"])}
+
+
+FACTS: Final[Mapping[str, Callable[[Mapping[str, Any], bytes | None], dict[str, Any]]]] = {
+    "journaled": journaled_facts,
+    "decided": decided_facts,
+    "settled": settled_facts,
+}
+"""What a link commits to, by its kind."""
 
 
 def event_facts(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from typing import Any, Final
 from orchestrator.store import audit_links as links
 
 REMOVED: Final = "the journal has no such call any more: its row was removed"
+NOT_DECIDED: Final = "the chain has a decision about it, and there is none any more"
+UNKNOWN: Final = "it is a link of a kind that this version does not know: {}"
+DECISION: Final = "the reason or the arguments of the decision about it are not those that were chained"
 NOT_SETTLED: Final = "the journal says that it is not settled, the chain has its outcome"
 CHANGED: Final = "its row in the journal, or this link, is not what was chained"
 ARGUMENTS: Final = "its arguments are not those that were chained"
@@ -38,22 +41,27 @@ def link_problem(link: ChainLink, call: Mapping[str, Any] | None) -> str | None:
         return REMOVED
     if call["the_owner"] != link.owner:
         return CHANGED
-    journaled = link.kind == "journaled"
-    if not journaled and call["settled_at"] is None:
+    if link.kind not in links.FACTS:
+        return UNKNOWN.format(link.kind)
+    if link.kind == "settled" and call["settled_at"] is None:
         return NOT_SETTLED
-    facts = (links.journaled_facts if journaled else links.settled_facts)(call, link.content_digest)
+    if link.kind == "decided" and call["decided_at"] is None:
+        return NOT_DECIDED
+    facts = links.FACTS[link.kind](call, link.content_digest)
     if links.link_hash(link.owner, link.sequence, link.previous, link.kind, facts) != link.hash:
         return CHANGED
     return _content_problem(link, call)
 
 
 def _content_problem(link: ChainLink, call: Mapping[str, Any]) -> str | None:
+    salt = call[SALTS[link.kind]]
     if link.kind == "journaled":
-        salt = call["arguments_salt"]
         content = links.journaled_content(call, call["arguments"])
         wrong = ARGUMENTS
+    elif link.kind == "decided":
+        content = links.decided_content(call, call["decision_arguments"])
+        wrong = DECISION
     else:
-        salt = call["output_salt"]
         content = links.settled_content(call)
         wrong = OUTPUT
     if salt is not None:
@@ -66,5 +74,7 @@ def _content_problem(link: ChainLink, call: Mapping[str, Any]) -> str | None:
 
 def is_erased(link: ChainLink, call: Mapping[str, Any]) -> bool:
     """Whether the content that `link` has a digest of is gone."""
-    salt = call["arguments_salt"] if link.kind == "journaled" else call["output_salt"]
-    return salt is None and link.content_digest is not None
+    return call[SALTS[link.kind]] is None and link.content_digest is not None
+
+
+SALTS: Final = {"journaled": "arguments_salt", "decided": "decision_salt", "settled": "output_salt"}

@@ -10,12 +10,14 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     LargeBinary,
+    Table,
     Text,
     and_,
     case,
     cast,
     exists,
     func,
+    literal,
     or_,
     select,
     type_coerce,
@@ -29,7 +31,14 @@ from orchestrator.store import audit_links as links
 from orchestrator.store.audit_proof import ChainLink, is_erased, link_problem
 from orchestrator.store.database import Database
 from orchestrator.store.rows import content_digest
-from orchestrator.store.tables import audit_chain, audit_events, audit_heads, tool_calls, tool_definitions
+from orchestrator.store.tables import (
+    audit_chain,
+    audit_events,
+    audit_heads,
+    tool_call_approvals,
+    tool_calls,
+    tool_definitions,
+)
 
 PAGE: Final = 1_000
 LARGE: Final = 16_384
@@ -42,12 +51,30 @@ _FACTS: Final = (
 )
 _ASKED: Final = ("arguments_text", "arguments", "reason")
 _ANSWERED: Final = ("output", "structured", "shown")
-_TEXTS: Final = ("model_key", "model_name", "tool", "provider_name", "arguments_text", "reason", *_ANSWERED)
+_DECIDED: Final = {
+    "decision": "decision",
+    "decision_reason": "reason",
+    "decision_arguments": "arguments",
+    "decided_by": "owner",
+    "decided_token_id": "token_id",
+    "decided_at": "decided_at",
+    "decision_salt": "salt",
+}
+_TEXTS: Final = (
+    "decision_reason",
+    "model_key",
+    "model_name",
+    "tool",
+    "provider_name",
+    "arguments_text",
+    "reason",
+    *_ANSWERED,
+)
 
 
-def _raw(name: str) -> ColumnElement[Any]:
+def _raw(name: str, table: Table = tool_calls) -> ColumnElement[Any]:
     """A column as the driver has it: what SQLAlchemy does to each value takes longer than to hash it."""
-    column = tool_calls.c[name]
+    column = table.c[name]
     if name == "arguments":
         return cast(column, Text)  # Postgres' driver would parse it
     return column if isinstance(column.type, LargeBinary) else type_coerce(column, Text)
@@ -59,7 +86,10 @@ def _length(*names: str) -> ColumnElement[int]:
 
 
 _journaled: Final = audit_chain.c.kind == "journaled"
-_size: Final = case((_journaled, _length("arguments_text", "reason")), else_=_length(*_ANSWERED))
+_settled: Final = audit_chain.c.kind == "settled"
+_size: Final = case(
+    (_journaled, _length("arguments_text", "reason")), (_settled, _length(*_ANSWERED)), else_=literal(0)
+)
 _fits: Final = _size <= LARGE
 _LINKS: Final = (
     select(
@@ -68,17 +98,21 @@ _LINKS: Final = (
         tool_calls.c.owner.label("the_owner"),
         *(_raw(name).label(name) for name in _FACTS),
         *(case((and_(_fits, _journaled), _raw(name))).label(name) for name in _ASKED),
-        *(case((and_(_fits, ~_journaled), _raw(name))).label(name) for name in _ANSWERED),
+        *(case((and_(_fits, _settled), _raw(name))).label(name) for name in _ANSWERED),
+        *(_raw(column, tool_call_approvals).label(name) for name, column in _DECIDED.items()),
         (~_fits).label("large"),
     )
     .join_from(audit_chain, tool_calls, tool_calls.c.call_id == audit_chain.c.call_id, isouter=True)
+    .join(tool_call_approvals, tool_call_approvals.c.call_id == audit_chain.c.call_id, isouter=True)
     .order_by(audit_chain.c.sequence)
     .limit(PAGE)
 )
 _LARGE_CONTENT: Final = select(*(_raw(name).label(name) for name in (*_ASKED, *_ANSWERED)))
 
 NOT_CHAINED: Final = "it is in the journal, and no link of the chain speaks of it"
-OUTCOME_NOT_CHAINED: Final = "its outcome is in the journal, and no link of the chain speaks of it"
+OUTCOME_NOT_CHAINED: Final = (
+    "its outcome, or the decision about it, is in the journal, and no link of the chain speaks of it"
+)
 CUT: Final = "the chain ends here, although it went on to link {}: its end was cut off"
 MISSING: Final = "the link before this one is missing: the chain goes on from {} to {}"
 NOT_LINKED: Final = "it does not follow from the link before it"
@@ -226,8 +260,9 @@ async def _chained(
             for name in _TEXTS:
                 if call[name] is not None:
                     call[name] = original(call[name])
-            if call["arguments"] is not None:
-                call["arguments"] = links.argument_text(json.loads(call["arguments"]))
+            for name in ("arguments", "decision_arguments"):
+                if call[name] is not None:
+                    call[name] = links.argument_text(json.loads(call[name]))
             yield link, call
         if len(page) < PAGE:
             return
@@ -304,7 +339,8 @@ def _outside(connection: Connection) -> AuditProblem | None:
         return exists().where(audit_chain.c.call_id == tool_calls.c.call_id, audit_chain.c.kind == kind)
 
     settled = tool_calls.c.settled_at.is_not(None)
-    stray = or_(~chained("journaled"), and_(settled, ~chained("settled")))
+    decided = exists().where(tool_call_approvals.c.call_id == tool_calls.c.call_id)
+    stray = or_(~chained("journaled"), and_(settled, ~chained("settled")), and_(decided, ~chained("decided")))
     query = select(tool_calls.c.owner, tool_calls.c.call_id, chained("journaled").label("known")).where(stray)
     found = connection.execute(query.order_by(tool_calls.c.created_at, tool_calls.c.call_id).limit(1)).one_or_none()
     if found is None:

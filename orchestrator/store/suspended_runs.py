@@ -130,15 +130,15 @@ def suspend_response(
 
 def record_decisions(connection: Connection, response_id: str, decisions: Sequence[CallDecision]) -> bool:
     """See `SuspendedRunStore.record_decisions`."""
-    if journal.locked(connection, response_id)["status"] != "awaiting_approval":
+    response = journal.locked(connection, response_id)
+    if response["status"] != "awaiting_approval":
         raise _conflict("The response does not wait for approvals any more.")
     undecided = set(connection.execute(_undecided(response_id, tool_calls.c.call_id)).scalars())
     for decision in decisions:
         if decision.call_id not in undecided:
             raise _conflict(f"Somebody has decided about the call '{decision.call_id}' already.")
         undecided.remove(decision.call_id)
-    if decisions:
-        connection.execute(insert(tool_call_approvals), [_decision_row(decision) for decision in decisions])
+    audit_chain.append_links(connection, response["owner"], _insert_decisions(connection, decisions))
     return not undecided
 
 
@@ -185,13 +185,20 @@ def end_expired(connection: Connection, now: datetime, why: str) -> list[str]:
     added: list[tuple[str, audit_chain.Link]] = []
     for response_id, owner in expired:
         silent = connection.execute(_undecided(response_id, tool_calls.c.call_id)).scalars().all()
-        denials = [_decision_row(CallDecision(call_id, Deny(why), None, None, now)) for call_id in silent]
-        if denials:
-            connection.execute(insert(tool_call_approvals), denials)
+        denials = [CallDecision(call_id, Deny(why), None, None, now) for call_id in silent]
+        added += [(owner, link) for link in _insert_decisions(connection, denials)]
         added += [(owner, link) for link in _refuse_waiting(connection, response_id, why, now)]
         journal.end(connection, response_id, rows.ending_row(Incomplete("deadline"), stored=True), now)
     audit_chain.append_for_owners(connection, added)
     return [response_id for response_id, _ in expired]
+
+
+def _insert_decisions(connection: Connection, decisions: Sequence[CallDecision]) -> list[audit_chain.Link]:
+    """Write decisions down; their links are still to be appended."""
+    made = [audit_chain.salted_decision(_decision_row(decision)) for decision in decisions]
+    if made:
+        connection.execute(insert(tool_call_approvals), made)
+    return [audit_chain.decision_link(row) for row in made]
 
 
 def _undecided(response_id: str, *columns: Any) -> Select[*tuple[Any, ...]]:

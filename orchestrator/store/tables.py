@@ -175,7 +175,7 @@ tool_calls: Final = Table(
     Index(None, "model_key", "created_at", "call_id"),
     Index(None, "definition_digest", "created_at", "call_id"),
     Index(None, "status", "created_at", "call_id"),
-    Index(None, "duration_ms"),
+    Index(None, "duration_ms", "created_at", "call_id"),
 )
 """The journal. A row changes once, from `journaled` or `awaiting_approval` to its outcome; after that only its content may go.
 
@@ -251,6 +251,8 @@ tool_call_approvals: Final = Table(
     Column("owner", Text),
     Column("token_id", Text),
     Column("decided_at", UtcDateTime, nullable=False),
+    # As those of the journal: it stands with the reason and the arguments, and goes with them.
+    Column("salt", LargeBinary),
 )
 """What was decided about calls that needed approval: `approve` or `deny`, once."""
 

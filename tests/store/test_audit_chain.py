@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text, update
 
+from orchestrator.core.approvals import Approve, Deny
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.response import Completed
+from orchestrator.ports.approvals import CallDecision, Suspension
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
 from orchestrator.store import audit_chain as chain
 from orchestrator.store import audit_links as links
@@ -363,3 +365,45 @@ def test_arguments_that_no_standard_has_a_word_for_have_a_text_all_the_same() ->
     assert links.argument_text({"b": 2**70, "a": "é"}) == f'{{"a":"é","b":{2**70}}}'
     assert links.argument_text({"a": "\ud800"}) == '{"a":"\x10d800"}'
     assert links.argument_text(None) is None
+
+
+# ---- decisions --------------------------------------------------------------------------------
+
+
+async def write_decisions(store: SqlResponseStore) -> None:
+    """Two calls that waited: one approved with other arguments, one denied; then both ended."""
+    await store.open_response(new_response("resp_a"))
+    waiting = [replace(call(place, f"call_{place}"), awaits_approval=True) for place in (0, 1)]
+    await store.journal_calls("resp_a", waiting, NOON)
+    await store.suspend_response("resp_a", Suspension(LEASE, (), None, 0.0), STATS, NOON)
+    decisions = [
+        CallDecision("call_0", Approve({"zone": "Asia/Tokyo"}), "carol", "tok12345", NOON),
+        CallDecision("call_1", Deny("not now"), "carol", None, NOON),
+    ]
+    assert await store.record_decisions("resp_a", decisions)
+    assert await store.end_suspended("resp_a", "ada", Completed(), "enough", NOON + MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("UPDATE tool_call_approvals SET decision = 'approve'", (4, "call_1", audit_proof.CHANGED)),
+        ("UPDATE tool_call_approvals SET owner = 'eve'", (3, "call_0", audit_proof.CHANGED)),
+        ("UPDATE tool_call_approvals SET reason = 'never'", (3, "call_0", audit_proof.DECISION)),
+        (
+            "UPDATE tool_call_approvals SET arguments = '{}' WHERE call_id = 'call_0'",
+            (3, "call_0", audit_proof.DECISION),
+        ),
+        ("DELETE FROM tool_call_approvals WHERE call_id = 'call_1'", (4, "call_1", audit_proof.NOT_DECIDED)),
+    ],
+)
+async def test_who_decided_what_is_chained_like_the_call_itself(
+    database: Database, statement: str, problem: tuple[int, str, str]
+) -> None:
+    await write_decisions(SqlResponseStore(database))
+    report = await verify(database)
+    assert (report.links, report.problem) == (6, None)
+    with pytest.raises(OrchestratorError):
+        await database.write(lambda connection: connection.execute(text(statement)).close())
+    await tamper(database, statement)
+    assert (await verify(database)).problem == AuditProblem("ada", *problem)

@@ -193,3 +193,26 @@ async def test_calls_of_an_earlier_version_are_chained_as_they_stand(empty_url: 
     )
     assert count == 4
     await migrate.upgrade(empty_url)
+
+
+def decide_without_a_chain(connection: Connection) -> None:
+    """A decision as it was written before decisions were chained."""
+    moment = "'2026-03-01 12:00:00.123456'"
+    if connection.dialect.name != "sqlite":
+        moment = "TIMESTAMP WITH TIME ZONE '2026-03-01 12:00:00.123456+00'"
+    connection.exec_driver_sql(
+        "INSERT INTO tool_call_approvals (call_id, decision, reason, owner, decided_at)"
+        f" VALUES ('call_2', 'deny', 'not now', 'carol', {moment})"
+    )
+
+
+async def test_decisions_of_an_earlier_version_are_chained_as_they_stand(empty_url: str) -> None:
+    await migrate.upgrade(empty_url, "0004")
+    await in_database(empty_url, write_calls_of_an_earlier_version)
+    await migrate.upgrade(empty_url, "0007")
+    await in_database(empty_url, decide_without_a_chain)
+    await migrate.upgrade(empty_url)
+    database = await open_database(empty_url)
+    report = await verify(database)
+    await database.aclose()
+    assert (report.links, report.problem) == (8, None)

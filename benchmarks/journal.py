@@ -1,0 +1,277 @@
+"""A journal of any size, as a year of use leaves it: for the benchmarks of everything that reads one.
+
+    python benchmarks/journal.py DATABASE_URL [CALLS]
+
+The database must be empty; it is migrated first. CALLS is 1,000,000 if absent. Responses have four
+calls each and stand in chains of eight; the audit chain over them is whole. Seeded: always the same.
+"""
+
+import asyncio
+import itertools
+import json
+import random
+import sqlite3
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import make_url
+
+from orchestrator.core.json_types import JsonObject
+from orchestrator.core.tools import ToolDefinition, definition_digest
+from orchestrator.store import audit_links as links
+from orchestrator.store.audit_arguments import argument_leaves
+from orchestrator.store.migrate import upgrade
+
+CALLS: Final = 1_000_000
+CALLS_A_RESPONSE: Final = 4
+CHAIN: Final = 8
+BATCH: Final = 2_500
+"""Responses that are written at a time."""
+
+BEGIN: Final = datetime(2025, 1, 1, tzinfo=UTC)
+YEAR: Final = timedelta(days=365)
+
+OWNERS: Final = ["local", *(f"owner_{number:016x}" for number in range(1, 20))]
+MODELS: Final = ["demo/tiny-tools", "qwen3:8b", "mistral/small", "meta/llama", "google/gemma"]
+PLUGINS: Final = [f"mcp/plugin-{number}" for number in range(12)]
+TOOLS: Final = [f"tool_{number}" for number in range(40)]
+RARE_TOOL: Final = "drop_table"
+FOLDERS: Final = ["/home/ada", "/home/bob", "/srv/data", "/var/log", "/tmp", "/usr/share"]
+RARE_FOLDER: Final = "/etc"
+STATUSES: Final = ["succeeded"] * 92 + ["failed"] * 3 + ["refused"] * 2 + ["invalid"] * 2 + ["abandoned"]
+SAID: Final = "The quick brown fox jumps over the lazy dog, reads the file, and says what stands in it. " * 3
+
+TABLES: Final = {
+    "responses": (
+        *("id", "previous_response_id", "root_id", "depth", "owner", "model_key", "model_instance_id", "stored"),
+        *("parameters", "metadata", "status", "stats", "created_at", "ended_at"),
+    ),
+    "input_items": ("response_id", "position", "type", "content"),
+    "tool_calls": (
+        *("call_id", "response_id", "position", "turn", "owner", "model_key", "model_name", "arguments_text"),
+        *("arguments", "tool", "provider_type", "provider_name", "definition_digest", "reason", "status", "output"),
+        *("structured", "shown", "is_error", "duration_ms", "created_at", "settled_at", "token_id"),
+        *("arguments_salt", "output_salt"),
+    ),
+    "output_items": ("response_id", "position", "turn", "type", "content", "call_id"),
+    "call_arguments": ("path", "value", "created_at", "call_id"),
+    "audit_chain": ("owner", "sequence", "kind", "call_id", "content_digest", "previous", "hash"),
+}
+STATS: Final = json.dumps(
+    {
+        "input_tokens": 900,
+        "total_output_tokens": 120,
+        "reasoning_output_tokens": 0,
+        "tokens_per_second": 40.5,
+        "time_to_first_token_seconds": 0.2,
+        "model_load_time_seconds": None,
+        "cached_input_tokens": 800,
+        "unknown": [],
+    }
+)
+
+
+class Year:
+    """The rows of a year, batch by batch."""
+
+    def __init__(self, calls: int) -> None:
+        self.responses = calls // CALLS_A_RESPONSE
+        self.random = random.Random(42)
+        self.heads: dict[str, tuple[int, bytes]] = dict.fromkeys(OWNERS, (0, links.NO_LINK))
+        self.definitions = {
+            name: ToolDefinition(name, f"Does what {name} does.", {"type": "object"}) for name in [*TOOLS, RARE_TOOL]
+        }
+        self.digests = {name: definition_digest(definition) for name, definition in self.definitions.items()}
+        self.weights = list(itertools.accumulate(1 / (rank + 1) for rank in range(len(OWNERS))))
+
+    def batches(self) -> Iterator[dict[str, list[tuple[Any, ...]]]]:
+        """Rows by their table."""
+        rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
+        for number in range(self.responses):
+            self._response(number, rows)
+            if (number + 1) % BATCH == 0:
+                yield rows
+                rows = {table: [] for table in TABLES}
+        yield rows
+
+    def _response(self, number: int, rows: dict[str, list[tuple[Any, ...]]]) -> None:
+        root, depth = number - number % CHAIN, number % CHAIN
+        of_root = random.Random(root)
+        owner = of_root.choices(OWNERS, cum_weights=self.weights)[0]
+        model = of_root.choice(MODELS)
+        at = BEGIN + YEAR * (number / self.responses)
+        id, parent = _response_id(number), None if depth == 0 else _response_id(number - 1)
+        made = {"temperature": 0}, {"ticket": str(number % 1_000)}
+        ended = at + timedelta(seconds=30)
+        rows["responses"].append(
+            (
+                id,
+                parent,
+                _response_id(root),
+                depth,
+                owner,
+                model,
+                model,
+                True,
+                *map(json.dumps, made),
+                "completed",
+                STATS,
+                at,
+                ended,
+            )
+        )
+        rows["input_items"].append((id, 0, "text", f"Question {number}: what stands in the file?"))
+        for position in range(CALLS_A_RESPONSE):
+            self._call(id, number * CALLS_A_RESPONSE + position, position, owner, model, at, rows)
+        rows["output_items"].append((id, CALLS_A_RESPONSE, 2, "message", SAID, None))
+
+    def _call(
+        self,
+        response_id: str,
+        number: int,
+        position: int,
+        owner: str,
+        model: str,
+        at: datetime,
+        rows: dict[str, list[tuple[Any, ...]]],
+    ) -> None:
+        draw = self.random
+        status = draw.choice(STATUSES)
+        tool = RARE_TOOL if number % 5_000 == 1 else draw.choice(TOOLS)
+        folder = RARE_FOLDER if number % 3_000 == 2 else draw.choice(FOLDERS)
+        plugin = PLUGINS[hash_of(tool) % len(PLUGINS)]
+        arguments: JsonObject = {"path": f"{folder}/{draw.randrange(10_000)}.txt", "depth": draw.randrange(5)}
+        text = json.dumps(arguments)
+        ran = status in ("succeeded", "failed")
+        duration = min(60_000, int(draw.lognormvariate(4, 1.5))) if ran else 0
+        created = at + timedelta(milliseconds=position)
+        settled = created + timedelta(milliseconds=duration)
+        output = json.dumps([{"type": "text", "text": f"{SAID}{number}"}])
+        row: dict[str, Any] = {
+            "call_id": f"call_{number:024x}",
+            "response_id": response_id,
+            "position": position,
+            "turn": 1,
+            "owner": owner,
+            "model_key": model,
+            "model_name": tool,
+            "arguments_text": text,
+            "arguments": text,
+            "tool": tool,
+            "provider_type": "plugin",
+            "provider_name": plugin,
+            "definition_digest": self.digests[tool],
+            "reason": None,
+            "status": status,
+            "output": output,
+            "structured": None,
+            "shown": SAID,
+            "is_error": status != "succeeded" or draw.random() < 0.03,
+            "duration_ms": duration,
+            "created_at": created,
+            "settled_at": settled,
+            "token_id": None,
+            "arguments_salt": draw.randbytes(links.SALT_BYTES),
+            "output_salt": draw.randbytes(links.SALT_BYTES),
+        }
+        rows["tool_calls"].append(tuple(row[column] for column in TABLES["tool_calls"]))
+        rows["output_items"].append((response_id, position, 1, "tool_call", None, row["call_id"]))
+        for path, value in argument_leaves(arguments):
+            rows["call_arguments"].append((path, value, created, row["call_id"]))
+        asked = links.salted_digest(row["arguments_salt"], links.journaled_content(row, links.argument_text(arguments)))
+        answered = links.salted_digest(row["output_salt"], links.settled_content(row))
+        for kind, digest, facts in (
+            ("journaled", asked, links.journaled_facts(row, asked)),
+            ("settled", answered, links.settled_facts(row, answered)),
+        ):
+            sequence, previous = self.heads[owner]
+            head = links.link_hash(owner, sequence + 1, previous, kind, facts)
+            rows["audit_chain"].append((owner, sequence + 1, kind, row["call_id"], digest, previous, head))
+            self.heads[owner] = sequence + 1, head
+
+
+def hash_of(text: str) -> int:
+    """A number that is the same in every process."""
+    return sum(text.encode())
+
+
+def _response_id(number: int) -> str:
+    return f"resp_{number:048x}"
+
+
+# ---- writing ----------------------------------------------------------------------------------
+
+
+async def fill(url: str, calls: int = CALLS) -> None:
+    """Migrate the database at `url` and write a year of so many calls into it."""
+    await upgrade(url)
+    year = Year(calls)
+    definitions = [
+        (year.digests[name], json.dumps(definition.as_json()), BEGIN) for name, definition in year.definitions.items()
+    ]
+    write = _fill_sqlite if make_url(url).drivername.startswith("sqlite") else _fill_postgres
+    await write(url, year, definitions)
+
+
+def _heads(year: Year) -> list[tuple[Any, ...]]:
+    return [(owner, sequence, digest, 0) for owner, (sequence, digest) in year.heads.items()]
+
+
+async def _fill_sqlite(url: str, year: Year, definitions: list[tuple[Any, ...]]) -> None:
+    path = make_url(url).database or ""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA cache_size = -400000")
+    _insert(connection, "tool_definitions", ("digest", "definition", "first_seen_at"), definitions)
+    for rows in year.batches():
+        for table, values in rows.items():
+            _insert(connection, table, TABLES[table], values)
+        connection.commit()
+    _insert(connection, "audit_heads", ("owner", "sequence", "hash", "checkpointed"), _heads(year))
+    connection.commit()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def _insert(
+    connection: sqlite3.Connection, table: str, columns: Sequence[str], values: Iterable[tuple[Any, ...]]
+) -> None:
+    places = ", ".join("?" * len(columns))
+    written = (
+        tuple(f"{value:%Y-%m-%d %H:%M:%S.%f}" if isinstance(value, datetime) else value for value in row)
+        for row in values
+    )
+    connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", written)
+
+
+async def _fill_postgres(url: str, year: Year, definitions: list[tuple[Any, ...]]) -> None:
+    address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - it has no types
+    connection = await connect(address)
+    await connection.execute("SET synchronous_commit = off")
+
+    async def copy(table: str, columns: Sequence[str], values: list[tuple[Any, ...]]) -> None:
+        await connection.copy_records_to_table(table, records=values, columns=list(columns))
+
+    await copy("tool_definitions", ("digest", "definition", "first_seen_at"), definitions)
+    for rows in year.batches():
+        for table, values in rows.items():
+            await copy(table, TABLES[table], values)
+    await copy("audit_heads", ("owner", "sequence", "hash", "checkpointed"), _heads(year))
+    await connection.execute("VACUUM ANALYZE")
+    await connection.close()
+
+
+async def main(url: str, calls: int) -> None:
+    """Fill the database and say how long it took."""
+    begun = time.perf_counter()
+    await fill(url, calls)
+    sys.stdout.write(f"{calls} calls in {time.perf_counter() - begun:.0f} s\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else CALLS))
