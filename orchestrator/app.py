@@ -1,8 +1,9 @@
 """The composition root: the only place that wires adapters to ports."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import anyio
@@ -20,7 +21,7 @@ from orchestrator.engines.ollama.pull import OllamaDownloader
 from orchestrator.engines.ollama.supervised import SupervisedOllama
 from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine
 from orchestrator.integrations.catalog import McpCatalog
-from orchestrator.integrations.mcp_config import McpConfigFiles, config_layers
+from orchestrator.integrations.mcp_config import ConfigLayer, McpConfigFiles, config_layers
 from orchestrator.integrations.mcp_config_watch import ConfigWatcher
 from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
 from orchestrator.integrations.oauth.logins import OAuthLogins
@@ -120,14 +121,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         closing.push_async_callback(database.aclose)
         store = SqlResponseStore(database)
         engines = _engines(settings, tasks)
-        files = McpConfigFiles(
-            config_layers(
-                settings.mcp_user_config,
-                settings.mcp_config,
-                settings.mcp_config_added,
-                project_required=settings.mcp_config_given,
-            )
-        )
+        files = _plugin_files(settings)
         sealer = Sealer(settings.encryption_key, settings.encryption_key_file)
         pins = DefinitionPins(SqlDefinitionStore(database), settings.drift_policy)
         catalog = _catalog(settings, files, SqlOAuthCredentialStore(database, sealer), tasks, pins)
@@ -239,6 +233,41 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             tasks.cancel_scope.cancel()
 
 
+@asynccontextmanager
+async def open_checks(
+    settings: Settings, files: Sequence[Path] | None = None
+) -> AsyncGenerator[tuple[IntegrationCheckService, tuple[str, ...]]]:
+    """Dry runs without a service: no database, so that nothing is pinned, and no engine, so that costs are estimates.
+
+    Of the plugins in `files`, else in those of the settings; with the ids of those that are not disabled.
+
+    Raises:
+        OrchestratorError: a file cannot be used.
+    """
+    named = None if files is None else McpConfigFiles([ConfigLayer(path.absolute(), "flag", True) for path in files])
+    read = named or _plugin_files(settings)
+    config = read.load()
+    async with anyio.create_task_group() as tasks:
+        catalog = McpCatalog(
+            config,
+            policy=_network_policy(settings),
+            connect_timeout=settings.connect_timeout,
+            tool_timeout=settings.tool_timeout,
+            allow_plugins=True,
+            allow_ephemeral_mcp=True,
+            task_group=tasks,
+            files=read,
+        )
+        try:
+            costs = TokenCostService(InstanceService(ModelService([]), InstancePolicy()))
+            installed = tuple(plugin.id for plugin in config.plugins if not plugin.disabled)
+            yield IntegrationCheckService(catalog, costs), installed
+        finally:
+            with anyio.CancelScope(shield=True):
+                await catalog.aclose()
+            tasks.cancel_scope.cancel()
+
+
 def _engines(
     settings: Settings, tasks: anyio.abc.TaskGroup
 ) -> list[LlamaCppEngine | OllamaEngine | OpenAICompatibleEngine]:
@@ -268,11 +297,7 @@ def _catalog(
     config = files.load()
     for warning in config.warnings:
         log.warning("mcp.json", warning=warning)
-    policy = NetworkPolicy(
-        allow=HostRules.parse(settings.ephemeral_allow, setting="EPHEMERAL_ALLOW"),
-        deny=HostRules.parse(settings.ephemeral_deny, setting="EPHEMERAL_DENY"),
-        allow_loopback=settings.on_loopback,
-    )
+    policy = _network_policy(settings)
     return McpCatalog(
         config,
         policy=policy,
@@ -285,4 +310,23 @@ def _catalog(
         files=files,
         logins=OAuthLogins(credentials, policy, tasks),
         guard=guard,
+    )
+
+
+def _plugin_files(settings: Settings) -> McpConfigFiles:
+    return McpConfigFiles(
+        config_layers(
+            settings.mcp_user_config,
+            settings.mcp_config,
+            settings.mcp_config_added,
+            project_required=settings.mcp_config_given,
+        )
+    )
+
+
+def _network_policy(settings: Settings) -> NetworkPolicy:
+    return NetworkPolicy(
+        allow=HostRules.parse(settings.ephemeral_allow, setting="EPHEMERAL_ALLOW"),
+        deny=HostRules.parse(settings.ephemeral_deny, setting="EPHEMERAL_DENY"),
+        allow_loopback=settings.on_loopback,
     )

@@ -12,7 +12,7 @@ from orchestrator.core.items import PluginProvider
 from orchestrator.core.response import ChatResult, ending_status
 from orchestrator.core.suspicions import Suspicion
 from orchestrator.core.tools import ToolAnnotations
-from orchestrator.ports import DefinitionChange, PluginFiles, PluginStatus, ServerFacts
+from orchestrator.ports import DefinitionChange, PluginFailure, PluginFiles, PluginStatus, ServerFacts
 from orchestrator.service.direct_calls import DirectCall, called
 from orchestrator.service.integration_checks import CheckedIntegration, CheckedTool, IntegrationCheck
 from orchestrator.service.plugins import DefinitionsView, PluginView, ToolView
@@ -20,8 +20,24 @@ from orchestrator.service.plugins import DefinitionsView, PluginView, ToolView
 
 def plugin_list(views: Iterable[PluginView], files: PluginFiles, *, admin: bool) -> w.PluginList:
     """Every plugin, in short."""
-    config = w.ConfigFiles(list(files.files), files.error, list(files.warnings))
-    return w.PluginList([_summary(view, admin=admin) for view in views], config if admin else UNSET)
+    return w.PluginList([_summary(view, admin=admin) for view in views], _config(files) if admin else UNSET)
+
+
+def _config(files: PluginFiles) -> w.Config:
+    states = [
+        w.ConfigFile(
+            one.path,
+            one.origin,
+            one.exists,
+            one.loaded_at,
+            one.error,
+            list(one.plugins),
+            list(one.replaced),
+            list(one.warnings),
+        )
+        for one in files.states
+    ]
+    return w.Config(states, files.watched, files.error, list(files.warnings))
 
 
 def _summary(view: PluginView, *, admin: bool) -> w.PluginSummary:
@@ -54,12 +70,14 @@ def plugin_detail(view: PluginView, *, admin: bool) -> w.PluginDetail:
         problem=status.problem,
         transport=status.transport,
         scope=status.scope,
+        start=status.start,
         allowed_tools=None if allowed is None else list(allowed),
         timeout_seconds=status.timeout_seconds,
         require_approval=status.approval,
         drift_policy=view.drift_policy,
         drift=drift_infos(view.drifted),
         restarts=status.restarts,
+        last_failure=None if status.last_failure is None else _failure(status.last_failure),
         server=None if status.server is None else _server(status.server),
         tools=None if view.tools is None else [_tool(tool) for tool in view.tools],
         tokens=_tokens(view),
@@ -136,7 +154,22 @@ def _findings(suspicions: Iterable[Suspicion]) -> list[w.Finding]:
 
 
 def _processes(status: PluginStatus) -> list[w.Process]:
-    return [w.Process(one.pid, one.started_at, one.memory_bytes, one.cpu_seconds) for one in status.processes]
+    return [
+        w.Process(
+            one.pid,
+            one.started_at,
+            one.memory_bytes,
+            one.cpu_seconds,
+            one.processes,
+            one.users,
+            one.retiring,
+        )
+        for one in status.processes
+    ]
+
+
+def _failure(failure: PluginFailure) -> w.Failure:
+    return w.Failure(failure.stage, failure.why, failure.at)
 
 
 def drift_infos(drifted: Iterable[Drifted]) -> list[w.DriftInfo]:

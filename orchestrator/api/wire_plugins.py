@@ -64,8 +64,19 @@ class Process(Struct, frozen=True):
 
     pid: int
     started_at: datetime | None
-    memory_bytes: int | None
+    memory_bytes: Annotated[int | None, Meta(description="Resident; shared pages count more than once.")]
     cpu_seconds: float | None
+    processes: Annotated[int, Meta(description="How many there are, itself included.")]
+    users: Annotated[int, Meta(description="Requests that use it now.")]
+    retiring: Annotated[bool, Meta(description="It ends with the requests that use it.")]
+
+
+class Failure(Struct, frozen=True):
+    """Why a connection could not be opened, or ended by itself."""
+
+    stage: str
+    why: str
+    at: datetime
 
 
 class PluginResource(Struct, frozen=True):
@@ -129,11 +140,25 @@ class PluginSummary(Struct, frozen=True):
     memory_bytes: Annotated[int | None, Meta(description=_ADMIN)] | UnsetType = UNSET
 
 
-class ConfigFiles(Struct, frozen=True):
-    """The files that install plugins."""
+class ConfigFile(Struct, frozen=True):
+    """A file that installs plugins, or could."""
 
-    files: list[str]
+    path: str
+    origin: Literal["user", "project", "flag"]
+    exists: bool
+    loaded_at: datetime | None
     error: Annotated[str | None, Meta(description="What is wrong with the newest edit; the last good one counts.")]
+    plugins: list[str]
+    replaced: Annotated[list[str], Meta(description="Those that a later file installs as well: that one counts.")]
+    warnings: list[str]
+
+
+class Config(Struct, frozen=True):
+    """The files that install plugins, the least important first."""
+
+    files: list[ConfigFile]
+    watched: Annotated[bool, Meta(description="Whether changes take effect without a restart.")]
+    error: str | None
     warnings: list[str]
 
 
@@ -141,7 +166,7 @@ class PluginList(Struct, frozen=True):
     """Every installed plugin."""
 
     plugins: list[PluginSummary]
-    config: Annotated[ConfigFiles, Meta(description=_ADMIN)] | UnsetType = UNSET
+    config: Annotated[Config, Meta(description=_ADMIN)] | UnsetType = UNSET
 
 
 class PluginDetail(Struct, frozen=True):
@@ -152,12 +177,14 @@ class PluginDetail(Struct, frozen=True):
     problem: str | None
     transport: Literal["stdio", "streamable-http", "sse"] | None
     scope: Literal["shared", "chain", "request"]
+    start: Literal["on_use", "at_start"]
     allowed_tools: list[str] | None
     timeout_seconds: Annotated[float | None, Meta(description="Its own tool timeout; null: the service's.")]
     require_approval: dict[str, Any] | None
     drift_policy: Policy
     drift: list[DriftInfo]
     restarts: int
+    last_failure: Failure | None
     server: PluginServer | None
     tools: list[PluginTool] | None
     tokens: Tokens | None

@@ -32,7 +32,7 @@ def arguments_text(arguments: Mapping[str, JsonValue]) -> str:
 
 def output_text(output: str) -> str:
     """What a tool answered, shortened: the texts of its content array, other parts by their type."""
-    lines = visible(_content_text(output)).strip().splitlines()
+    lines = visible(content_text(output)).strip().splitlines()
     cut = lines[:OUTPUT_LINES]
     text = shortened("\n".join(cut), OUTPUT_LENGTH)
     return text if len(lines) == len(cut) else f"{text}\n… ({len(lines) - len(cut)} more lines)"
@@ -47,7 +47,8 @@ def _harmless(character: str) -> bool:
     return character in KEPT or unicodedata.category(character) not in HARMFUL
 
 
-def _content_text(output: str) -> str:
+def content_text(output: str) -> str:
+    """The texts of a content array, other parts by their type; what is no content array as it is."""
     try:
         parts: object = json.loads(output)
     except ValueError:

@@ -10,7 +10,15 @@ import pytest
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.tools import ToolAnnotations, ToolDefinition, ToolResult, definition_digest, text_content
-from orchestrator.ports import IntegrationFailedError, PluginProcess, PluginResource, PluginStatus, ServerFacts
+from orchestrator.ports import (
+    IntegrationFailedError,
+    PluginFile,
+    PluginFiles,
+    PluginProcess,
+    PluginResource,
+    PluginStatus,
+    ServerFacts,
+)
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.testing import FakeServer, FakeTool
 from orchestrator.testing_definitions import MemoryDefinitionStore
@@ -57,7 +65,9 @@ async def headers(api: House, *permissions: str) -> dict[str, str]:
 
 
 async def test_the_list_says_in_short_how_every_plugin_is() -> None:
-    async with house(host=FakePluginHost([RUNNING, BROKEN])) as api:
+    file = PluginFile("/home/ada/mcp.json", "project", True, None, "it is not valid JSON", ("mcp/Calc-1", "mcp/broken"))
+    files = PluginFiles((file.path,), file.error, states=(file,), watched=True)
+    async with house(host=FakePluginHost([RUNNING, BROKEN], files)) as api:
         told = (await api.client.get("/api/v1/plugins")).json()
     assert told == {
         "plugins": [
@@ -92,7 +102,23 @@ async def test_the_list_says_in_short_how_every_plugin_is() -> None:
                 "memory_bytes": None,
             },
         ],
-        "config": {"files": ["mcp.json"], "error": None, "warnings": []},
+        "config": {
+            "files": [
+                {
+                    "path": "/home/ada/mcp.json",
+                    "origin": "project",
+                    "exists": True,
+                    "loaded_at": None,
+                    "error": "it is not valid JSON",
+                    "plugins": ["mcp/Calc-1", "mcp/broken"],
+                    "replaced": [],
+                    "warnings": [],
+                }
+            ],
+            "watched": True,
+            "error": "it is not valid JSON",
+            "warnings": [],
+        },
     }
 
 
