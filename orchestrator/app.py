@@ -33,20 +33,24 @@ from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
+from orchestrator.service.graph import GraphService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.leases import this_holder
 from orchestrator.service.models import ModelService
 from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
+from orchestrator.service.retention import RetentionPolicy, RetentionService
 from orchestrator.service.runs import RunService
 from orchestrator.service.token_costs import TokenCostService
 from orchestrator.service.tokens import TokenService
 from orchestrator.settings import Settings
 from orchestrator.store.audit import SqlAuditStore
+from orchestrator.store.chain_memory import ChainMemory
 from orchestrator.store.database import open_database
 from orchestrator.store.definitions import SqlDefinitionStore
 from orchestrator.store.encryption import Sealer
+from orchestrator.store.graph import SqlResponseGraph
 from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.migrate import prepare
 from orchestrator.store.oauth_credentials import SqlOAuthCredentialStore
@@ -119,7 +123,16 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             await SupervisedOllama(settings.ollama_binary, settings.ollama_host, log_path).start(tasks)
         database = await open_database(settings.database_url)
         closing.push_async_callback(database.aclose)
-        store = SqlResponseStore(database)
+        memory = ChainMemory()
+        store, graph = SqlResponseStore(database, memory), SqlResponseGraph(database, memory)
+        retention = RetentionService(
+            graph,
+            RetentionPolicy(
+                days=settings.retention_days,
+                max_responses=settings.retention_max_responses,
+                keep_skeleton=settings.retention_keep_skeleton,
+            ),
+        )
         engines = _engines(settings, tasks)
         files = _plugin_files(settings)
         sealer = Sealer(settings.encryption_key, settings.encryption_key_file)
@@ -196,6 +209,8 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         tasks.start_soon(runs.keep_leases)
         tasks.start_soon(audit.keep_checkpoints)
         tasks.start_soon(approvals.keep)
+        tasks.start_soon(runs.heed_cancels, graph.cancels_requested)
+        tasks.start_soon(retention.keep)
         tasks.start_soon(downloads.keep)
         tasks.start_soon(instances.run)
         tasks.start_soon(ConfigWatcher(files, lambda: catalog.reload(files.config)).run)
@@ -204,6 +219,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             api = create_api(
                 chats=chats,
                 approvals=approvals,
+                graph=GraphService(graph, store, runs, keep_skeleton=settings.retention_keep_skeleton),
                 models=models,
                 instances=instances,
                 runs=runs,

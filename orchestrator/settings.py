@@ -106,6 +106,9 @@ class Settings:
     max_concurrent_runs: int
     max_tool_output_bytes: int
     max_tool_output_model_bytes: int
+    retention_days: int | None
+    retention_max_responses: int | None
+    retention_keep_skeleton: bool
     log_level: LogLevel
     log_format: LogFormat
 
@@ -200,11 +203,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MAX_CONCURRENT_RUNS", whole_number(1, 1_000_000), "64", "How many requests may run at once; more get the status 429."),
     Setting("MAX_TOOL_OUTPUT_BYTES", SIZE, "8MiB", "How much of a tool's output the journal and the response carry."),
     Setting("MAX_TOOL_OUTPUT_MODEL_BYTES", SIZE, "64KiB", "How much of a tool's output the model is shown."),
+    Setting("RETENTION_DAYS", whole_number(1, 36_500), None, "Stored responses whose newest continuation is older than this lose their content."),
+    Setting("RETENTION_MAX_RESPONSES", whole_number(1, 1_000_000_000), None, "How many stored responses an owner may have: beyond that whole branches lose their content, the one that ended longest ago first; the newest branch stays."),
+    Setting("RETENTION_KEEP_SKELETON", BOOLEAN, "true", "Deleting a response leaves who asked what model when. `false` removes that too, but for responses that called tools: the audit chain proves their calls."),
     Setting("LOG_LEVEL", choice("debug", "info", "warning", "error"), "info", "The least severe lines that are logged."),
     Setting("LOG_FORMAT", choice("auto", "console", "json"), "auto", "`auto` is colour on a terminal and JSON elsewhere."),
 )  # fmt: skip
 
-LATER = frozenset({"RETENTION_DAYS", "CHAT_DIALECT", "STRICT_LMSTUDIO"})
+LATER = frozenset({"CHAT_DIALECT", "STRICT_LMSTUDIO"})
 """Settings of the contract that this version does not have yet."""
 
 ADDING = frozenset({"MCP_CONFIG"})

@@ -8,11 +8,13 @@ from orchestrator.core.approvals import Approve, Deny
 from orchestrator.core.calls import output_entry, pending_approval
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.core.items import OutputEntry
+from orchestrator.core.items import OutputEntry, ToolCall
+from orchestrator.core.listing import listing_number
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import Cancelled, Ending, Failed, Incomplete, ResponseStatus, Stats, ending_status
 from orchestrator.core.tools import OfferedTool, ToolKey, text_content
 from orchestrator.ports import (
+    LONG_TEXT,
     CallDecision,
     Chain,
     JournaledCall,
@@ -27,21 +29,23 @@ NEVER_APPROVED = "This call was not run: nobody had approved it when the process
 
 
 @dataclass(slots=True)
-class _Call:
+class CallTimes:
     created_at: datetime
     settled_at: datetime | None = None
 
 
 @dataclass(slots=True)
-class _Node:
+class Node:
     """A response. `items` are as they were given; what is not stored is left out when it is read."""
 
     new: NewResponse
+    number: int
     root_id: str
     depth: int
     lease_until: datetime
+    cancel_reason: str | None = None
     items: dict[int, PlacedItem] = field(default_factory=dict[int, PlacedItem])
-    calls: dict[str, _Call] = field(default_factory=dict[str, _Call])
+    calls: dict[str, CallTimes] = field(default_factory=dict[str, CallTimes])
     ending: Ending | None = None
     stats: Stats = field(default_factory=Stats)
     ended_at: datetime | None = None
@@ -78,12 +82,38 @@ class _Node:
         settled = (item for item in items if isinstance(item, PlacedText) or item.outcome is not None)
         return tuple(output_entry(item) for item in settled)
 
+    def whole(self) -> StoredResponse:
+        """The response as it is read."""
+        new, ending = self.new, self.ending
+        return StoredResponse(
+            id=new.id,
+            previous_response_id=new.previous_response_id,
+            root_id=self.root_id,
+            depth=self.depth,
+            owner=new.owner,
+            model_key=new.model_key,
+            model_instance_id=new.model_instance_id,
+            system_prompt=new.system_prompt,
+            parameters=new.parameters,
+            metadata=new.metadata,
+            status=self.status,
+            incomplete_reason=ending.reason if isinstance(ending, Incomplete) else None,
+            error=ending.error if isinstance(ending, Failed) else None,
+            stats=self.stats,
+            input=new.input,
+            output=self.output(),
+            created_at=new.created_at,
+            ended_at=self.ended_at,
+            pending=tuple(pending_approval(call) for call in self.waiting()) if self.suspension is not None else (),
+            expires_at=None if self.suspension is None else self.suspension.expires_at,
+        )
+
 
 class MemoryStore:
     """`ResponseStore` without a database."""
 
     def __init__(self) -> None:
-        self._nodes: dict[str, _Node] = {}
+        self.nodes: dict[str, Node] = {}
         self._definitions: set[str] = set()
 
     # ---- ResponseStore ------------------------------------------------------------------------
@@ -92,9 +122,9 @@ class MemoryStore:
         node = last = self._parent(response_id, owner)
         path = [node]
         while node.new.previous_response_id is not None:
-            node = self._nodes[node.new.previous_response_id]
+            node = self.nodes[node.new.previous_response_id]
             path.append(node)
-        past = tuple(PastResponse(step.new.input, step.output()) for step in reversed(path))
+        past = tuple(PastResponse(step.new.input, _shortened(step.output())) for step in reversed(path))
         return Chain(past, last.new.system_prompt, dict(last.new.tool_names), last.root_id)
 
     async def open_response(self, response: NewResponse) -> None:
@@ -102,10 +132,13 @@ class MemoryStore:
         if response.previous_response_id is not None:
             parent = self._parent(response.previous_response_id, response.owner)
             root_id, depth = parent.root_id, parent.depth + 1
-        if response.id in self._nodes:
+        if response.id in self.nodes:
             raise _store_error(f"There is a response '{response.id}' already.")
         self._definitions.update(tool.digest for tool in response.offered)
-        self._nodes[response.id] = _Node(response, root_id, depth, response.lease_until)
+        number, taken = listing_number(response.created_at, response.id), {node.number for node in self.nodes.values()}
+        while number in taken:
+            number += 1
+        self.nodes[response.id] = Node(response, number, root_id, depth, response.lease_until)
 
     async def journal_calls(self, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:
         node = self._running(response_id)
@@ -115,7 +148,7 @@ class MemoryStore:
         self._insert(node, items, at)
 
     async def record_outcome(self, response_id: str, call_id: str, outcome: Outcome, at: datetime) -> None:
-        node = self._nodes.get(response_id)
+        node = self.nodes.get(response_id)
         call = None if node is None else node.call(call_id)
         if node is None or call is None:
             raise _store_error(f"The journal has no call '{call_id}' of this response.")
@@ -133,7 +166,7 @@ class MemoryStore:
         outcomes: Sequence[tuple[str, Outcome]],
         at: datetime,
     ) -> None:
-        node = self._nodes.get(response_id)
+        node = self.nodes.get(response_id)
         if node is not None and node.ending is not None and _same_ending(node.ending, ending, node):
             return
         node = self._running(response_id)
@@ -148,42 +181,18 @@ class MemoryStore:
         node.ending, node.stats, node.ended_at = ending, stats, at
 
     async def get_response(self, response_id: str, owner: str) -> StoredResponse | None:
-        node = self._nodes.get(response_id)
-        if node is None or node.new.owner != owner or not node.new.stored:
-            return None
-        new, ending = node.new, node.ending
-        return StoredResponse(
-            id=new.id,
-            previous_response_id=new.previous_response_id,
-            root_id=node.root_id,
-            depth=node.depth,
-            owner=new.owner,
-            model_key=new.model_key,
-            model_instance_id=new.model_instance_id,
-            system_prompt=new.system_prompt,
-            parameters=new.parameters,
-            metadata=new.metadata,
-            status=node.status,
-            incomplete_reason=ending.reason if isinstance(ending, Incomplete) else None,
-            error=ending.error if isinstance(ending, Failed) else None,
-            stats=node.stats,
-            input=new.input,
-            output=node.output(),
-            created_at=new.created_at,
-            ended_at=node.ended_at,
-            pending=tuple(pending_approval(call) for call in node.waiting()) if node.suspension is not None else (),
-            expires_at=None if node.suspension is None else node.suspension.expires_at,
-        )
+        node = self.nodes.get(response_id)
+        return None if node is None or node.new.owner != owner or not node.new.stored else node.whole()
 
     async def list_calls(self, response_id: str, owner: str) -> Sequence[JournaledCall]:
-        node = self._nodes.get(response_id)
+        node = self.nodes.get(response_id)
         if node is None or node.new.owner != owner:
             return []
         return [_journaled(node, call) for call in node.placed_calls()]
 
     def journal(self) -> list[tuple[NewResponse, PlacedCall, JournaledCall]]:
         """Every call there is, with the response that it belongs to."""
-        nodes = self._nodes.values()
+        nodes = self.nodes.values()
         return [(node.new, call, _journaled(node, call)) for node in nodes for call in node.placed_calls()]
 
     async def renew_leases(self, response_ids: Sequence[str], until: datetime) -> None:
@@ -210,7 +219,7 @@ class MemoryStore:
     # ---- SuspendedRunStore --------------------------------------------------------------------
 
     async def read_run(self, response_id: str, owner: str) -> StoredRun | None:
-        node = self._nodes.get(response_id)
+        node = self.nodes.get(response_id)
         if node is None or node.new.owner != owner or not node.new.stored:
             return None
         calls = {call.position: call for call in node.placed_calls()}
@@ -240,7 +249,7 @@ class MemoryStore:
         node.suspension, node.stats = suspension, stats
 
     async def record_decisions(self, response_id: str, decisions: Sequence[CallDecision]) -> bool:
-        node = self._nodes.get(response_id)
+        node = self.nodes.get(response_id)
         if node is None:
             raise _store_error(f"The store has no response '{response_id}'.")
         if node.suspension is None:
@@ -263,9 +272,9 @@ class MemoryStore:
         at: datetime,
         lease_until: datetime,
     ) -> None:
-        before = dict(self._nodes[response_id].decisions) if response_id in self._nodes else {}
+        before = dict(self.nodes[response_id].decisions) if response_id in self.nodes else {}
         complete = await self.record_decisions(response_id, decisions)
-        node = self._nodes[response_id]
+        node = self.nodes[response_id]
         if not complete:
             node.decisions = before
             raise _conflict("There are calls of this response that nobody has decided about.")
@@ -274,7 +283,7 @@ class MemoryStore:
         node.suspension, node.lease_until = None, lease_until
 
     async def end_suspended(self, response_id: str, owner: str, ending: Ending, why: str, at: datetime) -> bool:
-        node = self._nodes.get(response_id)
+        node = self.nodes.get(response_id)
         if node is None or node.new.owner != owner or node.suspension is None:
             return False
         for call in [call for call in node.placed_calls() if call.outcome is None]:
@@ -284,7 +293,7 @@ class MemoryStore:
 
     async def end_expired(self, now: datetime, why: str) -> Sequence[str]:
         expired: list[str] = []
-        for node in self._nodes.values():
+        for node in self.nodes.values():
             if node.suspension is not None and node.suspension.expires_at <= now:
                 expired.append(node.new.id)
                 for call in node.waiting():
@@ -294,8 +303,8 @@ class MemoryStore:
 
     # ---- rules --------------------------------------------------------------------------------
 
-    def _parent(self, response_id: str, owner: str) -> _Node:
-        node = self._nodes.get(response_id)
+    def _parent(self, response_id: str, owner: str) -> Node:
+        node = self.nodes.get(response_id)
         if node is None or node.new.owner != owner or not node.new.stored:
             message = f"There is no stored response '{response_id}' to continue."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="previous_response_id")
@@ -305,8 +314,8 @@ class MemoryStore:
             raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="previous_response_id")
         return node
 
-    def _running(self, response_id: str) -> _Node:
-        node = self._nodes.get(response_id)
+    def _running(self, response_id: str) -> Node:
+        node = self.nodes.get(response_id)
         if node is None:
             raise _store_error(f"The store has no response '{response_id}'.")
         if node.ending is not None or node.suspension is not None:
@@ -315,20 +324,20 @@ class MemoryStore:
             )
         return node
 
-    def _in_progress(self) -> list[_Node]:
-        return [node for node in self._nodes.values() if node.status == "in_progress"]
+    def _in_progress(self) -> list[Node]:
+        return [node for node in self.nodes.values() if node.status == "in_progress"]
 
-    def _insert(self, node: _Node, items: Sequence[PlacedItem], at: datetime) -> None:
+    def _insert(self, node: Node, items: Sequence[PlacedItem], at: datetime) -> None:
         calls = [item for item in items if isinstance(item, PlacedCall)]
         ids = [call.call_id for call in calls]
-        taken = any(call_id in other.calls for other in self._nodes.values() for call_id in ids)
+        taken = any(call_id in other.calls for other in self.nodes.values() for call_id in ids)
         unknown = any(call.digest is not None and call.digest not in self._definitions for call in calls)
         if taken or unknown or len(set(ids)) < len(ids) or len({item.position for item in items}) < len(items):
             raise _store_error("The store failed: what was to be written contradicts what is there.")
         for item in items:
             node.items[item.position] = item
             if isinstance(item, PlacedCall):
-                node.calls[item.call_id] = _Call(at, None if item.outcome is None else at)
+                node.calls[item.call_id] = CallTimes(at, None if item.outcome is None else at)
 
 
 def _conflict(message: str) -> OrchestratorError:
@@ -339,22 +348,32 @@ def _store_error(message: str) -> OrchestratorError:
     return OrchestratorError(ErrorKind.STORE_ERROR, message)
 
 
-def _settle(node: _Node, call: PlacedCall, outcome: Outcome, at: datetime) -> None:
+def _shortened(output: tuple[OutputEntry, ...]) -> tuple[OutputEntry, ...]:
+    """Without the long outputs of calls."""
+    return tuple(
+        replace(entry, item=replace(entry.item, output=""))
+        if isinstance(entry.item, ToolCall) and len(entry.item.output) > LONG_TEXT
+        else entry
+        for entry in output
+    )
+
+
+def _settle(node: Node, call: PlacedCall, outcome: Outcome, at: datetime) -> None:
     node.items[call.position] = replace(call, outcome=outcome)
     node.calls[call.call_id].settled_at = at
 
 
-def _kept_items(node: _Node, items: Sequence[PlacedItem]) -> list[PlacedItem]:
+def _kept_items(node: Node, items: Sequence[PlacedItem]) -> list[PlacedItem]:
     """What the store keeps of items: of a response that is not stored, only its calls."""
     return [item for item in items if node.new.stored or isinstance(item, PlacedCall)]
 
 
-def _kept(outcome: Outcome, node: _Node) -> Outcome:
+def _kept(outcome: Outcome, node: Node) -> Outcome:
     """What the store keeps of an outcome."""
     return outcome if node.new.stored else replace(outcome, output="", shown=None, structured=None)
 
 
-def _same_ending(one: Ending, other: Ending, node: _Node) -> bool:
+def _same_ending(one: Ending, other: Ending, node: Node) -> bool:
     if node.new.stored:
         return one == other
     match one, other:
@@ -366,8 +385,8 @@ def _same_ending(one: Ending, other: Ending, node: _Node) -> bool:
             return one == other
 
 
-def _journaled(node: _Node, call: PlacedCall) -> JournaledCall:
-    times: Mapping[str, _Call] = node.calls
+def _journaled(node: Node, call: PlacedCall) -> JournaledCall:
+    times: Mapping[str, CallTimes] = node.calls
     stored, outcome = node.new.stored, call.outcome
     return JournaledCall(
         call_id=call.call_id,

@@ -79,6 +79,9 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         max_concurrent_runs=64,
         max_tool_output_bytes=8 * 1024 * 1024,
         max_tool_output_model_bytes=64 * 1024,
+        retention_days=None,
+        retention_max_responses=None,
+        retention_keep_skeleton=True,
         log_level="info",
         log_format="auto",
     )

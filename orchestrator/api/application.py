@@ -25,7 +25,7 @@ from orchestrator.api.metrics import Metrics, metrics_route
 from orchestrator.api.models import models_route
 from orchestrator.api.origins import OriginPolicy
 from orchestrator.api.plugins import check_route, definition_routes, direct_call_route, plugin_routes
-from orchestrator.api.responses import response_route
+from orchestrator.api.responses import response_routes
 from orchestrator.api.schema_pages import schema_routes
 from orchestrator.api.sse import KEEP_ALIVE_SECONDS
 from orchestrator.api.tokens import token_routes
@@ -36,6 +36,7 @@ from orchestrator.service.audit import AuditService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
+from orchestrator.service.graph import GraphService
 from orchestrator.service.instances import InstanceService
 from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelService
@@ -55,6 +56,7 @@ def create_api(
     *,
     chats: ChatService,
     approvals: ApprovalService,
+    graph: GraphService,
     models: ModelService,
     instances: InstanceService,
     runs: RunService,
@@ -85,10 +87,10 @@ def create_api(
     app = litestar.Litestar(
         route_handlers=[
             chat_route(chats, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
-            response_route(chats, authenticator),
             approval_route(
                 approvals, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds
             ),
+            *response_routes(graph, authenticator),
             models_route(models, authenticator),
             *loading_routes(instances, authenticator, max_body_bytes=max_body_bytes),
             *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),

@@ -113,6 +113,10 @@ def stored_reply(response: StoredResponse) -> wire.StoredReply:
     return wire.StoredReply(
         response_id=response.id,
         previous_response_id=response.previous_response_id,
+        root_id=response.root_id,
+        depth=response.depth,
+        owner=response.owner,
+        model=response.model_key,
         model_instance_id=response.model_instance_id,
         status=response.status,
         incomplete_reason=response.incomplete_reason or UNSET,

@@ -60,6 +60,7 @@ ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
     ErrorKind.RESPONSE_NOT_FINISHED: WireError(409, _BAD, "response_not_finished"),
     ErrorKind.APPROVAL_CONFLICT: WireError(409, _BAD, "approval_conflict"),
     ErrorKind.INTEGRATION_CREDENTIALS_REQUIRED: WireError(409, _BAD, "integration_credentials_required"),
+    ErrorKind.RESPONSE_HAS_CHILDREN: WireError(409, _BAD, "response_has_children"),
     ErrorKind.REQUEST_TOO_LARGE: WireError(413, _BAD, "request_too_large"),
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: WireError(415, _BAD, "unsupported_media_type"),
     ErrorKind.PLUGIN_CONNECTION_ERROR: WireError(424, "plugin_connection_error", "plugin_connection_error"),
@@ -75,6 +76,7 @@ ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
 }
 
 OK: Final = 200
+ACCEPTED: Final = 202
 NO_CONTENT: Final = 204
 NOT_READY: Final = 503
 CLIENT_GONE: Final = 499

@@ -1,34 +1,122 @@
-"""`GET /api/v1/responses/{id}`: a stored response, whole. An extension."""
+"""`/api/v1/responses`: the graph of stored responses. All of it is an extension."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, get_args
 
-from litestar import get
+from litestar import delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.chat import RESPONSE_ID_HEADER
-from orchestrator.api.encode import stored_reply
-from orchestrator.api.errors import HttpRequest
+from orchestrator.api.cursors import cursor_place, cursor_text
+from orchestrator.api.encode_graph import chain_reply, detail_reply, list_reply
+from orchestrator.api.errors import ACCEPTED, OK, HttpRequest
+from orchestrator.api.query import Query
 from orchestrator.api.replies import json_reply
+from orchestrator.api.wire_graph import CancellationReply, DeletionReply
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.service.chats import ChatService
+from orchestrator.core.response import ResponseStatus
+from orchestrator.core.search import parse_query
+from orchestrator.ports import ResponseFilter
+from orchestrator.service.graph import GraphService
 
-RESPONSE_PATH: Final = "/api/v1/responses/{response_id:str}"
+RESPONSES_PATH: Final = "/api/v1/responses"
+RESPONSE_PATH: Final = RESPONSES_PATH + "/{response_id:str}"
+
+CHAIN_PAGE: Final = (100, 500)
+TREE_PAGE: Final = (500, 2_000)
+LIST_PAGE: Final = (20, 100)
+"""How many to a page where nobody says, and at most."""
+
+FILTERS: Final = (
+    *("owner", "model", "status", "metadata.", "plugin", "server_label", "tool", "from", "to", "text"),
+    *("order", "limit", "cursor"),
+)
+STATUSES: Final[Sequence[ResponseStatus]] = get_args(ResponseStatus)
 
 
-def response_route(chats: ChatService, authenticator: Authenticator) -> HTTPRouteHandler:
-    """The route."""
+def response_routes(graph: GraphService, authenticator: Authenticator) -> list[HTTPRouteHandler]:
+    """The routes."""
+
+    @get(RESPONSES_PATH)
+    async def list_responses(request: HttpRequest) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        query = Query(request, FILTERS)
+        oldest_first = query.choice("order", ("desc", "asc")) == "asc"
+        after = cursor_place(query.text("cursor"), 1)
+        page = await graph.list(
+            _filter(query),
+            query.text("owner"),
+            caller,
+            None if after is None else after[0],
+            query.number("limit", *LIST_PAGE),
+            oldest_first=oldest_first,
+        )
+        return json_reply(list_reply(page.items, None if page.next is None else cursor_text(page.next)))
 
     @get(RESPONSE_PATH)
     async def response(request: HttpRequest, response_id: FromPath[str]) -> ASGIResponse:
         caller = await authenticator.caller(request)
-        caller.require("chat", "The API token has no permission to read responses.")
-        stored = await chats.get(response_id, caller)
-        if stored is None:
-            message = "There is no such response, or it is not stored, or it is somebody else's."
-            raise OrchestratorError(ErrorKind.RESPONSE_NOT_FOUND, message, param="response_id")
-        return json_reply(stored_reply(stored), headers={RESPONSE_ID_HEADER: stored.id})
+        owner = Query(request, ("owner",)).text("owner")
+        detail = await graph.detail(response_id, owner, caller)
+        return json_reply(detail_reply(detail), headers={RESPONSE_ID_HEADER: detail.response.id})
 
-    return response
+    @get(RESPONSE_PATH + "/chain")
+    async def chain(request: HttpRequest, response_id: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        query = Query(request, ("owner", "limit", "cursor"))
+        first = cursor_place(query.text("cursor"), 1)
+        limit = query.number("limit", *CHAIN_PAGE)
+        start = 0 if first is None else first[0]
+        page = await graph.chain(response_id, query.text("owner"), caller, start, limit)
+        return json_reply(chain_reply(page.items, None if page.next is None else cursor_text(page.next)))
+
+    @get(RESPONSE_PATH + "/tree")
+    async def tree(request: HttpRequest, response_id: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        query = Query(request, ("owner", "limit", "cursor"))
+        place = cursor_place(query.text("cursor"), 2)
+        after = None if place is None else (place[0], place[1])
+        limit = query.number("limit", *TREE_PAGE)
+        nodes, following = await graph.tree(response_id, query.text("owner"), caller, after, limit)
+        return json_reply(list_reply(nodes, None if following is None else cursor_text(*following)))
+
+    @delete(RESPONSE_PATH, status_code=OK)
+    async def delete_response(request: HttpRequest, response_id: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        subtree = Query(request, ("subtree",)).boolean("subtree")
+        deleted = await graph.delete(response_id, caller, subtree=subtree)
+        return json_reply(DeletionReply(response_id=response_id, deleted=True, deleted_responses=list(deleted)))
+
+    @post(RESPONSE_PATH + "/cancel")
+    async def cancel(request: HttpRequest, response_id: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        Query(request, ())
+        status = await graph.cancel(response_id, caller)
+        reply = CancellationReply(response_id=response_id, status=status)
+        return json_reply(reply, status=ACCEPTED if status == "in_progress" else OK)
+
+    return [list_responses, response, chain, tree, delete_response, cancel]
+
+
+def _filter(query: Query) -> ResponseFilter:
+    text = query.text("text")
+    metadata = query.under("metadata.")
+    if any(not key for key, _ in metadata):
+        raise OrchestratorError(
+            ErrorKind.INVALID_VALUE, "'metadata.' wants a key: metadata.<key>=<value>.", param="metadata."
+        )
+    return ResponseFilter(
+        owner=None,
+        model_key=query.text("model"),
+        status=query.choice("status", STATUSES),
+        metadata=metadata,
+        plugin_id=query.text("plugin"),
+        server_label=query.text("server_label"),
+        tool=query.text("tool"),
+        created_from=query.moment("from"),
+        created_until=query.moment("to"),
+        text=() if text is None else parse_query(text, param="text"),
+    )

@@ -176,6 +176,10 @@ class StoredReply(Struct, frozen=True, kw_only=True):
 
     response_id: str
     previous_response_id: str | None
+    root_id: str
+    depth: Annotated[int, Meta(description="How many responses come before it in its chain.")]
+    owner: str
+    model: str
     model_instance_id: str
     status: Status
     incomplete_reason: IncompleteReason | UnsetType = UNSET

@@ -21,6 +21,16 @@ from orchestrator.ports.engines import (
     LoadStep,
     TokenCounter,
 )
+from orchestrator.ports.graph import (
+    MAX_CHILDREN,
+    OfferedReference,
+    Page,
+    Pruning,
+    ResponseDetail,
+    ResponseFilter,
+    ResponseGraph,
+    ResponseSummary,
+)
 from orchestrator.ports.integrations import CallWatch, IntegrationCatalog, IntegrationSession, RunCallbacks, RunScope
 from orchestrator.ports.oauth import OAuthCredential, OAuthCredentialStore, UnreadableCredentialError
 from orchestrator.ports.plugins import (
@@ -40,10 +50,12 @@ from orchestrator.ports.plugins import (
     PluginTransport,
     ServerFacts,
 )
-from orchestrator.ports.responses import Chain, JournaledCall, NewResponse, ResponseStore, StoredResponse
+from orchestrator.ports.responses import LONG_TEXT, Chain, JournaledCall, NewResponse, ResponseStore, StoredResponse
 from orchestrator.ports.tokens import Token, TokenLimits, TokenStore
 
 __all__ = [
+    "LONG_TEXT",
+    "MAX_CHILDREN",
     "CallBegun",
     "CallDecision",
     "CallWatch",
@@ -66,6 +78,8 @@ __all__ = [
     "NewResponse",
     "OAuthCredential",
     "OAuthCredentialStore",
+    "OfferedReference",
+    "Page",
     "PinnedDefinition",
     "PluginFailure",
     "PluginFile",
@@ -80,7 +94,12 @@ __all__ = [
     "PluginState",
     "PluginStatus",
     "PluginTransport",
+    "Pruning",
+    "ResponseDetail",
+    "ResponseFilter",
+    "ResponseGraph",
     "ResponseStore",
+    "ResponseSummary",
     "RunCallbacks",
     "RunScope",
     "ServerFacts",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.commands import Outcome, PlacedItem
@@ -14,6 +14,9 @@ from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import Ending, IncompleteReason, ResponseStatus, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey
 from orchestrator.ports.approvals import CallDecision, SuspendedRunStore
+
+LONG_TEXT: Final = 16_384
+"""Characters beyond which a text is kept apart, so that rows which are listed stay short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ class NewResponse:
 class Chain:
     """The path from the root to a response, as a continuation needs it, oldest first.
 
-    `root_id` names the root, and with it the chain; None where there is no response yet.
+    `root_id` names the root, and with it the chain; None where there is no response yet. The `output`
+    of a call is empty here where it is longer than `LONG_TEXT`: a prompt has what was shown of it.
     """
 
     responses: tuple[PastResponse, ...]

@@ -16,7 +16,7 @@ from orchestrator.core.request import (
     RunRequest,
 )
 from orchestrator.core.tools import ToolKey
-from orchestrator.ports import Chain, IntegrationCatalog, ResponseStore, StoredResponse
+from orchestrator.ports import Chain, IntegrationCatalog, ResponseStore
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_parameters import chat_parameters
 from orchestrator.service.chat_request import ChatRequest as ChatRequest
@@ -141,10 +141,6 @@ class ChatService:
             recorded_decisions=frozenset() if taken_up is None else taken_up.recorded_decisions,
         )
         return self._runs.start(request, context)
-
-    async def get(self, response_id: str, caller: Caller) -> StoredResponse | None:
-        """A stored response of the caller's, or None."""
-        return await self._store.get_response(response_id, caller.owner)
 
 
 def permitted_integrations(chat: ChatRequest, caller: Caller) -> tuple[IntegrationRequest, ...]:

@@ -1,7 +1,8 @@
 """Owns the runs in flight: starts them, lets any number of readers follow, ends them."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 import anyio
 import anyio.abc
@@ -18,6 +19,10 @@ from orchestrator.service.driver import RunContext, RunDriver
 from orchestrator.service.leases import LEASE_SECONDS, RENEW_SECONDS, is_dead
 
 PUT_AWAY_SECONDS = 10.0
+CANCEL_CHECK_SECONDS = 0.5
+
+CancelRequests: TypeAlias = Callable[[str], Awaitable[Sequence[tuple[str, str]]]]
+"""The responses that a holder runs and that are to end, each with the reason."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -106,6 +111,11 @@ class LiveRun:
         if fold.result is None:
             raise OrchestratorError(ErrorKind.INTERNAL_ERROR, "The run ended without a result.")
         return fold.result
+
+    async def ended(self) -> None:
+        """Wait until it is over, and saved."""
+        while self._ended is None:
+            await self._next_change()
 
     def disconnect(self) -> None:
         """The client is gone, and the run is to end with it."""
@@ -234,6 +244,22 @@ class RunService:
         with anyio.move_on_after(PUT_AWAY_SECONDS):
             while (live := self._live.get(response_id)) is not None and live.is_told:
                 await live.gone.wait()
+
+    def find(self, response_id: str) -> LiveRun | None:
+        """The run of this response, where this process has it."""
+        return self._live.get(response_id)
+
+    async def heed_cancels(self, requests: CancelRequests) -> None:
+        """End the runs of this process that somebody cancelled through another one; runs until cancelled."""
+        while True:
+            await anyio.sleep(CANCEL_CHECK_SECONDS)
+            try:
+                for response_id, reason in await requests(self._holder) if self._live else ():
+                    live = self.find(response_id)
+                    if live is not None:
+                        live.cancel(reason)
+            except OrchestratorError as error:
+                log.error("requests to cancel could not be looked for", reason=error.info.message)
 
     async def _drive(self, live: LiveRun) -> None:
         with structlog.contextvars.bound_contextvars(response_id=live.request.response_id):

@@ -26,7 +26,8 @@ from orchestrator.store.audit_export import export_calls
 from orchestrator.store.audit_links import SERVICE
 from orchestrator.store.audit_query import conditions, find_calls, rows_of
 from orchestrator.store.database import Database
-from orchestrator.store.rows import provider_from
+from orchestrator.store.long_texts import long_text
+from orchestrator.store.readings import provider_from
 from orchestrator.store.tables import (
     audit_chain,
     audit_events,
@@ -61,6 +62,8 @@ _LISTED: Final = select(
 _WHOLE: Final = (
     select(
         tool_calls,
+        long_text("output").label("long_output"),
+        long_text("structured").label("long_structured"),
         tool_definitions.c.definition,
         tool_call_approvals.c.decision,
         tool_call_approvals.c.reason.label("decision_reason"),
@@ -199,8 +202,8 @@ def _whole(row: RowMapping, links: list[CallLink]) -> AuditedCall:
         arguments=row["arguments"],
         arguments_text=row["arguments_text"],
         reason=row["reason"],
-        output=row["output"],
-        structured=row["structured"],
+        output=row["long_output"] if row["output"] is None else row["output"],
+        structured=row["long_structured"] if row["structured"] is None else row["structured"],
         shown=row["shown"],
         definition=row["definition"],
         arguments_salt=digits("arguments_salt"),

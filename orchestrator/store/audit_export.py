@@ -4,7 +4,19 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import Column, ColumnElement, Connection, LargeBinary, Text, case, func, select, tuple_, type_coerce
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Text,
+    case,
+    func,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+)
 from sqlalchemy import cast as sql_cast
 
 from orchestrator.core.storable_text import original
@@ -12,6 +24,7 @@ from orchestrator.ports.audit import CallFilter, ExportedCall
 from orchestrator.store.audit_links import moment_text
 from orchestrator.store.audit_query import conditions
 from orchestrator.store.database import Database
+from orchestrator.store.long_texts import long_text
 from orchestrator.store.tables import audit_chain, tool_call_approvals, tool_calls
 
 LARGE: Final = 16_384
@@ -48,6 +61,8 @@ def _raw(name: str) -> ColumnElement[Any]:
     column = _calls["model_key" if name == "model" else name] if name not in _APPROVAL else _approval(name)
     if column.name == "arguments":
         return sql_cast(column, Text)  # Postgres' driver would parse it
+    if name == "output" or name == "structured":
+        return type_coerce(func.coalesce(column, long_text(name)), Text)
     return column if isinstance(column.type, LargeBinary) else type_coerce(column, Text)
 
 
@@ -56,7 +71,11 @@ def _length(*names: str) -> ColumnElement[int]:
     return sum(lengths[1:], start=lengths[0])
 
 
-_is_large: Final = _length("arguments_text", "output", "structured", "shown") > LARGE
+_is_large: Final = or_(
+    _calls.output_digest.is_not(None),
+    _calls.structured_digest.is_not(None),
+    _length("arguments_text", "output", "structured", "shown") > LARGE,
+)
 
 
 def _approval(name: str) -> Column[Any]:

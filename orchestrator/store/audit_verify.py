@@ -30,6 +30,7 @@ from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
 from orchestrator.store import audit_links as links
 from orchestrator.store.audit_proof import ChainLink, is_erased, link_problem
 from orchestrator.store.database import Database
+from orchestrator.store.long_texts import long_text
 from orchestrator.store.rows import content_digest
 from orchestrator.store.tables import (
     audit_chain,
@@ -51,6 +52,7 @@ _FACTS: Final = (
 )
 _ASKED: Final = ("arguments_text", "arguments", "reason")
 _ANSWERED: Final = ("output", "structured", "shown")
+_LONG: Final = ("output", "structured")
 _DECIDED: Final = {
     "decision": "decision",
     "decision_reason": "reason",
@@ -77,6 +79,8 @@ def _raw(name: str, table: Table = tool_calls) -> ColumnElement[Any]:
     column = table.c[name]
     if name == "arguments":
         return cast(column, Text)  # Postgres' driver would parse it
+    if name in _LONG:
+        return type_coerce(func.coalesce(column, long_text(name)), Text)
     return column if isinstance(column.type, LargeBinary) else type_coerce(column, Text)
 
 
@@ -87,8 +91,12 @@ def _length(*names: str) -> ColumnElement[int]:
 
 _journaled: Final = audit_chain.c.kind == "journaled"
 _settled: Final = audit_chain.c.kind == "settled"
+_apart: Final = or_(*(tool_calls.c[f"{name}_digest"].is_not(None) for name in _LONG))
 _size: Final = case(
-    (_journaled, _length("arguments_text", "reason")), (_settled, _length(*_ANSWERED)), else_=literal(0)
+    (_journaled, _length("arguments_text", "reason")),
+    (_settled & _apart, LARGE + 1),
+    (_settled, _length(*_ANSWERED)),
+    else_=literal(0),
 )
 _fits: Final = _size <= LARGE
 _LINKS: Final = (

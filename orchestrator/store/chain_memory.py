@@ -1,6 +1,6 @@
 """Ended responses of chains that were continued lately, so that going on costs the same whatever came before.
 
-A response that has ended never changes, so nothing here can be out of date; whether the last response
+A response that has ended never changes but by being deleted, so nothing here can be out of date; whether the last response
 of a chain may still be read is asked of the database every time, and its ancestors stay as long as it does.
 """
 
@@ -51,6 +51,13 @@ class ChainMemory:
                 found.append(kept[0].past)
                 wanted = kept[0].parent_id
         return tuple(reversed(found))
+
+    def forget(self, response_ids: Iterable[str]) -> None:
+        """These are deleted."""
+        with self._lock:
+            for id in response_ids:
+                _, size = self._links.pop(id, (None, 0))
+                self._used -= size
 
     def keep(self, links: Iterable[ChainLink]) -> None:
         """Remember these."""

@@ -1,15 +1,16 @@
 """Reading responses: the items of one, or of a whole chain in a fixed number of queries whatever its depth."""
 
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem, OutputEntry
 from orchestrator.core.prompt import PastResponse
 from orchestrator.ports import Chain
 from orchestrator.store.chain_memory import ChainLink, ChainMemory
-from orchestrator.store.rows import call_entry, input_item, text_entry, tool_names
+from orchestrator.store.long_texts import long_text
+from orchestrator.store.readings import call_entry, input_item, text_entry, tool_names
 from orchestrator.store.tables import (
     blobs,
     input_items,
@@ -72,35 +73,44 @@ _OUTPUT: Final = select(
     _chain.c.depth, output_items.c.position, output_items.c.turn, output_items.c.type, output_items.c.content
 ).join_from(_chain, output_items, output_items.c.response_id == _chain.c.id)
 
-_CALLS: Final = (
-    select(
-        _chain.c.depth,
-        output_items.c.position,
-        output_items.c.turn,
-        tool_calls.c.call_id,
-        tool_calls.c.model_name,
-        tool_calls.c.arguments_text,
-        tool_calls.c.arguments,
-        tool_calls.c.tool,
-        tool_calls.c.provider_type,
-        tool_calls.c.provider_name,
-        tool_calls.c.reason,
-        tool_calls.c.status,
-        tool_calls.c.output,
-        tool_calls.c.shown,
-        tool_calls.c.is_error,
-        tool_calls.c.duration_ms,
-        tool_call_approvals.c.arguments,
+
+def _calls(*, long_outputs: bool) -> Select[*tuple[Any, ...]]:
+    output = func.coalesce(tool_calls.c.output, long_text("output") if long_outputs else "")
+    return (
+        select(
+            _chain.c.depth,
+            output_items.c.position,
+            output_items.c.turn,
+            tool_calls.c.call_id,
+            tool_calls.c.model_name,
+            tool_calls.c.arguments_text,
+            tool_calls.c.arguments,
+            tool_calls.c.tool,
+            tool_calls.c.provider_type,
+            tool_calls.c.provider_name,
+            tool_calls.c.reason,
+            tool_calls.c.status,
+            output,
+            tool_calls.c.shown,
+            tool_calls.c.is_error,
+            tool_calls.c.duration_ms,
+            tool_call_approvals.c.arguments,
+        )
+        .join_from(_chain, output_items, output_items.c.response_id == _chain.c.id)
+        .join(tool_calls, tool_calls.c.call_id == output_items.c.call_id)
+        .join(tool_call_approvals, tool_call_approvals.c.call_id == tool_calls.c.call_id, isouter=True)
+        .where(tool_calls.c.status.not_in(UNSETTLED))
     )
-    .join_from(_chain, output_items, output_items.c.response_id == _chain.c.id)
-    .join(tool_calls, tool_calls.c.call_id == output_items.c.call_id)
-    .join(tool_call_approvals, tool_call_approvals.c.call_id == tool_calls.c.call_id, isouter=True)
-    .where(tool_calls.c.status.not_in(UNSETTLED))
-)
+
+
+_CALLS: Final = _calls(long_outputs=False)
 """Apart from the texts, of which most output consists: they would carry a dozen NULLs each.
 
-Asked only where there are calls at all: to walk a chain is a good part of what reading it costs.
+Asked only where there are calls at all: to walk a chain is a good part of what reading it costs. Long outputs
+are left out: a prompt has what the model was shown of them, and a chain may hold many.
 """
+
+_WHOLE_CALLS: Final = _calls(long_outputs=True)
 
 
 def load_chain(connection: Connection, memory: ChainMemory, response_id: str, owner: str) -> Chain:
@@ -114,13 +124,19 @@ def load_chain(connection: Connection, memory: ChainMemory, response_id: str, ow
     past = memory.path(response_id)
     if past is None:
         earlier = () if parent_id is None else memory.path(parent_id)
-        links = read_links(connection, response_id, 0 if earlier is None else depth, depth)
+        links = read_links(connection, response_id, 0 if earlier is None else depth, depth, _CALLS)
         memory.keep(links)
         past = (*(earlier or ()), *[link.past for link in links])
     return Chain(past, system_prompt, tool_names(names), root_id)
 
 
-def read_links(connection: Connection, response_id: str, from_depth: int, depth: int) -> list[ChainLink]:
+def read_links(
+    connection: Connection,
+    response_id: str,
+    from_depth: int,
+    depth: int,
+    calls_query: Select[*tuple[Any, ...]] = _WHOLE_CALLS,
+) -> list[ChainLink]:
     """What was said and answered from `from_depth` to `response_id`, which is at `depth`, oldest first.
 
     Calls that are not settled are left out.
@@ -139,7 +155,7 @@ def read_links(connection: Connection, response_id: str, from_depth: int, depth:
             calls = True
         else:
             written[level][position] = text_entry(kind, turn, content)
-    for level, position, *call in connection.execute(_CALLS, path).all() if calls else ():
+    for level, position, *call in connection.execute(calls_query, path).all() if calls else ():
         written[level][position] = call_entry(*call)
     return [
         ChainLink(*places[level], PastResponse(_in_order(asked), _in_order(written[level])))

@@ -1,9 +1,11 @@
 """Column types that keep every value the same on SQLite and Postgres, to the byte and the microsecond."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import JSON, DateTime, Text
+from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -40,6 +42,25 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class SearchWords(TypeDecorator[Sequence[str]]):
+    """Words for full-text search, in order, as `core/search.py` cuts them. To be searched and not to be read back."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(TSVECTOR() if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> str | None:
+        if value is None or dialect.name != "postgresql":
+            return None if value is None else " ".join(value)
+        places: dict[str, list[int]] = {}
+        for position, word in enumerate(value, 1):
+            places.setdefault(word, []).append(position)
+        # A word is letters and digits: nothing in it wants quoting.
+        return " ".join(f"'{word}':{','.join(map(str, at))}" for word, at in places.items())
 
 
 def json_column() -> TypeEngine[Any]:

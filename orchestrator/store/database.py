@@ -45,6 +45,10 @@ class Database(Protocol):
         """
         ...
 
+    async def overwrite_deleted(self) -> None:
+        """Let nothing of what was deleted be left in the files, as far as the readers of the moment allow it."""
+        ...
+
     async def aclose(self) -> None:
         """Close every connection."""
         ...

@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Executable, RowMapping, Table, bindparam, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, or_, select, update
 
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.listing import listing_number
 from orchestrator.core.response import Ending, Incomplete, Stats
 from orchestrator.ports import NewResponse
 from orchestrator.store import audit_chain, rows
 from orchestrator.store.chains import UNFINISHED, UNSETTLED, unfinished_parent, unusable_parent
+from orchestrator.store.columns import AnyText
+from orchestrator.store.inserting import add_labels, insert_missing, keep_blobs
+from orchestrator.store.labels import call_labels, opening_labels
+from orchestrator.store.search import index_response
 from orchestrator.store.tables import (
-    blobs,
     input_items,
     offered_tools,
     output_items,
@@ -29,6 +32,7 @@ RUNNING: Final = responses.c.status == "in_progress"
 
 _RESPONSE: Final = select(
     responses.c.id,
+    responses.c.number,
     responses.c.owner,
     responses.c.token_id,
     responses.c.model_key,
@@ -42,9 +46,13 @@ _RESPONSE: Final = select(
 _LOCKED_RESPONSE: Final = _RESPONSE.where(responses.c.id == bindparam("response_id")).with_for_update(key_share=True)
 """A response that nobody else ends as long as this unit of work lasts (SQLite has one writer anyway)."""
 
-_PLACE: Final = select(responses.c.root_id, responses.c.depth, responses.c.status).where(
-    responses.c.id == bindparam("parent_id"), responses.c.owner == bindparam("owner"), responses.c.stored
+_PLACE: Final = (
+    select(responses.c.root_id, responses.c.depth, responses.c.status)
+    .where(responses.c.id == bindparam("parent_id"), responses.c.owner == bindparam("owner"), responses.c.stored)
+    .with_for_update(read=True, key_share=True)
 )
+"""A parent that nobody deletes before its child is there."""
+
 _CALL: Final = (
     select(responses.c.stored, responses.c.status.label("response_status"), tool_calls)
     .join_from(tool_calls, responses)
@@ -61,9 +69,16 @@ _SETTLE: Final = update(tool_calls).where(
 )
 """The one change of a journal row."""
 
+_TAKEN: Final = select(responses.c.id).where(responses.c.number == bindparam("number"))
+_LAST_MESSAGE: Final = (
+    select(func.substr(output_items.c.content, 1, rows.PREVIEW, type_=AnyText))
+    .where(output_items.c.response_id == bindparam("response_id"), output_items.c.type == "message")
+    .order_by(output_items.c.position.desc())
+    .limit(1)
+)
+
 _ABANDONED: Final = (
-    select(responses.c.id, responses.c.owner, responses.c.stored)
-    .where(
+    _RESPONSE.where(
         RUNNING,
         or_(
             responses.c.lease_until < bindparam("now"),
@@ -90,19 +105,22 @@ def open_response(connection: Connection, response: NewResponse) -> None:
     """See `ResponseStore.open_response`."""
     root_id, depth = _place(connection, response)
     digest = keep_offer(connection, rows.offer_rows(response.offered, response.tool_names, response.created_at))
-    connection.execute(insert(responses), rows.response_row(response, root_id, depth, digest))
-    said, images = rows.input_rows(response)
-    _insert_missing(connection, blobs, images)
+    number = _free_number(connection, response)
+    connection.execute(insert(responses), rows.response_row(response, number, root_id, depth, digest))
+    said, blobs = rows.input_rows(response)
+    keep_blobs(connection, blobs)
     if said:
         connection.execute(insert(input_items), said)
+    if response.stored:
+        add_labels(connection, number, opening_labels(response.owner, response.model_key, response.metadata))
 
 
 def keep_offer(connection: Connection, offer: rows.OfferRows | None) -> str | None:
     """Write down what is offered, once for all that offer the same; its digest, None where there is nothing."""
     if offer is None:
         return None
-    if _insert_missing(connection, tool_offers, [offer.offer]):
-        _insert_missing(connection, tool_definitions, offer.definitions)
+    if insert_missing(connection, tool_offers, [offer.offer]):
+        insert_missing(connection, tool_definitions, offer.definitions)
         if offer.tools:
             connection.execute(insert(offered_tools), offer.tools)
     digest: str = offer.offer["digest"]
@@ -127,7 +145,8 @@ def record_outcome(connection: Connection, response_id: str, call_id: str, outco
         raise OrchestratorError(ErrorKind.STORE_ERROR, f"The journal has no call '{call_id}' of this response.")
     settled = rows.outcome_row(outcome, at, stored=row["stored"])
     if row["status"] not in UNSETTLED:
-        if any(row[name] != value for name, value in settled.items() if name != "settled_at"):
+        kept, _ = rows.put_away(settled)
+        if any(row[name] != value for name, value in kept.items() if name != "settled_at"):
             raise OrchestratorError(ErrorKind.STORE_ERROR, f"The call '{call_id}' is settled in another way already.")
         return
     if row["response_status"] != "in_progress":
@@ -155,23 +174,23 @@ def save_response(
         raise ended_elsewhere(response_id)
     added = _complete(connection, response, items, outcomes, at) if items or outcomes else []
     ended["stats"] = rows.stats_json(stats) if response.stored else None
-    end(connection, response_id, ended, at)
+    _end(connection, response, ended, at)
     audit_chain.append_links(connection, response.owner, added)
 
 
 def end_abandoned(connection: Connection, now: datetime, dead_holders: Sequence[str]) -> list[str]:
     """See `ResponseStore.end_abandoned`."""
     found = connection.execute(_ABANDONED, {"now": now, "dead_holders": list(dead_holders)})
-    abandoned = {row.id: row for row in found}
+    abandoned = [_facts(row) for row in found.mappings()]
     added: list[tuple[str, audit_chain.Link]] = []
-    for response_id, (_, owner, stored) in abandoned.items():
-        for call_id, may_have_run in connection.execute(_UNSETTLED, {"response_id": response_id}).all():
+    for response in abandoned:
+        for call_id, may_have_run in connection.execute(_UNSETTLED, {"response_id": response.id}).all():
             outcome = rows.abandoned_outcome() if may_have_run else rows.never_approved_outcome()
-            settled = rows.outcome_row(outcome, now, stored=stored)
-            added.append((owner, settle(connection, call_id, settled, stored=stored)))
-        end(connection, response_id, rows.ending_row(Incomplete("process_died"), stored=stored), now)
+            settled = rows.outcome_row(outcome, now, stored=response.stored)
+            added.append((response.owner, settle(connection, call_id, settled, stored=response.stored)))
+        _end(connection, response, rows.ending_row(Incomplete("process_died"), stored=response.stored), now)
     audit_chain.append_for_owners(connection, added)
-    return list(abandoned)
+    return [response.id for response in abandoned]
 
 
 def _place(connection: Connection, response: NewResponse) -> tuple[str, int]:
@@ -196,7 +215,7 @@ def locked(connection: Connection, response_id: str) -> RowMapping:
 
 
 def _facts(row: RowMapping) -> rows.ResponseFacts:
-    return rows.ResponseFacts(row["id"], row["owner"], row["token_id"], row["model_key"], row["stored"])
+    return rows.ResponseFacts(row["id"], row["number"], row["owner"], row["token_id"], row["model_key"], row["stored"])
 
 
 def ended_elsewhere(response_id: str) -> OrchestratorError:
@@ -212,8 +231,16 @@ def _insert_items(
     calls, output = rows.item_rows(items, response, at)
     if calls:
         calls = [audit_chain.salted_call(call, stored=response.stored) for call in calls]
-        connection.execute(insert(tool_calls), calls)
+        kept = [rows.put_away(call) for call in calls]
+        keep_blobs(connection, {digest: text for _, long in kept for digest, text in long.items()})
+        connection.execute(insert(tool_calls), [row for row, _ in kept])
         audit_chain.index_arguments(connection, calls)
+        if response.stored:
+            placed = (item for item in items if isinstance(item, PlacedCall))
+            known = [
+                (call.tool, call.provider) for call in placed if call.tool is not None and call.provider is not None
+            ]
+            add_labels(connection, response.number, call_labels(response.owner, known))
     if output:
         connection.execute(insert(output_items), output)
     return [link for call in calls for link in audit_chain.call_links(call)]
@@ -222,7 +249,9 @@ def _insert_items(
 def settle(connection: Connection, call_id: str, settled: rows.Row, *, stored: bool) -> audit_chain.Link:
     """Write the outcome of a call; its link is still to be appended."""
     settled = audit_chain.salted_outcome(settled, stored=stored)
-    connection.execute(_SETTLE, {"the_call": call_id, **settled})
+    kept, long = rows.put_away(settled)
+    keep_blobs(connection, long)
+    connection.execute(_SETTLE, {"the_call": call_id, **kept})
     return audit_chain.outcome_link({"call_id": call_id, **settled})
 
 
@@ -247,15 +276,25 @@ def _complete(
 
 
 def end(connection: Connection, response_id: str, ended: rows.Row, at: datetime) -> None:
-    """A response ends as the columns `ended` say."""
-    last = {"holder": None, "lease_until": None, "expires_at": None, "suspension": None, "ended_at": at}
-    connection.execute(update(responses).where(responses.c.id == response_id).values(**ended, **last))
+    """A response ends as the columns `ended` say; from now on it is found by its words."""
+    _end(connection, _facts(locked(connection, response_id)), ended, at)
 
 
-def _insert_missing(connection: Connection, table: Table, values: Sequence[dict[str, Any]]) -> bool:
-    """Insert the rows whose primary key is not there yet; whether that was so, asked of a single row."""
-    if not values:
-        return False
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement: Executable = dialect.insert(table).on_conflict_do_nothing()
-    return connection.execute(statement, values if len(values) > 1 else values[0]).rowcount == 1
+def _end(connection: Connection, response: rows.ResponseFacts, ended: rows.Row, at: datetime) -> None:
+    last: rows.Row = {
+        **{"holder": None, "lease_until": None, "cancel_reason": None, "expires_at": None, "suspension": None},
+        "ended_at": at,
+    }
+    if response.stored:
+        said = connection.execute(_LAST_MESSAGE, {"response_id": response.id}).scalar_one_or_none()
+        last["output_preview"] = said or ""
+    connection.execute(update(responses).where(responses.c.id == response.id).values(**ended, **last))
+    if response.stored:
+        index_response(connection, response.number, response.owner)
+
+
+def _free_number(connection: Connection, response: NewResponse) -> int:
+    number = listing_number(response.created_at, response.id)
+    while connection.execute(_TAKEN, {"number": number}).first() is not None:
+        number += 1
+    return number

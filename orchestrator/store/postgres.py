@@ -59,6 +59,9 @@ class PostgresDatabase:
         """See `Database.read`."""
         return await _run(self._reader, work)
 
+    async def overwrite_deleted(self) -> None:
+        """See `Database.overwrite_deleted`: that is the server's autovacuum's to do."""
+
     async def aclose(self) -> None:
         """See `Database.aclose`."""
         with anyio.CancelScope(shield=True):

@@ -17,9 +17,10 @@ from orchestrator.ports import (
     StoredRun,
     Suspension,
 )
-from orchestrator.store import chains, journal, rows, suspended_runs
+from orchestrator.store import chains, journal, readings, suspended_runs
 from orchestrator.store.chain_memory import ChainMemory
 from orchestrator.store.database import Database
+from orchestrator.store.long_texts import long_text
 from orchestrator.store.tables import responses, tool_calls
 
 
@@ -68,16 +69,17 @@ class SqlResponseStore:
             [link] = chains.read_links(connection, response_id, row["depth"], row["depth"])
             waits = row["status"] == "awaiting_approval"
             pending = suspended_runs.pending_approvals(connection, response_id) if waits else ()
-            return rows.stored_response(row, link.past, pending)
+            return readings.stored_response(row, link.past, pending)
 
         return await self._database.read(work)
 
     async def list_calls(self, response_id: str, owner: str) -> Sequence[JournaledCall]:
         def work(connection: Connection) -> list[JournaledCall]:
             visible = (tool_calls.c.response_id == response_id) & (tool_calls.c.owner == owner)
-            found = connection.execute(select(tool_calls).where(visible).order_by(tool_calls.c.position))
+            query = select(tool_calls, long_text("output").label("long_output")).where(visible)
+            found = connection.execute(query.order_by(tool_calls.c.position))
             decisions = suspended_runs.decisions_of(connection, response_id)
-            return [rows.journaled_call(row, decisions.get(row["call_id"])) for row in found.mappings()]
+            return [readings.journaled_call(row, decisions.get(row["call_id"])) for row in found.mappings()]
 
         return await self._database.read(work)
 

@@ -1,4 +1,4 @@
-"""Core values to rows and back. Pure: no connection, no clock.
+"""Core values to rows; `readings.py` has the way back. Pure: no connection, no clock.
 
 A skeleton, the row of what is not stored, is made here and nowhere else.
 """
@@ -9,42 +9,33 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias, assert_never, cast
 
-from sqlalchemy import RowMapping
-
-from orchestrator.core.approvals import PendingApproval
-from orchestrator.core.calls import output_entry
-from orchestrator.core.commands import CallStatus, Outcome, PlacedCall, PlacedItem, PlacedText
-from orchestrator.core.errors import ErrorInfo, ErrorKind
+from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.items import (
     EphemeralProvider,
     ImageInput,
-    InputItem,
     Message,
-    OutputEntry,
     PluginProvider,
     ProviderInfo,
-    Reasoning,
     TextInput,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
-from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import (
     Cancelled,
     Completed,
     Ending,
     Failed,
     Incomplete,
-    IncompleteReason,
-    ResponseStatus,
     Stats,
     ending_status,
 )
 from orchestrator.core.tools import OfferedTool, ToolKey, text_content
-from orchestrator.ports import CallDecision, JournaledCall, NewResponse, StoredResponse
+from orchestrator.ports import LONG_TEXT, NewResponse
 
 Row: TypeAlias = dict[str, Any]
 
 PROCESS_DIED: Final = "The process that ran this call died during it: whether it took effect is not known."
+
+
 NEVER_APPROVED: Final = "This call was not run: nobody had approved it when the process died that would have run it."
 
 
@@ -58,12 +49,13 @@ def never_approved_outcome() -> Outcome:
     return Outcome("refused", text_content(NEVER_APPROVED), NEVER_APPROVED, is_error=True)
 
 
+PREVIEW: Final = 200
+"""Characters of input and of output that listings show."""
+
+
 def content_digest(text: str) -> str:
     """`sha256:` and the hex digest of `text`."""
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-# ---- to rows ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +63,19 @@ class ResponseFacts:
     """What the rows of a response's items need of the response itself."""
 
     id: str
+    number: int
     owner: str
     token_id: str | None
     model_key: str
     stored: bool
 
 
-def response_row(new: NewResponse, root_id: str, depth: int, offer_digest: str | None) -> Row:
+def response_row(new: NewResponse, number: int, root_id: str, depth: int, offer_digest: str | None) -> Row:
     """A node as it begins."""
+    said = next((item.content for item in new.input if isinstance(item, TextInput)), "")
     return {
         "id": new.id,
+        "number": number,
         "previous_response_id": new.previous_response_id,
         "root_id": root_id,
         "depth": depth,
@@ -92,6 +87,7 @@ def response_row(new: NewResponse, root_id: str, depth: int, offer_digest: str |
         "system_prompt": new.system_prompt if new.stored else None,
         "parameters": new.parameters if new.stored else None,
         "metadata": new.metadata if new.stored else None,
+        "input_preview": said[:PREVIEW] if new.stored else None,
         "offer_digest": offer_digest,
         "status": "in_progress",
         "holder": new.holder,
@@ -100,15 +96,15 @@ def response_row(new: NewResponse, root_id: str, depth: int, offer_digest: str |
     }
 
 
-def input_rows(new: NewResponse) -> tuple[list[Row], list[Row]]:
-    """The rows of the input items, and the blobs that they refer to, ordered by digest."""
+def input_rows(new: NewResponse) -> tuple[list[Row], dict[str, str]]:
+    """The rows of the input items, and the blobs that they refer to, by digest."""
     rows: list[Row] = []
     blobs: dict[str, str] = {}
     for position, item in enumerate(new.input if new.stored else ()):
         row: Row = {"response_id": new.id, "position": position, "content": None, "blob_digest": None}
         match item:
             case TextInput(content):
-                row |= {"type": "text", "content": content}
+                row |= {"type": "text", **_kept(content, "content", "blob_digest", blobs)}
             case ImageInput(data_url):
                 digest = content_digest(data_url)
                 blobs[digest] = data_url
@@ -116,7 +112,7 @@ def input_rows(new: NewResponse) -> tuple[list[Row], list[Row]]:
             case _:
                 assert_never(item)
         rows.append(row)
-    return rows, [{"digest": digest, "content": blobs[digest]} for digest in sorted(blobs)]
+    return rows, blobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +200,13 @@ def outcome_row(outcome: Outcome, at: datetime, *, stored: bool) -> Row:
     }
 
 
+def put_away(row: Row) -> tuple[Row, dict[str, str]]:
+    """A call's row, or the columns that settle it, as the table has them: long texts among blobs, by digest."""
+    blobs: dict[str, str] = {}
+    kept = {name: _kept(row[name], name, f"{name}_digest", blobs) for name in ("output", "structured")}
+    return row | kept["output"] | kept["structured"], blobs
+
+
 def item_rows(items: Sequence[PlacedItem], response: ResponseFacts, at: datetime) -> tuple[list[Row], list[Row]]:
     """The journal's rows and the output's rows of `items`; the skeleton has no text."""
     calls: list[Row] = []
@@ -257,6 +260,15 @@ def stats_json(stats: Stats) -> JsonObject:
     }
 
 
+def _kept(text: str | None, column: str, digest_column: str, blobs: dict[str, str]) -> Row:
+    """A text in its own column, or a long one among `blobs` with its digest in the other."""
+    if text is None or len(text) <= LONG_TEXT:
+        return {column: text, digest_column: None}
+    digest = content_digest(text)
+    blobs[digest] = text
+    return {column: None, digest_column: digest}
+
+
 def _provider_columns(provider: ProviderInfo) -> tuple[str, str]:
     match provider:
         case PluginProvider(plugin_id):
@@ -265,123 +277,3 @@ def _provider_columns(provider: ProviderInfo) -> tuple[str, str]:
             return "ephemeral_mcp", server_label
         case _:
             assert_never(provider)
-
-
-# ---- from rows --------------------------------------------------------------------------------
-
-
-def input_item(kind: str, content: str | None, blob: str | None) -> InputItem:
-    """An input item from its columns and its blob's content."""
-    return TextInput(content or "") if kind == "text" else ImageInput(blob or "")
-
-
-def text_entry(kind: str, turn: int, content: str | None) -> OutputEntry:
-    """A message or reasoning from its columns."""
-    return OutputEntry(turn, Message(content or "") if kind == "message" else Reasoning(content or ""))
-
-
-def call_entry(
-    turn: int,
-    call_id: str,
-    model_name: str,
-    arguments_text: str,
-    arguments: JsonObject | None,
-    tool: str | None,
-    provider_type: str | None,
-    provider_name: str | None,
-    reason: str | None,
-    status: CallStatus,
-    output: str,
-    shown: str | None,
-    is_error: bool,
-    duration_ms: int,
-    edited: JsonObject | None,
-) -> OutputEntry:
-    """A settled call of the journal as its readers see it, from its columns."""
-    return output_entry(
-        PlacedCall(
-            position=0,
-            turn=turn,
-            call_id=call_id,
-            model_name=model_name,
-            arguments_text=arguments_text,
-            arguments=arguments,
-            tool=tool,
-            provider=provider_from(provider_type, provider_name),
-            reason=reason,
-            outcome=Outcome(status, output, shown, is_error, duration_ms),
-            edited=edited,
-        )
-    )
-
-
-def journaled_call(row: RowMapping, decision: CallDecision | None = None) -> JournaledCall:
-    """A row of the journal as it stands there."""
-    return JournaledCall(
-        call_id=row["call_id"],
-        response_id=row["response_id"],
-        position=row["position"],
-        turn=row["turn"],
-        model_name=row["model_name"],
-        tool=row["tool"],
-        provider=provider_from(row["provider_type"], row["provider_name"]),
-        definition_digest=row["definition_digest"],
-        arguments=row["arguments"],
-        status=row["status"],
-        output=row["output"],
-        is_error=row["is_error"],
-        duration_ms=row["duration_ms"],
-        created_at=row["created_at"],
-        settled_at=row["settled_at"],
-        decision=decision,
-    )
-
-
-def stored_response(row: RowMapping, items: PastResponse, pending: tuple[PendingApproval, ...] = ()) -> StoredResponse:
-    """A response, whole, from its row and its items."""
-    status: ResponseStatus = row["status"]
-    reason: IncompleteReason | None = row["ending_reason"] if status == "incomplete" else None
-    error: ErrorInfo | None = None
-    if row["error_kind"] is not None:
-        error = ErrorInfo(ErrorKind(row["error_kind"]), row["error_message"] or "", row["error_param"])
-    return StoredResponse(
-        id=row["id"],
-        previous_response_id=row["previous_response_id"],
-        root_id=row["root_id"],
-        depth=row["depth"],
-        owner=row["owner"],
-        model_key=row["model_key"],
-        model_instance_id=row["model_instance_id"],
-        system_prompt=row["system_prompt"],
-        parameters=row["parameters"],
-        metadata=row["metadata"],
-        status=status,
-        incomplete_reason=reason,
-        error=error,
-        stats=_stats(row["stats"]),
-        input=items.input,
-        output=items.output,
-        created_at=row["created_at"],
-        ended_at=row["ended_at"],
-        pending=pending,
-        expires_at=row["expires_at"],
-    )
-
-
-def tool_names(names: Sequence[Sequence[str]] | None) -> dict[ToolKey, str]:
-    """The names that a chain has given, from the column of its last offer."""
-    return {(provider, tool): name for provider, tool, name in names or ()}
-
-
-def provider_from(kind: str | None, name: str | None) -> ProviderInfo | None:
-    """A provider from its columns."""
-    if name is None:
-        return None
-    return PluginProvider(name) if kind == "plugin" else EphemeralProvider(name)
-
-
-def _stats(value: Mapping[str, Any] | None) -> Stats:
-    if value is None:
-        return Stats()
-    counted: dict[str, Any] = {**value, "unknown": tuple(value["unknown"])}
-    return Stats(**counted)

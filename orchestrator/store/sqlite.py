@@ -6,8 +6,10 @@ takes all of them, each in a savepoint of its own, and one commit makes them dur
 Only processes compete for the file: `BEGIN IMMEDIATE` takes its lock before anything is read.
 """
 
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -21,6 +23,9 @@ from orchestrator.store.failures import our_failures
 
 BUSY_SECONDS: Final = 20
 """How long a writer waits for another process to let go of the file."""
+
+CHECKPOINT_SECONDS: Final = 1
+"""How long a checkpoint waits for readers of what was there before."""
 
 READERS: Final = 4
 
@@ -70,6 +75,8 @@ class SqliteDatabase:
     def __init__(self, url: URL) -> None:
         self._writer = sqlite_engine(url, "BEGIN IMMEDIATE", 1)
         self._reader = sqlite_engine(url, "BEGIN", READERS, "query_only = ON")
+        self._file = url.database or ""
+        self._is_uri = self._file.startswith("file:")
         self._waiting: list[_Ticket[Any]] = []
         self._turn = anyio.Lock()
         self._writing = threading.Lock()
@@ -105,6 +112,11 @@ class SqliteDatabase:
         with our_failures():
             return await anyio.to_thread.run_sync(run, limiter=self._read_threads)
 
+    async def overwrite_deleted(self) -> None:
+        """See `Database.overwrite_deleted`: the pages are overwritten by `secure_delete`, the log by a checkpoint."""
+        with our_failures():
+            await anyio.to_thread.run_sync(self._checkpoint, limiter=self._write_threads)
+
     async def aclose(self) -> None:
         """See `Database.aclose`."""
         with anyio.CancelScope(shield=True):
@@ -134,6 +146,12 @@ class SqliteDatabase:
                         ticket.result = ticket.work(connection)
                 except Exception as error:
                     ticket.failure = error
+
+    def _checkpoint(self) -> None:
+        # On a connection of its own, and not for long: what reads just now would hold up every writer.
+        with self._writing, closing(sqlite3.connect(self._file, uri=self._is_uri, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_SECONDS * 1000}")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _close(self) -> None:
         with self._writing:

@@ -14,8 +14,9 @@ from orchestrator.core.json_types import JsonObject
 from orchestrator.core.response import Counters, Ending, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey, definition_from_json, text_content
 from orchestrator.ports.approvals import CallDecision, StoredRun, Suspension
-from orchestrator.store import audit_chain, journal, rows
+from orchestrator.store import audit_chain, journal, readings, rows
 from orchestrator.store.chains import UNSETTLED
+from orchestrator.store.long_texts import long_text
 from orchestrator.store.tables import (
     offered_tools,
     output_items,
@@ -40,6 +41,8 @@ _ITEMS: Final = (
         output_items.c.type,
         output_items.c.content,
         tool_calls,
+        long_text("output").label("long_output"),
+        long_text("structured").label("long_structured"),
         tool_call_approvals.c.decision,
         tool_call_approvals.c.reason.label("why"),
         tool_call_approvals.c.arguments.label("edited"),
@@ -75,7 +78,7 @@ def read_run(connection: Connection, response_id: str, owner: str) -> StoredRun 
     return StoredRun(
         items=tuple(_item(each) for each in found),
         offered=_offered(connection.execute(_OFFERED, {"offer_digest": row.offer_digest}).mappings().all()),
-        tool_names=rows.tool_names(row.tool_names),
+        tool_names=readings.tool_names(row.tool_names),
         decisions=tuple(
             _decision(each) for each in found if each["decision"] is not None and each["status"] in UNSETTLED
         ),
@@ -87,7 +90,7 @@ def pending_approvals(connection: Connection, response_id: str) -> tuple[Pending
     """The calls that wait for a decision, in order."""
     pending: list[PendingApproval] = []
     for row in connection.execute(_undecided(response_id, tool_calls)).mappings():
-        provider = rows.provider_from(row["provider_type"], row["provider_name"])
+        provider = readings.provider_from(row["provider_type"], row["provider_name"])
         assert provider is not None
         pending.append(PendingApproval(row["call_id"], row["tool"], row["arguments"] or {}, provider))
     return tuple(pending)
@@ -250,9 +253,10 @@ def _item(row: RowMapping) -> PlacedItem:
     if row["call_id"] is None:
         item = (Message if row["type"] == "message" else Reasoning)(row["content"] or "")
         return PlacedText(row["place"], row["in_turn"], item)
-    outcome = Outcome(
-        row["status"], row["output"], row["shown"], row["is_error"], row["duration_ms"], row["structured"]
+    output, structured = (
+        row[name] if row[f"{name}_digest"] is None else row[f"long_{name}"] for name in ("output", "structured")
     )
+    outcome = Outcome(row["status"], output, row["shown"], row["is_error"], row["duration_ms"], structured)
     return PlacedCall(
         position=row["place"],
         turn=row["in_turn"],
@@ -261,7 +265,7 @@ def _item(row: RowMapping) -> PlacedItem:
         arguments_text=row["arguments_text"],
         arguments=row["arguments"],
         tool=row["tool"],
-        provider=rows.provider_from(row["provider_type"], row["provider_name"]),
+        provider=readings.provider_from(row["provider_type"], row["provider_name"]),
         digest=row["definition_digest"],
         reason=row["reason"],
         outcome=None if row["status"] in UNSETTLED else outcome,
@@ -277,7 +281,7 @@ def _offered(found: Sequence[RowMapping]) -> tuple[OfferedTool, ...]:
         key = row["provider_type"], row["provider_name"]
         if key not in providers:
             providers.append(key)
-        provider = rows.provider_from(*key)
+        provider = readings.provider_from(*key)
         assert provider is not None
         definition = definition_from_json(row["definition"])
         offered.append(OfferedTool(row["name"], definition, provider, providers.index(key), row["definition_digest"]))

@@ -1,4 +1,4 @@
-"""The tables. `migrations/` builds them; a test keeps the two the same.
+"""The tables, but for those of `search_tables.py`. `migrations/` builds them; a test keeps the two the same.
 
 Ids and digests are plain text; what people, models and servers write is `AnyText`. A response that
 is not stored has its row and its calls' rows, with every content column NULL.
@@ -78,6 +78,8 @@ responses: Final = Table(
     "responses",
     metadata,
     Column("id", Text, primary_key=True),
+    # Where it stands in listings: `core/listing.py`.
+    Column("number", BigInteger, nullable=False),
     Column("previous_response_id", Text, ForeignKey("responses.id"), index=True),
     Column("root_id", Text, nullable=False),
     Column("depth", Integer, nullable=False),
@@ -97,23 +99,35 @@ responses: Final = Table(
     Column("error_message", AnyText),
     Column("error_param", AnyText),
     Column("stats", json_column()),
+    # The beginnings of the input and of the last message, for listings.
+    Column("input_preview", AnyText),
+    Column("output_preview", AnyText),
     Column("holder", Text),
     Column("lease_until", UtcDateTime),
     # Until when somebody may decide about its calls, and what its run will need then.
     Column("expires_at", UtcDateTime),
     Column("suspension", json_column()),
+    # Why somebody wants it to end; its holder looks for this.
+    Column("cancel_reason", AnyText),
     Column("created_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
-    Index(None, "owner", "created_at", "id"),
+    Column("deleted_at", UtcDateTime),
+    Index("ix_responses_number", "number", unique=True),
 )
 """The graph: a node's parent is `previous_response_id`.
 
-Only nodes `in_progress` have a holder, only nodes `awaiting_approval` an `expires_at`.
+Only nodes `in_progress` have a holder, only nodes `awaiting_approval` an `expires_at`. A deleted
+response is one that is not stored, with `deleted_at`.
 """
 
 _partial_index("ix_responses_in_progress", responses.c.status == "in_progress", responses, "holder", "lease_until")
-
 _partial_index("ix_responses_awaiting_approval", responses.c.status == "awaiting_approval", responses, "expires_at")
+_STORED: Final = responses.c.stored.is_(True)
+_partial_index("ix_responses_stored_number", _STORED, responses, "number")
+_partial_index("ix_responses_owner_number", _STORED, responses, "owner", "number")
+_partial_index("ix_responses_owner_status_number", _STORED, responses, "owner", "status", "number")
+_partial_index("ix_responses_status_number", _STORED, responses, "status", "number")
+_partial_index("ix_responses_root_id_depth_number", _STORED, responses, "root_id", "depth", "number")
 
 blobs: Final = Table(
     "blobs",
@@ -121,7 +135,7 @@ blobs: Final = Table(
     Column("digest", Text, primary_key=True),
     Column("content", AnyText, nullable=False),
 )
-"""What is too large for the rows that are listed, once each: the data URLs of images."""
+"""What is too large for the rows that refer to it, once each: images, long inputs, long outputs of tools."""
 
 input_items: Final = Table(
     "input_items",
@@ -156,8 +170,11 @@ tool_calls: Final = Table(
     Column("definition_digest", Text, ForeignKey("tool_definitions.digest")),
     Column("reason", AnyText),
     Column("status", Text, nullable=False),
+    # A long text is in `blobs`, its column NULL.
     Column("output", AnyText),
+    Column("output_digest", Text, ForeignKey("blobs.digest")),
     Column("structured", AnyText),
+    Column("structured_digest", Text, ForeignKey("blobs.digest")),
     Column("shown", AnyText),
     Column("is_error", Boolean, nullable=False),
     Column("duration_ms", Integer),
@@ -255,6 +272,10 @@ tool_call_approvals: Final = Table(
     Column("salt", LargeBinary),
 )
 """What was decided about calls that needed approval: `approve` or `deny`, once."""
+_partial_index("ix_tool_calls_output_digest", tool_calls.c.output_digest.is_not(None), tool_calls, "output_digest")
+_partial_index(
+    "ix_tool_calls_structured_digest", tool_calls.c.structured_digest.is_not(None), tool_calls, "structured_digest"
+)
 
 output_items: Final = Table(
     "output_items",

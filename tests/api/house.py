@@ -24,6 +24,7 @@ from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
+from orchestrator.service.graph import GraphService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelService
@@ -47,6 +48,7 @@ from orchestrator.testing import (
 )
 from orchestrator.testing_audit import MemoryAudit
 from orchestrator.testing_definitions import MemoryDefinitionStore
+from orchestrator.testing_graph import MemoryGraph
 from orchestrator.testing_plugins import FakePluginHost
 
 BASE_URL = "http://127.0.0.1:1234"
@@ -60,6 +62,7 @@ class House:
     app: litestar.Litestar
     client: httpx.AsyncClient
     store: MemoryStore
+    graph: MemoryGraph
     tokens: TokenService
     runs: RunService
     instances: InstanceService
@@ -135,9 +138,11 @@ async def house(
         )
         downloader = ScriptedDownloader()
         downloads = DownloadService([downloader], MemoryJobStore(), "holder", tasks)
+        graph = MemoryGraph(store)
         app = create_api(
             chats=chats,
             approvals=ApprovalService(chats, runs, store),
+            graph=GraphService(graph, store, runs, keep_skeleton=True),
             models=models,
             instances=instances,
             runs=runs,
@@ -154,7 +159,7 @@ async def house(
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI
         try:
             async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
-                yield House(app, client, store, tokens, runs, instances, engine, downloader)
+                yield House(app, client, store, graph, tokens, runs, instances, engine, downloader)
         finally:
             await downloads.close(5)
             await runs.close(5)

@@ -12,7 +12,7 @@ from litestar.exceptions import ClientException, InternalServerException
 
 from orchestrator.api.errors import ERROR_TABLE, answer_http_exception, error_answer
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.ports import StoredResponse
+from orchestrator.ports import Chain
 from orchestrator.testing import Break, FakeServer, MemoryStore, Say, ScriptedEngine, Stall
 from tests.api.house import CHAT, House, chat_body, house, served
 
@@ -38,6 +38,7 @@ CONTRACT = {
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: (415, "invalid_request", "unsupported_media_type"),
     ErrorKind.FORBIDDEN_ORIGIN: (403, "invalid_request", "forbidden_origin"),
     ErrorKind.RESPONSE_NOT_FOUND: (404, "invalid_request", "response_not_found"),
+    ErrorKind.CALL_NOT_FOUND: (404, "invalid_request", "call_not_found"),
     ErrorKind.MODEL_NOT_FOUND: (404, "model_not_found", None),
     ErrorKind.UNKNOWN_INSTANCE: (404, "invalid_request", "model_not_found"),
     ErrorKind.JOB_NOT_FOUND: (404, "job_not_found", None),
@@ -48,6 +49,7 @@ CONTRACT = {
     ErrorKind.CALL_NOT_FOUND: (404, "invalid_request", "call_not_found"),
     ErrorKind.APPROVAL_CONFLICT: (409, "invalid_request", "approval_conflict"),
     ErrorKind.INTEGRATION_CREDENTIALS_REQUIRED: (409, "invalid_request", "integration_credentials_required"),
+    ErrorKind.RESPONSE_HAS_CHILDREN: (409, "invalid_request", "response_has_children"),
     ErrorKind.NOT_IMPLEMENTED: (501, "not_implemented", None),
     ErrorKind.ENGINE_ERROR: (502, "internal_error", "engine_error"),
     ErrorKind.ENGINE_UNAVAILABLE: (503, "internal_error", "engine_unavailable"),
@@ -254,11 +256,12 @@ async def test_an_engine_that_cannot_be_reached_is_named() -> None:
 
 async def test_what_nobody_expected_names_the_request_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     class BrokenStore(MemoryStore):
-        async def get_response(self, response_id: str, owner: str) -> StoredResponse | None:
+        async def load_chain(self, response_id: str, owner: str) -> Chain:
             raise RuntimeError("password=hunter2")
 
     async with house(store=BrokenStore()) as api:
-        response = await api.client.get("/api/v1/responses/resp_1", headers={"X-Request-Id": "mine"})
+        body = chat_body(previous_response_id=f"resp_{'0' * 48}")
+        response = await api.client.post(CHAT, json=body, headers={"X-Request-Id": "mine"})
     told = {
         "type": "internal_error",
         "message": "Something unexpected happened; the log has the details. (request mine)",

@@ -76,10 +76,18 @@ async def replies(api: House) -> dict[str, list[Any]]:
     """Real replies, by the schema that speaks of them."""
     streamed = await api.chat(stream=True, integrations=["mcp/clock"])
     chat = await api.chat(integrations=["mcp/clock"])
-    stored = await api.client.get(f"/api/v1/responses/{chat.json()['response_id']}")
+    path = f"/api/v1/responses/{chat.json()['response_id']}"
+    asked = ("", "/chain", "/tree")
+    detail, chain, tree = [(await api.client.get(f"{path}{more}")).json() for more in asked]
+    found = (await api.client.get("/api/v1/responses?text=hello&limit=1")).json()
+    cancelled, deleted = (await api.client.post(f"{path}/cancel")).json(), (await api.client.delete(path)).json()
     return {
         "ChatReply": [chat.json()],
-        "StoredReply": [stored.json()],
+        "ResponseDetailReply": [detail],
+        "ChainReply": [chain],
+        "ResponseListReply": [tree, found],
+        "CancellationReply": [cancelled],
+        "DeletionReply": [deleted],
         "StreamEvent": [data for _, _, data in events_in(streamed.text)],
         "ModelList": [(await api.client.get("/api/v1/models")).json()],
         "Health": [(await api.client.get("/health")).json()],

@@ -169,6 +169,10 @@ async def test_a_stored_response_is_told_whole() -> None:
     assert told == {
         "response_id": "resp_R",
         "previous_response_id": "resp_R",
+        "root_id": "resp_R",
+        "depth": 1,
+        "owner": "local",
+        "model": "test/scripted",
         "model_instance_id": "test/scripted",
         "status": "completed",
         "system_prompt": "Be kind.",
@@ -196,6 +200,9 @@ async def test_a_stored_response_is_told_whole() -> None:
             "integrations": [{"type": "plugin", "id": "mcp/clock", "allowed_tools": None}],
         },
         "metadata": {"user": "me"},
+        "children": [],
+        "children_count": 0,
+        "tools": [],
     }
 
 

@@ -21,6 +21,10 @@ WAITING: ChatReply = replace(REPLY, status="awaiting_approval", pending_approval
 ASKED = (ChatStart("demo/tiny-tools"), ChatEnd(WAITING))
 PATH = f"/api/v1/responses/{REPLY.response_id}/approvals"
 STORED = StoredReply(
+    root_id="resp_1",
+    depth=0,
+    owner="local",
+    model="publisher/model",
     response_id=str(REPLY.response_id),
     previous_response_id=None,
     model_instance_id="m",

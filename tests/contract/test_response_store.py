@@ -10,9 +10,10 @@ from orchestrator.core.commands import Outcome, PlacedItem, PlacedText
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import EphemeralProvider, ImageInput, Message, TextInput
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import Cancelled, Completed, Ending, Failed, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey, text_content, tool_key
-from orchestrator.ports import Chain, ResponseStore
+from orchestrator.ports import LONG_TEXT, Chain, ResponseStore
 from tests.store.readings import (
     as_opened,
     failure_of,
@@ -166,9 +167,19 @@ async def test_large_values_come_back_whole(store: ResponseStore) -> None:
     new = replace(new_response("resp_a"), input=(picture, picture, TextInput("ä" * 500_000)))
     item = settled(call(0, "call_1"), answered("x" * 1_000_000))
     await finish(store, new, item)
-    assert await store.load_chain("resp_a", "ada") == Chain(
-        (past(new, item),), new.system_prompt, new.tool_names, "resp_a"
-    )
+    stored = await store.get_response("resp_a", "ada")
+    assert stored is not None and PastResponse(stored.input, stored.output) == past(new, item)
+    assert [call.output for call in await store.list_calls("resp_a", "ada")] == [text_content("x" * 1_000_000)]
+
+
+async def test_a_chain_holds_what_the_model_was_shown_of_a_long_output_and_not_the_output(store: ResponseStore) -> None:
+    new = new_response("resp_a")
+    for length, kept in ((LONG_TEXT, True), (LONG_TEXT + 1, False)):
+        outcome = replace(answered("ok"), output="x" * length, structured="y" * length)
+        item = settled(call(0, f"call_{length}"), outcome)
+        await finish(store, replace(new, id=f"resp_{length}"), item)
+        in_chain = past(new, item if kept else settled(item, replace(outcome, output="")))
+        assert (await store.load_chain(f"resp_{length}", "ada")).responses == (in_chain,)
 
 
 # ---- chains -------------------------------------------------------------------------------------

@@ -59,7 +59,8 @@ def test_after_a_kill_the_response_is_incomplete_its_call_abandoned_and_the_rest
             assert (left["status"], left["incomplete_reason"]) == ("incomplete", "process_died")
             assert [(item["tool"], item["is_error"]) for item in left["output"]] == [("wait", True)]
             assert journal(tmp_path) == [("add", "succeeded"), ("wait", "abandoned")]
-            assert stored(service, before["response_id"]) == whole
+            grown = {"children": [response_id], "children_count": 1}
+            assert stored(service, before["response_id"]) == whole | grown
             after = service.chat(
                 {
                     "input": "Use add with a=4 and b=5",

@@ -132,7 +132,7 @@ async def test_content_that_is_read_by_itself_is_proved_too(database: Database) 
     await store.journal_calls("resp_a", [large], NOON)
     await store.record_outcome("resp_a", "call_1", answered("y" * 50_000), NOON)
     assert (await verify(database)).problem is None
-    await tamper(database, "UPDATE tool_calls SET output = output || ' '")
+    await tamper(database, "UPDATE blobs SET content = content || ' ' WHERE content LIKE '%yyy%'")
     assert (await verify(database)).problem == AuditProblem("ada", 2, "call_1", audit_proof.OUTPUT)
 
 

@@ -1,0 +1,86 @@
+"""The graph of responses on the wire. All of it is an extension."""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from orchestrator.api.wire import IncompleteReason, ProviderInfo, Status, StoredReply
+
+Cursor = Annotated[
+    str | None, Meta(description="Where the next page begins, to be sent as `cursor`; null: there is none.")
+]
+
+
+class OfferedTool(Struct, frozen=True):
+    """A tool that the model was offered."""
+
+    name: Annotated[str, Meta(description="As the model was shown it.")]
+    tool: Annotated[str, Meta(description="The server's own name.")]
+    provider_info: ProviderInfo
+    definition_digest: str
+
+
+class ResponseDetailReply(StoredReply, frozen=True, kw_only=True):
+    """A stored response, whole, with its place in the graph."""
+
+    children: Annotated[list[str], Meta(description="The responses that continue this one, the oldest 100 of them.")]
+    children_count: int
+    tools: Annotated[list[OfferedTool], Meta(description="What was offered to the model.")]
+
+
+class ChainReply(Struct, frozen=True, kw_only=True):
+    """A path through the graph, from the root on."""
+
+    responses: list[StoredReply]
+    next_cursor: Cursor
+
+
+class Found(Struct, frozen=True):
+    """Where a response has what was searched for."""
+
+    text: Annotated[str, Meta(description="A piece of the text round the first hit.")]
+    matches: Annotated[
+        list[tuple[int, int]], Meta(description="The hits in it: first character, and the one behind the last.")
+    ]
+
+
+class ResponseEntry(Struct, frozen=True, kw_only=True):
+    """A stored response in a listing or a tree."""
+
+    response_id: str
+    previous_response_id: str | None
+    root_id: str
+    depth: Annotated[int, Meta(description="How many responses come before it in its chain.")]
+    owner: str
+    model: str
+    status: Status
+    incomplete_reason: IncompleteReason | UnsetType = UNSET
+    metadata: dict[str, str]
+    input_preview: Annotated[str, Meta(description="The first 200 characters of the input.")]
+    output_preview: Annotated[str, Meta(description="The first 200 characters of the last message.")]
+    created_at: datetime
+    ended_at: datetime | None
+    found: Annotated[Found, Meta(description="Only in a search.")] | UnsetType = UNSET
+
+
+class ResponseListReply(Struct, frozen=True, kw_only=True):
+    """A page of responses."""
+
+    responses: list[ResponseEntry]
+    next_cursor: Cursor
+
+
+class DeletionReply(Struct, frozen=True, kw_only=True):
+    """What was deleted."""
+
+    response_id: str
+    deleted: bool
+    deleted_responses: Annotated[list[str], Meta(description="It, and with `subtree` what continued it.")]
+
+
+class CancellationReply(Struct, frozen=True, kw_only=True):
+    """What became of a response that somebody wanted to end."""
+
+    response_id: str
+    status: Annotated[Status, Meta(description="`in_progress` with the HTTP status 202: the end is on its way.")]

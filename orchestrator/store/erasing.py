@@ -1,0 +1,150 @@
+"""Overwriting what responses hold, wherever it is written. What may be deleted is decided in `deletion.py`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    delete,
+    exists,
+    null,
+    or_,
+    select,
+    union,
+    update,
+)
+
+from orchestrator.store import search
+from orchestrator.store.search_tables import response_labels, threads
+from orchestrator.store.tables import blobs, input_items, output_items, responses, tool_call_approvals, tool_calls
+
+_T = TypeVar("_T")
+
+_AT_ONCE: Final = 500
+"""Ids in one statement."""
+
+_IDS: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
+
+_CONTENT_OF_RESPONSE: Final = (
+    *("system_prompt", "parameters", "metadata", "error_message", "error_param", "stats"),
+    *("input_preview", "output_preview", "cancel_reason"),
+)
+_CONTENT_OF_CALL: Final = (
+    *("arguments_text", "arguments", "reason", "output", "output_digest", "structured", "structured_digest", "shown"),
+    # With its salt, what the audit chain says of content can be matched with nothing any more.
+    *("arguments_salt", "output_salt"),
+)
+_DECISIONS_TO_SKELETONS: Final = (
+    update(tool_call_approvals)
+    .where(tool_call_approvals.c.call_id.in_(select(tool_calls.c.call_id).where(tool_calls.c.response_id.in_(_IDS))))
+    .values(reason=null(), arguments=null())
+)
+_DIGESTS: Final = (
+    (input_items, input_items.c.blob_digest),
+    (tool_calls, tool_calls.c.output_digest),
+    (tool_calls, tool_calls.c.structured_digest),
+)
+"""Every column that refers to a blob."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A response that is to be erased: its id and its place in listings."""
+
+    id: str
+    number: int
+
+
+def erase(connection: Connection, nodes: Sequence[Erased], at: datetime, *, keep_skeleton: bool) -> None:
+    """Take the content of these responses, which are locked, out of every table; blobs go with their last reader."""
+    for some in _some(nodes):
+        ids = {"ids": [node.id for node in some]}
+        _repoint_threads(connection, ids["ids"], at)
+        unread = _blobs_of(connection, ids)
+        connection.execute(delete(input_items).where(input_items.c.response_id.in_(_IDS)), ids)
+        connection.execute(delete(output_items).where(output_items.c.response_id.in_(_IDS)), ids)
+        connection.execute(_calls_to_skeletons(), ids)
+        connection.execute(_DECISIONS_TO_SKELETONS, ids)
+        connection.execute(_responses_to_skeletons(at), ids)
+        numbers = [node.number for node in some]
+        connection.execute(
+            delete(response_labels).where(response_labels.c.number.in_(bindparam("numbers", expanding=True))),
+            {"numbers": numbers},
+        )
+        search.unindex(connection, numbers)
+        _remove_unread(connection, unread)
+    if not keep_skeleton:
+        erase_skeletons(connection, [node.id for node in nodes])
+
+
+def erase_skeletons(connection: Connection, ids: Sequence[str]) -> None:
+    """Remove the rows of responses that hold no content any more, but for those whose calls are in the audit chain."""
+    called = exists().where(tool_calls.c.response_id == responses.c.id)
+    bare: list[str] = []
+    for some in _some(ids):
+        found = select(responses.c.id).where(responses.c.id.in_(_IDS), ~called)
+        bare += connection.execute(found, {"ids": list(some)}).scalars()
+    for some in _some(bare):
+        orphans = update(responses).where(or_(responses.c.previous_response_id.in_(_IDS), responses.c.id.in_(_IDS)))
+        connection.execute(orphans.values(previous_response_id=None), {"ids": list(some)})
+    for some in _some(bare):
+        connection.execute(delete(responses).where(responses.c.id.in_(_IDS)), {"ids": list(some)})
+
+
+def _calls_to_skeletons() -> Any:
+    unnamed = case((tool_calls.c.tool.is_(None), ""), else_=tool_calls.c.model_name)
+    content = dict.fromkeys(_CONTENT_OF_CALL, null())
+    return update(tool_calls).where(tool_calls.c.response_id.in_(_IDS)).values(**content, model_name=unnamed)
+
+
+def _responses_to_skeletons(at: datetime) -> Any:
+    # Why a run is incomplete is one of a few words of ours; why it was cancelled, somebody wrote.
+    reason = case((responses.c.status == "incomplete", responses.c.ending_reason), else_=null())
+    content = dict.fromkeys(_CONTENT_OF_RESPONSE, null())
+    change = update(responses).where(responses.c.id.in_(_IDS))
+    return change.values(**content, stored=False, ending_reason=reason, deleted_at=at)
+
+
+def _repoint_threads(connection: Connection, ids: Sequence[str], at: datetime) -> None:
+    """A thread whose newest response goes points to the nearest one that stays; without one it goes too."""
+    query = select(threads.c.id, threads.c.newest_response_id).where(threads.c.newest_response_id.in_(_IDS))
+    above = select(responses.c.id, responses.c.previous_response_id).where(responses.c.id == bindparam("id"))
+    for thread_id, newest in connection.execute(query, {"ids": list(ids)}).all():
+        kept: str | None = newest
+        while kept in ids:
+            kept = connection.execute(above, {"id": kept}).one().previous_response_id
+        mine = threads.c.id == thread_id
+        if kept is None:
+            connection.execute(delete(threads).where(mine))
+        else:
+            connection.execute(update(threads).where(mine).values(newest_response_id=kept, updated_at=at))
+
+
+def _blobs_of(connection: Connection, ids: dict[str, list[str]]) -> list[str]:
+    """The digests that these responses refer to, in order; nobody begins to refer to them until this is over."""
+    found = union(
+        *(
+            select(digest.label("digest")).where(table.c.response_id.in_(_IDS), digest.is_not(None))
+            for table, digest in _DIGESTS
+        )
+    )
+    digests = sorted(connection.execute(found, ids).scalars())
+    lock = select(blobs.c.digest).where(blobs.c.digest.in_(_IDS)).order_by(blobs.c.digest).with_for_update()
+    return [*connection.execute(lock, {"ids": digests}).scalars()] if digests else []
+
+
+def _remove_unread(connection: Connection, digests: Sequence[str]) -> None:
+    if digests:
+        read: list[ColumnElement[bool]] = [exists().where(digest == blobs.c.digest) for _, digest in _DIGESTS]
+        connection.execute(delete(blobs).where(blobs.c.digest.in_(_IDS), ~or_(*read)), {"ids": list(digests)})
+
+
+def _some(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]

@@ -1,0 +1,152 @@
+"""Listings of responses: any combination of filters, newest or oldest first, each page as fast as the first.
+
+Every filter is an index whose entries end in the response's number, so that each can lead: it gives the
+numbers in order, and the others are looked up. The rarest one leads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    exists,
+    func,
+    literal_column,
+    select,
+    true,
+)
+
+from orchestrator.core.listing import first_number
+from orchestrator.ports import Page, ResponseFilter, ResponseSummary
+from orchestrator.store import readings, search
+from orchestrator.store.labels import EVERYBODY, LabelKind, label
+from orchestrator.store.search_tables import response_labels
+from orchestrator.store.tables import responses
+
+COUNTED: Final = 2_000
+"""Entries that are counted of each index to find the rarest; indexes with more are all alike."""
+
+SUMMARY: Final = (
+    responses.c.number,
+    responses.c.id,
+    responses.c.previous_response_id,
+    responses.c.root_id,
+    responses.c.depth,
+    responses.c.owner,
+    responses.c.model_key,
+    responses.c.status,
+    responses.c.ending_reason,
+    responses.c.metadata,
+    responses.c.input_preview,
+    responses.c.output_preview,
+    responses.c.created_at,
+    responses.c.ended_at,
+)
+
+_STORED: Final = responses.c.stored.is_(True)
+_ONE: Final[ColumnElement[int]] = literal_column("1", Integer)
+
+
+def list_responses(
+    connection: Connection, wanted: ResponseFilter, after: int | None, limit: int, *, oldest_first: bool
+) -> Page[ResponseSummary]:
+    """See `ResponseGraph.list_responses`."""
+    span = _span(wanted, after, oldest_first=oldest_first)
+    query = _query(connection, wanted, span, oldest_first=oldest_first).limit(limit + 1)
+    found = [readings.summary(row) for row in connection.execute(query).mappings()]
+    page = found[:limit]
+    if wanted.text and page:
+        snippets = search.snippets(connection, wanted.text, [each.number for each in page])
+        page = [replace(each, snippet=snippets[each.number]) for each in page]
+    return Page(tuple(page), page[-1].number if len(found) > limit else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The numbers in question: from `low` on and below `high`."""
+
+    low: int | None
+    high: int | None
+
+    def of(self, number: ColumnElement[int]) -> ColumnElement[bool]:
+        above = true() if self.low is None else number >= self.low
+        return above & (true() if self.high is None else number < self.high)
+
+
+def _span(wanted: ResponseFilter, after: int | None, *, oldest_first: bool) -> _Span:
+    low = None if wanted.created_from is None else first_number(wanted.created_from)
+    high = None if wanted.created_until is None else first_number(wanted.created_until)
+    if after is not None and oldest_first:
+        low = after + 1 if low is None else max(low, after + 1)
+    elif after is not None:
+        high = after if high is None else min(high, after)
+    return _Span(low, high)
+
+
+def _query(
+    connection: Connection, wanted: ResponseFilter, span: _Span, *, oldest_first: bool
+) -> Select[*tuple[Any, ...]]:
+    labels = _labels(wanted)
+    source = select(*SUMMARY)
+    if wanted.text:
+        index, number, condition = search.matching(connection, wanted.text, wanted.owner)
+        source = source.join_from(index, responses, responses.c.number == number).where(condition)
+    else:
+        first = _rarest(connection, wanted, labels, span)
+        if first is None:
+            number = responses.c.number
+        else:
+            labels.remove(first)
+            number = response_labels.c.number
+            source = source.join_from(response_labels, responses, responses.c.number == number)
+            source = source.where(response_labels.c.label == first)
+    source = source.where(span.of(number), _STORED, *_on_columns(wanted), *(_has(each) for each in labels))
+    return source.order_by(number.asc() if oldest_first else number.desc())
+
+
+def _on_columns(wanted: ResponseFilter) -> list[ColumnElement[bool]]:
+    given = ((responses.c.owner, wanted.owner), (responses.c.status, wanted.status))
+    return [column == value for column, value in given if value is not None]
+
+
+def _labels(wanted: ResponseFilter) -> list[int]:
+    owner = EVERYBODY if wanted.owner is None else wanted.owner
+    asked: list[tuple[LabelKind, tuple[str, ...]]] = []
+    asked.extend(("metadata", pair) for pair in wanted.metadata)
+    single: tuple[tuple[LabelKind, str | None], ...] = (
+        ("model", wanted.model_key),
+        ("plugin", wanted.plugin_id),
+        ("server", wanted.server_label),
+        ("tool", wanted.tool),
+    )
+    asked.extend((kind, (value,)) for kind, value in single if value is not None)
+    return sorted({label(owner, kind, *value) for kind, value in asked})
+
+
+def _has(each: int) -> ColumnElement[bool]:
+    own = response_labels.alias()
+    return exists().where(own.c.label == each, own.c.number == responses.c.number)
+
+
+def _rarest(connection: Connection, wanted: ResponseFilter, labels: Sequence[int], span: _Span) -> int | None:
+    """The label that the fewest responses of the span have, None where a column does better or there is none."""
+    if not labels:
+        return None
+    sizes = {each: _count(connection, select(_ONE).where(_labelled(each, span))) for each in labels}
+    first = min(sizes, key=lambda each: sizes[each])
+    if wanted.status is None:
+        return first
+    columns = select(_ONE).where(_STORED, span.of(responses.c.number), *_on_columns(wanted))
+    return None if _count(connection, columns) < sizes[first] else first
+
+
+def _labelled(each: int, span: _Span) -> ColumnElement[bool]:
+    return (response_labels.c.label == each) & span.of(response_labels.c.number)
+
+
+def _count(connection: Connection, query: Select[int]) -> int:
+    return connection.execute(select(func.count()).select_from(query.limit(COUNTED).subquery())).scalar_one()

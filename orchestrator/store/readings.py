@@ -1,0 +1,171 @@
+"""Rows to core values; `rows.py` has the way there. Pure: no connection, no clock."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from orchestrator.core.approvals import PendingApproval
+from orchestrator.core.calls import output_entry
+from orchestrator.core.commands import CallStatus, Outcome, PlacedCall
+from orchestrator.core.errors import ErrorInfo, ErrorKind
+from orchestrator.core.items import (
+    EphemeralProvider,
+    ImageInput,
+    InputItem,
+    Message,
+    OutputEntry,
+    PluginProvider,
+    ProviderInfo,
+    Reasoning,
+    TextInput,
+)
+from orchestrator.core.json_types import JsonObject
+from orchestrator.core.prompt import PastResponse
+from orchestrator.core.response import IncompleteReason, ResponseStatus, Stats
+from orchestrator.core.tools import ToolKey
+from orchestrator.ports import CallDecision, JournaledCall, OfferedReference, ResponseSummary, StoredResponse
+
+
+def input_item(kind: str, content: str | None, blob: str | None) -> InputItem:
+    """An input item from its columns and its blob's content."""
+    return TextInput(content or blob or "") if kind == "text" else ImageInput(blob or "")
+
+
+def text_entry(kind: str, turn: int, content: str | None) -> OutputEntry:
+    """A message or reasoning from its columns."""
+    return OutputEntry(turn, Message(content or "") if kind == "message" else Reasoning(content or ""))
+
+
+def call_entry(
+    turn: int,
+    call_id: str,
+    model_name: str,
+    arguments_text: str,
+    arguments: JsonObject | None,
+    tool: str | None,
+    provider_type: str | None,
+    provider_name: str | None,
+    reason: str | None,
+    status: CallStatus,
+    output: str,
+    shown: str | None,
+    is_error: bool,
+    duration_ms: int,
+    edited: JsonObject | None,
+) -> OutputEntry:
+    """A settled call of the journal as its readers see it, from its columns."""
+    return output_entry(
+        PlacedCall(
+            position=0,
+            turn=turn,
+            call_id=call_id,
+            model_name=model_name,
+            arguments_text=arguments_text,
+            arguments=arguments,
+            tool=tool,
+            provider=provider_from(provider_type, provider_name),
+            reason=reason,
+            outcome=Outcome(status, output, shown, is_error, duration_ms),
+            edited=edited,
+        )
+    )
+
+
+def journaled_call(row: RowMapping, decision: CallDecision | None = None) -> JournaledCall:
+    """A row of the journal as it stands there; a long output comes as `long_output`, from its blob."""
+    return JournaledCall(
+        call_id=row["call_id"],
+        response_id=row["response_id"],
+        position=row["position"],
+        turn=row["turn"],
+        model_name=row["model_name"],
+        tool=row["tool"],
+        provider=provider_from(row["provider_type"], row["provider_name"]),
+        definition_digest=row["definition_digest"],
+        arguments=row["arguments"],
+        status=row["status"],
+        output=row["output"] if row["output_digest"] is None else row["long_output"],
+        is_error=row["is_error"],
+        duration_ms=row["duration_ms"],
+        created_at=row["created_at"],
+        settled_at=row["settled_at"],
+        decision=decision,
+    )
+
+
+def stored_response(row: RowMapping, items: PastResponse, pending: tuple[PendingApproval, ...] = ()) -> StoredResponse:
+    """A response, whole, from its row and its items."""
+    status: ResponseStatus = row["status"]
+    reason: IncompleteReason | None = row["ending_reason"] if status == "incomplete" else None
+    error: ErrorInfo | None = None
+    if row["error_kind"] is not None:
+        error = ErrorInfo(ErrorKind(row["error_kind"]), row["error_message"] or "", row["error_param"])
+    return StoredResponse(
+        id=row["id"],
+        previous_response_id=row["previous_response_id"],
+        root_id=row["root_id"],
+        depth=row["depth"],
+        owner=row["owner"],
+        model_key=row["model_key"],
+        model_instance_id=row["model_instance_id"],
+        system_prompt=row["system_prompt"],
+        parameters=row["parameters"],
+        metadata=row["metadata"],
+        status=status,
+        incomplete_reason=reason,
+        error=error,
+        stats=_stats(row["stats"]),
+        input=items.input,
+        output=items.output,
+        created_at=row["created_at"],
+        ended_at=row["ended_at"],
+        pending=pending,
+        expires_at=row["expires_at"],
+    )
+
+
+def offered_reference(row: RowMapping) -> OfferedReference:
+    """A tool of an offer, by the digest of its definition."""
+    provider = provider_from(row["provider_type"], row["provider_name"])
+    assert provider is not None
+    return OfferedReference(row["name"], row["tool"], provider, row["definition_digest"])
+
+
+def summary(row: RowMapping) -> ResponseSummary:
+    """A response as listings show it, from the columns of `listing.SUMMARY`."""
+    return ResponseSummary(
+        number=row["number"],
+        id=row["id"],
+        previous_response_id=row["previous_response_id"],
+        root_id=row["root_id"],
+        depth=row["depth"],
+        owner=row["owner"],
+        model_key=row["model_key"],
+        status=row["status"],
+        incomplete_reason=row["ending_reason"] if row["status"] == "incomplete" else None,
+        metadata=row["metadata"],
+        input_preview=row["input_preview"] or "",
+        output_preview=row["output_preview"] or "",
+        created_at=row["created_at"],
+        ended_at=row["ended_at"],
+    )
+
+
+def tool_names(names: Sequence[Sequence[str]] | None) -> dict[ToolKey, str]:
+    """The names that a chain has given, from the column of its last offer."""
+    return {(provider, tool): name for provider, tool, name in names or ()}
+
+
+def provider_from(kind: str | None, name: str | None) -> ProviderInfo | None:
+    """A provider from its columns."""
+    if name is None:
+        return None
+    return PluginProvider(name) if kind == "plugin" else EphemeralProvider(name)
+
+
+def _stats(value: Mapping[str, Any] | None) -> Stats:
+    if value is None:
+        return Stats()
+    counted: dict[str, Any] = {**value, "unknown": tuple(value["unknown"])}
+    return Stats(**counted)

@@ -1,0 +1,251 @@
+"""The graph of responses in memory: the same answers as the database's, in the plainest words, for tests."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from orchestrator.core.approvals import Approve, Deny
+from orchestrator.core.commands import PlacedCall
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.items import EphemeralProvider, Message, PluginProvider, TextInput
+from orchestrator.core.listing import first_number
+from orchestrator.core.response import Incomplete, ResponseStatus
+from orchestrator.core.search import Term, matches, snippet, words_of
+from orchestrator.ports import (
+    MAX_CHILDREN,
+    OfferedReference,
+    Page,
+    Pruning,
+    ResponseDetail,
+    ResponseFilter,
+    ResponseSummary,
+    StoredResponse,
+)
+from orchestrator.testing_store import MemoryStore, Node
+
+
+class MemoryGraph:
+    """`ResponseGraph` over the responses of a `MemoryStore`."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.readings: list[tuple[str, str, str | None]] = []
+
+    async def read_detail(self, response_id: str, owner: str | None) -> ResponseDetail | None:
+        node = self._find(response_id, owner)
+        if node is None:
+            return None
+        children = sorted(self._children(node), key=lambda child: child.number)
+        offered = (
+            OfferedReference(tool.name, tool.definition.name, tool.provider, tool.digest) for tool in node.new.offered
+        )
+        ids = tuple(child.new.id for child in children[:MAX_CHILDREN])
+        return ResponseDetail(node.whole(), ids, len(children), tuple(offered))
+
+    async def read_chain(
+        self, response_id: str, owner: str | None, from_depth: int, limit: int
+    ) -> Page[StoredResponse] | None:
+        node = self._find(response_id, owner)
+        if node is None:
+            return None
+        path = [node]
+        while path[-1].new.previous_response_id is not None:
+            path.append(self._store.nodes[path[-1].new.previous_response_id])
+        path.reverse()
+        until = from_depth + limit
+        return Page(tuple(each.whole() for each in path[from_depth:until]), until if until < len(path) else None)
+
+    async def read_tree(
+        self, response_id: str, owner: str | None, after: tuple[int, int] | None, limit: int
+    ) -> tuple[ResponseSummary, ...] | None:
+        node = self._find(response_id, owner)
+        if node is None:
+            return None
+        tree = [each for each in self._stored() if each.root_id == node.root_id]
+        behind = [each for each in tree if after is None or (each.depth, each.number) > after]
+        return tuple(_summary(each) for each in sorted(behind, key=lambda each: (each.depth, each.number))[:limit])
+
+    async def list_responses(
+        self, wanted: ResponseFilter, after: int | None, limit: int, *, oldest_first: bool = False
+    ) -> Page[ResponseSummary]:
+        nodes = sorted(
+            (node for node in self._stored() if _is_wanted(node, wanted)),
+            key=lambda node: node.number,
+            reverse=not oldest_first,
+        )
+        if after is not None:
+            nodes = [node for node in nodes if (node.number > after if oldest_first else node.number < after)]
+        page = tuple(_summary(node, wanted.text) for node in nodes[:limit])
+        return Page(page, page[-1].number if len(nodes) > limit else None)
+
+    async def delete_response(
+        self,
+        response_id: str,
+        owner: str,
+        at: datetime,
+        *,
+        subtree: bool,
+        keep_skeleton: bool,
+        token_id: str | None = None,
+    ) -> Sequence[str] | None:
+        node = self._find(response_id, owner)
+        if node is None:
+            return None
+        nodes = [node]
+        for each in nodes:
+            nodes += self._children(each)
+        if len(nodes) > 1 and not subtree:
+            message = f"{len(nodes) - 1} responses continue this one; '?subtree=true' deletes them with it."
+            raise OrchestratorError(ErrorKind.RESPONSE_HAS_CHILDREN, message, param="response_id")
+        busy = sorted(each.new.id for each in nodes if each.ending is None)
+        if busy:
+            message = f"The response '{busy[0]}' has not ended yet; cancel it first."
+            raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="response_id")
+        return self._erase(nodes, keep_skeleton=keep_skeleton)
+
+    async def overwrite(self) -> None:
+        """There are no files."""
+
+    async def record_reading(
+        self, at: datetime, reader: str, token_id: str | None, what: str, subject: str | None
+    ) -> None:
+        self.readings.append((reader, what, subject))
+
+    async def request_cancel(self, response_id: str, owner: str, reason: str) -> ResponseStatus | None:
+        node = self._find(response_id, owner)
+        if node is None:
+            return None
+        if node.status == "in_progress":
+            node.cancel_reason = node.cancel_reason or reason
+        return node.status
+
+    async def cancels_requested(self, holder: str) -> Sequence[tuple[str, str]]:
+        mine = (
+            each for each in self._store.nodes.values() if each.status == "in_progress" and each.new.holder == holder
+        )
+        return sorted((node.new.id, node.cancel_reason) for node in mine if node.cancel_reason is not None)
+
+    async def prune_older(
+        self, before: datetime, after: int | None, limit: int, at: datetime, *, keep_skeleton: bool
+    ) -> Pruning:
+        def old(node: Node) -> bool:
+            return node.number < first_number(before)
+
+        leaves = [leaf for leaf in self._leaves() if old(leaf) and (after is None or leaf.number > after)][:limit]
+        nodes: list[Node] = []
+        for leaf in leaves:
+            nodes += self._branch(leaf, old)[: limit - len(nodes)]
+        gone = self._erase(nodes, keep_skeleton=keep_skeleton)
+        if not keep_skeleton:
+            bare = [node for node in self._store.nodes.values() if not node.new.stored and node.ending and old(node)]
+            self._forget(bare)
+        return Pruning(len(gone), leaves[-1].number if len(leaves) == limit else None)
+
+    async def prune_beyond(self, per_owner: int, limit: int, at: datetime, *, keep_skeleton: bool) -> int:
+        gone = 0
+        for owner in sorted({node.new.owner for node in self._stored()}):
+            surplus = sum(node.new.owner == owner for node in self._stored()) - per_owner
+            newest = max((leaf.number for leaf in self._leaves(running=True) if leaf.new.owner == owner), default=0)
+            for leaf in [leaf for leaf in self._leaves() if leaf.new.owner == owner and leaf.number != newest]:
+                if surplus <= 0 or gone >= limit:
+                    break
+                erased = self._erase(self._branch(leaf, lambda _: True), keep_skeleton=keep_skeleton)
+                surplus -= len(erased)
+                gone += len(erased)
+        return gone
+
+    # ---- rules --------------------------------------------------------------------------------
+
+    def _find(self, response_id: str, owner: str | None) -> Node | None:
+        node = self._store.nodes.get(response_id)
+        return node if node is not None and node.new.stored and owner in (None, node.new.owner) else None
+
+    def _stored(self) -> list[Node]:
+        return [node for node in self._store.nodes.values() if node.new.stored]
+
+    def _children(self, node: Node) -> list[Node]:
+        return [child for child in self._stored() if child.new.previous_response_id == node.new.id]
+
+    def _leaves(self, *, running: bool = False) -> list[Node]:
+        leaves = [node for node in self._stored() if not self._children(node) and (running or node.ending is not None)]
+        return sorted(leaves, key=lambda leaf: leaf.number)
+
+    def _branch(self, leaf: Node, wanted: Callable[[Node], bool]) -> list[Node]:
+        """The leaf and its ancestors, up to where another branch begins."""
+        branch = [leaf]
+        while (parent_id := branch[-1].new.previous_response_id) is not None:
+            parent = self._store.nodes[parent_id]
+            if self._children(parent) != [branch[-1]] or not wanted(parent):
+                break
+            branch.append(parent)
+        return branch
+
+    def _erase(self, nodes: Sequence[Node], *, keep_skeleton: bool) -> list[str]:
+        for node in nodes:
+            node.new = replace(node.new, stored=False)
+            for call_id, made in node.decisions.items():
+                bare = Approve() if isinstance(made.decision, Approve) else Deny(None)
+                node.decisions[call_id] = replace(made, decision=bare)
+        if not keep_skeleton:
+            self._forget(nodes)
+        return [node.new.id for node in sorted(nodes, key=lambda node: node.number)]
+
+    def _forget(self, nodes: Iterable[Node]) -> None:
+        for node in [node for node in nodes if not any(True for _ in node.placed_calls())]:
+            del self._store.nodes[node.new.id]
+
+
+def _is_wanted(node: Node, wanted: ResponseFilter) -> bool:
+    new = node.new
+    calls = list(node.placed_calls())
+    conditions = (
+        wanted.owner in (None, new.owner),
+        wanted.model_key in (None, new.model_key),
+        wanted.status in (None, node.status),
+        all(new.metadata.get(key) == value for key, value in wanted.metadata),
+        wanted.plugin_id is None or any(call.provider == PluginProvider(wanted.plugin_id) for call in calls),
+        wanted.server_label is None or any(call.provider == EphemeralProvider(wanted.server_label) for call in calls),
+        wanted.tool is None or any(call.tool == wanted.tool for call in calls),
+        wanted.created_from is None or new.created_at >= wanted.created_from,
+        wanted.created_until is None or new.created_at < wanted.created_until,
+        not wanted.text or (node.ending is not None and matches(wanted.text, words_of(_texts(node)))),
+    )
+    return all(conditions)
+
+
+def _texts(node: Node) -> list[str]:
+    """What a response is searched for."""
+    texts = [item.content for item in node.new.input if isinstance(item, TextInput)]
+    for item in node.ordered():
+        if isinstance(item, PlacedCall):
+            shown = None if item.outcome is None else item.outcome.shown
+            texts += [part for part in (item.tool, item.arguments_text, shown) if part]
+        else:
+            texts.append(item.item.content)
+    return texts
+
+
+def _summary(node: Node, text: Sequence[Term] = ()) -> ResponseSummary:
+    new, ending = node.new, node.ending
+    said = next((item.content for item in new.input if isinstance(item, TextInput)), "")
+    items = [] if ending is None else node.ordered()
+    messages = [
+        item.item.content for item in items if not isinstance(item, PlacedCall) and isinstance(item.item, Message)
+    ]
+    return ResponseSummary(
+        number=node.number,
+        id=new.id,
+        previous_response_id=new.previous_response_id,
+        root_id=node.root_id,
+        depth=node.depth,
+        owner=new.owner,
+        model_key=new.model_key,
+        status=node.status,
+        incomplete_reason=ending.reason if isinstance(ending, Incomplete) else None,
+        metadata=new.metadata,
+        input_preview=said[:200],
+        output_preview=messages[-1][:200] if messages else "",
+        created_at=new.created_at,
+        ended_at=node.ended_at,
+        snippet=snippet(text, _texts(node)) if text else None,
+    )
