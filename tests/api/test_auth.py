@@ -47,7 +47,6 @@ GUARDED = [
     ("POST", f"{MODELS}/load"),
     ("POST", f"{MODELS}/unload"),
     ("GET", "/metrics"),
-    ("GET", "/api/v1/responses/resp_1"),
     *(("GET", f"/api/v1/tool-calls{rest}") for rest in ("", "/stats", "/events", "/export", "/{call_id:str}")),
     ("GET", "/api/v1/tokens"),
     ("POST", "/api/v1/tokens"),
