@@ -43,7 +43,7 @@ _CONTENT_OF_CALL: Final = (
 _DECISIONS_TO_SKELETONS: Final = (
     update(tool_call_approvals)
     .where(tool_call_approvals.c.call_id.in_(select(tool_calls.c.call_id).where(tool_calls.c.response_id.in_(_IDS))))
-    .values(reason=null(), arguments=null())
+    .values(reason=null(), arguments=null(), salt=null())
 )
 _DIGESTS: Final = (
     (input_items, input_items.c.blob_digest),
