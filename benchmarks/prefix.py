@@ -26,8 +26,9 @@ from orchestrator.ports import GenerationChunk
 from orchestrator.service.chats import Caller, ChatRequest, ChatService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.models import ModelService
+from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import RunService
-from orchestrator.testing import FakeCatalog, FakeServer, FakeTool, MemoryStore
+from orchestrator.testing import FakeCatalog, FakeServer, FakeTool, MemoryStore, MemoryTokenStore
 
 REQUESTS = 20
 CLOCK = "mcp/clock"
@@ -80,6 +81,7 @@ async def chain(requests: int) -> list[Turn]:
             catalog=FakeCatalog({CLOCK: clock}),
             store=store,
             runs=runs,
+            quotas=Quotas(MemoryTokenStore()),
             holder="benchmark",
             limits=Limits(),
             run_timeout_seconds=60,
