@@ -16,6 +16,7 @@ from mcp.client import Client, ClientSession
 from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, METHOD_NOT_FOUND, EmptyResult, Implementation, PingRequest
 
+from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.materials import MaterialList
 from orchestrator.core.tools import ToolDefinition
 from orchestrator.integrations.call_clock import CallClock, CallLimits
@@ -301,7 +302,7 @@ class McpConnection:
             told = self._told(leaf)
             if told is not None:
                 return told
-        if not isinstance(found[0], MCPError | ValueError | RuntimeError | OSError):
+        if not isinstance(found[0], OrchestratorError | MCPError | ValueError | RuntimeError | OSError):
             log.error("a connection failed unexpectedly", exc_info=error)
         return Failure(self._transport.stage or self._stage, why(found[0]) + self._transport.last_words())
 

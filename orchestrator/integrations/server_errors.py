@@ -4,12 +4,15 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, URL_ELICITATION_REQUIRED, ElicitationRequiredErrorData
 from pydantic import ValidationError
 
+from orchestrator.core.errors import OrchestratorError
 from orchestrator.integrations.server_requests import UnansweredError
 
 
 def why(error: Exception) -> str:
     """The error without what it was about."""
     match error:
+        case OrchestratorError():  # of the store, which was asked for a login
+            return error.info.message.rstrip(".")
         case MCPError() if error.code == CONNECTION_CLOSED:
             return f"the connection broke ({error.message})"
         case MCPError() if error.code == URL_ELICITATION_REQUIRED:

@@ -18,7 +18,7 @@ from orchestrator.ports import (
     ResponseSummary,
     StoredResponse,
 )
-from orchestrator.store import chains, deletion, listing, readings
+from orchestrator.store import chains, deletion, listing, readings, suspended_runs
 from orchestrator.store.audit_chain import append_event
 from orchestrator.store.audit_links import SERVICE
 from orchestrator.store.chain_memory import ChainMemory
@@ -62,9 +62,11 @@ class SqlResponseGraph:
             [link] = chains.read_links(connection, response_id, row["depth"], row["depth"])
             children = (responses.c.previous_response_id == response_id) & _STORED
             count = connection.execute(select(func.count()).select_from(responses).where(children)).scalar_one()
+            waits = row["status"] == "awaiting_approval"
+            pending = suspended_runs.pending_approvals(connection, response_id) if waits else ()
             first = select(responses.c.id).where(children).order_by(responses.c.number).limit(MAX_CHILDREN)
             return ResponseDetail(
-                readings.stored_response(row, link.past),
+                readings.stored_response(row, link.past, pending),
                 tuple(connection.execute(first).scalars()) if count else (),
                 count,
                 _offered(connection, row["offer_digest"]),

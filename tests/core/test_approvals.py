@@ -176,6 +176,13 @@ def test_calls_that_need_approval_wait_while_the_others_run_and_then_the_run_is_
     assert d.run.state == Ended(ending, announced=True)
 
 
+def test_a_run_that_cannot_be_put_away_ends_with_the_stores_error() -> None:
+    d = put_away(("add", '{"a":1,"b":2}'))
+    error = ErrorInfo(ErrorKind.STORE_ERROR, "The disk is full.")
+    (save,) = d.feed(i.StoreFailed(error))
+    assert isinstance(save, c.SaveResponse) and save.ending == Failed(error)
+
+
 def test_a_run_with_nothing_else_to_do_is_put_away_at_once() -> None:
     d = put_away(("add", '{"a":1,"b":2}'))
     assert [type(each) for each in d.log[-2:]] == [s.ToolCallApprovalRequired, c.SuspendResponse]

@@ -114,8 +114,9 @@ async def test_a_restart_of_postgres_ends_no_run_without_a_word_and_the_next_one
                     await chat_again(url)
                     stopping.set()
             assert told.broken == 0 and told.ended and told.errors
-            assert {error["code"] for error in told.errors} <= {"store_error"}
-            assert all("The store failed: " in error["message"] for error in told.errors)
+            # A plugin at an address asks the store for its login, so that its connection may be what fails.
+            assert {error["code"] for error in told.errors} <= {"store_error", "plugin_connection_error"}
+            assert [error["message"] for error in told.errors if "The store failed: " not in error["message"]] == []
             async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
                 for response_id, result in told.ended.items():
                     assert_same(result, await stored(client, response_id))

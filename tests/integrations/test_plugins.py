@@ -8,11 +8,12 @@ import anyio
 import anyio.to_thread
 import psutil
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.json_types import JsonObject
-from orchestrator.integrations import mcp_session
+from orchestrator.integrations import mcp_session, supervised
 from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.mcp_json import StdioServer, load_mcp_json
 from orchestrator.integrations.mcp_session import UNANSWERED_CALLS, ConnectionEndedError
@@ -213,7 +214,11 @@ async def test_nothing_can_be_opened_after_the_end(tmp_path: Path) -> None:
         assert "shutting down" in (await refusal_to_open(catalog, plugin())).message
 
 
-async def test_an_end_that_nobody_asked_for_is_logged_without_secrets(tmp_path: Path) -> None:
+async def test_an_end_that_nobody_asked_for_is_logged_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A logger that was used under another configuration keeps to it.
+    monkeypatch.setattr(supervised, "log", structlog.stdlib.get_logger("fresh"))
     entries = {"dying": faulty("dies in the call"), "dead": faulty("exits before the handshake"), "fine": TOOLS}
     with capture_logs() as logged:
         async with catalog_of(tmp_path, entries) as catalog:
