@@ -37,6 +37,7 @@ class ErrorKind(StrEnum):
     RESPONSE_NOT_FINISHED = "response_not_finished"
     APPROVAL_CONFLICT = "approval_conflict"
     INTEGRATION_CREDENTIALS_REQUIRED = "integration_credentials_required"
+    ELICITATION_NOT_FOUND = "elicitation_not_found"
     JOB_NOT_FOUND = "job_not_found"
     TOKEN_NOT_FOUND = "token_not_found"
     PLUGIN_NOT_FOUND = "plugin_not_found"

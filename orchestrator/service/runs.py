@@ -16,6 +16,7 @@ from orchestrator.core.stream import ChatEnd, ErrorEvent, StreamEvent, StreamFol
 from orchestrator.ports import ResponseStore
 from orchestrator.service.driver import RunContext, RunDriver
 from orchestrator.service.leases import LEASE_SECONDS, RENEW_SECONDS, is_dead
+from orchestrator.service.server_callbacks import ServerCallbacks
 
 PUT_AWAY_SECONDS = 10.0
 
@@ -106,6 +107,16 @@ class LiveRun:
         if fold.result is None:
             raise OrchestratorError(ErrorKind.INTERNAL_ERROR, "The run ended without a result.")
         return fold.result
+
+    @property
+    def owner(self) -> str:
+        """Whose it is."""
+        return self._driver.context.owner
+
+    @property
+    def callbacks(self) -> ServerCallbacks:
+        """What its servers ask of the user."""
+        return self._driver.callbacks
 
     def disconnect(self) -> None:
         """The client is gone, and the run is to end with it."""
@@ -234,6 +245,11 @@ class RunService:
         with anyio.move_on_after(PUT_AWAY_SECONDS):
             while (live := self._live.get(response_id)) is not None and live.is_told:
                 await live.gone.wait()
+
+    def find(self, response_id: str, owner: str) -> LiveRun | None:
+        """The run of that response, where it runs here, is stored, and is `owner`'s."""
+        live = self._live.get(response_id)
+        return live if live is not None and live.owner == owner and live.response_id is not None else None
 
     async def _drive(self, live: LiveRun) -> None:
         with structlog.contextvars.bound_contextvars(response_id=live.request.response_id):

@@ -1,6 +1,6 @@
 """What is written of a response, one function a unit of work: its beginning, its journal, its end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.response import Ending, Incomplete, Stats
+from orchestrator.core.tools import OfferedTool, ToolKey
 from orchestrator.ports import NewResponse
 from orchestrator.store import audit_chain, rows
 from orchestrator.store.chains import UNFINISHED, UNSETTLED, unfinished_parent, unusable_parent
@@ -95,6 +96,20 @@ def open_response(connection: Connection, response: NewResponse) -> None:
     _insert_missing(connection, blobs, images)
     if said:
         connection.execute(insert(input_items), said)
+
+
+def extend_offer(
+    connection: Connection,
+    response_id: str,
+    offered: Sequence[OfferedTool],
+    tool_names: Mapping[ToolKey, str],
+    at: datetime,
+) -> None:
+    """See `ResponseStore.extend_offer`."""
+    if locked(connection, response_id)["status"] != "in_progress":
+        raise ended_elsewhere(response_id)
+    digest = keep_offer(connection, rows.offer_rows(offered, tool_names, at))
+    connection.execute(update(responses).where(responses.c.id == response_id).values(offer_digest=digest))
 
 
 def keep_offer(connection: Connection, offer: rows.OfferRows | None) -> str | None:

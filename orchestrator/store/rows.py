@@ -20,10 +20,12 @@ from orchestrator.core.items import (
     ImageInput,
     InputItem,
     Message,
+    Origin,
     OutputEntry,
     PluginProvider,
     ProviderInfo,
     Reasoning,
+    Speaker,
     TextInput,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
@@ -106,6 +108,7 @@ def input_rows(new: NewResponse) -> tuple[list[Row], list[Row]]:
     blobs: dict[str, str] = {}
     for position, item in enumerate(new.input if new.stored else ()):
         row: Row = {"response_id": new.id, "position": position, "content": None, "blob_digest": None}
+        row["origin"] = _origin_json(item)
         match item:
             case TextInput(content):
                 row |= {"type": "text", "content": content}
@@ -117,6 +120,17 @@ def input_rows(new: NewResponse) -> tuple[list[Row], list[Row]]:
                 assert_never(item)
         rows.append(row)
     return rows, [{"digest": digest, "content": blobs[digest]} for digest in sorted(blobs)]
+
+
+def _origin_json(item: InputItem) -> JsonObject | None:
+    """Whose resource or prompt `item` is, and who speaks in it where that is not the user."""
+    origin = item.origin
+    if origin is None:
+        return None
+    kind, label = _provider_columns(origin.provider)
+    stored: JsonObject = {"type": origin.kind, "name": origin.name, "provider_type": kind, "provider_name": label}
+    speaker = item.speaker if isinstance(item, TextInput) else "user"
+    return stored if speaker == "user" else {**stored, "speaker": speaker}
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,9 +284,16 @@ def _provider_columns(provider: ProviderInfo) -> tuple[str, str]:
 # ---- from rows --------------------------------------------------------------------------------
 
 
-def input_item(kind: str, content: str | None, blob: str | None) -> InputItem:
+def input_item(kind: str, content: str | None, blob: str | None, origin: Mapping[str, str] | None) -> InputItem:
     """An input item from its columns and its blob's content."""
-    return TextInput(content or "") if kind == "text" else ImageInput(blob or "")
+    speaker: Speaker = "user"
+    taken: Origin | None = None
+    if origin is not None:
+        provider = provider_from(origin["provider_type"], origin["provider_name"])
+        assert provider is not None
+        taken = Origin(provider, "prompt" if origin["type"] == "prompt" else "resource", origin["name"])
+        speaker = "assistant" if origin.get("speaker") == "assistant" else "user"
+    return TextInput(content or "", taken, speaker) if kind == "text" else ImageInput(blob or "", taken)
 
 
 def text_entry(kind: str, turn: int, content: str | None) -> OutputEntry:
