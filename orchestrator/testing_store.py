@@ -105,7 +105,12 @@ class MemoryStore:
         if response.id in self._nodes:
             raise _store_error(f"There is a response '{response.id}' already.")
         self._definitions.update(tool.digest for tool in response.offered)
-        self._nodes[response.id] = _Node(response, root_id, depth, response.lease_until)
+        node = self._nodes[response.id] = _Node(response, root_id, depth, response.lease_until)
+        if response.forked_from is not None:
+            original = self._nodes[response.forked_from.response_id]
+            copied = [item for item in original.ordered() if item.position < response.forked_from.position]
+            node.items = {item.position: item for item in copied}
+            node.decisions = dict(original.decisions)
 
     async def journal_calls(self, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:
         node = self._running(response_id)
@@ -173,13 +178,26 @@ class MemoryStore:
             ended_at=node.ended_at,
             pending=tuple(pending_approval(call) for call in node.waiting()) if node.suspension is not None else (),
             expires_at=None if node.suspension is None else node.suspension.expires_at,
+            forked_from=new.forked_from,
+            replay_of=new.replay_of,
         )
+
+    async def chain_ids(self, response_id: str, owner: str) -> Sequence[str]:
+        ids: list[str] = []
+        node = self._nodes.get(response_id)
+        if node is None or node.new.owner != owner or not node.new.stored:
+            return []
+        while node is not None:
+            ids.append(node.new.id)
+            parent = node.new.previous_response_id
+            node = None if parent is None else self._nodes[parent]
+        return list(reversed(ids))
 
     async def list_calls(self, response_id: str, owner: str) -> Sequence[JournaledCall]:
         node = self._nodes.get(response_id)
         if node is None or node.new.owner != owner:
             return []
-        return [_journaled(node, call) for call in node.placed_calls()]
+        return [_journaled(node, call) for call in node.placed_calls() if call.call_id in node.calls]
 
     def journal(self) -> list[tuple[NewResponse, PlacedCall, JournaledCall]]:
         """Every call there is, with the response that it belongs to."""

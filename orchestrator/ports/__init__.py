@@ -40,7 +40,7 @@ from orchestrator.ports.plugins import (
     PluginTransport,
     ServerFacts,
 )
-from orchestrator.ports.responses import Chain, JournaledCall, NewResponse, ResponseStore, StoredResponse
+from orchestrator.ports.responses import Chain, ForkPoint, JournaledCall, NewResponse, ResponseStore, StoredResponse
 from orchestrator.ports.tokens import Token, TokenLimits, TokenStore
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "Embeddings",
     "Engine",
     "EngineTraits",
+    "ForkPoint",
     "GenerationChunk",
     "IntegrationCatalog",
     "IntegrationFailedError",

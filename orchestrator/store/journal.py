@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Executable, RowMapping, Table, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Executable, RowMapping, Table, Text, bindparam, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.response import Ending, Incomplete, Stats
-from orchestrator.ports import NewResponse
+from orchestrator.ports import ForkPoint, NewResponse
 from orchestrator.store import audit_chain, rows
 from orchestrator.store.chains import UNFINISHED, UNSETTLED, unfinished_parent, unusable_parent
 from orchestrator.store.tables import (
@@ -75,6 +75,19 @@ _ABANDONED: Final = (
 )
 """What another process is just ending is locked, and so left to it."""
 
+_COPY: Final = insert(output_items).from_select(
+    ["response_id", "position", "turn", "type", "content", "call_id"],
+    select(
+        bindparam("new_id", type_=Text),
+        output_items.c.position,
+        output_items.c.turn,
+        output_items.c.type,
+        output_items.c.content,
+        output_items.c.call_id,
+    ).where(output_items.c.response_id == bindparam("old_id"), output_items.c.position < bindparam("below")),
+)
+"""The items that a branch begins with; what its calls are stands in the journal already, once."""
+
 _UNSETTLED: Final = (
     select(
         tool_calls.c.call_id,
@@ -91,10 +104,16 @@ def open_response(connection: Connection, response: NewResponse) -> None:
     root_id, depth = _place(connection, response)
     digest = keep_offer(connection, rows.offer_rows(response.offered, response.tool_names, response.created_at))
     connection.execute(insert(responses), rows.response_row(response, root_id, depth, digest))
+    if response.forked_from is not None:
+        connection.execute(_COPY, {"new_id": response.id, **_copied(response.forked_from)})
     said, images = rows.input_rows(response)
     _insert_missing(connection, blobs, images)
     if said:
         connection.execute(insert(input_items), said)
+
+
+def _copied(point: ForkPoint) -> dict[str, Any]:
+    return {"old_id": point.response_id, "below": point.position}
 
 
 def keep_offer(connection: Connection, offer: rows.OfferRows | None) -> str | None:

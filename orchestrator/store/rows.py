@@ -40,7 +40,7 @@ from orchestrator.core.response import (
     ending_status,
 )
 from orchestrator.core.tools import OfferedTool, ToolKey, text_content
-from orchestrator.ports import CallDecision, JournaledCall, NewResponse, StoredResponse
+from orchestrator.ports import CallDecision, ForkPoint, JournaledCall, NewResponse, StoredResponse
 
 Row: TypeAlias = dict[str, Any]
 
@@ -96,6 +96,9 @@ def response_row(new: NewResponse, root_id: str, depth: int, offer_digest: str |
         "status": "in_progress",
         "holder": new.holder,
         "lease_until": new.lease_until,
+        "forked_from": None if new.forked_from is None else new.forked_from.response_id,
+        "forked_position": None if new.forked_from is None else new.forked_from.position,
+        "replay_of": new.replay_of,
         "created_at": new.created_at,
     }
 
@@ -365,6 +368,8 @@ def stored_response(row: RowMapping, items: PastResponse, pending: tuple[Pending
         ended_at=row["ended_at"],
         pending=pending,
         expires_at=row["expires_at"],
+        forked_from=None if row["forked_from"] is None else ForkPoint(row["forked_from"], row["forked_position"]),
+        replay_of=row["replay_of"],
     )
 
 
