@@ -33,6 +33,7 @@ from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
+from orchestrator.service.forks import ForkService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.leases import this_holder
@@ -204,6 +205,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             api = create_api(
                 chats=chats,
                 approvals=approvals,
+                forks=ForkService(chats, store),
                 models=models,
                 instances=instances,
                 runs=runs,

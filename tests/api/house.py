@@ -24,6 +24,7 @@ from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
+from orchestrator.service.forks import ForkService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelService
@@ -138,6 +139,7 @@ async def house(
         app = create_api(
             chats=chats,
             approvals=ApprovalService(chats, runs, store),
+            forks=ForkService(chats, store),
             models=models,
             instances=instances,
             runs=runs,
