@@ -44,10 +44,10 @@ async def test_many_ephemeral_connections_leave_nothing_behind(tmp_path: Path) -
 
         await use("/fine")
         async with nothing_left():
-            for _ in range(100):
+            for _ in range(200):
                 await use("/fine")
             async with anyio.create_task_group() as users:
-                for _ in range(30):
+                for _ in range(50):
                     users.start_soon(use, "/fine")
 
 

@@ -12,7 +12,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("first", "second")]
+TOOLS: list[dict[str, Any]] = [{"name": name, "inputSchema": {"type": "object"}} for name in ("first", "second")]
 
 
 @dataclass
@@ -41,6 +41,7 @@ class FaultyApp:
     seen: list[Request] = field(default_factory=list[Request])
     forgotten: set[str] = field(default_factory=set[str])
     sessions: int = 0
+    tools: list[dict[str, Any]] = field(default_factory=lambda: list(TOOLS))
     hanging: anyio.Event = field(default_factory=anyio.Event)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -104,7 +105,7 @@ class FaultyApp:
                     await reply.hang()
                 if mode == "fails-at-list":
                     return await reply.status(500)
-                await reply.result(id_, {"tools": TOOLS})
+                await reply.result(id_, {"tools": self.tools})
             case "tools/call":
                 await self.call(mode, request, reply)
             case _:
@@ -133,9 +134,24 @@ class FaultyApp:
                 await reply.end(b": nothing\n\n")
             case "sends-too-much":
                 await reply.begin(200, "application/json")
-                for _ in range(40):  # further than anybody listens
+                for _ in range(100):  # further than anybody listens
                     await reply.more(b"x" * 1_000_000)
                 await reply.end(b"")
+            case "answers-another-call":
+                await reply.json({"jsonrpc": "2.0", "id": 4711, "result": {"content": []}})
+            case "answers-with-garbage":
+                await reply.send(200, b"{not json", "application/json")
+            case "floods":
+                await reply.begin(200, "text/event-stream")
+                params: dict[str, Any] = {"level": "info", "data": "a line"}
+                note = json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": params}).encode()
+                for _ in range(100):
+                    await reply.more((b"event: message\ndata: " + note + b"\n\n") * 50)
+                last = {"jsonrpc": "2.0", "id": id_, "result": {"content": [{"type": "text", "text": "fine"}]}}
+                await reply.end(b"event: message\ndata: " + json.dumps(last).encode() + b"\n\n")
+            case "grows":
+                self.tools = [*TOOLS, {"name": "third", "inputSchema": {"type": "object"}}]
+                await reply.result(id_, {"content": [{"type": "text", "text": "fine"}]})
             case "streams":
                 await reply.begin(200, "text/event-stream")
                 message = {
