@@ -21,7 +21,7 @@ from orchestrator.core.approvals import (
     parse_approval_policy,
 )
 from orchestrator.core.calls import DENIED, pending_approval
-from orchestrator.core.errors import ErrorInfo, ErrorKind
+from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
 from orchestrator.core.items import Message, Reasoning, TextInput, ToolCall
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.prompt import AssistantMessage, PromptToolCall, ToolMessage, UserMessage
@@ -176,11 +176,10 @@ def test_calls_that_need_approval_wait_while_the_others_run_and_then_the_run_is_
     assert d.run.state == Ended(ending, announced=True)
 
 
-def test_a_run_that_cannot_be_put_away_ends_with_the_stores_error() -> None:
+def test_a_run_that_is_being_put_away_refuses_an_event_that_does_not_fit() -> None:
     d = put_away(("add", '{"a":1,"b":2}'))
-    error = ErrorInfo(ErrorKind.STORE_ERROR, "The disk is full.")
-    (save,) = d.feed(i.StoreFailed(error))
-    assert isinstance(save, c.SaveResponse) and save.ending == Failed(error)
+    with pytest.raises(IllegalInputError):
+        d.feed(i.ResponseSaved())
 
 
 def test_a_run_with_nothing_else_to_do_is_put_away_at_once() -> None:
