@@ -106,6 +106,8 @@ class Node:
             ended_at=self.ended_at,
             pending=tuple(pending_approval(call) for call in self.waiting()) if self.suspension is not None else (),
             expires_at=None if self.suspension is None else self.suspension.expires_at,
+            forked_from=new.forked_from,
+            replay_of=new.replay_of,
         )
 
 
@@ -138,7 +140,12 @@ class MemoryStore:
         number, taken = listing_number(response.created_at, response.id), {node.number for node in self.nodes.values()}
         while number in taken:
             number += 1
-        self.nodes[response.id] = Node(response, number, root_id, depth, response.lease_until)
+        node = self.nodes[response.id] = Node(response, number, root_id, depth, response.lease_until)
+        if response.forked_from is not None:
+            original = self.nodes[response.forked_from.response_id]
+            copied = [item for item in original.ordered() if item.position < response.forked_from.position]
+            node.items = {item.position: item for item in copied}
+            node.decisions = dict(original.decisions)
 
     async def journal_calls(self, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:
         node = self._running(response_id)
@@ -184,11 +191,22 @@ class MemoryStore:
         node = self.nodes.get(response_id)
         return None if node is None or node.new.owner != owner or not node.new.stored else node.whole()
 
+    async def chain_ids(self, response_id: str, owner: str) -> Sequence[str]:
+        ids: list[str] = []
+        node = self.nodes.get(response_id)
+        if node is None or node.new.owner != owner or not node.new.stored:
+            return []
+        while node is not None:
+            ids.append(node.new.id)
+            parent = node.new.previous_response_id
+            node = None if parent is None else self.nodes[parent]
+        return list(reversed(ids))
+
     async def list_calls(self, response_id: str, owner: str) -> Sequence[JournaledCall]:
         node = self.nodes.get(response_id)
         if node is None or node.new.owner != owner:
             return []
-        return [_journaled(node, call) for call in node.placed_calls()]
+        return [_journaled(node, call) for call in node.placed_calls() if call.call_id in node.calls]
 
     def journal(self) -> list[tuple[NewResponse, PlacedCall, JournaledCall]]:
         """Every call there is, with the response that it belongs to."""

@@ -50,7 +50,15 @@ from orchestrator.ports.plugins import (
     PluginTransport,
     ServerFacts,
 )
-from orchestrator.ports.responses import LONG_TEXT, Chain, JournaledCall, NewResponse, ResponseStore, StoredResponse
+from orchestrator.ports.responses import (
+    LONG_TEXT,
+    Chain,
+    ForkPoint,
+    JournaledCall,
+    NewResponse,
+    ResponseStore,
+    StoredResponse,
+)
 from orchestrator.ports.tokens import Token, TokenLimits, TokenStore
 
 __all__ = [
@@ -68,6 +76,7 @@ __all__ = [
     "Embeddings",
     "Engine",
     "EngineTraits",
+    "ForkPoint",
     "GenerationChunk",
     "IntegrationCatalog",
     "IntegrationFailedError",

@@ -20,12 +20,22 @@ LONG_TEXT: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True)
+class ForkPoint:
+    """Where a branch leaves another response: it begins with that one's first `position` items."""
+
+    response_id: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class NewResponse:
     """A node of the graph as it begins.
 
     `parameters` are the request's settings as JSON, without content and without secrets. With
     `stored` False only a skeleton is kept: no input, system prompt, parameters or metadata.
-    `holder` names the process that runs it, `lease_until` how long its word counts.
+    `holder` names the process that runs it, `lease_until` how long its word counts. With `forked_from`
+    it begins with items of another response, whose calls stay in that one's journal. `replay_of` is the
+    response that it runs again.
     """
 
     id: str
@@ -44,6 +54,8 @@ class NewResponse:
     created_at: datetime
     lease_until: datetime
     token_id: str | None = None
+    forked_from: ForkPoint | None = None
+    replay_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +118,8 @@ class StoredResponse:
     ended_at: datetime | None
     pending: tuple[PendingApproval, ...] = ()
     expires_at: datetime | None = None
+    forked_from: ForkPoint | None = None
+    replay_of: str | None = None
 
 
 class ResponseStore(SuspendedRunStore, Protocol):
@@ -122,7 +136,7 @@ class ResponseStore(SuspendedRunStore, Protocol):
         ...
 
     async def open_response(self, response: NewResponse) -> None:
-        """Insert the node, `in_progress`, and the definitions it offers by their digest."""
+        """Insert the node, `in_progress`, the items that it begins with, and the definitions it offers by their digest."""
         ...
 
     async def journal_calls(self, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:
@@ -156,8 +170,18 @@ class ResponseStore(SuspendedRunStore, Protocol):
         """
         ...
 
+    async def chain_ids(self, response_id: str, owner: str) -> Sequence[str]:
+        """The ids of the chain that ends in `response_id`, the root's first; none for one that is unknown.
+
+        Not stored, or another owner's, counts as unknown.
+        """
+        ...
+
     async def list_calls(self, response_id: str, owner: str) -> Sequence[JournaledCall]:
-        """The journal of one response, by position; empty for an unknown one."""
+        """The journal of one response, by position; empty for an unknown one.
+
+        Calls that a branch has of another response are in the journal of that one.
+        """
         ...
 
     async def renew_leases(self, response_ids: Sequence[str], until: datetime) -> None:

@@ -22,6 +22,7 @@ from orchestrator.core.stream import StreamEvent
 from orchestrator.ports import (
     CallBegun,
     CallDecision,
+    ForkPoint,
     IntegrationCatalog,
     IntegrationSession,
     NewResponse,
@@ -67,6 +68,8 @@ class RunContext:
     approval_timeout_seconds: float = 86_400
     elapsed_seconds: float = 0.0
     recorded_decisions: frozenset[str] = frozenset()
+    forked_from: ForkPoint | None = None
+    replay_of: str | None = None
 
 
 class RunDriver:
@@ -208,6 +211,8 @@ class RunDriver:
             holder=context.holder,
             created_at=now,
             lease_until=now + timedelta(seconds=LEASE_SECONDS),
+            forked_from=context.forked_from,
+            replay_of=context.replay_of,
         )
 
     def _elapsed(self) -> float:

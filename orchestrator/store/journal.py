@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, Text, bindparam, func, insert, or_, select, update
 
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.listing import listing_number
 from orchestrator.core.response import Ending, Incomplete, Stats
-from orchestrator.ports import NewResponse
+from orchestrator.ports import ForkPoint, NewResponse
 from orchestrator.store import audit_chain, rows
 from orchestrator.store.chains import UNFINISHED, UNSETTLED, unfinished_parent, unusable_parent
 from orchestrator.store.columns import AnyText
@@ -90,6 +90,19 @@ _ABANDONED: Final = (
 )
 """What another process is just ending is locked, and so left to it."""
 
+_COPY: Final = insert(output_items).from_select(
+    ["response_id", "position", "turn", "type", "content", "call_id"],
+    select(
+        bindparam("new_id", type_=Text),
+        output_items.c.position,
+        output_items.c.turn,
+        output_items.c.type,
+        output_items.c.content,
+        output_items.c.call_id,
+    ).where(output_items.c.response_id == bindparam("old_id"), output_items.c.position < bindparam("below")),
+)
+"""The items that a branch begins with; what its calls are stands in the journal already, once."""
+
 _UNSETTLED: Final = (
     select(
         tool_calls.c.call_id,
@@ -107,12 +120,18 @@ def open_response(connection: Connection, response: NewResponse) -> None:
     digest = keep_offer(connection, rows.offer_rows(response.offered, response.tool_names, response.created_at))
     number = _free_number(connection, response)
     connection.execute(insert(responses), rows.response_row(response, number, root_id, depth, digest))
+    if response.forked_from is not None:
+        connection.execute(_COPY, {"new_id": response.id, **_copied(response.forked_from)})
     said, blobs = rows.input_rows(response)
     keep_blobs(connection, blobs)
     if said:
         connection.execute(insert(input_items), said)
     if response.stored:
         add_labels(connection, number, opening_labels(response.owner, response.model_key, response.metadata))
+
+
+def _copied(point: ForkPoint) -> dict[str, Any]:
+    return {"old_id": point.response_id, "below": point.position}
 
 
 def keep_offer(connection: Connection, offer: rows.OfferRows | None) -> str | None:

@@ -24,7 +24,7 @@ from orchestrator.core.json_types import JsonObject
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import IncompleteReason, ResponseStatus, Stats
 from orchestrator.core.tools import ToolKey
-from orchestrator.ports import CallDecision, JournaledCall, OfferedReference, ResponseSummary, StoredResponse
+from orchestrator.ports import CallDecision, ForkPoint, JournaledCall, OfferedReference, ResponseSummary, StoredResponse
 
 
 def input_item(kind: str, content: str | None, blob: str | None) -> InputItem:
@@ -122,6 +122,8 @@ def stored_response(row: RowMapping, items: PastResponse, pending: tuple[Pending
         ended_at=row["ended_at"],
         pending=pending,
         expires_at=row["expires_at"],
+        forked_from=None if row["forked_from"] is None else ForkPoint(row["forked_from"], row["forked_position"]),
+        replay_of=row["replay_of"],
     )
 
 

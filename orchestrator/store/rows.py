@@ -92,6 +92,9 @@ def response_row(new: NewResponse, number: int, root_id: str, depth: int, offer_
         "status": "in_progress",
         "holder": new.holder,
         "lease_until": new.lease_until,
+        "forked_from": None if new.forked_from is None else new.forked_from.response_id,
+        "forked_position": None if new.forked_from is None else new.forked_from.position,
+        "replay_of": new.replay_of,
         "created_at": new.created_at,
     }
 

@@ -109,6 +109,10 @@ responses: Final = Table(
     Column("suspension", json_column()),
     # Why somebody wants it to end; its holder looks for this.
     Column("cancel_reason", AnyText),
+    # A branch that begins with the first `forked_position` items of another response, which may be gone by now.
+    Column("forked_from", Text),
+    Column("forked_position", Integer),
+    Column("replay_of", Text),
     Column("created_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),
@@ -288,7 +292,7 @@ output_items: Final = Table(
     Column("call_id", Text, ForeignKey("tool_calls.call_id")),
     sqlite_with_rowid=False,
 )
-"""What the model wrote, in order; a call's row only refers to the journal."""
+"""What the model wrote, in order; a call's row only refers to the journal, a branch's to that of another response."""
 
 _partial_index("ix_output_items_call_id", output_items.c.call_id.is_not(None), output_items, "call_id")
 
