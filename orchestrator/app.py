@@ -33,6 +33,7 @@ from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
+from orchestrator.service.forks import ForkService
 from orchestrator.service.graph import GraphService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.integration_checks import IntegrationCheckService
@@ -220,6 +221,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 chats=chats,
                 approvals=approvals,
                 graph=GraphService(graph, store, runs, keep_skeleton=settings.retention_keep_skeleton),
+                forks=ForkService(chats, store),
                 models=models,
                 instances=instances,
                 runs=runs,

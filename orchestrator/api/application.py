@@ -19,6 +19,7 @@ from orchestrator.api.errors import (
     answer_orchestrator_error,
     answer_unexpected,
 )
+from orchestrator.api.forks import fork_route
 from orchestrator.api.health import WhyNotReady, health_route
 from orchestrator.api.loading import loading_routes
 from orchestrator.api.metrics import Metrics, metrics_route
@@ -36,6 +37,7 @@ from orchestrator.service.audit import AuditService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
+from orchestrator.service.forks import ForkService
 from orchestrator.service.graph import GraphService
 from orchestrator.service.instances import InstanceService
 from orchestrator.service.integration_checks import IntegrationCheckService
@@ -57,6 +59,7 @@ def create_api(
     chats: ChatService,
     approvals: ApprovalService,
     graph: GraphService,
+    forks: ForkService,
     models: ModelService,
     instances: InstanceService,
     runs: RunService,
@@ -91,6 +94,7 @@ def create_api(
                 approvals, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds
             ),
             *response_routes(graph, authenticator),
+            fork_route(forks, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
             models_route(models, authenticator),
             *loading_routes(instances, authenticator, max_body_bytes=max_body_bytes),
             *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),

@@ -13,6 +13,7 @@ from orchestrator.api.wire_requests import (
     ChatBody,
     EphemeralIntegration,
     ImageInput,
+    InputEntry,
     IntegrationEntry,
     MessageInput,
     PluginIntegration,
@@ -58,7 +59,7 @@ def to_chat_request(body: ChatBody) -> ChatRequest:
     """
     chat = ChatRequest(
         model=body.model,
-        input=_input(body),
+        input=input_items(body.input),
         system_prompt=_given(body.system_prompt),
         integrations=integration_requests(_given(body.integrations) or ()),
         sampling=_sampling(body),
@@ -94,8 +95,13 @@ def _sampling(body: ChatBody) -> Sampling:
     )
 
 
-def _input(body: ChatBody) -> tuple[items.InputItem, ...]:
-    entries = [TextInput(body.input)] if isinstance(body.input, str) else body.input
+def input_items(said: str | Sequence[InputEntry]) -> tuple[items.InputItem, ...]:
+    """What the user says, in the service's words.
+
+    Raises:
+        OrchestratorError: `invalid_value` for a picture that is none, or where nothing is said.
+    """
+    entries = [TextInput(said)] if isinstance(said, str) else said
     found: list[items.InputItem] = []
     for index, entry in enumerate(entries):
         match entry:

@@ -110,6 +110,7 @@ def chat_reply(result: ChatResult) -> wire.ChatReply:
 
 def stored_reply(response: StoredResponse) -> wire.StoredReply:
     """A stored response, whole."""
+    fork = response.forked_from
     return wire.StoredReply(
         response_id=response.id,
         previous_response_id=response.previous_response_id,
@@ -122,6 +123,8 @@ def stored_reply(response: StoredResponse) -> wire.StoredReply:
         incomplete_reason=response.incomplete_reason or UNSET,
         error=UNSET if response.error is None else wire_error(response.error),
         pending_approvals=UNSET if response.expires_at is None else _pending(response.pending, response.expires_at),
+        forked_from=UNSET if fork is None else wire.ForkedFrom(fork.response_id, fork.position),
+        replay_of=response.replay_of or UNSET,
         system_prompt=response.system_prompt,
         input=[_input_entry(item) for item in response.input],
         output=[output_entry(entry.item) for entry in response.output],

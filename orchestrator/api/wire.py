@@ -171,6 +171,13 @@ class StoredImageInput(Struct, frozen=True, tag_field="type", tag="image"):
     data_url: str
 
 
+class ForkedFrom(Struct, frozen=True):
+    """Where a branch left another response."""
+
+    response_id: str
+    position: Annotated[int, Meta(description="How many of that response's output items it begins with.")]
+
+
 class StoredReply(Struct, frozen=True, kw_only=True):
     """A stored response, whole. An extension."""
 
@@ -185,6 +192,8 @@ class StoredReply(Struct, frozen=True, kw_only=True):
     incomplete_reason: IncompleteReason | UnsetType = UNSET
     error: Annotated[ErrorBody, Meta(description="Only when `status` is `failed`.")] | UnsetType = UNSET
     pending_approvals: PendingApprovals | UnsetType = UNSET
+    forked_from: ForkedFrom | UnsetType = UNSET
+    replay_of: Annotated[str, Meta(description="The response that this one ran again.")] | UnsetType = UNSET
     system_prompt: str | None
     input: list[StoredTextInput | StoredImageInput]
     output: list[OutputEntry]

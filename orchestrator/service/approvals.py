@@ -19,6 +19,7 @@ from orchestrator.ports import CallDecision, ResponseStore, StoredResponse, Stor
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_parameters import stored_chat, stored_integrations
 from orchestrator.service.chats import ChatService, TakenUp
+from orchestrator.service.recorded_turns import recorded_choice
 from orchestrator.service.runs import LiveRun, RunService
 
 LOOK_SECONDS: Final = 5.0
@@ -146,7 +147,15 @@ class ApprovalService:
             load_seconds=run.suspension.load_seconds,
         )
         chat = stored_chat(stored, stored_integrations(stored, integrations))
-        taken_up = TakenUp(stored.id, resumed, run.tool_names, run.suspension.elapsed_seconds, frozenset(recorded))
+        taken_up = TakenUp(
+            stored.id,
+            resumed,
+            run.tool_names,
+            run.suspension.elapsed_seconds,
+            frozenset(recorded),
+            # What no model began no model goes on with: a call that was made directly ends with its result.
+            written=None if chat.model else recorded_choice((), stored.model_key),
+        )
         return await self._chats.start(chat, caller, taken_up)
 
     def _made(self, call_id: str, decision: Decision, caller: Caller) -> CallDecision:

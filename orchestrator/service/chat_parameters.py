@@ -50,12 +50,12 @@ def chat_parameters(chat: ChatRequest) -> JsonObject:
 def stored_chat(stored: StoredResponse, integrations: Sequence[IntegrationRequest]) -> ChatRequest:
     """The chat that made `stored`, with `integrations` as `stored_integrations` gives them.
 
-    It names the system prompt that was in force, be that an inherited one.
+    It names the system prompt that was in force, be that an inherited one, and no model where none wrote it.
     """
     known = cast("Mapping[str, Any]", stored.parameters)
     wanted = known.get("response_format", {}).get("json_schema")
     return ChatRequest(
-        model=known["model"],
+        model=known.get("model", ""),
         input=stored.input,
         system_prompt=stored.system_prompt or "",
         integrations=tuple(integrations),
@@ -143,7 +143,8 @@ def _integration_json(integration: IntegrationRequest) -> JsonObject:
 
 
 def _integration(entry: Mapping[str, Any]) -> IntegrationRequest:
-    allowed = None if entry["allowed_tools"] is None else tuple(entry["allowed_tools"])
+    listed = entry.get("allowed_tools")
+    allowed = None if listed is None else tuple(listed)
     approval = parse_approval_policy(entry.get("require_approval", "never"))
     if entry["type"] == "plugin":
         return PluginRequest(entry["id"], allowed, approval=approval)

@@ -16,14 +16,14 @@ from orchestrator.core.request import (
     RunRequest,
 )
 from orchestrator.core.tools import ToolKey
-from orchestrator.ports import Chain, IntegrationCatalog, ResponseStore
+from orchestrator.ports import Chain, ForkPoint, IntegrationCatalog, ResponseStore
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_parameters import chat_parameters
 from orchestrator.service.chat_request import ChatRequest as ChatRequest
 from orchestrator.service.driver import RunContext
 from orchestrator.service.ids import new_response_id
 from orchestrator.service.instances import InstanceService
-from orchestrator.service.models import ModelService
+from orchestrator.service.models import ModelChoice, ModelService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import LiveRun, RunService
 
@@ -33,7 +33,8 @@ class TakenUp:
     """What a run that does not begin at its first turn brings along.
 
     `tool_names` are the names given so far, `elapsed_seconds` what it has used of its time,
-    `recorded_decisions` the calls whose decisions the store has already.
+    `recorded_decisions` the calls whose decisions the store has already, `forked_from` where a branch begins,
+    `written` what writes in the place of the chat's model.
     """
 
     response_id: str
@@ -41,6 +42,8 @@ class TakenUp:
     tool_names: Mapping[ToolKey, str]
     elapsed_seconds: float = 0.0
     recorded_decisions: frozenset[str] = frozenset()
+    forked_from: ForkPoint | None = None
+    written: tuple[ModelChoice, InstanceService] | None = None
 
 
 class ChatService:
@@ -83,14 +86,16 @@ class ChatService:
         chat = replace(chat, integrations=permitted_integrations(chat, caller))
         _check_approvals(chat)
         self._catalog.check(chat.integrations)
-        choice = await self._models.find(chat.model)
+        written = None if taken_up is None else taken_up.written
+        choice, instances = written or (await self._models.find(chat.model), self._instances)
         model = choice.model
-        _check_model(chat, model)
-        if choice.engine.traits.knows_reasoning:
-            _check_reasoning(chat, model)
+        if written is None:
+            _check_model(chat, model)
+            if choice.engine.traits.knows_reasoning:
+                _check_reasoning(chat, model)
         if chat.response_format is not None:
             choice.engine.check_response_format(chat.response_format)
-        instance_id = self._instances.choose(choice, chat.context_length)
+        instance_id = instances.choose(choice, chat.context_length)
         chain = Chain((), None)
         if chat.previous_response_id is not None:
             chain = await self._store.load_chain(chat.previous_response_id, caller.owner)
@@ -123,7 +128,7 @@ class ChatService:
         )
         context = RunContext(
             choice=choice,
-            instances=self._instances,
+            instances=instances,
             ttl_seconds=chat.ttl_seconds,
             catalog=self._catalog,
             store=self._store,
@@ -139,6 +144,7 @@ class ChatService:
             approval_timeout_seconds=self._approval_timeout_seconds,
             elapsed_seconds=0.0 if taken_up is None else taken_up.elapsed_seconds,
             recorded_decisions=frozenset() if taken_up is None else taken_up.recorded_decisions,
+            forked_from=None if taken_up is None else taken_up.forked_from,
         )
         return self._runs.start(request, context)
 

@@ -24,6 +24,7 @@ from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
+from orchestrator.service.forks import ForkService
 from orchestrator.service.graph import GraphService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.integration_checks import IntegrationCheckService
@@ -143,6 +144,7 @@ async def house(
             chats=chats,
             approvals=ApprovalService(chats, runs, store),
             graph=GraphService(graph, store, runs, keep_skeleton=True),
+            forks=ForkService(chats, store),
             models=models,
             instances=instances,
             runs=runs,

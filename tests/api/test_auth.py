@@ -53,6 +53,7 @@ GUARDED = [
     ("DELETE", "/api/v1/tokens/{token_id:str}"),
     ("POST", "/api/v1/tokens/{token_id:str}/rotate"),
     ("POST", "/api/v1/responses/{response_id:str}/approvals"),
+    ("POST", "/api/v1/responses/{response_id:str}/fork"),
 ]
 OPEN = [("GET", "/health"), ("GET", "/schema"), ("GET", "/schema/openapi.json"), ("GET", "/schema/page.js")]
 

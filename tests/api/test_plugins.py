@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.core.approvals import ApprovalPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.tools import ToolAnnotations, ToolDefinition, ToolResult, definition_digest, text_content
@@ -230,6 +231,20 @@ async def test_a_direct_call_answers_with_the_result_and_is_a_node_of_the_graph(
         "succeeded",
         definition_digest(ADD),
     )
+
+
+async def test_a_direct_call_that_needs_approval_ends_with_its_result_once_it_has_it() -> None:
+    server = replace(CALC, approval=ApprovalPolicy("always"), calls=[])
+    async with house(servers={"mcp/calc": server}) as api:
+        told = (await call(api, {"a": 41})).json()
+        stored = (await api.client.get(f"/api/v1/responses/{told['response_id']}")).json()
+        [waiting] = stored["pending_approvals"]
+        decision = {"approvals": [{"call_id": waiting["call_id"], "decision": "approve"}]}
+        path = f"/api/v1/responses/{told['response_id']}/approvals"
+        reply = (await api.client.post(path, json=decision)).json()
+    assert (told["status"], reply["status"]) == ("awaiting_approval", "completed")
+    assert [item["output"] for item in reply["output"]] == ['[{"text":"42","type":"text"}]']
+    assert server.calls == [("add", {"a": 41})]
 
 
 async def test_a_chat_can_go_on_from_a_direct_call_and_a_direct_call_from_a_chat() -> None:
