@@ -21,7 +21,8 @@ from orchestrator.ports import (
     ResponseSummary,
     StoredResponse,
 )
-from orchestrator.testing_store import MemoryStore, Node
+from orchestrator.testing_nodes import Node
+from orchestrator.testing_store import MemoryStore
 
 
 class MemoryGraph:
@@ -183,15 +184,18 @@ class MemoryGraph:
     def _erase(self, nodes: Sequence[Node], *, keep_skeleton: bool) -> list[str]:
         for node in nodes:
             node.new = replace(node.new, stored=False)
+        held = self._store.held()
+        for node in self._store.nodes.values():
             for call_id, made in node.decisions.items():
-                bare = Approve() if isinstance(made.decision, Approve) else Deny(None)
-                node.decisions[call_id] = replace(made, decision=bare)
+                if call_id not in held:
+                    bare = Approve() if isinstance(made.decision, Approve) else Deny(None)
+                    node.decisions[call_id] = replace(made, decision=bare)
         if not keep_skeleton:
             self._forget(nodes)
         return [node.new.id for node in sorted(nodes, key=lambda node: node.number)]
 
     def _forget(self, nodes: Iterable[Node]) -> None:
-        for node in [node for node in nodes if not any(True for _ in node.placed_calls())]:
+        for node in [node for node in nodes if not node.calls]:
             del self._store.nodes[node.new.id]
 
 
@@ -247,5 +251,7 @@ def _summary(node: Node, text: Sequence[Term] = ()) -> ResponseSummary:
         output_preview=messages[-1][:200] if messages else "",
         created_at=new.created_at,
         ended_at=node.ended_at,
+        forked_from=new.forked_from,
+        replay_of=new.replay_of,
         snippet=snippet(text, _texts(node)) if text else None,
     )

@@ -1,17 +1,16 @@
 """The store's in-memory twin: the same promises as the database's, in the plainest words, for tests."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.core.approvals import Approve, Deny
-from orchestrator.core.calls import output_entry, pending_approval
-from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem, PlacedText
+from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import OutputEntry, ToolCall
 from orchestrator.core.listing import listing_number
 from orchestrator.core.prompt import PastResponse
-from orchestrator.core.response import Cancelled, Ending, Failed, Incomplete, ResponseStatus, Stats, ending_status
+from orchestrator.core.response import Cancelled, Ending, Failed, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey, text_content
 from orchestrator.ports import (
     LONG_TEXT,
@@ -23,92 +22,10 @@ from orchestrator.ports import (
     StoredRun,
     Suspension,
 )
+from orchestrator.testing_nodes import CallTimes, Node
 
 PROCESS_DIED = "The process that ran this call died during it: whether it took effect is not known."
 NEVER_APPROVED = "This call was not run: nobody had approved it when the process died that would have run it."
-
-
-@dataclass(slots=True)
-class CallTimes:
-    created_at: datetime
-    settled_at: datetime | None = None
-
-
-@dataclass(slots=True)
-class Node:
-    """A response. `items` are as they were given; what is not stored is left out when it is read."""
-
-    new: NewResponse
-    number: int
-    root_id: str
-    depth: int
-    lease_until: datetime
-    cancel_reason: str | None = None
-    items: dict[int, PlacedItem] = field(default_factory=dict[int, PlacedItem])
-    calls: dict[str, CallTimes] = field(default_factory=dict[str, CallTimes])
-    ending: Ending | None = None
-    stats: Stats = field(default_factory=Stats)
-    ended_at: datetime | None = None
-    suspension: Suspension | None = None
-    decisions: dict[str, CallDecision] = field(default_factory=dict[str, CallDecision])
-
-    @property
-    def status(self) -> ResponseStatus:
-        if self.ending is not None:
-            return ending_status(self.ending)
-        return "in_progress" if self.suspension is None else "awaiting_approval"
-
-    def waiting(self) -> list[PlacedCall]:
-        """Calls that nobody has decided about."""
-        calls = (call for call in self.placed_calls() if call.outcome is None and call.awaits_approval)
-        return [call for call in calls if call.call_id not in self.decisions]
-
-    def ordered(self) -> list[PlacedItem]:
-        return [self.items[position] for position in sorted(self.items)]
-
-    def call(self, call_id: str) -> PlacedCall | None:
-        return next((call for call in self.placed_calls() if call.call_id == call_id), None)
-
-    def placed_calls(self) -> Iterator[PlacedCall]:
-        for item in self.ordered():
-            if isinstance(item, PlacedCall):
-                decision = self.decisions.get(item.call_id)
-                edited = decision.decision.arguments if decision and isinstance(decision.decision, Approve) else None
-                yield replace(item, edited=edited)
-
-    def output(self) -> tuple[OutputEntry, ...]:
-        calls = {call.position: call for call in self.placed_calls()}
-        items = (calls.get(item.position, item) for item in self.ordered())
-        settled = (item for item in items if isinstance(item, PlacedText) or item.outcome is not None)
-        return tuple(output_entry(item) for item in settled)
-
-    def whole(self) -> StoredResponse:
-        """The response as it is read."""
-        new, ending = self.new, self.ending
-        return StoredResponse(
-            id=new.id,
-            previous_response_id=new.previous_response_id,
-            root_id=self.root_id,
-            depth=self.depth,
-            owner=new.owner,
-            model_key=new.model_key,
-            model_instance_id=new.model_instance_id,
-            system_prompt=new.system_prompt,
-            parameters=new.parameters,
-            metadata=new.metadata,
-            status=self.status,
-            incomplete_reason=ending.reason if isinstance(ending, Incomplete) else None,
-            error=ending.error if isinstance(ending, Failed) else None,
-            stats=self.stats,
-            input=new.input,
-            output=self.output(),
-            created_at=new.created_at,
-            ended_at=self.ended_at,
-            pending=tuple(pending_approval(call) for call in self.waiting()) if self.suspension is not None else (),
-            expires_at=None if self.suspension is None else self.suspension.expires_at,
-            forked_from=new.forked_from,
-            replay_of=new.replay_of,
-        )
 
 
 class MemoryStore:
@@ -131,6 +48,9 @@ class MemoryStore:
 
     async def open_response(self, response: NewResponse) -> None:
         root_id, depth = response.id, 0
+        origin_id = response.replay_of if response.forked_from is None else response.forked_from.response_id
+        if origin_id is not None:
+            root_id = self._origin(origin_id, response.owner).root_id
         if response.previous_response_id is not None:
             parent = self._parent(response.previous_response_id, response.owner)
             root_id, depth = parent.root_id, parent.depth + 1
@@ -206,12 +126,22 @@ class MemoryStore:
         node = self.nodes.get(response_id)
         if node is None or node.new.owner != owner:
             return []
-        return [_journaled(node, call) for call in node.placed_calls() if call.call_id in node.calls]
+        return [row for each, _, row in self.journal() if each.id == response_id]
 
     def journal(self) -> list[tuple[NewResponse, PlacedCall, JournaledCall]]:
         """Every call there is, with the response that it belongs to."""
-        nodes = self.nodes.values()
-        return [(node.new, call, _journaled(node, call)) for node in nodes for call in node.placed_calls()]
+        held = self.held()
+        return [
+            (node.new, call, node.journaled(call, held=call.call_id in held))
+            for node in self.nodes.values()
+            for call in node.placed_calls()
+            if call.call_id in node.calls
+        ]
+
+    def held(self) -> set[str]:
+        """The calls that stored responses have: their own, and those that a branch has of another one."""
+        stored = (node for node in self.nodes.values() if node.new.stored)
+        return {call.call_id for node in stored for call in node.placed_calls()}
 
     async def renew_leases(self, response_ids: Sequence[str], until: datetime) -> None:
         for node in self._in_progress():
@@ -332,6 +262,13 @@ class MemoryStore:
             raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="previous_response_id")
         return node
 
+    def _origin(self, response_id: str, owner: str) -> Node:
+        node = self.nodes.get(response_id)
+        if node is None or node.new.owner != owner or not node.new.stored:
+            message = f"The response '{response_id}' is not stored any more."
+            raise OrchestratorError(ErrorKind.RESPONSE_NOT_FOUND, message, param="response_id")
+        return node
+
     def _running(self, response_id: str) -> Node:
         node = self.nodes.get(response_id)
         if node is None:
@@ -401,26 +338,3 @@ def _same_ending(one: Ending, other: Ending, node: Node) -> bool:
             return True
         case _:
             return one == other
-
-
-def _journaled(node: Node, call: PlacedCall) -> JournaledCall:
-    times: Mapping[str, CallTimes] = node.calls
-    stored, outcome = node.new.stored, call.outcome
-    return JournaledCall(
-        call_id=call.call_id,
-        response_id=node.new.id,
-        position=call.position,
-        turn=call.turn,
-        model_name=call.model_name if stored or call.tool is not None else "",
-        tool=call.tool,
-        provider=call.provider,
-        definition_digest=call.digest,
-        arguments=call.arguments if stored else None,
-        status=("awaiting_approval" if call.awaits_approval else "journaled") if outcome is None else outcome.status,
-        output=outcome.output if stored and outcome is not None else None,
-        is_error=outcome is not None and outcome.is_error,
-        duration_ms=None if outcome is None else outcome.duration_ms,
-        created_at=times[call.call_id].created_at,
-        settled_at=times[call.call_id].settled_at,
-        decision=node.decisions.get(call.call_id),
-    )

@@ -14,7 +14,7 @@ from orchestrator.core import stream as s
 from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.models import LoadConfig, Model
 from orchestrator.core.response import ChatResult, Incomplete, Stats, Suspended, ending_status
-from orchestrator.ports import StoredResponse
+from orchestrator.ports import ForkPoint, StoredResponse
 from orchestrator.service.instances import Loaded
 
 V = TypeVar("V")
@@ -108,9 +108,13 @@ def chat_reply(result: ChatResult) -> wire.ChatReply:
     )
 
 
+def forked_from(point: ForkPoint | None) -> wire.ForkedFrom | UnsetType:
+    """Where a branch left another response."""
+    return UNSET if point is None else wire.ForkedFrom(point.response_id, point.position)
+
+
 def stored_reply(response: StoredResponse) -> wire.StoredReply:
     """A stored response, whole."""
-    fork = response.forked_from
     return wire.StoredReply(
         response_id=response.id,
         previous_response_id=response.previous_response_id,
@@ -123,7 +127,7 @@ def stored_reply(response: StoredResponse) -> wire.StoredReply:
         incomplete_reason=response.incomplete_reason or UNSET,
         error=UNSET if response.error is None else wire_error(response.error),
         pending_approvals=UNSET if response.expires_at is None else _pending(response.pending, response.expires_at),
-        forked_from=UNSET if fork is None else wire.ForkedFrom(fork.response_id, fork.position),
+        forked_from=forked_from(response.forked_from),
         replay_of=response.replay_of or UNSET,
         system_prompt=response.system_prompt,
         input=[_input_entry(item) for item in response.input],

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from msgspec import UNSET
 
 from orchestrator.api import wire_graph as wire
-from orchestrator.api.encode import provider_info, stored_reply
+from orchestrator.api.encode import forked_from, provider_info, stored_reply
 from orchestrator.ports import ResponseDetail, ResponseSummary, StoredResponse
 
 
@@ -48,5 +48,7 @@ def _entry(summary: ResponseSummary) -> wire.ResponseEntry:
         output_preview=summary.output_preview,
         created_at=summary.created_at,
         ended_at=summary.ended_at,
+        forked_from=forked_from(summary.forked_from),
+        replay_of=summary.replay_of or UNSET,
         found=UNSET if snippet is None else wire.Found(snippet.text, list(snippet.matches)),
     )

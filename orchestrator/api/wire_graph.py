@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from orchestrator.api.wire import IncompleteReason, ProviderInfo, Status, StoredReply
+from orchestrator.api.wire import ForkedFrom, IncompleteReason, ProviderInfo, Status, StoredReply
 
 Cursor = Annotated[
     str | None, Meta(description="Where the next page begins, to be sent as `cursor`; null: there is none.")
@@ -61,6 +61,8 @@ class ResponseEntry(Struct, frozen=True, kw_only=True):
     output_preview: Annotated[str, Meta(description="The first 200 characters of the last message.")]
     created_at: datetime
     ended_at: datetime | None
+    forked_from: ForkedFrom | UnsetType = UNSET
+    replay_of: Annotated[str, Meta(description="The response that this one ran again.")] | UnsetType = UNSET
     found: Annotated[Found, Meta(description="Only in a search.")] | UnsetType = UNSET
 
 

@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.response import IncompleteReason, ResponseStatus
 from orchestrator.core.search import Snippet, Term
-from orchestrator.ports.responses import StoredResponse
+from orchestrator.ports.responses import ForkPoint, StoredResponse
 
 Item = TypeVar("Item", covariant=True)
 
@@ -57,6 +57,8 @@ class ResponseSummary:
     output_preview: str
     created_at: datetime
     ended_at: datetime | None
+    forked_from: ForkPoint | None = None
+    replay_of: str | None = None
     snippet: Snippet | None = None
 
 

@@ -151,6 +151,7 @@ class ApprovalService:
             stored.id,
             resumed,
             run.tool_names,
+            stored.root_id,
             run.suspension.elapsed_seconds,
             frozenset(recorded),
             # What no model began no model goes on with: a call that was made directly ends with its result.

@@ -34,12 +34,13 @@ class TakenUp:
 
     `tool_names` are the names given so far, `elapsed_seconds` what it has used of its time,
     `recorded_decisions` the calls whose decisions the store has already, `forked_from` where a branch begins,
-    `written` what writes in the place of the chat's model.
+    `written` what writes in the place of the chat's model. `root_id` names the tree that it belongs to.
     """
 
     response_id: str
-    resumed: Resumed
+    resumed: Resumed | None
     tool_names: Mapping[ToolKey, str]
+    root_id: str | None = None
     elapsed_seconds: float = 0.0
     recorded_decisions: frozenset[str] = frozenset()
     forked_from: ForkPoint | None = None
@@ -134,7 +135,7 @@ class ChatService:
             store=self._store,
             holder=self._holder,
             owner=caller.owner,
-            chain_id=chain.root_id or request.response_id,
+            chain_id=chain.root_id or (taken_up and taken_up.root_id) or request.response_id,
             token_id=caller.token_id,
             token_runs=caller.limits.concurrent_runs,
             previous_response_id=chat.previous_response_id if chat.store else None,

@@ -92,6 +92,7 @@ class ForkService:
             response_id=new_response_id(),
             resumed=Resumed(kept, call=call),
             tool_names=run.tool_names,
+            root_id=stored.root_id,
             forked_from=ForkPoint(stored.id, position),
         )
         return await self._chats.start(replace(chat, input=request.input or chat.input), caller, taken_up)

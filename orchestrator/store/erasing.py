@@ -16,7 +16,6 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    union,
     update,
 )
 
@@ -40,11 +39,33 @@ _CONTENT_OF_CALL: Final = (
     # With its salt, what the audit chain says of content can be matched with nothing any more.
     *("arguments_salt", "output_salt"),
 )
+_CALLS_OF: Final = (
+    select(tool_calls.c.call_id)
+    .where(
+        or_(
+            tool_calls.c.response_id.in_(_IDS),
+            tool_calls.c.call_id.in_(select(output_items.c.call_id).where(output_items.c.response_id.in_(_IDS))),
+        )
+    )
+    .order_by(tool_calls.c.call_id)
+    .with_for_update()
+)
+"""The calls that responses made, and those that branches have of another one.
+
+Locked, in one order, so that of two who erase the last responses that have a call the second knows it.
+"""
+
+_UNHELD: Final = select(tool_calls.c.call_id).where(
+    tool_calls.c.call_id.in_(_IDS), ~exists().where(output_items.c.call_id == tool_calls.c.call_id)
+)
+"""Which calls no response has any more."""
+
 _DECISIONS_TO_SKELETONS: Final = (
     update(tool_call_approvals)
-    .where(tool_call_approvals.c.call_id.in_(select(tool_calls.c.call_id).where(tool_calls.c.response_id.in_(_IDS))))
+    .where(tool_call_approvals.c.call_id.in_(_IDS))
     .values(reason=null(), arguments=null(), salt=null())
 )
+_CALL_DIGESTS: Final = (tool_calls.c.output_digest, tool_calls.c.structured_digest)
 _DIGESTS: Final = (
     (input_items, input_items.c.blob_digest),
     (tool_calls, tool_calls.c.output_digest),
@@ -62,15 +83,18 @@ class Erased:
 
 
 def erase(connection: Connection, nodes: Sequence[Erased], at: datetime, *, keep_skeleton: bool) -> None:
-    """Take the content of these responses, which are locked, out of every table; blobs go with their last reader."""
+    """Take the content of these responses, which are locked, out of every table.
+
+    What others have too goes with the last of them: blobs, and the calls that a branch has of another response.
+    """
     for some in _some(nodes):
         ids = {"ids": [node.id for node in some]}
         _repoint_threads(connection, ids["ids"], at)
-        unread = _blobs_of(connection, ids)
+        calls = connection.execute(_CALLS_OF, ids).scalars().all()
+        unread = _blobs_of(connection, ids["ids"], calls)
         connection.execute(delete(input_items).where(input_items.c.response_id.in_(_IDS)), ids)
         connection.execute(delete(output_items).where(output_items.c.response_id.in_(_IDS)), ids)
-        connection.execute(_calls_to_skeletons(), ids)
-        connection.execute(_DECISIONS_TO_SKELETONS, ids)
+        _erase_calls(connection, calls)
         connection.execute(_responses_to_skeletons(at), ids)
         numbers = [node.number for node in some]
         connection.execute(
@@ -97,10 +121,17 @@ def erase_skeletons(connection: Connection, ids: Sequence[str]) -> None:
         connection.execute(delete(responses).where(responses.c.id.in_(_IDS)), {"ids": list(some)})
 
 
+def _erase_calls(connection: Connection, calls: Sequence[str]) -> None:
+    for some in _some(calls):
+        unheld = {"ids": [*connection.execute(_UNHELD, {"ids": list(some)}).scalars()]}
+        connection.execute(_calls_to_skeletons(), unheld)
+        connection.execute(_DECISIONS_TO_SKELETONS, unheld)
+
+
 def _calls_to_skeletons() -> Any:
     unnamed = case((tool_calls.c.tool.is_(None), ""), else_=tool_calls.c.model_name)
     content = dict.fromkeys(_CONTENT_OF_CALL, null())
-    return update(tool_calls).where(tool_calls.c.response_id.in_(_IDS)).values(**content, model_name=unnamed)
+    return update(tool_calls).where(tool_calls.c.call_id.in_(_IDS)).values(**content, model_name=unnamed)
 
 
 def _responses_to_skeletons(at: datetime) -> Any:
@@ -126,17 +157,17 @@ def _repoint_threads(connection: Connection, ids: Sequence[str], at: datetime) -
             connection.execute(update(threads).where(mine).values(newest_response_id=kept, updated_at=at))
 
 
-def _blobs_of(connection: Connection, ids: dict[str, list[str]]) -> list[str]:
-    """The digests that these responses refer to, in order; nobody begins to refer to them until this is over."""
-    found = union(
-        *(
-            select(digest.label("digest")).where(table.c.response_id.in_(_IDS), digest.is_not(None))
-            for table, digest in _DIGESTS
-        )
-    )
-    digests = sorted(connection.execute(found, ids).scalars())
+def _blobs_of(connection: Connection, ids: Sequence[str], calls: Sequence[str]) -> list[str]:
+    """The digests that responses and calls refer to, in order; nobody begins to refer to them until this is over."""
+    said = input_items.c.blob_digest
+    query = select(said).where(input_items.c.response_id.in_(_IDS), said.is_not(None))
+    found: set[str] = {*connection.execute(query, {"ids": list(ids)}).scalars()}
+    for some in _some(calls):
+        for digest in _CALL_DIGESTS:
+            query = select(digest).where(tool_calls.c.call_id.in_(_IDS), digest.is_not(None))
+            found |= {*connection.execute(query, {"ids": list(some)}).scalars()}
     lock = select(blobs.c.digest).where(blobs.c.digest.in_(_IDS)).order_by(blobs.c.digest).with_for_update()
-    return [*connection.execute(lock, {"ids": digests}).scalars()] if digests else []
+    return [*connection.execute(lock, {"ids": sorted(found)}).scalars()] if found else []
 
 
 def _remove_unread(connection: Connection, digests: Sequence[str]) -> None:

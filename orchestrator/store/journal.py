@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, RowMapping, Text, bindparam, func, insert, or_, select, update
 
@@ -11,7 +11,7 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.listing import listing_number
 from orchestrator.core.response import Ending, Incomplete, Stats
 from orchestrator.ports import ForkPoint, NewResponse
-from orchestrator.store import audit_chain, rows
+from orchestrator.store import audit_chain, readings, rows
 from orchestrator.store.chains import UNFINISHED, UNSETTLED, unfinished_parent, unusable_parent
 from orchestrator.store.columns import AnyText
 from orchestrator.store.inserting import add_labels, insert_missing, keep_blobs
@@ -51,7 +51,7 @@ _PLACE: Final = (
     .where(responses.c.id == bindparam("parent_id"), responses.c.owner == bindparam("owner"), responses.c.stored)
     .with_for_update(read=True, key_share=True)
 )
-"""A parent that nobody deletes before its child is there."""
+"""A parent, or the origin of a branch, that nobody deletes before the new response is there."""
 
 _CALL: Final = (
     select(responses.c.stored, responses.c.status.label("response_status"), tool_calls)
@@ -103,6 +103,12 @@ _COPY: Final = insert(output_items).from_select(
 )
 """The items that a branch begins with; what its calls are stands in the journal already, once."""
 
+_SHARED_CALLS: Final = (
+    select(tool_calls.c.tool, tool_calls.c.provider_type, tool_calls.c.provider_name)
+    .join_from(output_items, tool_calls, tool_calls.c.call_id == output_items.c.call_id)
+    .where(output_items.c.response_id == bindparam("response_id"), tool_calls.c.tool.is_not(None))
+)
+
 _UNSETTLED: Final = (
     select(
         tool_calls.c.call_id,
@@ -120,18 +126,22 @@ def open_response(connection: Connection, response: NewResponse) -> None:
     digest = keep_offer(connection, rows.offer_rows(response.offered, response.tool_names, response.created_at))
     number = _free_number(connection, response)
     connection.execute(insert(responses), rows.response_row(response, number, root_id, depth, digest))
-    if response.forked_from is not None:
-        connection.execute(_COPY, {"new_id": response.id, **_copied(response.forked_from)})
     said, blobs = rows.input_rows(response)
     keep_blobs(connection, blobs)
     if said:
         connection.execute(insert(input_items), said)
     if response.stored:
         add_labels(connection, number, opening_labels(response.owner, response.model_key, response.metadata))
+    if response.forked_from is not None:
+        _copy_items(connection, response, number, response.forked_from)
 
 
-def _copied(point: ForkPoint) -> dict[str, Any]:
-    return {"old_id": point.response_id, "below": point.position}
+def _copy_items(connection: Connection, response: NewResponse, number: int, point: ForkPoint) -> None:
+    connection.execute(_COPY, {"new_id": response.id, "old_id": point.response_id, "below": point.position})
+    shared = connection.execute(_SHARED_CALLS, {"response_id": response.id}).all()
+    known = [(row.tool, readings.provider_from(row.provider_type, row.provider_name)) for row in shared]
+    labels = call_labels(response.owner, [(tool, provider) for tool, provider in known if provider is not None])
+    add_labels(connection, number, labels)
 
 
 def keep_offer(connection: Connection, offer: rows.OfferRows | None) -> str | None:
@@ -213,10 +223,18 @@ def end_abandoned(connection: Connection, now: datetime, dead_holders: Sequence[
 
 
 def _place(connection: Connection, response: NewResponse) -> tuple[str, int]:
-    """Root and depth of a new node, from its parent."""
+    """Root and depth of a new node: those of its parent's child, or of the root beside which it stands."""
+    root_id = response.id
+    origin_id = response.replay_of if response.forked_from is None else response.forked_from.response_id
+    if origin_id is not None:
+        origin = connection.execute(_PLACE, {"parent_id": origin_id, "owner": response.owner}).one_or_none()
+        if origin is None:
+            message = f"The response '{origin_id}' is not stored any more."
+            raise OrchestratorError(ErrorKind.RESPONSE_NOT_FOUND, message, param="response_id")
+        root_id = origin.root_id
     parent_id = response.previous_response_id
     if parent_id is None:
-        return response.id, 0
+        return root_id, 0
     parent = connection.execute(_PLACE, {"parent_id": parent_id, "owner": response.owner}).one_or_none()
     if parent is None:
         raise unusable_parent(parent_id)

@@ -45,6 +45,9 @@ SUMMARY: Final = (
     responses.c.output_preview,
     responses.c.created_at,
     responses.c.ended_at,
+    responses.c.forked_from,
+    responses.c.forked_position,
+    responses.c.replay_of,
 )
 
 _STORED: Final = responses.c.stored.is_(True)

@@ -122,7 +122,7 @@ def stored_response(row: RowMapping, items: PastResponse, pending: tuple[Pending
         ended_at=row["ended_at"],
         pending=pending,
         expires_at=row["expires_at"],
-        forked_from=None if row["forked_from"] is None else ForkPoint(row["forked_from"], row["forked_position"]),
+        forked_from=_fork_point(row),
         replay_of=row["replay_of"],
     )
 
@@ -151,6 +151,8 @@ def summary(row: RowMapping) -> ResponseSummary:
         output_preview=row["output_preview"] or "",
         created_at=row["created_at"],
         ended_at=row["ended_at"],
+        forked_from=_fork_point(row),
+        replay_of=row["replay_of"],
     )
 
 
@@ -164,6 +166,10 @@ def provider_from(kind: str | None, name: str | None) -> ProviderInfo | None:
     if name is None:
         return None
     return PluginProvider(name) if kind == "plugin" else EphemeralProvider(name)
+
+
+def _fork_point(row: RowMapping) -> ForkPoint | None:
+    return None if row["forked_from"] is None else ForkPoint(row["forked_from"], row["forked_position"])
 
 
 def _stats(value: Mapping[str, Any] | None) -> Stats:

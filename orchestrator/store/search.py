@@ -69,12 +69,13 @@ _WRITTEN: Final = (
 _CALLED: Final = (
     select(
         responses.c.number,
-        tool_calls.c.position,
+        output_items.c.position,
         tool_calls.c.tool,
         func.substr(tool_calls.c.arguments_text, 1, SEARCHED_OUTPUT, type_=AnyText),
         func.substr(tool_calls.c.shown, 1, SEARCHED_OUTPUT, type_=AnyText),
     )
-    .join_from(tool_calls, responses)
+    .join_from(output_items, responses)
+    .join(tool_calls, tool_calls.c.call_id == output_items.c.call_id)
     .where(responses.c.number.in_(bindparam("numbers", expanding=True)))
 )
 

@@ -13,7 +13,7 @@ from orchestrator.core.commands import Outcome, PlacedCall
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.response import Cancelled, Completed, Counters
 from orchestrator.core.tools import definition_digest, text_content
-from orchestrator.ports import CallDecision, ForkPoint, NewResponse, ResponseStore, StoredRun, Suspension
+from orchestrator.ports import CallDecision, NewResponse, ResponseStore, StoredRun, Suspension
 from tests.store.readings import as_journaled, as_opened, failure_of, past, store_error, with_outcome
 from tests.store.samples import (
     CLOCK,
@@ -287,57 +287,3 @@ async def test_a_process_that_dies_leaves_approved_calls_abandoned_and_the_other
         ("call_4", "refused"),
         ("call_5", "abandoned"),
     ]
-
-
-# ---- branches that begin inside a response, and replays -----------------------------------------
-
-
-async def ended(store: ResponseStore) -> NewResponse:
-    """A response with text, two settled calls, and text again."""
-    new = new_response("resp_a")
-    await store.open_response(new)
-    items = (
-        text(0),
-        settled(call(1, "call_1"), answered("one")),
-        settled(call(2, "call_2"), answered("two")),
-        text(3, 2),
-    )
-    await store.save_response("resp_a", Completed(), STATS, items, [], NOON)
-    return new
-
-
-async def test_a_branch_begins_with_items_of_another_response_and_copies_no_call(store: ResponseStore) -> None:
-    await ended(store)
-    point = ForkPoint("resp_a", 2)
-    branch = replace(new_response("resp_b"), forked_from=point)
-    await store.open_response(branch)
-    own = settled(call(2, "call_9"), answered("other"))
-    await store.save_response("resp_b", Completed(), STATS, [own], [], NOON)
-    kept = text(0), settled(call(1, "call_1"), answered("one")), own
-    run = await store.read_run("resp_b", "ada")
-    assert run is not None
-    assert run.items == kept
-    assert (await store.load_chain("resp_b", "ada")).responses == (past(branch, *kept),)
-    stored = await store.get_response("resp_b", "ada")
-    assert stored is not None
-    assert (stored.forked_from, stored.replay_of) == (point, None)
-    assert [row.call_id for row in await store.list_calls("resp_b", "ada")] == ["call_9"]
-    assert [row.call_id for row in await store.list_calls("resp_a", "ada")] == ["call_1", "call_2"]
-
-
-async def test_a_replay_says_of_what(store: ResponseStore) -> None:
-    await ended(store)
-    await store.open_response(replace(new_response("resp_b"), replay_of="resp_a"))
-    stored = await store.get_response("resp_b", "ada")
-    assert stored is not None
-    assert (stored.forked_from, stored.replay_of) == (None, "resp_a")
-
-
-async def test_the_ids_of_a_chain_begin_with_its_root(store: ResponseStore) -> None:
-    await ended(store)
-    for id, previous in (("resp_b", "resp_a"), ("resp_c", "resp_b")):
-        await store.open_response(new_response(id, previous))
-        await store.save_response(id, Completed(), STATS, [], [], NOON)
-    assert list(await store.chain_ids("resp_c", "ada")) == ["resp_a", "resp_b", "resp_c"]
-    assert list(await store.chain_ids("resp_c", "bob")) == []
-    assert list(await store.chain_ids("resp_x", "ada")) == []

@@ -1,0 +1,120 @@
+"""What the store's in-memory twin keeps of a response, and how it is read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from orchestrator.core.approvals import Approve
+from orchestrator.core.calls import output_entry, pending_approval
+from orchestrator.core.commands import PlacedCall, PlacedItem, PlacedText
+from orchestrator.core.items import OutputEntry
+from orchestrator.core.response import Ending, Failed, Incomplete, ResponseStatus, Stats, ending_status
+from orchestrator.ports import CallDecision, JournaledCall, NewResponse, StoredResponse, Suspension
+
+
+@dataclass(slots=True)
+class CallTimes:
+    created_at: datetime
+    settled_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Node:
+    """A response. `items` are as they were given; what is not stored is left out when it is read."""
+
+    new: NewResponse
+    number: int
+    root_id: str
+    depth: int
+    lease_until: datetime
+    cancel_reason: str | None = None
+    items: dict[int, PlacedItem] = field(default_factory=dict[int, PlacedItem])
+    calls: dict[str, CallTimes] = field(default_factory=dict[str, CallTimes])
+    ending: Ending | None = None
+    stats: Stats = field(default_factory=Stats)
+    ended_at: datetime | None = None
+    suspension: Suspension | None = None
+    decisions: dict[str, CallDecision] = field(default_factory=dict[str, CallDecision])
+
+    @property
+    def status(self) -> ResponseStatus:
+        if self.ending is not None:
+            return ending_status(self.ending)
+        return "in_progress" if self.suspension is None else "awaiting_approval"
+
+    def waiting(self) -> list[PlacedCall]:
+        """Calls that nobody has decided about."""
+        calls = (call for call in self.placed_calls() if call.outcome is None and call.awaits_approval)
+        return [call for call in calls if call.call_id not in self.decisions]
+
+    def ordered(self) -> list[PlacedItem]:
+        return [self.items[position] for position in sorted(self.items)]
+
+    def call(self, call_id: str) -> PlacedCall | None:
+        return next((call for call in self.placed_calls() if call.call_id == call_id), None)
+
+    def placed_calls(self) -> Iterator[PlacedCall]:
+        for item in self.ordered():
+            if isinstance(item, PlacedCall):
+                decision = self.decisions.get(item.call_id)
+                edited = decision.decision.arguments if decision and isinstance(decision.decision, Approve) else None
+                yield replace(item, edited=edited)
+
+    def output(self) -> tuple[OutputEntry, ...]:
+        calls = {call.position: call for call in self.placed_calls()}
+        items = (calls.get(item.position, item) for item in self.ordered())
+        settled = (item for item in items if isinstance(item, PlacedText) or item.outcome is not None)
+        return tuple(output_entry(item) for item in settled)
+
+    def whole(self) -> StoredResponse:
+        """The response as it is read."""
+        new, ending = self.new, self.ending
+        return StoredResponse(
+            id=new.id,
+            previous_response_id=new.previous_response_id,
+            root_id=self.root_id,
+            depth=self.depth,
+            owner=new.owner,
+            model_key=new.model_key,
+            model_instance_id=new.model_instance_id,
+            system_prompt=new.system_prompt,
+            parameters=new.parameters,
+            metadata=new.metadata,
+            status=self.status,
+            incomplete_reason=ending.reason if isinstance(ending, Incomplete) else None,
+            error=ending.error if isinstance(ending, Failed) else None,
+            stats=self.stats,
+            input=new.input,
+            output=self.output(),
+            created_at=new.created_at,
+            ended_at=self.ended_at,
+            pending=tuple(pending_approval(call) for call in self.waiting()) if self.suspension is not None else (),
+            expires_at=None if self.suspension is None else self.suspension.expires_at,
+            forked_from=new.forked_from,
+            replay_of=new.replay_of,
+        )
+
+    def journaled(self, call: PlacedCall, *, held: bool) -> JournaledCall:
+        """The call's row in the journal; `held` says that a stored response still has the call."""
+        outcome = call.outcome
+        times = self.calls[call.call_id]
+        return JournaledCall(
+            call_id=call.call_id,
+            response_id=self.new.id,
+            position=call.position,
+            turn=call.turn,
+            model_name=call.model_name if held or call.tool is not None else "",
+            tool=call.tool,
+            provider=call.provider,
+            definition_digest=call.digest,
+            arguments=call.arguments if held else None,
+            status=("awaiting_approval" if call.awaits_approval else "journaled")
+            if outcome is None
+            else outcome.status,
+            output=outcome.output if held and outcome is not None else None,
+            is_error=outcome is not None and outcome.is_error,
+            duration_ms=None if outcome is None else outcome.duration_ms,
+            created_at=times.created_at,
+            settled_at=times.settled_at,
+            decision=self.decisions.get(call.call_id),
+        )
