@@ -26,6 +26,7 @@ from orchestrator.integrations.mcp_config_watch import ConfigWatcher
 from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
 from orchestrator.integrations.oauth.logins import OAuthLogins
 from orchestrator.integrations.plugins import ChainLimits
+from orchestrator.integrations.server_requests import ClientFeatures
 from orchestrator.ports import DefinitionGuard, OAuthCredentialStore
 from orchestrator.service.approvals import ApprovalService
 from orchestrator.service.audit import AuditService
@@ -43,6 +44,7 @@ from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.retention import RetentionPolicy, RetentionService
 from orchestrator.service.runs import RunService
+from orchestrator.service.server_callbacks import ServerPolicies
 from orchestrator.service.token_costs import TokenCostService
 from orchestrator.service.tokens import TokenService
 from orchestrator.settings import Settings
@@ -195,6 +197,13 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             limits=limits,
             run_timeout_seconds=settings.run_timeout,
             approval_timeout_seconds=settings.approval_timeout,
+            policies=ServerPolicies(
+                elicitation=settings.elicitation,
+                elicitation_seconds=settings.elicitation_timeout,
+                sampling=settings.sampling,
+                sampling_max_tokens=settings.sampling_max_tokens,
+                sampling_max_requests=settings.sampling_max_requests,
+            ),
         )
         approvals = ApprovalService(chats, runs, store)
 
@@ -321,6 +330,13 @@ def _catalog(
         policy=policy,
         connect_timeout=settings.connect_timeout,
         tool_timeout=settings.tool_timeout,
+        tool_timeout_cap=settings.tool_timeout_cap,
+        features=ClientFeatures(
+            # Who has to be asked whether the model may be used is asked in the same way.
+            elicitation=settings.elicitation != "off",
+            sampling=settings.sampling != "off",
+            roots=settings.roots,
+        ),
         allow_plugins=settings.allow_plugins,
         allow_ephemeral_mcp=settings.allow_ephemeral_mcp,
         task_group=tasks,

@@ -17,6 +17,7 @@ import platformdirs
 
 from orchestrator.core.drift import DRIFT_POLICIES, DriftPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.server_requests import ServerPolicy
 from orchestrator.setting_kinds import (
     API_KEYS,
     BOOLEAN,
@@ -97,6 +98,13 @@ class Settings:
     allowed_hosts: tuple[str, ...]
     drift_policy: DriftPolicy
     tool_timeout: float
+    tool_timeout_cap: float
+    elicitation: Literal["off", "ask"]
+    elicitation_timeout: float
+    sampling: ServerPolicy
+    sampling_max_tokens: int
+    sampling_max_requests: int
+    roots: tuple[Path, ...]
     connect_timeout: float
     run_timeout: float
     approval_timeout: float
@@ -194,6 +202,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ALLOWED_HOSTS", HOST_NAMES, "", "Names, beyond the address it listens on and localhost, by which clients may address the service (the `Host` header)."),
     Setting("DRIFT_POLICY", choice(*DRIFT_POLICIES), "warn", "What becomes of a plugin's tool whose definition is not the one that was seen first: `allow`, `warn`, or `block` until it is approved. An entry of `mcp.json` may say otherwise (`drift`)."),
     Setting("TOOL_TIMEOUT", seconds(86_400), "60", "How long a tool call may take, in seconds."),
+    Setting("TOOL_TIMEOUT_CAP", seconds(86_400), "600", "How long a tool call may take, in seconds, while its server reports progress; never less than its own time."),
+    Setting("ELICITATION", choice("off", "ask"), "off", "Whether MCP servers may ask the user something in the middle of a call."),
+    Setting("ELICITATION_TIMEOUT", seconds(86_400), "300", "How long the user has for an answer, in seconds; it does not count as the tool's time."),
+    Setting("SAMPLING", choice("off", "ask", "on"), "off", "Whether MCP servers may let the model of the request write something: never, when the user agrees, or always."),
+    Setting("SAMPLING_MAX_TOKENS", whole_number(1, 1_000_000), "1024", "How many tokens the model writes for a server at once at most."),
+    Setting("SAMPLING_MAX_REQUESTS", whole_number(1, 1_000_000), "8", "How often servers may use the model in one request."),
+    Setting("ROOTS", PATHS, "", "Folders that plugins with a `command` are told they may work in (MCP roots); several are separated by `:`.", path=True),
     Setting("CONNECT_TIMEOUT", seconds(3_600), "20", "How long connecting the MCP servers of a request may take, in seconds."),
     Setting("RUN_TIMEOUT", seconds(604_800), "600", "How long a request may take as a whole, in seconds."),
     Setting("APPROVAL_TIMEOUT", seconds(31_536_000), "86400", "How long a tool call waits for somebody to approve it, in seconds; then it counts as denied, and its response ends as incomplete."),
@@ -322,6 +337,7 @@ def _resolve(values: dict[str, Any], *, mcp_config_given: bool, mcp_config_added
     values["data_dir"] = data_dir.absolute()
     values["models_dir"] = (values["models_dir"] or data_dir / "models").absolute()
     values["encryption_key_file"] = (values["encryption_key_file"] or data_dir / "encryption.key").absolute()
+    values["roots"] = tuple(path.absolute() for path in values["roots"])
     values["mcp_config"] = tuple(path.absolute() for path in values["mcp_config"])
     values["mcp_config_added"] = tuple(path.absolute() for path in mcp_config_added)
     own = values["mcp_user_config"] or platformdirs.user_config_path("orchestrator", appauthor=False) / "mcp.json"

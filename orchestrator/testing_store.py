@@ -67,6 +67,13 @@ class MemoryStore:
             node.items = {item.position: item for item in copied}
             node.decisions = dict(original.decisions)
 
+    async def extend_offer(
+        self, response_id: str, offered: Sequence[OfferedTool], tool_names: Mapping[ToolKey, str], at: datetime
+    ) -> None:
+        node = self._running(response_id)
+        self._definitions.update(tool.digest for tool in offered)
+        node.new = replace(node.new, offered=tuple(offered), tool_names=dict(tool_names))
+
     async def journal_calls(self, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:
         node = self._running(response_id)
         items = _kept_items(node, items)

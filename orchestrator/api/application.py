@@ -12,6 +12,7 @@ from orchestrator.api.chat import chat_route
 from orchestrator.api.departures import ClientGoneError
 from orchestrator.api.downloads import download_routes
 from orchestrator.api.edge import Edge
+from orchestrator.api.elicitations import elicitation_routes
 from orchestrator.api.errors import (
     CLIENT_GONE,
     HttpRequest,
@@ -95,6 +96,7 @@ def create_api(
             ),
             *response_routes(graph, authenticator),
             fork_route(forks, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
+            *elicitation_routes(chats, authenticator, max_body_bytes=max_body_bytes),
             models_route(models, authenticator),
             *loading_routes(instances, authenticator, max_body_bytes=max_body_bytes),
             *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),

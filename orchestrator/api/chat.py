@@ -36,7 +36,8 @@ def chat_route(
     async def chat(request: HttpRequest) -> ASGIResponse:
         caller = await authenticator.caller(request)
         body = decode_body(await read_json_body(request, max_body_bytes), ChatBody)
-        run = await chats.start(to_chat_request(body), caller)
+        interactive = body.stream and wants_extensions(request)
+        run = await chats.start(to_chat_request(body, interactive=interactive), caller)
         return await answer_with_run(run, request, stream=body.stream, keep_alive_seconds=keep_alive_seconds)
 
     return chat
@@ -53,6 +54,11 @@ class FollowedRun(StreamedRun, Protocol):
     async def result(self) -> ChatResult: ...
 
 
+def wants_extensions(request: HttpRequest) -> bool:
+    """Whether the client asks for the events that LM Studio's clients do not know."""
+    return request.headers.get(EXTENSIONS_HEADER, "").strip().lower() == "true"
+
+
 async def answer_with_run(
     run: FollowedRun, request: HttpRequest, *, stream: bool, keep_alive_seconds: float
 ) -> ASGIResponse:
@@ -64,7 +70,7 @@ async def answer_with_run(
     try:
         await while_connected(request.receive, run.started)
         if stream:
-            extensions = request.headers.get(EXTENSIONS_HEADER, "").strip().lower() == "true"
+            extensions = wants_extensions(request)
             return RunStream(run, _response_id(run.response_id), keep_alive_seconds, extensions=extensions)
         return _json(await while_connected(request.receive, run.result), request)
     except BaseException:

@@ -17,6 +17,7 @@ from orchestrator.api.wire_requests import (
     IntegrationEntry,
     MessageInput,
     PluginIntegration,
+    PromptToUse,
     RequireApproval,
     TextInput,
     ToolToCall,
@@ -32,6 +33,7 @@ from orchestrator.core.request import (
     ResponseFormat,
     Sampling,
     ToolChoice,
+    WantedPrompt,
 )
 from orchestrator.core.tools import schema_problem
 from orchestrator.service.chats import ChatRequest
@@ -51,8 +53,8 @@ _DATA_URL: Final = re.compile(r"data:image/[A-Za-z0-9][A-Za-z0-9.+-]{0,63};base6
 V = TypeVar("V")
 
 
-def to_chat_request(body: ChatBody) -> ChatRequest:
-    """The request in the service's words.
+def to_chat_request(body: ChatBody, *, interactive: bool = False) -> ChatRequest:
+    """The request in the service's words; `interactive` says that its client hears what servers ask.
 
     Raises:
         OrchestratorError: `invalid_value` with its path, or `not_implemented` for what is not built yet.
@@ -73,6 +75,7 @@ def to_chat_request(body: ChatBody) -> ChatRequest:
         response_format=_response_format(body),
         max_turns=_given(body.max_turns),
         metadata=_given(body.metadata) or {},
+        interactive=interactive,
     )
     _refuse_what_is_not_built(body)
     return chat
@@ -138,17 +141,34 @@ def _integration(entry: IntegrationEntry) -> IntegrationRequest:
         case str():
             return PluginRequest(entry)
         case PluginIntegration():
-            return PluginRequest(entry.id, _names(entry.allowed_tools), approval=_approval(entry.require_approval))
+            return PluginRequest(
+                entry.id,
+                _names(entry.allowed_tools),
+                approval=_approval(entry.require_approval),
+                resources=tuple(_given(entry.resources) or ()),
+                prompt=_prompt(entry.prompt),
+            )
         case EphemeralIntegration():
             headers: Mapping[str, str] = _given(entry.headers) or {}
-            allowed, approval = _names(entry.allowed_tools), _approval(entry.require_approval)
-            return EphemeralRequest(entry.server_label, entry.server_url, allowed, headers, approval)
+            return EphemeralRequest(
+                entry.server_label,
+                entry.server_url,
+                _names(entry.allowed_tools),
+                headers,
+                approval=_approval(entry.require_approval),
+                resources=tuple(_given(entry.resources) or ()),
+                prompt=_prompt(entry.prompt),
+            )
         case _:
             assert_never(entry)
 
 
 def _approval(wanted: RequireApproval | UnsetType) -> ApprovalPolicy:
     return NEVER if isinstance(wanted, UnsetType) else parse_approval_policy(msgspec.to_builtins(wanted))
+
+
+def _prompt(prompt: PromptToUse | UnsetType) -> WantedPrompt | None:
+    return None if isinstance(prompt, UnsetType) else WantedPrompt(prompt.name, _given(prompt.arguments) or {})
 
 
 def _names(names: list[str] | UnsetType) -> tuple[str, ...] | None:

@@ -16,6 +16,7 @@ from orchestrator.core.models import LoadConfig, Model
 from orchestrator.core.response import ChatResult, Incomplete, Stats, Suspended, ending_status
 from orchestrator.ports import ForkPoint, StoredResponse
 from orchestrator.service.instances import Loaded
+from orchestrator.service.server_callbacks import PendingElicitation
 
 V = TypeVar("V")
 
@@ -55,6 +56,8 @@ def wire_events(event: s.StreamEvent) -> tuple[e.WireEvent, ...]:
             return (e.ErrorEvent(wire_error(error)),)
         case s.ChatEnd(result):
             return (e.ChatEnd(chat_reply(result)),)
+        case s.ToolCallProgress() | s.ElicitationRequested() | s.ElicitationResolved() | s.SamplingCompleted():
+            return (_server_event(event),)
         case _:
             return _call_events(event)
 
@@ -92,6 +95,52 @@ def _call_events(
             return (e.ToolCallFailure(event.call_id, event.reason, metadata),)
         case _:
             assert_never(event)
+
+
+def _server_event(
+    event: s.ToolCallProgress | s.ElicitationRequested | s.ElicitationResolved | s.SamplingCompleted,
+) -> e.WireEvent:
+    match event:
+        case s.ToolCallProgress(call_id, progress):
+            return e.ToolCallProgress(call_id, progress.progress, _set(progress.total), _set(progress.message))
+        case s.ElicitationRequested():
+            asked = event.asked
+            return e.ElicitationRequested(
+                elicitation_id=event.elicitation_id,
+                call_id=event.call_id,
+                provider_info=provider_info(event.provider),
+                mode=asked.mode,
+                message=asked.message,
+                requested_schema=_set(asked.schema),
+                url=_set(asked.url),
+                expires_in_seconds=event.seconds,
+            )
+        case s.ElicitationResolved(elicitation_id, action):
+            return e.ElicitationResolved(elicitation_id, action)
+        case s.SamplingCompleted(call_id, provider, reply):
+            return e.SamplingCompleted(
+                call_id=call_id,
+                provider_info=provider_info(provider),
+                model=reply.model,
+                content=reply.text,
+                stop_reason=reply.stop_reason,
+                output_tokens=_set(reply.output_tokens),
+            )
+        case _:
+            assert_never(event)
+
+
+def elicitation_entry(pending: PendingElicitation) -> wire.PendingElicitation:
+    """A question that waits."""
+    return wire.PendingElicitation(
+        elicitation_id=pending.id,
+        call_id=pending.call_id,
+        provider_info=provider_info(pending.provider),
+        mode=pending.asked.mode,
+        message=pending.asked.message,
+        requested_schema=_set(pending.asked.schema),
+        url=_set(pending.asked.url),
+    )
 
 
 def chat_reply(result: ChatResult) -> wire.ChatReply:
@@ -255,12 +304,16 @@ def _stats(stats: Stats) -> wire.ChatStats:
 
 def _input_entry(item: items.InputItem) -> wire.StoredTextInput | wire.StoredImageInput:
     match item:
-        case items.TextInput(content):
-            return wire.StoredTextInput(content)
-        case items.ImageInput(data_url):
-            return wire.StoredImageInput(data_url)
+        case items.TextInput(content, origin, speaker):
+            return wire.StoredTextInput(content, _origin(origin), UNSET if speaker == "user" else speaker)
+        case items.ImageInput(data_url, origin):
+            return wire.StoredImageInput(data_url, _origin(origin))
         case _:
             assert_never(item)
+
+
+def _origin(origin: items.Origin | None) -> wire.InputOrigin | UnsetType:
+    return UNSET if origin is None else wire.InputOrigin(origin.kind, origin.name, provider_info(origin.provider))
 
 
 def _provider_info_if_any(provider: items.ProviderInfo | None) -> wire.ProviderInfo | UnsetType:

@@ -51,6 +51,7 @@ ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
     ErrorKind.CALL_NOT_FOUND: WireError(404, _BAD, "call_not_found"),
     ErrorKind.MODEL_NOT_FOUND: WireError(404, "model_not_found"),
     ErrorKind.UNKNOWN_INSTANCE: WireError(404, _BAD, "model_not_found"),
+    ErrorKind.ELICITATION_NOT_FOUND: WireError(404, _BAD, "elicitation_not_found"),
     ErrorKind.JOB_NOT_FOUND: WireError(404, "job_not_found"),
     ErrorKind.TOKEN_NOT_FOUND: WireError(404, _BAD, "token_not_found"),
     ErrorKind.PLUGIN_NOT_FOUND: WireError(404, _BAD, "plugin_not_found"),

@@ -16,13 +16,28 @@ from orchestrator.api.encode import wire_events
 from orchestrator.api.errors import OK
 from orchestrator.api.json_text import json_bytes
 from orchestrator.api.wire_events import WireEvent
-from orchestrator.core.stream import QueuePosition, StreamEvent, ToolCallApprovalRequired
+from orchestrator.core.stream import (
+    ElicitationRequested,
+    ElicitationResolved,
+    QueuePosition,
+    SamplingCompleted,
+    StreamEvent,
+    ToolCallApprovalRequired,
+    ToolCallProgress,
+)
 
 KEEP_ALIVE_SECONDS: Final = 15.0
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 EXTENSIONS_HEADER: Final = "X-Stream-Extensions"
 """A request that has it as `true` gets the events that LM Studio's clients do not know."""
-EXTENSIONS: Final = (QueuePosition, ToolCallApprovalRequired)
+EXTENSIONS: Final = (
+    QueuePosition,
+    ToolCallApprovalRequired,
+    ToolCallProgress,
+    ElicitationRequested,
+    ElicitationResolved,
+    SamplingCompleted,
+)
 
 
 class StreamedRun(Protocol):

@@ -159,16 +159,55 @@ class ChatReply(Struct, frozen=True, kw_only=True):
     pending_approvals: PendingApprovals | UnsetType = UNSET
 
 
+class InputOrigin(Struct, frozen=True):
+    """The resource or the prompt of a server that a piece of input was taken from."""
+
+    type: Literal["resource", "prompt"]
+    name: Annotated[str, Meta(description="The URI of the resource, or the name of the prompt.")]
+    provider_info: ProviderInfo
+
+
 class StoredTextInput(Struct, frozen=True, tag_field="type", tag="text"):
-    """A piece of what the user said."""
+    """A piece of what the user said, or with an `origin` of what the request took from a server."""
 
     content: str
+    origin: InputOrigin | UnsetType = UNSET
+    role: Annotated[Literal["assistant"], Meta(description="Only in prompts of servers.")] | UnsetType = UNSET
 
 
 class StoredImageInput(Struct, frozen=True, tag_field="type", tag="image"):
-    """A picture that the user sent."""
+    """A picture that the user sent, or that the request took from a server."""
 
     data_url: str
+    origin: InputOrigin | UnsetType = UNSET
+
+
+class PendingElicitation(Struct, frozen=True, kw_only=True):
+    """A question of a server to the user. An extension.
+
+    `form`: fill in `requested_schema`. `url`: visit the address. `sampling`: let the server use the model.
+    """
+
+    elicitation_id: str
+    call_id: str
+    provider_info: ProviderInfo
+    mode: Literal["form", "url", "sampling"]
+    message: str
+    requested_schema: dict[str, Any] | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+
+
+class ElicitationList(Struct, frozen=True):
+    """The answer to `GET /api/v1/responses/{id}/elicitations`, oldest first. An extension."""
+
+    elicitations: list[PendingElicitation]
+
+
+class ElicitationReply(Struct, frozen=True):
+    """The answer to an answered elicitation. An extension."""
+
+    elicitation_id: str
+    action: Literal["accept", "decline", "cancel"]
 
 
 class ForkedFrom(Struct, frozen=True):

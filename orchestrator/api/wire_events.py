@@ -4,7 +4,7 @@ Sources: section 3 of the contract; LM Studio's documentation of its streaming e
 `chat.start.response_id` are ours; `tool_call.name` was seen on LM Studio's wire.
 """
 
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -141,6 +141,46 @@ class ToolCallFailure(Struct, frozen=True, tag_field="type", tag="tool_call.fail
     metadata: InvalidCallMetadata
 
 
+class ToolCallProgress(Struct, frozen=True, tag_field="type", tag="tool_call.progress"):
+    """Extension, sent to who asks for extensions: how far the server says that a call is."""
+
+    call_id: str
+    progress: float
+    total: float | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+
+
+class ElicitationRequested(Struct, frozen=True, tag_field="type", tag="elicitation.requested", kw_only=True):
+    """Extension, sent to who asks for extensions: a server asks the user. See `PendingElicitation`."""
+
+    elicitation_id: str
+    call_id: str
+    provider_info: ProviderInfo
+    mode: Literal["form", "url", "sampling"]
+    message: str
+    requested_schema: dict[str, Any] | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+    expires_in_seconds: float
+
+
+class ElicitationResolved(Struct, frozen=True, tag_field="type", tag="elicitation.resolved"):
+    """Extension, sent to who asks for extensions: the server has its answer; `cancel` also when time was over."""
+
+    elicitation_id: str
+    action: Literal["accept", "decline", "cancel"]
+
+
+class SamplingCompleted(Struct, frozen=True, tag_field="type", tag="sampling.completed", kw_only=True):
+    """Extension, sent to who asks for extensions: the model has written something for a server during a call."""
+
+    call_id: str
+    provider_info: ProviderInfo
+    model: str
+    content: str
+    stop_reason: Literal["endTurn", "maxTokens"]
+    output_tokens: int | UnsetType = UNSET
+
+
 class ErrorEvent(Struct, frozen=True, tag_field="type", tag="error"):
     """The request failed; `chat.end` follows with what there is."""
 
@@ -174,6 +214,10 @@ WireEvent: TypeAlias = (
     | ToolCallApprovalRequired
     | ToolCallSuccess
     | ToolCallFailure
+    | ToolCallProgress
+    | ElicitationRequested
+    | ElicitationResolved
+    | SamplingCompleted
     | ErrorEvent
     | ChatEnd
 )

@@ -76,12 +76,27 @@ class ImageInput(Struct, frozen=True, forbid_unknown_fields=True, tag_field="typ
     data_url: Annotated[str, Meta(description="`data:image/…;base64,…`")]
 
 
+class PromptToUse(Struct, frozen=True, forbid_unknown_fields=True):
+    """A prompt of a server; its messages become input of the request."""
+
+    name: Name
+    arguments: Annotated[dict[str, str], Meta(max_length=MOST_ITEMS)] | UnsetType = UNSET
+
+
+Resources: TypeAlias = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=8192)]],
+    Meta(max_length=128, description="Extension. URIs of the server's resources; their contents become input."),
+]
+
+
 class PluginIntegration(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="plugin"):
     """A server that is installed in `mcp.json`."""
 
     id: Annotated[Name, Meta(description="`mcp/<server_label>`")]
     allowed_tools: AllowedTools | UnsetType = UNSET
     require_approval: RequireApproval | UnsetType = UNSET
+    resources: Resources | UnsetType = UNSET
+    prompt: Annotated[PromptToUse, Meta(description="Extension.")] | UnsetType = UNSET
 
 
 class EphemeralIntegration(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="ephemeral_mcp"):
@@ -110,6 +125,26 @@ class EphemeralIntegration(Struct, frozen=True, forbid_unknown_fields=True, tag_
         | UnsetType
     ) = UNSET
     require_approval: RequireApproval | UnsetType = UNSET
+    resources: Resources | UnsetType = UNSET
+    prompt: Annotated[PromptToUse, Meta(description="Extension.")] | UnsetType = UNSET
+
+
+class ElicitationAnswer(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /api/v1/responses/{id}/elicitations/{elicitation_id}`."""
+
+    action: Annotated[
+        Literal["accept", "decline", "cancel"],
+        Meta(description="`decline` says no, `cancel` makes no choice."),
+    ]
+    content: (
+        Annotated[
+            dict[str, Any],
+            Meta(
+                description="Of an accepted form; it has to match `requested_schema`, whose defaults fill what is left out."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class ToolToCall(Struct, frozen=True, forbid_unknown_fields=True):

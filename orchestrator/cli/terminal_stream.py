@@ -9,6 +9,8 @@ from orchestrator.api.wire import ChatReply, ChatStats, PendingApproval, PluginP
 from orchestrator.api.wire_events import (
     ChatEnd,
     ChatStart,
+    ElicitationRequested,
+    ElicitationResolved,
     ErrorEvent,
     MessageDelta,
     MessageEnd,
@@ -23,10 +25,12 @@ from orchestrator.api.wire_events import (
     ReasoningDelta,
     ReasoningEnd,
     ReasoningStart,
+    SamplingCompleted,
     ToolCallApprovalRequired,
     ToolCallArguments,
     ToolCallFailure,
     ToolCallName,
+    ToolCallProgress,
     ToolCallStart,
     ToolCallSuccess,
     WireEvent,
@@ -85,6 +89,12 @@ class TerminalStream:
                 return self._result(event)
             case ToolCallFailure(_, reason, metadata):
                 return self._lines(Piece(f"✗ {one_line(metadata.tool_name)}: {one_line(reason)}\n", BAD))
+            case ToolCallProgress(_, progress, total, message):
+                share = f"{progress:g}" if isinstance(total, UnsetType) else f"{progress:g} of {total:g}"
+                said = "" if isinstance(message, UnsetType) else f"  {one_line(message)}"
+                return self._lines(Piece(f"… {share}{said}\n", QUIET))
+            case ElicitationRequested():
+                return self._lines(Piece(f"? {one_line(event.message)}  {_provider(event.provider_info)}\n", WARNING))
             case ErrorEvent(error):
                 return self._lines(Piece(f"error: {one_line(error.message)}\n", BAD))
             case ChatEnd(result):
@@ -94,7 +104,7 @@ class TerminalStream:
                 return self._lines(Piece(f"an event of a kind that this version does not know: {said}\n", WARNING))
             case ChatStart() | ReasoningStart() | MessageStart() | ToolCallStart() | ToolCallName():
                 return []
-            case ToolCallApprovalRequired():  # `chat.end` lists what waits
+            case ToolCallApprovalRequired() | ElicitationResolved() | SamplingCompleted():
                 return []
             case QueuePosition() | PromptProcessingStart() | PromptProcessingProgress() | PromptProcessingEnd():
                 return []

@@ -8,13 +8,13 @@ from orchestrator.core.approvals import Approve, Decision, Deny, PendingApproval
 from orchestrator.core.items import InvalidToolCall, OutputEntry, Shown, ToolCall
 from orchestrator.core.json_types import JsonObject, canonical_json, parse_object
 from orchestrator.core.placed import Outcome, PlacedCall, PlacedItem, PlacedText
+from orchestrator.core.reading import shown_output
 from orchestrator.core.request import Limits
 from orchestrator.core.tools import (
     OfferedTool,
     ToolResult,
     argument_problems,
     bounded_result,
-    cut_text,
     text_content,
 )
 
@@ -112,10 +112,15 @@ def pending_approval(call: PlacedCall) -> PendingApproval:
     return PendingApproval(call.call_id, call.tool, call.arguments or {}, call.provider)
 
 
-def returned(call: PlacedCall, result: ToolResult, limits: Limits, duration_ms: int) -> PlacedCall:
-    """`call` with the result of its tool, be that an error, cut to what the journal takes and to what the model does."""
+def returned(call: PlacedCall, result: ToolResult, limits: Limits, duration_ms: int, reader: str) -> PlacedCall:
+    """`call` with the result of its tool, be that an error, cut to what the journal takes and to what the model does.
+
+    `reader` is the name of the tool that reads on.
+    """
     result = bounded_result(result, limits.max_tool_output_bytes)
-    shown = cut_text(_shown(call, result.text), limits.max_tool_output_model_bytes, kept="the journal has the rest")
+    note = _shown(call, "")
+    room = max(0, limits.max_tool_output_model_bytes - len(note.encode("utf-8", "replace")))
+    shown = note + shown_output(result.text, call.call_id, room, reader)
     outcome = Outcome("succeeded", result.content, shown, result.is_error, duration_ms, result.structured)
     return replace(call, outcome=outcome)
 

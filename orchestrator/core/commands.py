@@ -95,6 +95,14 @@ class RecordOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtendOffer:
+    """Write down that more is offered from now on; as in `OpenResponse`. Answer: `OfferExtended` or `StoreFailed`."""
+
+    offered: tuple[OfferedTool, ...]
+    tool_names: Mapping[ToolKey, str]
+
+
+@dataclass(frozen=True, slots=True)
 class StopWork:
     """End the generation and the calls that are under way; nothing that they still say is of use."""
 
@@ -136,6 +144,7 @@ Command: TypeAlias = (
     | JournalCalls
     | CallTool
     | RecordOutcome
+    | ExtendOffer
     | StopWork
     | SaveResponse
     | SuspendResponse

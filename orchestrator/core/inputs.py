@@ -7,7 +7,9 @@ from typing import Literal, TypeAlias
 from orchestrator.core.approvals import NEVER, ApprovalPolicy
 from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.items import ProviderInfo
+from orchestrator.core.materials import Material
 from orchestrator.core.response import Counters
+from orchestrator.core.server_requests import Elicitation, ElicitationAction, Progress, SamplingReply
 from orchestrator.core.tools import ToolDefinition, ToolResult
 
 
@@ -22,6 +24,7 @@ class OpenedIntegration:
 
     `withheld` are those that `mcp.json` does not give out, `drifted` those whose changed definition nobody
     has approved where that is asked for. `approval` says which it wants approved.
+    `materials` are what the request takes of it, in the request's order.
     """
 
     provider: ProviderInfo
@@ -29,6 +32,7 @@ class OpenedIntegration:
     withheld: frozenset[str] = frozenset()
     drifted: frozenset[str] = frozenset()
     approval: ApprovalPolicy = NEVER
+    materials: tuple[Material, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,47 @@ class CallBroke:
 
 
 @dataclass(frozen=True, slots=True)
+class CallProgressed:
+    """The server says how far a call is."""
+
+    call_id: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class UserAsked:
+    """A server asks the user something during a call; without an answer in `seconds` it is told that there is none."""
+
+    elicitation_id: str
+    call_id: str
+    provider: ProviderInfo
+    asked: Elicitation
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class UserAnswered:
+    """The user has answered, or the time for it is over."""
+
+    elicitation_id: str
+    action: ElicitationAction
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSampled:
+    """The model has written something for a server during a call; None tokens are those that nobody counted."""
+
+    call_id: str
+    provider: ProviderInfo
+    reply: SamplingReply
+
+
+@dataclass(frozen=True, slots=True)
+class OfferExtended:
+    """The store knows what else is offered from now on."""
+
+
+@dataclass(frozen=True, slots=True)
 class OutcomeRecorded:
     """The outcome of a call is durably written down."""
 
@@ -217,6 +262,11 @@ WorkInput: TypeAlias = (
     | CallsJournaled
     | CallReturned
     | CallBroke
+    | CallProgressed
+    | UserAsked
+    | UserAnswered
+    | ModelSampled
+    | OfferExtended
     | OutcomeRecorded
     | ResponseSuspended
     | ResponseSaved

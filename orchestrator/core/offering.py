@@ -7,6 +7,7 @@ from typing import Final, Literal, assert_never
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.inputs import OpenedIntegration
 from orchestrator.core.items import ProviderInfo
+from orchestrator.core.materials import material_items
 from orchestrator.core.permissions import tool_is_granted
 from orchestrator.core.request import IntegrationRequest, NamedTool, PluginRequest, RunRequest, ToolChoice
 from orchestrator.core.tools import OfferedTool, ToolDefinition, offer_tools, provider_label
@@ -57,6 +58,14 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
     if request.resumed is None and chosen_tool(request.tool_choice, offered) is None:
         return _no_such_choice(request.tool_choice, offered)
     return offered
+
+
+def with_materials(request: RunRequest, opened: Sequence[OpenedIntegration]) -> RunRequest:
+    """`request` with what it takes of its servers before what its user says."""
+    taken = [
+        item for server in opened for item in material_items(server.provider, server.materials, vision=request.vision)
+    ]
+    return replace(request, input=(*taken, *request.input)) if taken else request
 
 
 def chosen_tool(choice: ToolChoice, offered: Sequence[OfferedTool]) -> Literal["auto", "required"] | OfferedTool | None:

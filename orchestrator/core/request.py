@@ -15,9 +15,18 @@ from orchestrator.core.tools import ToolKey
 
 
 @dataclass(frozen=True, slots=True)
+class WantedPrompt:
+    """A prompt of a server, filled in."""
+
+    name: str
+    arguments: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
 class PluginRequest:
     """An integration that names a plugin; `allowed_tools` None means all, empty means none.
 
+    The contents of `resources` (URIs) and the messages of `prompt` become input of the request.
     `granted_tools` are patterns of what the caller's token allows; not the client's to say.
     """
 
@@ -25,6 +34,8 @@ class PluginRequest:
     allowed_tools: tuple[str, ...] | None = None
     granted_tools: tuple[str, ...] = ALL_TOOLS
     approval: ApprovalPolicy = NEVER
+    resources: tuple[str, ...] = ()
+    prompt: WantedPrompt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,8 @@ class EphemeralRequest:
     allowed_tools: tuple[str, ...] | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     approval: ApprovalPolicy = NEVER
+    resources: tuple[str, ...] = ()
+    prompt: WantedPrompt | None = None
 
 
 IntegrationRequest: TypeAlias = PluginRequest | EphemeralRequest
@@ -122,7 +135,8 @@ class RunRequest:
 
     `response_id` names the node even where `store` is False and nobody is told of it.
     `tool_names` are the names that the chain has already given to tools. With `resumed` the run
-    does not begin at its first turn.
+    does not begin at its first turn. `vision`: the model
+    sees pictures.
     """
 
     response_id: str
@@ -142,3 +156,4 @@ class RunRequest:
     limits: Limits = Limits()
     tool_names: Mapping[ToolKey, str] = field(default_factory=dict[ToolKey, str])
     resumed: Resumed | None = None
+    vision: bool = False

@@ -21,7 +21,7 @@ States: `Idle → Resolving → Opening → Loading → Generating ⇄ CallingTo
 `states.TRANSITIONS`; the documentation is checked against it by a test.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias, assert_never
 
@@ -41,9 +41,11 @@ from orchestrator.core.calls import (
 )
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
 from orchestrator.core.guards import Guards
+from orchestrator.core.items import OutputEntry
 from orchestrator.core.ledger import Ledger
-from orchestrator.core.offering import chosen_tool, offer
+from orchestrator.core.offering import chosen_tool, offer, with_materials
 from orchestrator.core.prompt import PromptMessage, turn_messages
+from orchestrator.core.reading import read_on, reading_tool, reads_on
 from orchestrator.core.request import Resumed, RunRequest
 from orchestrator.core.response import (
     Cancelled,
@@ -66,6 +68,7 @@ from orchestrator.core.resumption import (
     taken_up,
     unusable_call,
 )
+from orchestrator.core.server_news import server_news
 from orchestrator.core.states import (
     AwaitingApproval,
     CallingTools,
@@ -78,7 +81,7 @@ from orchestrator.core.states import (
     RunState,
     Saving,
 )
-from orchestrator.core.tools import OfferedTool, tool_key
+from orchestrator.core.tools import OfferedTool, ToolKey, tool_key
 from orchestrator.core.turn import TurnAssembly
 
 Emission: TypeAlias = c.Command | s.StreamEvent
@@ -95,6 +98,7 @@ class Run:
         self.request = request
         self.state: RunState = Idle()
         self._offered: dict[str, OfferedTool] = {}
+        self._reader = reading_tool((), request.tool_names)
         self._messages: list[PromptMessage] = []
         self._resumed = resumed = request.resumed or Resumed()
         self._ledger = Ledger(resumed.items)
@@ -161,14 +165,17 @@ class Run:
                 if isinstance(offered, ErrorInfo):
                     self.state = Ended(Failed(offered), announced=False)
                     return []
+                self.request = with_materials(self.request, opened)
+                self._reader = reading_tool(offered, self.request.tool_names)
+                if reads_on(self.request, self._settled_entries()):
+                    offered = (*offered, self._reader)
                 self._offered = {tool.name: tool for tool in offered}
                 error = unusable_call(self._resumed, self._offered)
                 if error is not None:
                     self.state = Ended(Failed(error), announced=False)
                     return []
                 self.state = Opening()
-                given = {tool_key(tool.provider, tool.definition.name): tool.name for tool in offered}
-                names = {**self.request.tool_names, **given}
+                names = self._names()
                 if self._resumed.reopens:
                     return [c.ReopenResponse(offered, names, self._resumed.decisions)]
                 return [c.OpenResponse(offered, names)]
@@ -237,9 +244,13 @@ class Run:
                 self.state = replace(state, journaled=True, pending=())
                 return [*state.pending, *self._begin_calls(state)]
             case i.CallReturned(call_id, result, duration_ms) if (call := self._running(state, call_id)) is not None:
-                return self._settle(returned(call, result, self.request.limits, duration_ms))
+                return self._settle(returned(call, result, self.request.limits, duration_ms, self._reader.name))
             case i.CallBroke(call_id, message, duration_ms) if (call := self._running(state, call_id)) is not None:
                 return self._settle(broke(call, message, duration_ms))
+            case i.CallProgressed() | i.UserAsked() | i.UserAnswered() | i.ModelSampled() if state.journaled:
+                return [*server_news(event, lambda call_id: self._running(state, call_id) is not None)]
+            case i.OfferExtended() if state.journaled and not state.open and not state.waiting:
+                return self._next_turn()
             case i.OutcomeRecorded(call_id) if call_id in state.open and self._ledger.find_unsettled(call_id) is None:
                 self._ledger.recorded(call_id)
                 self.state = state = replace(state, open=state.open - {call_id})
@@ -348,6 +359,9 @@ class Run:
         self._messages += turn_messages(output_entry(item) for item in self._ledger.of_turn(self._turn))
         if self._guards.out_of_turns():
             return self._save(Incomplete("max_turns"))
+        if self._reader.name not in self._offered and reads_on(self.request, self._settled_entries()):
+            self._offered[self._reader.name] = self._reader
+            return [c.ExtendOffer(tuple(self._offered.values()), self._names())]
         return self._next_turn()
 
     def _break_off(self, turn: TurnAssembly) -> list[s.StreamEvent]:
@@ -365,7 +379,7 @@ class Run:
             if call.call_id in state.waiting:
                 emissions.append(s.ToolCallApprovalRequired(pending_approval(call)))
             else:
-                emissions.append(c.CallTool(call.call_id, self._offered[call.model_name], executed_arguments(call)))
+                emissions += self._begin_call(call)
         return emissions if state.open else [*emissions, *self._after_calls(state)]
 
     def _after_calls(self, state: CallingTools) -> list[Emission]:
@@ -378,6 +392,20 @@ class Run:
     def _running(self, state: CallingTools, call_id: str) -> c.PlacedCall | None:
         """The call of that id, where it is under way."""
         return self._ledger.find_unsettled(call_id) if state.journaled and call_id in state.open else None
+
+    def _begin_call(self, call: c.PlacedCall) -> list[Emission]:
+        tool = self._offered[call.model_name]
+        if tool is not self._reader:
+            return [c.CallTool(call.call_id, tool, executed_arguments(call))]
+        return self._settle(replace(call, outcome=read_on(call, self.request, self._settled_entries())))
+
+    def _settled_entries(self) -> list[OutputEntry]:
+        return [output_entry(call) for call in self._ledger.calls() if call.outcome is not None]
+
+    def _names(self) -> Mapping[ToolKey, str]:
+        """Every name that the chain has given to a tool."""
+        given = {tool_key(tool.provider, tool.definition.name): tool.name for tool in self._offered.values()}
+        return {**self.request.tool_names, **given}
 
     def _settle(self, call: c.PlacedCall) -> list[Emission]:
         assert call.outcome is not None

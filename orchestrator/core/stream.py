@@ -19,6 +19,7 @@ from orchestrator.core.items import (
 )
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.response import ChatResult
+from orchestrator.core.server_requests import Elicitation, ElicitationAction, Progress, SamplingReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,42 @@ class ToolCallFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallProgress:
+    """The server says how far a call is. An extension, as are the next three."""
+
+    call_id: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class ElicitationRequested:
+    """A server asks the user something; without an answer in `seconds` it is told that there is none."""
+
+    elicitation_id: str
+    call_id: str
+    provider: ProviderInfo
+    asked: Elicitation
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ElicitationResolved:
+    """The server has its answer."""
+
+    elicitation_id: str
+    action: ElicitationAction
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingCompleted:
+    """The model has written something for a server."""
+
+    call_id: str
+    provider: ProviderInfo
+    reply: SamplingReply
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorEvent:
     error: ErrorInfo
 
@@ -175,6 +212,10 @@ StreamEvent: TypeAlias = (
     | ToolCallApprovalRequired
     | ToolCallSuccess
     | ToolCallFailure
+    | ToolCallProgress
+    | ElicitationRequested
+    | ElicitationResolved
+    | SamplingCompleted
     | ErrorEvent
     | ChatEnd
 )

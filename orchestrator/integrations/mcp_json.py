@@ -86,6 +86,7 @@ class PluginConfig:
 
     `raw` is the entry as it was written, for keys that are read elsewhere. `idle_seconds` None is the setting's.
     `approval` says which calls need somebody's approval, whatever a request says.
+    `roots` None is the setting's for a server with a command, and none for others.
     """
 
     label: str
@@ -102,6 +103,7 @@ class PluginConfig:
     extra: JsonObject = field(default_factory=dict[str, JsonValue], repr=False)
     raw: JsonObject = field(default_factory=dict[str, JsonValue], repr=False)
     drift: DriftPolicy | None = None
+    roots: tuple[Path, ...] | None = None
 
     @property
     def id(self) -> str:
@@ -113,7 +115,7 @@ class PluginConfig:
 
     def is_same_server(self, other: "PluginConfig") -> bool:
         """Whether what runs for `other` can go on for this one: only what concerns its requests has changed."""
-        return (self.id, self.server, self.scope) == (other.id, other.server, other.scope)
+        return (self.id, self.server, self.scope, self.roots) == (other.id, other.server, other.scope, other.roots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,7 @@ def _plugin(label: str, entry: object, file: Path, variables: Variables) -> tupl
         read.extra,
         raw,
         read.drift,
+        read.roots,
     )
     return plugin, notes
 

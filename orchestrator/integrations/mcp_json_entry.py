@@ -21,6 +21,7 @@ _STDIO_KEYS: Final = frozenset({"command", "args", "env", "envFile", "cwd"})
 _HTTP_KEYS: Final = frozenset({"url", "headers", "oauth", "auth"})
 _COMMON_KEYS: Final = frozenset(
     {"type", "disabled", "timeout", "allowed_tools", "scope", "start", "idle_timeout", "require_approval", "drift"}
+    | {"roots"}
 )
 KNOWN_KEYS: Final = _STDIO_KEYS | _HTTP_KEYS | _COMMON_KEYS
 
@@ -73,6 +74,7 @@ class Entry:
     idle_seconds: float | None = None
     drift: DriftPolicy | None = None
     approval: ApprovalPolicy = NEVER
+    roots: tuple[Path, ...] | None = None
     extra: JsonObject = field(default_factory=dict[str, JsonValue])
     secrets: set[str] = field(default_factory=set[str])
     warnings: list[str] = field(default_factory=list[str])
@@ -98,6 +100,9 @@ def read_entry(raw: JsonObject, variables: Variables) -> Entry:
     else:
         _read_address(raw, entry, expand)
     _read_common(raw, entry)
+    if raw.get("roots") is not None:
+        written = [expand(value, key) for key, value in _texts(raw["roots"], "roots")]
+        entry.roots = tuple((variables.folder / Path(path).expanduser()).absolute() for path in written)
     known = _COMMON_KEYS | _TYPES[kind]
     entry.extra = {key: value for key, value in raw.items() if key not in known}
     entry.warnings += [_unknown(key) for key in entry.extra]

@@ -53,7 +53,14 @@ class ConnectionEndedError(Exception):
 
 
 class NoAnswerError(Exception):
-    """A request got no result. The message says why as the rest of a sentence about the server."""
+    """A request got no result. The message says why as the rest of a sentence about the server.
+
+    `refused`: the server is there, and answered with an error.
+    """
+
+    def __init__(self, why: str, *, refused: bool = False) -> None:
+        super().__init__(why)
+        self.refused = refused
 
 
 class _Job(Generic[T]):
@@ -107,6 +114,7 @@ class McpConnection:
         self._calls = OpenCalls()
         self._requests = ServerRequests(features, self._calls, redact)
         self._notices = ServerNotices(server_log, redact)
+        self.materials = self._notices.materials
         self.methods = ServerMethods(self._ask, self._requests, self._notices, self._keeps_list, redact)
         self._stage = Stage.INITIALISE
         self._settled = anyio.Event()  # open, or ended before it was
@@ -223,6 +231,7 @@ class McpConnection:
             watching.start_soon(self._notices.ask_for_log, client, self._connect_timeout)
             if self._watch_tools:
                 watching.start_soon(self._notices.watch_lists, client)
+                watching.start_soon(self.materials.keep, client.session, self._connect_timeout)
             async with anyio.create_task_group() as working:
                 async for job in self._jobs:
                     working.start_soon(self._work, job, client.session)
@@ -240,7 +249,9 @@ class McpConnection:
                 if self._transport.lost.is_set():
                     return  # the end of the connection, which follows, settles it with the reason
                 told = self._told(error)
-                job.fail(NoAnswerError(self._redact(told.why if told is not None else why(error))))
+                refused = told is None and error.code != CONNECTION_CLOSED
+                reason = why(error) if told is None else told.why
+                job.fail(NoAnswerError(self._redact(reason), refused=refused))
                 if error.code == CONNECTION_CLOSED or error.message == _SESSION_TERMINATED:
                     self.retire()
             except (ValueError, RuntimeError, UnansweredError) as error:  # what the SDK makes of a broken answer
@@ -253,7 +264,7 @@ class McpConnection:
     def _keeps_list(self, what: MaterialList) -> bool:
         """Whether a change of the list will be heard: a stateless server tells only those who listen."""
         facts = self.facts
-        return facts is not None and what in facts.tells_changes and (self._watch_tools or not facts.is_stateless)
+        return facts is not None and what in facts.tells_changes and (self._notices.listening or not facts.is_stateless)
 
     async def _ask(self, work: Callable[[ClientSession], Awaitable[T]], call: OpenCall) -> T:
         job = _Job(work, call)

@@ -107,7 +107,8 @@ class McpSession:
             return await ask(await member.server.methods())
         except (ConnectionEndedError, NoAnswerError) as error:
             message = f"{what} of '{provider_label(member.provider)}' {nothing}: {error}."
-            raise OrchestratorError(member.kind, message) from None
+            refused = isinstance(error, NoAnswerError) and error.refused
+            raise OrchestratorError(ErrorKind.INVALID_VALUE if refused else member.kind, message) from None
 
     def _side(self, watch: CallWatch | None) -> CallSide:
         """What the server reaches through a request of this run."""

@@ -17,10 +17,14 @@ from orchestrator.integrations.supervised import SupervisedServer
 from orchestrator.ports import (
     IntegrationFailedError,
     PluginFiles,
+    PluginLogLine,
     PluginProcess,
+    PluginPrompt,
+    PluginResource,
     PluginState,
     PluginStatus,
     PluginTransport,
+    ServerFacts,
 )
 
 
@@ -97,12 +101,56 @@ class McpPluginHost:
             withheld=frozenset() if allowed is None else names.difference(allowed),
             timeout_seconds=plugin.timeout_seconds,
             drift=plugin.drift,
+            server=_facts(server),
             tools=tools,
+            resources=_resources(server),
+            prompts=_prompts(server),
             processes=tuple(_processes(living, use)),
             restarts=max(0, record.starts - 1),
             last_failure=record.failure,
             stderr=record.stderr.lines,
+            log=_log(server),
         )
+
+
+def _facts(server: SupervisedServer | None) -> ServerFacts | None:
+    facts = None if server is None else server.facts
+    if facts is None:
+        return None
+    name, version = facts.name or "", facts.version or ""
+    return ServerFacts(name, version, facts.protocol_version, facts.title, facts.instructions, facts.capabilities)
+
+
+def _resources(server: SupervisedServer | None) -> tuple[PluginResource, ...] | None:
+    lists = None if server is None else server.materials
+    if lists is None or (not lists.resources and not lists.templates):
+        return None
+    listed = [
+        PluginResource(one.uri, one.name, one.description, one.mime_type, one.size) for one in lists.resources or ()
+    ]
+    templates = [
+        PluginResource(one.uri_template, one.name, one.description, one.mime_type, template=True)
+        for one in lists.templates or ()
+    ]
+    return (*listed, *templates)
+
+
+def _prompts(server: SupervisedServer | None) -> tuple[PluginPrompt, ...] | None:
+    lists = None if server is None else server.materials
+    if lists is None or not lists.prompts:
+        return None
+    return tuple(
+        PluginPrompt(one.name, one.description, tuple((each.name, each.required) for each in one.arguments))
+        for one in lists.prompts
+    )
+
+
+def _log(server: SupervisedServer | None) -> tuple[PluginLogLine, ...]:
+    lines = () if server is None or server.log is None else server.log.lines
+    return tuple(
+        PluginLogLine(line.at, line.level, line.text if line.logger is None else f"{line.logger}: {line.text}")
+        for line in lines
+    )
 
 
 def _processes(living: Iterable[PluginServer], use: Mapping[int, ProcessUse]) -> Iterator[PluginProcess]:

@@ -5,7 +5,7 @@ when that has not used it for a while, one of the scope `request` ends with its 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
@@ -283,7 +283,7 @@ class Plugins:
         other_way: Callable[[], bool] | None = None
         match plugin.server:
             case StdioServer() as stdio:
-                secrets = stdio.secrets
+                secrets, roots = stdio.secrets, self._features.roots
 
                 def transport() -> ServerTransport:
                     return held.starts(StdioServerTransport(stdio, ring=held.record.stderr))
@@ -295,6 +295,7 @@ class Plugins:
                 other_way = way.turn
                 if self._logins is not None and http.oauth is not None:
                     login = self._logins.of(plugin.id, url, http.oauth)
+                roots = ()  # folders of this machine: a server elsewhere has no use for them
 
                 def transport() -> ServerTransport:
                     return held.starts(
@@ -319,7 +320,7 @@ class Plugins:
             connect_timeout=self._connect_timeout,
             redact=_redactor(secrets, login),
             watch_tools=True,
-            features=self._features,
+            features=replace(self._features, roots=roots if plugin.roots is None else plugin.roots),
             on_failure=held.record.failed,
             other_way=other_way,
         )

@@ -1,12 +1,14 @@
 """What a server says of itself when it is connected."""
 
 from dataclasses import dataclass
+from typing import cast
 
 from mcp.client import ClientSession
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.materials import MaterialList
-from orchestrator.integrations.results import storable_text
+from orchestrator.integrations.results import clean, storable_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class ServerFacts:
     version: str | None
     title: str | None
     instructions: str | None
-    capabilities: tuple[str, ...]
+    capabilities: JsonObject
     tells_changes: frozenset[MaterialList]
 
     @property
@@ -31,9 +33,10 @@ def server_facts(session: ClientSession) -> ServerFacts:
     """The facts, once the connection is initialised."""
     capabilities, info = session.server_capabilities, session.server_info
     tells: set[MaterialList] = set()
-    names: list[str] = []
+    offered: JsonObject = {}
     if capabilities is not None:
-        names = sorted(capabilities.model_dump(by_alias=True, exclude_none=True))
+        dumped = capabilities.model_dump(by_alias=True, mode="json", exclude_none=True)
+        offered = cast(JsonObject, clean(dumped))
         if capabilities.tools is not None and capabilities.tools.list_changed:
             tells.add("tools")
         if capabilities.resources is not None and capabilities.resources.list_changed:
@@ -46,6 +49,6 @@ def server_facts(session: ClientSession) -> ServerFacts:
         None if info is None else storable_text(info.version),
         None if info is None or info.title is None else storable_text(info.title),
         None if session.instructions is None else storable_text(session.instructions),
-        tuple(names),
+        offered,
         frozenset(tells),
     )

@@ -11,6 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from orchestrator.core.materials import MaterialList
+from orchestrator.integrations.material_lists import MaterialLists
 from orchestrator.integrations.redaction import Redactor
 from orchestrator.integrations.server_errors import why
 from orchestrator.integrations.server_log import ServerLog
@@ -27,8 +28,10 @@ class ServerNotices:
     def __init__(self, server_log: ServerLog | None, redact: Redactor) -> None:
         self.tools_stale = False
         self.unwatched = False
+        self.listening = False
         self.lists: dict[MaterialList, tuple[Any, ...]] = {}
         self._server_log = server_log
+        self.materials = MaterialLists(redact)
         self._redact = redact
 
     @property
@@ -50,6 +53,7 @@ class ServerNotices:
             async with client.listen(
                 tools_list_changed=tools, resources_list_changed=resources, prompts_list_changed=prompts
             ) as changes:
+                self.listening = True
                 self.tools_stale = tools  # they may have changed since they were listed, unheard
                 async for change in changes:
                     self._changed(
@@ -61,6 +65,9 @@ class ServerNotices:
                     )
         except (MCPError, RuntimeError, TimeoutError) as error:
             log.debug("a server does not tell when its lists change", reason=self._redact(why(error)))
+        finally:
+            self.listening = False
+            self.lists.clear()
         self.unwatched = tools
 
     async def ask_for_log(self, client: Client, timeout: float) -> None:
@@ -95,4 +102,6 @@ class ServerNotices:
     def _changed(self, what: MaterialList) -> None:
         if what == "tools":
             self.tools_stale = True
+        else:
+            self.materials.outdated()
         self.lists.pop(what, None)

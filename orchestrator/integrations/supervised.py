@@ -8,6 +8,7 @@ import anyio.abc
 import structlog
 
 from orchestrator.core.tools import ToolDefinition
+from orchestrator.integrations.material_lists import MaterialLists
 from orchestrator.integrations.mcp_session import ConnectionEndedError, McpConnection, NoAnswerError
 from orchestrator.integrations.mcp_transport import Failure, ServerTransport, Stage
 from orchestrator.integrations.redaction import Redactor
@@ -114,6 +115,11 @@ class SupervisedServer:
             ConnectionEndedError: there is no connection, and why.
         """
         return (await self._opened()).methods
+
+    @property
+    def materials(self) -> MaterialLists | None:
+        """What the server has beside tools; None before it was first connected."""
+        return None if self._current is None else self._current.materials
 
     @property
     def facts(self) -> ServerFacts | None:

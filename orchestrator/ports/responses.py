@@ -1,6 +1,6 @@
 """What the services need of the store: the graph of responses and the journal of their tool calls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
@@ -137,6 +137,12 @@ class ResponseStore(SuspendedRunStore, Protocol):
 
     async def open_response(self, response: NewResponse) -> None:
         """Insert the node, `in_progress`, the items that it begins with, and the definitions it offers by their digest."""
+        ...
+
+    async def extend_offer(
+        self, response_id: str, offered: Sequence[OfferedTool], tool_names: Mapping[ToolKey, str], at: datetime
+    ) -> None:
+        """From now on the response offers this instead; returns once it is durable."""
         ...
 
     async def journal_calls(self, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:

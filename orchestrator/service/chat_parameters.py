@@ -130,6 +130,11 @@ def _integration_json(integration: IntegrationRequest) -> JsonObject:
     rest: JsonObject = {"allowed_tools": allowed}
     if integration.approval != NEVER:
         rest["require_approval"] = approval_policy_json(integration.approval)
+    # For the record: what was taken is input of the response, and is not taken again.
+    if integration.resources:
+        rest["resources"] = [*integration.resources]
+    if integration.prompt is not None:
+        rest["prompt"] = {"name": integration.prompt.name, "arguments": dict(integration.prompt.arguments)}
     match integration:
         case PluginRequest(plugin_id):
             return {"type": "plugin", "id": plugin_id, **rest}

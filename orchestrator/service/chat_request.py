@@ -9,7 +9,10 @@ from orchestrator.core.request import IntegrationRequest, ReasoningSetting, Resp
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat as any dialect asks for it. `system_prompt` None inherits, empty clears."""
+    """A chat as any dialect asks for it. `system_prompt` None inherits, empty clears.
+
+    `interactive`: its client hears what servers ask of the user, and can answer.
+    """
 
     model: str
     input: tuple[InputItem, ...]
@@ -26,3 +29,4 @@ class ChatRequest:
     response_format: ResponseFormat | None = None
     max_turns: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    interactive: bool = False

@@ -7,6 +7,7 @@ from typing import assert_never
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import ImageInput
 from orchestrator.core.models import Model
+from orchestrator.core.permissions import ALL_TOOLS
 from orchestrator.core.request import (
     EphemeralRequest,
     IntegrationRequest,
@@ -26,6 +27,7 @@ from orchestrator.service.instances import InstanceService
 from orchestrator.service.models import ModelChoice, ModelService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import LiveRun, RunService
+from orchestrator.service.server_callbacks import NO_POLICIES, ServerPolicies
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class ChatService:
         limits: Limits,
         run_timeout_seconds: float,
         approval_timeout_seconds: float = 86_400,
+        policies: ServerPolicies = NO_POLICIES,
     ) -> None:
         self._models = models
         self._instances = instances
@@ -74,6 +77,7 @@ class ChatService:
         self._limits = limits
         self._run_timeout_seconds = run_timeout_seconds
         self._approval_timeout_seconds = approval_timeout_seconds
+        self._policies = policies
 
     async def start(self, chat: ChatRequest, caller: Caller, taken_up: TakenUp | None = None) -> LiveRun:
         """Check the request and start its run; `LiveRun.started` says whether it got off the ground.
@@ -126,6 +130,7 @@ class ChatService:
             ),
             tool_names=chain.tool_names if taken_up is None else taken_up.tool_names,
             resumed=None if taken_up is None else taken_up.resumed,
+            vision=model.vision,
         )
         context = RunContext(
             choice=choice,
@@ -146,8 +151,22 @@ class ChatService:
             elapsed_seconds=0.0 if taken_up is None else taken_up.elapsed_seconds,
             recorded_decisions=frozenset() if taken_up is None else taken_up.recorded_decisions,
             forked_from=None if taken_up is None else taken_up.forked_from,
+            policies=self._policies,
+            interactive=chat.interactive,
         )
         return self._runs.start(request, context)
+
+    def running(self, response_id: str, caller: Caller) -> LiveRun:
+        """A run of the caller's that is under way in this process.
+
+        Raises:
+            OrchestratorError: `response_not_found`.
+        """
+        live = self._runs.find(response_id)
+        if live is None or live.owner != caller.owner or live.response_id is None:
+            message = "There is no such response that is being made here, or it is somebody else's."
+            raise OrchestratorError(ErrorKind.RESPONSE_NOT_FOUND, message, param="response_id")
+        return live
 
 
 def permitted_integrations(chat: ChatRequest, caller: Caller) -> tuple[IntegrationRequest, ...]:
@@ -171,6 +190,9 @@ def granted_integrations(integrations: Sequence[IntegrationRequest], caller: Cal
         match integration:
             case PluginRequest():
                 granted = caller.plugin_tools(integration.id, param="integrations")
+                if granted != ALL_TOOLS and (integration.resources or integration.prompt is not None):
+                    message = "The API token allows only some tools of this plugin, not its resources and prompts."
+                    raise OrchestratorError(ErrorKind.PERMISSION_DENIED, message, param="integrations")
                 permitted.append(replace(integration, granted_tools=granted))
             case EphemeralRequest():
                 message = "Permission denied: the API token does not allow ephemeral MCP servers."

@@ -17,11 +17,13 @@ from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.request import IntegrationRequest, RunRequest
 from orchestrator.core.run import Run
+from orchestrator.core.server_requests import Progress, SamplingReply, SamplingRequest
 from orchestrator.core.states import Ended
 from orchestrator.core.stream import StreamEvent
 from orchestrator.ports import (
     CallBegun,
     CallDecision,
+    CallWatch,
     ForkPoint,
     IntegrationCatalog,
     IntegrationSession,
@@ -33,13 +35,22 @@ from orchestrator.ports import (
 from orchestrator.service.ids import new_call_id
 from orchestrator.service.instances import Instance, InstanceService
 from orchestrator.service.leases import LEASE_SECONDS
+from orchestrator.service.materials import take_materials
 from orchestrator.service.models import ModelChoice
+from orchestrator.service.sampling import sample
+from orchestrator.service.server_callbacks import NO_POLICIES, ServerCallbacks, ServerPolicies
 
 log = structlog.stdlib.get_logger(__name__)
 
 _Tagged: TypeAlias = tuple[int | None, i.RunInput]
 _StorageCommand: TypeAlias = (
-    c.OpenResponse | c.ReopenResponse | c.JournalCalls | c.RecordOutcome | c.SuspendResponse | c.SaveResponse
+    c.OpenResponse
+    | c.ReopenResponse
+    | c.JournalCalls
+    | c.RecordOutcome
+    | c.ExtendOffer
+    | c.SuspendResponse
+    | c.SaveResponse
 )
 
 
@@ -70,6 +81,8 @@ class RunContext:
     recorded_decisions: frozenset[str] = frozenset()
     forked_from: ForkPoint | None = None
     replay_of: str | None = None
+    policies: ServerPolicies = NO_POLICIES
+    interactive: bool = False
 
 
 class RunDriver:
@@ -92,6 +105,13 @@ class RunDriver:
         self._instance: Instance | None = None
         self._done = anyio.Event()
         self._started = 0.0
+        self.callbacks = ServerCallbacks(
+            context.policies,
+            lambda event: self._report(self._epoch, event),
+            self._sample,
+            # Who does not know the id of the response cannot answer.
+            interactive=context.interactive and request.store,
+        )
 
     def tell(self, event: i.StopInput) -> None:
         """Hand in a stop from outside; heard before the work's next report."""
@@ -147,6 +167,7 @@ class RunDriver:
                     | c.JournalCalls()
                     | c.RecordOutcome()
                     | c.SuspendResponse()
+                    | c.ExtendOffer()
                     | c.SaveResponse()
                 ):
                     emissions += self.run.feed(await self._store(emission))
@@ -178,6 +199,9 @@ class RunDriver:
                 case c.RecordOutcome(call_id, outcome):
                     await store.record_outcome(response_id, call_id, outcome, now)
                     return i.OutcomeRecorded(call_id)
+                case c.ExtendOffer(offered, tool_names):
+                    await store.extend_offer(response_id, offered, tool_names, now)
+                    return i.OfferExtended()
                 case c.SuspendResponse(stats, counters, load_seconds):
                     expires_at = now + timedelta(seconds=self.context.approval_timeout_seconds)
                     suspension = Suspension(expires_at, counters, load_seconds, self._elapsed())
@@ -204,7 +228,7 @@ class RunDriver:
             system_prompt=request.system_prompt,
             parameters=context.parameters,
             metadata=dict(context.metadata),
-            input=request.input,
+            input=self.run.request.input,  # with what it took of its servers
             stored=request.store,
             offered=command.offered,
             tool_names=dict(command.tool_names),
@@ -247,15 +271,20 @@ class RunDriver:
         async def host(epoch: int) -> None:
             """Opens the sessions and closes them: both in this one task, as their transports demand."""
             connected = False
-            scope = RunScope(self.context.owner, self.context.chain_id, self._request.response_id)
+            response_id = self._request.response_id
+            scope = RunScope(self.context.owner, self.context.chain_id, response_id, self.callbacks)
             try:
                 async with self.context.catalog.open(integrations, scope) as sessions:
-                    connected = True
                     self._sessions = sessions
+                    materials = await take_materials(integrations, sessions, self._request.limits)
                     opened = (
-                        i.OpenedIntegration(s.provider, s.tools, s.withheld, s.drifted, s.approval) for s in sessions
+                        i.OpenedIntegration(
+                            session.provider, session.tools, session.withheld, session.drifted, session.approval, taken
+                        )
+                        for session, taken in zip(sessions, materials, strict=True)
                     )
                     self._report(epoch, i.IntegrationsOpened(tuple(opened)))
+                    connected = True
                     await self._done.wait()
             except OrchestratorError as error:
                 if connected:
@@ -317,12 +346,23 @@ class RunDriver:
                     else:
                         self._report(epoch, chunk)
 
+    async def _sample(self, asked: SamplingRequest) -> SamplingReply:
+        context, instance = self.context, self._instance
+        assert instance is not None  # calls follow a turn of the model
+        async with context.instances.slot(instance, context.owner, lambda position: None):
+            return await sample(instance, asked, context.policies.sampling_max_tokens)
+
     def _call(self, command: c.CallTool) -> Callable[[int], Awaitable[None]]:
         async def call(epoch: int) -> None:
             session = self._sessions[command.tool.integration]
             started = anyio.current_time()
+
+            def progressed(progress: Progress) -> None:
+                self._report(epoch, i.CallProgressed(command.call_id, progress))
+
+            watch = CallWatch(command.call_id, progressed)
             try:
-                result = await session.call_tool(command.tool.definition.name, command.arguments)
+                result = await session.call_tool(command.tool.definition.name, command.arguments, watch)
             except OrchestratorError as error:
                 self._report(epoch, i.CallBroke(command.call_id, error.info.message, _since(started)))
             except Exception:

@@ -13,6 +13,11 @@ def new_call_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
+def new_elicitation_id() -> str:
+    """`elicit_` and 24 hex digits."""
+    return f"elicit_{secrets.token_hex(12)}"
+
+
 def new_job_id() -> str:
     """`job_` and 10 hex digits."""
     return f"job_{secrets.token_hex(5)}"

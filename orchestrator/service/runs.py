@@ -17,6 +17,7 @@ from orchestrator.core.stream import ChatEnd, ErrorEvent, StreamEvent, StreamFol
 from orchestrator.ports import ResponseStore
 from orchestrator.service.driver import RunContext, RunDriver
 from orchestrator.service.leases import LEASE_SECONDS, RENEW_SECONDS, is_dead
+from orchestrator.service.server_callbacks import ServerCallbacks
 
 PUT_AWAY_SECONDS = 10.0
 CANCEL_CHECK_SECONDS = 0.5
@@ -116,6 +117,16 @@ class LiveRun:
         """Wait until it is over, and saved."""
         while self._ended is None:
             await self._next_change()
+
+    @property
+    def owner(self) -> str:
+        """Whose it is."""
+        return self._driver.context.owner
+
+    @property
+    def callbacks(self) -> ServerCallbacks:
+        """What its servers ask of the user."""
+        return self._driver.callbacks
 
     def disconnect(self) -> None:
         """The client is gone, and the run is to end with it."""

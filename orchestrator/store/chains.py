@@ -64,7 +64,14 @@ _HEAD: Final = (
 )
 _PATH: Final = select(_chain.c.id).order_by(_chain.c.depth)
 _INPUT: Final = (
-    select(_chain, input_items.c.position, input_items.c.type, input_items.c.content, blobs.c.content)
+    select(
+        _chain,
+        input_items.c.position,
+        input_items.c.type,
+        input_items.c.content,
+        blobs.c.content,
+        input_items.c.origin,
+    )
     .join_from(_chain, input_items, input_items.c.response_id == _chain.c.id, isouter=True)
     .join(blobs, blobs.c.digest == input_items.c.blob_digest, isouter=True)
 )
@@ -153,10 +160,10 @@ def read_links(
     said: dict[int, dict[int, InputItem]] = {level: {} for level in range(from_depth, depth + 1)}
     written: dict[int, dict[int, OutputEntry]] = {level: {} for level in said}
     path = {"response_id": response_id, "from_depth": from_depth}
-    for id, parent_id, level, position, kind, content, blob in connection.execute(_INPUT, path).all():
+    for id, parent_id, level, position, kind, content, blob, origin in connection.execute(_INPUT, path).all():
         places[level] = id, parent_id
         if position is not None:
-            said[level][position] = input_item(kind, content, blob)
+            said[level][position] = input_item(kind, content, blob, origin)
     calls = False
     for level, position, turn, kind, content in connection.execute(_OUTPUT, path).all():
         if kind == "tool_call":

@@ -1,6 +1,6 @@
 """What is written of a response, one function a unit of work: its beginning, its journal, its end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,6 +10,7 @@ from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.listing import listing_number
 from orchestrator.core.response import Ending, Incomplete, Stats
+from orchestrator.core.tools import OfferedTool, ToolKey
 from orchestrator.ports import ForkPoint, NewResponse
 from orchestrator.store import audit_chain, readings, rows
 from orchestrator.store.chains import UNFINISHED, UNSETTLED, unfinished_parent, unusable_parent
@@ -142,6 +143,20 @@ def _copy_items(connection: Connection, response: NewResponse, number: int, poin
     known = [(row.tool, readings.provider_from(row.provider_type, row.provider_name)) for row in shared]
     labels = call_labels(response.owner, [(tool, provider) for tool, provider in known if provider is not None])
     add_labels(connection, number, labels)
+
+
+def extend_offer(
+    connection: Connection,
+    response_id: str,
+    offered: Sequence[OfferedTool],
+    tool_names: Mapping[ToolKey, str],
+    at: datetime,
+) -> None:
+    """See `ResponseStore.extend_offer`."""
+    if locked(connection, response_id)["status"] != "in_progress":
+        raise ended_elsewhere(response_id)
+    digest = keep_offer(connection, rows.offer_rows(offered, tool_names, at))
+    connection.execute(update(responses).where(responses.c.id == response_id).values(offer_digest=digest))
 
 
 def keep_offer(connection: Connection, offer: rows.OfferRows | None) -> str | None:

@@ -14,10 +14,12 @@ from orchestrator.core.items import (
     ImageInput,
     InputItem,
     Message,
+    Origin,
     OutputEntry,
     PluginProvider,
     ProviderInfo,
     Reasoning,
+    Speaker,
     TextInput,
 )
 from orchestrator.core.json_types import JsonObject
@@ -27,9 +29,16 @@ from orchestrator.core.tools import ToolKey
 from orchestrator.ports import CallDecision, ForkPoint, JournaledCall, OfferedReference, ResponseSummary, StoredResponse
 
 
-def input_item(kind: str, content: str | None, blob: str | None) -> InputItem:
+def input_item(kind: str, content: str | None, blob: str | None, origin: Mapping[str, str] | None) -> InputItem:
     """An input item from its columns and its blob's content."""
-    return TextInput(content or blob or "") if kind == "text" else ImageInput(blob or "")
+    speaker: Speaker = "user"
+    taken: Origin | None = None
+    if origin is not None:
+        provider = provider_from(origin["provider_type"], origin["provider_name"])
+        assert provider is not None
+        taken = Origin(provider, "prompt" if origin["type"] == "prompt" else "resource", origin["name"])
+        speaker = "assistant" if origin.get("speaker") == "assistant" else "user"
+    return TextInput(content or blob or "", taken, speaker) if kind == "text" else ImageInput(blob or "", taken)
 
 
 def text_entry(kind: str, turn: int, content: str | None) -> OutputEntry:

@@ -39,6 +39,13 @@ class SqlResponseStore:
     async def open_response(self, response: NewResponse) -> None:
         await self._database.write(lambda connection: journal.open_response(connection, response))
 
+    async def extend_offer(
+        self, response_id: str, offered: Sequence[OfferedTool], tool_names: Mapping[ToolKey, str], at: datetime
+    ) -> None:
+        await self._database.write(
+            lambda connection: journal.extend_offer(connection, response_id, offered, tool_names, at)
+        )
+
     async def journal_calls(self, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:
         await self._database.write(lambda connection: journal.journal_calls(connection, response_id, items, at))
 

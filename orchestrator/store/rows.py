@@ -13,6 +13,7 @@ from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem, PlacedTe
 from orchestrator.core.items import (
     EphemeralProvider,
     ImageInput,
+    InputItem,
     Message,
     PluginProvider,
     ProviderInfo,
@@ -105,6 +106,7 @@ def input_rows(new: NewResponse) -> tuple[list[Row], dict[str, str]]:
     blobs: dict[str, str] = {}
     for position, item in enumerate(new.input if new.stored else ()):
         row: Row = {"response_id": new.id, "position": position, "content": None, "blob_digest": None}
+        row["origin"] = _origin_json(item)
         match item:
             case TextInput(content):
                 row |= {"type": "text", **_kept(content, "content", "blob_digest", blobs)}
@@ -116,6 +118,17 @@ def input_rows(new: NewResponse) -> tuple[list[Row], dict[str, str]]:
                 assert_never(item)
         rows.append(row)
     return rows, blobs
+
+
+def _origin_json(item: InputItem) -> JsonObject | None:
+    """Whose resource or prompt `item` is, and who speaks in it where that is not the user."""
+    origin = item.origin
+    if origin is None:
+        return None
+    kind, label = _provider_columns(origin.provider)
+    stored: JsonObject = {"type": origin.kind, "name": origin.name, "provider_type": kind, "provider_name": label}
+    speaker = item.speaker if isinstance(item, TextInput) else "user"
+    return stored if speaker == "user" else {**stored, "speaker": speaker}
 
 
 @dataclass(frozen=True, slots=True)

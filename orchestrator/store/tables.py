@@ -149,6 +149,8 @@ input_items: Final = Table(
     Column("type", Text, nullable=False),
     Column("content", AnyText),
     Column("blob_digest", Text, ForeignKey("blobs.digest")),
+    # Whose resource or prompt it is, where the user did not write it.
+    Column("origin", json_column()),
     sqlite_with_rowid=False,  # a chain is read by this key: one search an item instead of two
 )
 """What the user said, in order."""

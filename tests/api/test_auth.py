@@ -82,6 +82,8 @@ async def test_every_route_is_either_guarded_or_known_to_be_open() -> None:
     async with house() as api:
         routes = {(method, route.path) for route in api.app.routes for method in route.methods if method != "OPTIONS"}
     known = {
+        ("GET", "/api/v1/responses/{response_id:str}/elicitations"),
+        ("POST", "/api/v1/responses/{response_id:str}/elicitations/{elicitation_id:str}"),
         ("GET", "/schema/{asset:str}"),
         *GUARDED,
         *RESPONSES,

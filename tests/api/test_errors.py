@@ -41,6 +41,7 @@ CONTRACT = {
     ErrorKind.CALL_NOT_FOUND: (404, "invalid_request", "call_not_found"),
     ErrorKind.MODEL_NOT_FOUND: (404, "model_not_found", None),
     ErrorKind.UNKNOWN_INSTANCE: (404, "invalid_request", "model_not_found"),
+    ErrorKind.ELICITATION_NOT_FOUND: (404, "invalid_request", "elicitation_not_found"),
     ErrorKind.JOB_NOT_FOUND: (404, "job_not_found", None),
     ErrorKind.TOKEN_NOT_FOUND: (404, "invalid_request", "token_not_found"),
     ErrorKind.PLUGIN_NOT_FOUND: (404, "invalid_request", "plugin_not_found"),

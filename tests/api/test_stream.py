@@ -18,6 +18,7 @@ from orchestrator.core.inputs import LoadProgressed, LoadStarted, ModelReady
 from orchestrator.core.items import EphemeralProvider, InvalidToolCall, Message, PluginProvider, Reasoning, ToolCall
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.response import Cancelled, ChatResult, Completed, Failed, Incomplete, Stats
+from orchestrator.core.server_requests import Elicitation, Progress, SamplingReply
 from orchestrator.testing import Break, Call, FakeServer, Say, ScriptedEngine, Stall, Think
 from tests.api.house import House, chat_body, fake_tool, house, plain, served
 
@@ -39,6 +40,31 @@ EVENTS: list[tuple[s.StreamEvent, list[str]]] = [
     (s.ModelLoadStart("m"), ['{"type":"model_load.start","model_instance_id":"m"}']),
     (s.ModelLoadProgress("m", 0.5), ['{"type":"model_load.progress","model_instance_id":"m","progress":0.5}']),
     (s.ModelLoadEnd("m", 1.5), ['{"type":"model_load.end","model_instance_id":"m","load_time_seconds":1.5}']),
+    (
+        s.ToolCallProgress("call_1", Progress(1, 3, "one")),
+        ['{"type":"tool_call.progress","call_id":"call_1","progress":1,"total":3,"message":"one"}'],
+    ),
+    (
+        s.ElicitationRequested(
+            "elicit_1", "call_1", PluginProvider("mcp/x"), Elicitation("?", schema={"type": "object"}), 300.0
+        ),
+        [
+            '{"type":"elicitation.requested","elicitation_id":"elicit_1","call_id":"call_1",'
+            '"provider_info":{"type":"plugin","plugin_id":"mcp/x"},"mode":"form","message":"?",'
+            '"requested_schema":{"type":"object"},"expires_in_seconds":300.0}'
+        ],
+    ),
+    (
+        s.ElicitationResolved("elicit_1", "decline"),
+        ['{"type":"elicitation.resolved","elicitation_id":"elicit_1","action":"decline"}'],
+    ),
+    (
+        s.SamplingCompleted("call_1", PluginProvider("mcp/x"), SamplingReply("hi", "m", "endTurn", 2)),
+        [
+            '{"type":"sampling.completed","call_id":"call_1","provider_info":{"type":"plugin","plugin_id":"mcp/x"},'
+            '"model":"m","content":"hi","stop_reason":"endTurn","output_tokens":2}'
+        ],
+    ),
     (s.QueuePosition(2), ['{"type":"queue.position","position":2}']),
     (s.PromptProcessingStart(), ['{"type":"prompt_processing.start"}']),
     (s.PromptProcessingProgress(0.5), ['{"type":"prompt_processing.progress","progress":0.5}']),

@@ -15,16 +15,19 @@ from orchestrator.core import inputs as i
 from orchestrator.core import stream as s
 from orchestrator.core.approvals import ApprovalPolicy, Approve, Decision, Deny, ToolFilter
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
-from orchestrator.core.items import InvalidToolCall, Message, OutputItem, Reasoning, ToolCall
+from orchestrator.core.items import InvalidToolCall, Message, OutputItem, PluginProvider, Reasoning, ToolCall
 from orchestrator.core.request import Limits, PluginRequest, Resumed
 from orchestrator.core.response import ChatResult, Counters, Suspended
+from orchestrator.core.server_requests import Elicitation, Progress, SamplingReply
 from orchestrator.core.states import TRANSITIONS, CallingTools, Ended, Generating, Loading
 from tests.core.dialogue import ADD, PING, Dialogue, asked, opened, said
 
 ERRORS = st.builds(ErrorInfo, st.sampled_from(ErrorKind), st.text(max_size=5))
 TEXT = st.sampled_from(["a", "b c", " ", "\n\n", ""])
-NAMES = st.sampled_from(["add", "ping", "nope"])
-ARGUMENTS = st.sampled_from(["{}", '{"a":1,"b":2}', '{"a":1', "[]", "", '{"a":"x","b":2}', '{"n":1}'])
+NAMES = st.sampled_from(["add", "ping", "nope", "read_tool_output"])
+ARGUMENTS = st.sampled_from(
+    ["{}", '{"a":1,"b":2}', '{"a":1', "[]", "", '{"a":"x","b":2}', '{"n":1}', '{"call_id":"call_0","offset":9}']
+)
 COUNTERS = st.builds(Counters, output_tokens=st.one_of(st.none(), st.integers(0, 5)))
 DECISIONS: st.SearchStrategy[Decision] = st.sampled_from(
     [Approve(), Approve({"a": 5, "b": 5}), Approve({"a": "x"}), Deny(), Deny("no")]
@@ -43,6 +46,11 @@ ANYTHING: st.SearchStrategy[i.RunInput] = st.one_of(
             i.CallsJournaled(),
             i.ResponseSaved(),
             i.ResponseSuspended(datetime(2026, 3, 2, tzinfo=UTC)),
+            i.OfferExtended(),
+            i.CallProgressed("call_0", Progress(0.5)),
+            i.UserAsked("elicit_0", "call_0", PluginProvider("mcp/clock"), Elicitation("?"), 1.0),
+            i.UserAnswered("elicit_0", "cancel"),
+            i.ModelSampled("call_0", PluginProvider("mcp/clock"), SamplingReply("", "m", "endTurn")),
         ]
     ),
     st.builds(i.StoreFailed, ERRORS),
@@ -66,7 +74,7 @@ class RunMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        limits = Limits(max_turns=3, max_identical_calls=2, max_tool_output_model_bytes=40)
+        limits = Limits(max_turns=3, max_identical_calls=2, max_tool_output_model_bytes=512)
         policy = ApprovalPolicy(always=ToolFilter(("add",)))
         clock = (PluginRequest("mcp/clock", approval=policy),)
         self.d = Dialogue(asked(integrations=clock, limits=limits, max_output_tokens=12))
@@ -189,9 +197,13 @@ class RunMachine(RuleBasedStateMachine):
         if not state.journaled:
             self.tell(i.CallsJournaled())
             return
+        if not state.open:
+            self.tell(i.OfferExtended())
+            return
         call_id = data.draw(st.sampled_from(sorted(state.open)))
+        long = data.draw(st.sampled_from([1, 1000]))
         if [item for item in self.stored.values() if is_waiting(item, call_id)]:
-            self.tell(i.CallBroke(call_id, "broke", 1) if broke else i.CallReturned(call_id, said("ok" * 30), 1))
+            self.tell(i.CallBroke(call_id, "broke", 1) if broke else i.CallReturned(call_id, said("x" * long), 1))
         self.tell(i.OutcomeRecorded(call_id))
 
     @invariant()

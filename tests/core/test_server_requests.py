@@ -1,21 +1,35 @@
-"""What servers ask of the user and of the model, and what they give to a request."""
+"""What servers ask of the user and of the model, and the events that tell of it."""
 
 import pytest
 
 from orchestrator.core.content import content_text, described
+from orchestrator.core.errors import IllegalInputError
+from orchestrator.core.inputs import (
+    CallProgressed,
+    CallsJournaled,
+    ModelSampled,
+    OfferExtended,
+    UserAnswered,
+    UserAsked,
+)
 from orchestrator.core.items import ImageInput, Origin, PluginProvider, TextInput
 from orchestrator.core.materials import Material, Piece, material_items
 from orchestrator.core.prompt import AssistantMessage, UserMessage, input_messages
 from orchestrator.core.server_requests import (
+    CANCELLED,
     DECLINED,
     Elicitation,
     ElicitationAnswer,
+    Progress,
+    SamplingReply,
     SamplingRequest,
     checked_answer,
     clipped,
     consent_to_sample,
     form_defaults,
 )
+from orchestrator.core.stream import ElicitationRequested, ElicitationResolved, SamplingCompleted, ToolCallProgress
+from tests.core.test_reading import run_to_tools
 
 DESK = PluginProvider("mcp/desk")
 FORM = Elicitation(
@@ -91,6 +105,24 @@ def test_a_prompt_may_end_with_the_assistant_or_be_all_there_is() -> None:
     ]
     assert input_messages([said]) == [AssistantMessage("", "Hello.", ())]
     assert input_messages([]) == [UserMessage(())]
+
+
+def test_what_servers_say_during_a_call_is_told_and_changes_nothing() -> None:
+    run = run_to_tools()
+    with pytest.raises(IllegalInputError):
+        run.feed(CallProgressed("call_1", Progress(1)))
+    run.feed(CallsJournaled())
+    state = run.state
+    asked = UserAsked("elicit_1", "call_1", DESK, FORM, 5.0)
+    reply = SamplingReply("hi", "m", "endTurn")
+    assert run.feed(CallProgressed("call_1", Progress(1))) == [ToolCallProgress("call_1", Progress(1))]
+    assert run.feed(CallProgressed("call_9", Progress(1))) == []
+    assert run.feed(asked) == [ElicitationRequested("elicit_1", "call_1", DESK, FORM, 5.0)]
+    assert run.feed(UserAnswered("elicit_1", CANCELLED.action)) == [ElicitationResolved("elicit_1", "cancel")]
+    assert run.feed(ModelSampled("call_1", DESK, reply)) == [SamplingCompleted("call_1", DESK, reply)]
+    with pytest.raises(IllegalInputError):
+        run.feed(OfferExtended())
+    assert run.state == state
 
 
 def test_content_is_described_part_by_part() -> None:

@@ -21,6 +21,7 @@ from orchestrator.integrations.network_policy import NetworkPolicy
 from orchestrator.integrations.oauth.grants import Interaction
 from orchestrator.integrations.oauth.logins import OAuthLogins
 from orchestrator.integrations.plugins import ChainLimits
+from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeatures
 from orchestrator.ports import OAuthCredentialStore, RunScope
 from orchestrator.testing_oauth import MemoryOAuthCredentialStore
 
@@ -48,6 +49,8 @@ async def catalog_of(
     policy: NetworkPolicy = LOOPBACK,
     connect_timeout: float = 20,
     tool_timeout: float = 20,
+    tool_timeout_cap: float = 60,
+    features: ClientFeatures = NO_FEATURES,
     credentials: OAuthCredentialStore | None = None,
     interaction: Interaction | None = None,
     clock: Callable[[], float] = time.time,
@@ -65,6 +68,8 @@ async def catalog_of(
             allow_plugins=True,
             allow_ephemeral_mcp=True,
             task_group=tasks,
+            tool_timeout_cap=tool_timeout_cap,
+            features=features,
             logins=OAuthLogins(
                 credentials or MemoryOAuthCredentialStore(), policy, tasks, interaction=interaction, clock=clock
             ),

@@ -17,6 +17,7 @@ from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.models import ModelService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import LiveRun, RunService
+from orchestrator.service.server_callbacks import ServerPolicies
 from orchestrator.testing import (
     SCRIPTED_MODEL,
     FakeCatalog,
@@ -57,6 +58,7 @@ async def service(
     run_timeout_seconds: float = 30,
     limits: Limits | None = None,
     policy: InstancePolicy | None = None,
+    policies: ServerPolicies | None = None,
 ) -> AsyncGenerator[Service]:
     """The services over these twins; leaving it ends what still runs."""
     store = store or MemoryStore()
@@ -76,6 +78,7 @@ async def service(
             holder="holder",
             limits=limits or Limits(),
             run_timeout_seconds=run_timeout_seconds,
+            policies=policies or ServerPolicies(),
         )
         try:
             yield Service(chats, runs, store, instances, catalog)

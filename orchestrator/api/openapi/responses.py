@@ -5,6 +5,7 @@ from typing import Final, cast
 from orchestrator.api.chat import RESPONSE_ID_HEADER
 from orchestrator.api.openapi.chat import IN_CHAT
 from orchestrator.api.openapi.parts import (
+    WITH_BODY,
     WITH_TOKEN,
     Section,
     body,
@@ -15,6 +16,7 @@ from orchestrator.api.openapi.parts import (
     success,
 )
 from orchestrator.api.responses import CHAIN_PAGE, LIST_PAGE, RESPONSES_PATH, STATUSES, TREE_PAGE
+from orchestrator.api.wire import ElicitationList, ElicitationReply
 from orchestrator.api.wire_approvals import ApprovalsBody
 from orchestrator.api.wire_graph import (
     CancellationReply,
@@ -23,6 +25,7 @@ from orchestrator.api.wire_graph import (
     ResponseDetailReply,
     ResponseListReply,
 )
+from orchestrator.api.wire_requests import ElicitationAnswer
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject, JsonValue
 
@@ -191,6 +194,41 @@ def _list() -> JsonObject:
     return _operation("listResponses", "List and search responses", _LISTING, _filters(), answers)
 
 
+def _elicitations() -> JsonObject:
+    return {
+        "operationId": "listElicitations",
+        "tags": ["Responses"],
+        "summary": "What servers ask the user",
+        "description": "An extension. The questions of MCP servers that wait for an answer while the response is made. "
+        "They come as the event `elicitation.requested` to a stream that asks for extensions; without such a stream "
+        "nobody is asked, and the server is told that there is no answer.",
+        "parameters": [RESPONSE_ID],
+        "responses": {
+            "200": success("The questions.", "ElicitationList"),
+            **errors((ErrorKind.RESPONSE_NOT_FOUND, *WITH_TOKEN)),
+        },
+    }
+
+
+def _answer_elicitation() -> JsonObject:
+    examples: JsonObject = {
+        "A filled-in form": {"action": "accept", "content": {"name": "Ada"}},
+        "No": {"action": "decline"},
+    }
+    return {
+        "operationId": "answerElicitation",
+        "tags": ["Responses"],
+        "summary": "Answer a server",
+        "description": "An extension. The server that asked gets the answer, and its tool call goes on.",
+        "parameters": [RESPONSE_ID, path_parameter("elicitation_id", "The id that the question came with.")],
+        "requestBody": body("ElicitationAnswer", examples),
+        "responses": {
+            "200": success("The server has the answer.", "ElicitationReply"),
+            **errors((ErrorKind.RESPONSE_NOT_FOUND, ErrorKind.ELICITATION_NOT_FOUND, *WITH_BODY)),
+        },
+    }
+
+
 SECTION: Final = Section(
     "Responses",
     "What is stored: a graph, in which a response continues another.",
@@ -217,6 +255,18 @@ SECTION: Final = Section(
         },
         f"{RESPONSES_PATH}/{{response_id}}/cancel": {"post": _cancel()},
         f"{RESPONSES_PATH}/{{response_id}}/approvals": {"post": _approvals()},
+        f"{RESPONSES_PATH}/{{response_id}}/elicitations": {"get": _elicitations()},
+        f"{RESPONSES_PATH}/{{response_id}}/elicitations/{{elicitation_id}}": {"post": _answer_elicitation()},
     },
-    (ApprovalsBody, ResponseDetailReply, ChainReply, ResponseListReply, DeletionReply, CancellationReply),
+    (
+        ApprovalsBody,
+        ResponseDetailReply,
+        ChainReply,
+        ResponseListReply,
+        DeletionReply,
+        CancellationReply,
+        ElicitationList,
+        ElicitationReply,
+        ElicitationAnswer,
+    ),
 )

@@ -1,0 +1,116 @@
+"""Reading on where an output was cut for the model: a tool of the service itself, answered from the journal.
+
+It is offered from the turn after the first cut on, and in every later request of the chain that brings
+integrations: until then the prompt has no word of it. Its calls are judged and journaled like any other.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from orchestrator.core.content import content_text
+from orchestrator.core.items import OutputEntry, PluginProvider, ToolCall
+from orchestrator.core.json_types import JsonObject
+from orchestrator.core.placed import Outcome, PlacedCall
+from orchestrator.core.request import RunRequest
+from orchestrator.core.tools import (
+    OfferedTool,
+    ToolAnnotations,
+    ToolDefinition,
+    ToolKey,
+    cut_text,
+    offer_tools,
+    text_content,
+)
+
+SERVICE: Final = PluginProvider("orchestrator")
+"""Who provides it. No plugin of `mcp.json` can have this id: theirs begin with `mcp/`."""
+
+READER: Final = ToolDefinition(
+    name="read_tool_output",
+    description="Read on in the output of an earlier tool call that was cut because of its length.",
+    input_schema={
+        "type": "object",
+        "properties": {
+            "call_id": {"type": "string", "description": "The id that the notice at the cut gives."},
+            "offset": {"type": "integer", "minimum": 0, "description": "Where to read on, in bytes."},
+        },
+        "required": ["call_id", "offset"],
+        "additionalProperties": False,
+    },
+    annotations=ToolAnnotations(read_only=True, destructive=False, idempotent=True, open_world=False),
+)
+
+_NOTICE: Final = "\n[cut: the output goes on. "
+_NOTICE_LENGTH: Final = 256
+_NO_INTEGRATION: Final = -1
+
+
+def reading_tool(offered: Sequence[OfferedTool], earlier: Mapping[ToolKey, str]) -> OfferedTool:
+    """The tool under a name that no other tool has, the chain's own where it has given one."""
+    taken = {**earlier, **{("offered", tool.name): tool.name for tool in offered}}
+    return offer_tools([(_NO_INTEGRATION, SERVICE, [READER])], taken)[0]
+
+
+def shown_output(text: str, call_id: str, limit_bytes: int, reader: str) -> str:
+    """What the model is shown of an output: all of it, or its beginning and how to read on."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit_bytes:
+        return text
+    if limit_bytes < 2 * _NOTICE_LENGTH:  # too little room to read in
+        return cut_text(text, limit_bytes, kept="the journal has the rest")
+    # The notice depends on where it stands; its length hardly does.
+    end = _boundary(data, max(0, limit_bytes - len(_notice(call_id, len(data), len(data), reader))))
+    return data[:end].decode("utf-8", "ignore") + _notice(call_id, end, len(data), reader)
+
+
+def _notice(call_id: str, end: int, total: int, reader: str) -> str:
+    return f'{_NOTICE}{end} of {total} bytes are shown; {reader} with call_id "{call_id}" and offset {end} reads on]'
+
+
+def was_cut(shown: str | None) -> bool:
+    """Whether that is what `shown_output` left of a longer output."""
+    return shown is not None and shown.endswith("reads on]") and _NOTICE in shown[-_NOTICE_LENGTH:]
+
+
+def reads_on(request: RunRequest, entries: Iterable[OutputEntry]) -> bool:
+    """Whether the chain, `entries` of this run included, has something cut, and the request has tools to offer."""
+    if not request.integrations or request.tool_choice == "none":
+        return False
+    every = (*(entry for past in request.history for entry in past.output), *entries)
+    return any(entry.shown is not None and was_cut(entry.shown.result) for entry in every)
+
+
+def read_on(call: PlacedCall, request: RunRequest, entries: Iterable[OutputEntry]) -> Outcome:
+    """The outcome of a call of the tool; `entries` are this run's own."""
+    history, limit_bytes = request.history, request.limits.max_tool_output_model_bytes
+    arguments: JsonObject = call.arguments or {}
+    wanted, offset = arguments.get("call_id"), arguments.get("offset")
+    for entry in (*(entry for past in history for entry in past.output), *entries):
+        if isinstance(entry.item, ToolCall) and entry.item.call_id == wanted and entry.shown is not None:
+            text = content_text(entry.item.output)
+            return _outcome(_piece(text, offset if isinstance(offset, int) else 0, limit_bytes))
+    return _outcome(f'There is no tool call with the id "{wanted}" in this chat.', is_error=True)
+
+
+def _outcome(text: str, *, is_error: bool = False) -> Outcome:
+    return Outcome("succeeded", text_content(text), text, is_error=is_error)
+
+
+def _piece(text: str, offset: int, limit_bytes: int) -> str:
+    data = text.encode("utf-8", "replace")
+    if offset >= len(data):
+        return f"[nothing more: the output has {len(data)} bytes]"
+    start = _boundary(data, offset)
+    ends = f"[bytes {start} to {len(data)} of {len(data)}]\n\n[read on at offset {len(data)}]"
+    # At least one character, of up to four bytes, whatever the limit: reading must come to an end.
+    end = _boundary(data, start + max(4, limit_bytes - len(ends)))
+    last = "[end of the output]" if end >= len(data) else f"[read on at offset {end}]"
+    return f"[bytes {start} to {end} of {len(data)}]\n{data[start:end].decode('utf-8', 'ignore')}\n{last}"
+
+
+def _boundary(data: bytes, position: int) -> int:
+    """The last position up to `position` at which a character begins or the text ends."""
+    position = min(position, len(data))
+    while 0 < position < len(data) and data[position] & 0xC0 == 0x80:
+        position -= 1
+    return position
