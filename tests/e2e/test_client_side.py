@@ -1,0 +1,119 @@
+"""What a server reports, asks and gives during a chat, through a running service."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.running import DEMO_MODEL, RunningService, events, running_service
+from tests.integrations.harness import PROGRAMS
+
+FAMILIES = ("handshake", "stateless")
+EXTENSIONS = {"X-Stream-Extensions": "true"}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    program = str(PROGRAMS / "asking_server.py")
+    servers = {family: {"command": sys.executable, "args": [program, family]} for family in FAMILIES}
+    folder: Path = tmp_path_factory.mktemp("service")
+    settings = {"ORCHESTRATOR_ELICITATION": "ask", "ORCHESTRATOR_SAMPLING": "on"}
+    with running_service(folder, {"mcpServers": servers}, **settings) as service:
+        yield service
+
+
+def call_of(service: RunningService, family: str, tool: str, action: dict[str, Any]) -> list[dict[str, Any]]:
+    """The stream of a chat whose model calls `tool`; what it asks the user is answered by `action`."""
+    body = {
+        "model": DEMO_MODEL,
+        "input": "Go.",
+        "stream": True,
+        "max_turns": 1,
+        "tool_choice": {"tool": tool},
+        "integrations": [{"type": "plugin", "id": f"mcp/{family}", "allowed_tools": [tool]}],
+    }
+    seen: list[dict[str, Any]] = []
+    with service.client() as client, client.stream("POST", "/api/v1/chat", json=body, headers=EXTENSIONS) as response:
+        assert response.status_code == 200
+        for event in events(response):
+            seen.append(event)
+            if event["type"] == "elicitation.requested":
+                path = f"/api/v1/responses/{seen[0]['response_id']}/elicitations"
+                (waiting,) = service.client().get(path).json()["elicitations"]
+                assert waiting["elicitation_id"] == event["elicitation_id"]
+                answered = service.client().post(f"{path}/{event['elicitation_id']}", json=action)
+                assert answered.status_code == 200, answered.text
+    return seen
+
+
+def of_type(seen: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [event for event in seen if event["type"] == kind]
+
+
+def result_of(seen: list[dict[str, Any]]) -> Any:
+    (call,) = of_type(seen, "tool_call.success")
+    return json.loads(json.loads(call["output"])[0]["text"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_user_answers_a_server_in_the_middle_of_a_call(service: RunningService, family: str) -> None:
+    seen = call_of(service, family, "ask", {"action": "accept", "content": {"name": "Grace"}})
+    (asked,) = of_type(seen, "elicitation.requested")
+    assert (asked["mode"], asked["message"]) == ("form", "Your name?")
+    assert asked["provider_info"] == {"type": "plugin", "plugin_id": f"mcp/{family}"}
+    assert [event["action"] for event in of_type(seen, "elicitation.resolved")] == ["accept"]
+    assert result_of(seen)["content"] == {"name": "Grace"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_model_of_the_request_writes_for_a_server(service: RunningService, family: str) -> None:
+    seen = call_of(service, family, "sample", {"action": "decline"})
+    (told,) = of_type(seen, "sampling.completed")
+    answered = result_of(seen)
+    assert answered["content"] == {"type": "text", "text": told["content"]}
+    assert (answered["model"], told["model"]) == (DEMO_MODEL, DEMO_MODEL)
+    assert told["output_tokens"] <= 50
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_progress_is_streamed_to_who_asks_for_extensions(service: RunningService, family: str) -> None:
+    seen = call_of(service, family, "progress", {"action": "decline"})
+    (start,) = of_type(seen, "tool_call.start")
+    *_, last = of_type(seen, "tool_call.progress")
+    assert last == {
+        "type": "tool_call.progress",
+        "call_id": start["call_id"],
+        "progress": 3,
+        "total": 3,
+        "message": "step 3",
+    }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_resources_and_prompts_of_a_server_are_input(service: RunningService, family: str) -> None:
+    plugin = {
+        "type": "plugin",
+        "id": f"mcp/{family}",
+        "allowed_tools": [],
+        "resources": ["file:///a"],
+        "prompt": {"name": "greet", "arguments": {"who": "Ada"}},
+    }
+    reply = service.chat({"input": "Hello", "integrations": [plugin], "max_output_tokens": 8})
+    assert reply.status_code == 200, reply.text
+    with service.client() as client:
+        stored = client.get(f"/api/v1/responses/{reply.json()['response_id']}").json()
+    provider = {"type": "plugin", "plugin_id": f"mcp/{family}"}
+    paper = {"type": "resource", "name": "file:///a", "provider_info": provider}
+    greet = {"type": "prompt", "name": "greet", "provider_info": provider}
+    assert stored["input"] == [
+        {"type": "text", "content": "alpha", "origin": paper},
+        {"type": "text", "content": "[resource, file:///a, image/png, 3 bytes]", "origin": paper},
+        {"type": "text", "content": "Greet Ada.", "origin": greet},
+        {"type": "text", "content": "Hello.", "origin": greet, "role": "assistant"},
+        {"type": "text", "content": "Hello"},
+    ]
+    refused = service.chat({"input": "Hello", "integrations": [{**plugin, "resources": ["file:///none"]}]})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "integrations.0.resources.0")
