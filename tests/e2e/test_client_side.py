@@ -30,21 +30,26 @@ def call_of(service: RunningService, family: str, tool: str, action: dict[str, A
     body = {
         "model": DEMO_MODEL,
         "input": "Go.",
+        "temperature": 0,
         "stream": True,
         "max_turns": 1,
         "tool_choice": {"tool": tool},
         "integrations": [{"type": "plugin", "id": f"mcp/{family}", "allowed_tools": [tool]}],
     }
     seen: list[dict[str, Any]] = []
-    with service.client() as client, client.stream("POST", "/api/v1/chat", json=body, headers=EXTENSIONS) as response:
+    with (
+        service.client() as client,
+        service.client() as other,
+        client.stream("POST", "/api/v1/chat", json=body, headers=EXTENSIONS) as response,
+    ):
         assert response.status_code == 200
         for event in events(response):
             seen.append(event)
             if event["type"] == "elicitation.requested":
                 path = f"/api/v1/responses/{seen[0]['response_id']}/elicitations"
-                (waiting,) = service.client().get(path).json()["elicitations"]
+                (waiting,) = other.get(path).json()["elicitations"]
                 assert waiting["elicitation_id"] == event["elicitation_id"]
-                answered = service.client().post(f"{path}/{event['elicitation_id']}", json=action)
+                answered = other.post(f"{path}/{event['elicitation_id']}", json=action)
                 assert answered.status_code == 200, answered.text
     return seen
 

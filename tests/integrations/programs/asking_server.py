@@ -27,6 +27,8 @@ ASKS: dict[str, dict[str, Any]] = {
     },
     "roots": {"method": "roots/list", "params": {}},
 }
+# Closed, so that a model that has to call a tool can write nothing but `{}`.
+NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
 STATELESS = sys.argv[1] == "stateless"
 CAPABILITIES: dict[str, Any] = {
     "tools": {"listChanged": True},
@@ -128,7 +130,7 @@ def results(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 "cacheScope": "private",
             }
         case "tools/list":
-            yield {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in NAMES], **caching()}
+            yield {"tools": [{"name": name, "inputSchema": NO_ARGUMENTS} for name in NAMES], **caching()}
         case "tools/call":
             result = call(request)
             if result is not None:
