@@ -14,7 +14,7 @@ import anyio
 import structlog
 from mcp.client import Client, ClientSession
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED, METHOD_NOT_FOUND, EmptyResult, Implementation, PingRequest
+from mcp_types import CONNECTION_CLOSED, METHOD_NOT_FOUND, PARSE_ERROR, EmptyResult, Implementation, PingRequest
 
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.materials import MaterialList
@@ -249,7 +249,7 @@ class McpConnection:
                 if self._transport.lost.is_set():
                     return  # the end of the connection, which follows, settles it with the reason
                 told = self._told(error)
-                refused = told is None and error.code != CONNECTION_CLOSED
+                refused = told is None and error.code not in (CONNECTION_CLOSED, PARSE_ERROR)  # our own side's
                 reason = why(error) if told is None else told.why
                 job.fail(NoAnswerError(self._redact(reason), refused=refused))
                 if error.code == CONNECTION_CLOSED or error.message == _SESSION_TERMINATED:

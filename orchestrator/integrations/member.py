@@ -86,13 +86,16 @@ class McpSession:
 
     async def read_resource(self, uri: str) -> tuple[Piece, ...]:
         return await self._ask(
-            f"The resource '{uri}'", lambda methods: methods.read_resource(uri, self._member.limits, self._side(None))
+            f"The resource '{uri}'",
+            lambda methods: methods.read_resource(uri, self._member.limits, self._side(None)),
+            refusal=ErrorKind.INVALID_VALUE,
         )
 
     async def get_prompt(self, name: str, arguments: Mapping[str, str]) -> tuple[Piece, ...]:
         return await self._ask(
             f"The prompt '{name}'",
             lambda methods: methods.get_prompt(name, arguments, self._member.limits, self._side(None)),
+            refusal=ErrorKind.INVALID_VALUE,
         )
 
     @property
@@ -100,15 +103,21 @@ class McpSession:
         return self._member.list_timeout
 
     async def _ask(
-        self, what: str, ask: Callable[[ServerMethods], Awaitable[T]], *, nothing: str = "could not be had"
+        self,
+        what: str,
+        ask: Callable[[ServerMethods], Awaitable[T]],
+        *,
+        nothing: str = "could not be had",
+        refusal: ErrorKind | None = None,
     ) -> T:
+        """The answer; `refusal` is the error's kind where the server refuses what the client named."""
         member = self._member
         try:
             return await ask(await member.server.methods())
         except (ConnectionEndedError, NoAnswerError) as error:
             message = f"{what} of '{provider_label(member.provider)}' {nothing}: {error}."
             refused = isinstance(error, NoAnswerError) and error.refused
-            raise OrchestratorError(ErrorKind.INVALID_VALUE if refused else member.kind, message) from None
+            raise OrchestratorError((refusal if refused else None) or member.kind, message) from None
 
     def _side(self, watch: CallWatch | None) -> CallSide:
         """What the server reaches through a request of this run."""

@@ -28,7 +28,7 @@ ASKS: dict[str, dict[str, Any]] = {
     "roots": {"method": "roots/list", "params": {}},
 }
 # Closed, so that a model that has to call a tool can write nothing but `{}`.
-NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
+NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 STATELESS = sys.argv[1] == "stateless"
 CAPABILITIES: dict[str, Any] = {
     "tools": {"listChanged": True},
