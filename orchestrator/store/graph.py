@@ -81,11 +81,11 @@ class SqlResponseGraph:
             row = self._find(connection, response_id, owner)
             if row is None:
                 return None
+            if from_depth > row.depth:
+                return Page((), None)
             until = min(row.depth + 1, from_depth + limit)
             path = {"response_id": response_id, "from_depth": from_depth, "until_depth": until}
             found = connection.execute(_ON_PATH, path).mappings().all()
-            if not found:
-                return Page((), None)
             links = chains.read_links(connection, found[-1]["id"], from_depth, until - 1)
             whole = (readings.stored_response(each, link.past) for each, link in zip(found, links, strict=True))
             return Page(tuple(whole), until if until <= row.depth else None)

@@ -15,16 +15,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import URL, NullPool, make_url
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import URL, make_url
 
 from orchestrator.store.migrate import upgrade
-from orchestrator.store.tables import metadata
 from orchestrator.testing_audit import MemoryAudit
 from orchestrator.testing_definitions import MemoryDefinitionStore
 from orchestrator.testing_store import MemoryStore
 from orchestrator.testing_tokens import MemoryTokenStore
-from tests.store.stores import Stores, open_stores, sqlite_address
+from tests.store.stores import Stores, as_text, emptied, open_stores, postgres_command, sqlite_address
 
 
 @pytest.fixture(scope="session")
@@ -50,8 +48,8 @@ def postgres_server() -> Generator[URL]:
         url = make_url(server.get_uri(driver="asyncpg"))
         # Nothing here outlives the session: no test asks this server for durability.
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            asyncio.run(_command(url, f"ALTER SYSTEM SET {setting} = off"))
-        asyncio.run(_command(url, "SELECT pg_reload_conf()"))
+            asyncio.run(postgres_command(url, f"ALTER SYSTEM SET {setting} = off"))
+        asyncio.run(postgres_command(url, "SELECT pg_reload_conf()"))
         yield url
     finally:
         server.cleanup()
@@ -62,23 +60,21 @@ def postgres_server() -> Generator[URL]:
 def empty_postgres_url(postgres_server: URL) -> Generator[str]:
     """A Postgres database without tables."""
     with _database(postgres_server) as url:
-        yield _text(url)
+        yield as_text(url)
 
 
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_server: URL) -> Generator[URL]:
     """A migrated Postgres database, one for all tests: making one takes longer than most of them."""
     with _database(postgres_server) as url:
-        asyncio.run(upgrade(_text(url)))
+        asyncio.run(upgrade(as_text(url)))
         yield url
 
 
 @pytest.fixture
 def postgres_url(migrated_postgres: URL) -> str:
     """A migrated Postgres database with nothing in it."""
-    tables = ", ".join(metadata.tables)
-    asyncio.run(_command(migrated_postgres, f"TRUNCATE {tables}"))
-    return _text(migrated_postgres)
+    return asyncio.run(emptied(migrated_postgres))
 
 
 @pytest.fixture(scope="session")
@@ -124,18 +120,8 @@ async def stores(store_url: str | None) -> AsyncGenerator[Stores]:
 def _database(server: URL) -> Generator[URL]:
     """A database of its own on `server`, dropped afterwards whoever is still connected."""
     name = f"orchestrator_{uuid4().hex}"
-    asyncio.run(_command(server, f'CREATE DATABASE "{name}"'))
+    asyncio.run(postgres_command(server, f'CREATE DATABASE "{name}"'))
     try:
         yield server.set(database=name)
     finally:
-        asyncio.run(_command(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
-
-
-async def _command(url: URL, command: str) -> None:
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    async with engine.connect() as connection:
-        await connection.exec_driver_sql(command)
-
-
-def _text(url: URL) -> str:
-    return url.render_as_string(hide_password=False)
+        asyncio.run(postgres_command(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
