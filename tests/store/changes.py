@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.response import Cancelled, Ending, ResponseStatus
 from orchestrator.ports import (
     CallDecision,
+    ForkPoint,
     Suspension,
 )
 from orchestrator.testing_store import Node
@@ -24,6 +26,7 @@ from tests.store.draws import (
     OUTCOMES,
     OWNERS,
     PICKS,
+    PLACES,
     SHAPES,
     Draw,
     Shape,
@@ -74,13 +77,34 @@ class Changes:
         pool = ids if which > 1 and ids else [*self.nodes, "resp_unknown"]
         return pool[which % len(pool)]
 
-    def opening(self, again: int, parent: int | None, owner: str, holder: str, unstored: int, lease: int) -> Ask:
-        self.opened += 1
-        taken = list(self.nodes)
-        id = taken[self.opened % len(taken)] if again == 0 and taken else f"resp_{self.opened}"
+    def opening(self, parent: int | None, owner: str, holder: str, unstored: int, lease: int) -> Ask:
+        """A new response; for a `parent` of 0 one with an id that is taken."""
         previous = None if parent is None else self.pick(parent, self.ended)
+        return self._opening(previous, owner, holder, unstored, lease, taken=parent == 0)
+
+    def branching(self, which: int, place: int, owner: str, holder: str, lease: int) -> Ask:
+        """A response that begins with items of another one, or runs one again for a `place` below 0."""
+        id = self.pick(which, self.ended)
+        node = self.nodes.get(id)
+        previous = None if node is None else node.new.previous_response_id
+        if place < 0:
+            return self._opening(previous, owner, holder, 9, lease, replay_of=id)
+        items = [] if node is None else node.ordered()
+        unsettled = [item.position for item in items if isinstance(item, PlacedCall) and item.outcome is None]
+        point = ForkPoint(id, min([place, len(items), *unsettled]))
+        return self._opening(previous, owner, holder, 9, lease, forked_from=point)
+
+    def _opening(
+        self, previous: str | None, owner: str, holder: str, unstored: int, lease: int, taken: bool = False, **of: Any
+    ) -> Ask:
+        self.opened += 1
+        id = f"resp_{self.opened}"
+        if taken and self.nodes:
+            id = list(self.nodes)[self.opened % len(self.nodes)]
+        elif "forked_from" in of:
+            self.positions[id] = of["forked_from"].position
         new = new_response(id, previous, stored=unstored > 3, at=self.now())
-        new = replace(new, owner=owner, holder=holder, lease_until=self.now() + lease * MINUTE)
+        new = replace(new, owner=owner, holder=holder, lease_until=self.now() + lease * MINUTE, **of)
         return lambda place: place.store.open_response(new)
 
     def journaling(self, which: int, shapes: list[Shape]) -> Ask:
@@ -142,7 +166,9 @@ class Changes:
         which = draw(PICKS)
         match kind:
             case "open":
-                return self.opening(9, which, draw(OWNERS), draw(HOLDERS), 9, draw(MINUTES))
+                return self.opening(which, draw(OWNERS), draw(HOLDERS), 9, draw(MINUTES))
+            case "branch":
+                return self.branching(which, draw(PLACES), "ada", draw(HOLDERS), draw(MINUTES))
             case "journal":
                 return self.journaling(which, draw(SHAPES))
             case "settle":

@@ -43,6 +43,9 @@ ENDINGS: st.SearchStrategy[Ending] = st.sampled_from(
         Failed(ErrorInfo(ErrorKind.ENGINE_ERROR, "broke again")),
     ]
 )
+PLACES = st.integers(-1, 5)
+"""Where a branch leaves another response; below 0 it runs that one again."""
+
 KINDS = st.sampled_from([call, call, waiting_call, ephemeral_call, invented_call, cut_call, None])
 SLIPS = st.sampled_from([None, None, None, None, None, "position", "call"])
 SHAPES = st.lists(st.tuples(KINDS, st.none() | OUTCOMES, SLIPS), max_size=4)
@@ -53,7 +56,7 @@ DECIDED = st.lists(st.tuples(PICKS, DECISIONS), min_size=1, max_size=3)
 COUNTERS = (Counters(10, 5, 0, 8, 0.5, 0.25),)
 KINDS_OF_CHANGE = st.sampled_from(
     [
-        *("open", "journal", "settle", "save", "abandon", "suspend"),
+        *("open", "branch", "journal", "settle", "save", "abandon", "suspend"),
         *("decide", "resume", "expire", "end suspended", "delete", "cancel"),
     ]
 )

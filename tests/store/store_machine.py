@@ -39,6 +39,7 @@ from tests.store.draws import (
     OUTCOMES,
     OWNERS,
     PICKS,
+    PLACES,
     SHAPES,
     Shape,
 )
@@ -105,16 +106,20 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         for parent in (None, None, 5):
-            self.change(self.make.opening(9, parent, "ada", "host:1", 9, 9))
+            self.change(self.make.opening(parent, "ada", "host:1", 9, 9))
             self.change(self.make.journaling(9, [(call, None, None), (None, None, None)]))
 
     @rule(minutes=MINUTES)
     def time_passes(self, minutes: int) -> None:
         self.make.minutes += minutes
 
-    @rule(again=PICKS, parent=st.none() | PICKS, owner=OWNERS, holder=HOLDERS, unstored=PICKS, lease=MINUTES)
-    def open(self, again: int, parent: int | None, owner: str, holder: str, unstored: int, lease: int) -> None:
-        self.change(self.make.opening(again, parent, owner, holder, unstored, lease))
+    @rule(parent=st.none() | PICKS, owner=OWNERS, holder=HOLDERS, unstored=PICKS, lease=MINUTES)
+    def open(self, parent: int | None, owner: str, holder: str, unstored: int, lease: int) -> None:
+        self.change(self.make.opening(parent, owner, holder, unstored, lease))
+
+    @rule(which=PICKS, place=PLACES, owner=OWNERS, holder=HOLDERS, lease=MINUTES)
+    def branch(self, which: int, place: int, owner: str, holder: str, lease: int) -> None:
+        self.change(self.make.branching(which, place, owner, holder, lease))
 
     @rule(which=PICKS, shapes=SHAPES)
     def journal(self, which: int, shapes: list[Shape]) -> None:
