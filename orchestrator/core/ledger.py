@@ -1,10 +1,13 @@
 """The items of a response in their order, and how far the store has them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Final
 
-from orchestrator.core.calls import output_entry
+from orchestrator.core.calls import NOT_RUN, abandon, output_entry, refuse
 from orchestrator.core.items import OutputItem, ToolCall
 from orchestrator.core.placed import Outcome, PlacedCall, PlacedItem
+
+ABANDONED: Final = "The call was cut short: whether it took effect is not known."
 
 
 class Ledger:
@@ -30,6 +33,13 @@ class Ledger:
     def put(self, call: PlacedCall) -> None:
         """`call` in the place of what it was before."""
         self.items[call.position] = call
+
+    def settle_rest(self, under_way: Collection[str], waiting: Collection[str]) -> None:
+        """The run ends: what is still open was cut short where it is `under_way`, else it was not run."""
+        for call in self.unsettled():
+            why = "nobody had approved it when the run ended" if call.call_id in waiting else "the run ended"
+            cut_short = call.call_id in under_way
+            self.put(abandon(call, ABANDONED) if cut_short else refuse(call, NOT_RUN.format(why=why)))
 
     def calls(self) -> list[PlacedCall]:
         """Every call, in order."""

@@ -10,7 +10,7 @@ from orchestrator.core.ledger import Ledger
 from orchestrator.core.placed import PlacedCall
 from orchestrator.core.prompt import PromptMessage, opening_messages, turn_messages
 from orchestrator.core.request import Resumed, RunRequest
-from orchestrator.core.stream import StreamEvent, ToolCallArguments, ToolCallStart
+from orchestrator.core.stream import ChatStart, StreamEvent, ToolCallArguments, ToolCallStart
 from orchestrator.core.tools import OfferedTool
 
 
@@ -45,9 +45,11 @@ def first_messages(request: RunRequest, ledger: Ledger) -> list[PromptMessage]:
     return messages + turn_messages(output_entry(item) for item in settled)
 
 
-def taken_up(resumed: Resumed, ledger: Ledger) -> list[StreamEvent]:
-    """What the stream has to say of calls that another stream began, so that it can tell of their end."""
-    return [event for call in ledger.unsettled() for event in begun(call, resumed.decisions.get(call.call_id))]
+def opening_events(request: RunRequest, ledger: Ledger) -> tuple[StreamEvent, ...]:
+    """How the stream begins: with its start, and calls that another stream began, so that it can tell of their end."""
+    start = ChatStart(request.model_instance_id, request.response_id if request.store else None)
+    decisions = (request.resumed or Resumed()).decisions
+    return start, *(event for call in ledger.unsettled() for event in begun(call, decisions.get(call.call_id)))
 
 
 def begun(call: PlacedCall, decision: Decision | None) -> list[StreamEvent]:

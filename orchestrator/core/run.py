@@ -21,31 +21,18 @@ States: `Idle → Resolving → Opening → Loading → Generating ⇄ CallingTo
 `states.TRANSITIONS`; the documentation is checked against it by a test.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias, assert_never
 
 from orchestrator.core import commands as c
 from orchestrator.core import inputs as i
 from orchestrator.core import stream as s
-from orchestrator.core.calls import (
-    NOT_RUN,
-    abandon,
-    broke,
-    executed_arguments,
-    output_entry,
-    pending_approval,
-    refuse,
-    refuse_all,
-    returned,
-)
+from orchestrator.core.briefing import Briefing
+from orchestrator.core.calls import broke, executed_arguments, pending_approval, refuse_all, returned
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
 from orchestrator.core.guards import Guards
-from orchestrator.core.items import OutputEntry
 from orchestrator.core.ledger import Ledger
-from orchestrator.core.offering import chosen_tool, offer, with_materials
-from orchestrator.core.prompt import PromptMessage, turn_messages
-from orchestrator.core.reading import read_on, reading_tool, reads_on
 from orchestrator.core.request import Resumed, RunRequest
 from orchestrator.core.response import (
     Cancelled,
@@ -59,15 +46,7 @@ from orchestrator.core.response import (
     Suspended,
     sum_stats,
 )
-from orchestrator.core.resumption import (
-    begun,
-    carry_out_decisions,
-    coming_call,
-    first_messages,
-    last_turn,
-    taken_up,
-    unusable_call,
-)
+from orchestrator.core.resumption import begun, carry_out_decisions, coming_call, opening_events
 from orchestrator.core.server_news import server_news
 from orchestrator.core.states import (
     AwaitingApproval,
@@ -81,13 +60,11 @@ from orchestrator.core.states import (
     RunState,
     Saving,
 )
-from orchestrator.core.tools import OfferedTool, ToolKey, tool_key
 from orchestrator.core.turn import TurnAssembly
 
 Emission: TypeAlias = c.Command | s.StreamEvent
 
 
-ABANDONED: Final = "The call was cut short: whether it took effect is not known."
 UNAPPROVABLE: Final = "it needs somebody's approval, and a response that is not stored cannot wait for it"
 
 
@@ -95,17 +72,18 @@ class Run:
     """One request in flight. See the rules at the top of this file."""
 
     def __init__(self, request: RunRequest) -> None:
-        self.request = request
         self.state: RunState = Idle()
-        self._offered: dict[str, OfferedTool] = {}
-        self._reader = reading_tool((), request.tool_names)
-        self._messages: list[PromptMessage] = []
         self._resumed = resumed = request.resumed or Resumed()
         self._ledger = Ledger(resumed.items)
-        self._turn = last_turn(resumed)
+        self._briefing = Briefing(request, self._ledger)
         self._guards = Guards(request, resumed.counters, self._ledger.calls())
         self._load_seconds = resumed.load_seconds
         self._stopped = False
+
+    @property
+    def request(self) -> RunRequest:
+        """What is run, with what it took of its servers as soon as they are connected."""
+        return self._briefing.request
 
     def feed(self, event: i.RunInput) -> list[Emission]:
         """Take one input and return what follows from it, in order.
@@ -161,24 +139,10 @@ class Run:
     def _resolving(self, event: i.RunInput) -> list[Emission]:
         match event:
             case i.IntegrationsOpened(opened):
-                offered = offer(self.request, opened)
-                if isinstance(offered, ErrorInfo):
-                    self.state = Ended(Failed(offered), announced=False)
-                    return []
-                self.request = with_materials(self.request, opened)
-                self._reader = reading_tool(offered, self.request.tool_names)
-                if reads_on(self.request, self._settled_entries()):
-                    offered = (*offered, self._reader)
-                self._offered = {tool.name: tool for tool in offered}
-                error = unusable_call(self._resumed, self._offered)
-                if error is not None:
-                    self.state = Ended(Failed(error), announced=False)
-                    return []
-                self.state = Opening()
-                names = self._names()
-                if self._resumed.reopens:
-                    return [c.ReopenResponse(offered, names, self._resumed.decisions)]
-                return [c.OpenResponse(offered, names)]
+                opening = self._briefing.take(opened)
+                failed = isinstance(opening, ErrorInfo)
+                self.state = Ended(Failed(opening), announced=False) if failed else Opening()
+                return [] if failed else [opening]
             case i.IntegrationsFailed(error):
                 self.state = Ended(Failed(error), announced=False)
                 return []
@@ -189,8 +153,8 @@ class Run:
         match event:
             case i.ResponseOpened():
                 self.state = Loading()
-                self._messages = first_messages(self.request, self._ledger)
-                return [*self._chat_start(), c.LoadModel()]
+                self._briefing.begin()
+                return [*opening_events(self.request, self._ledger), c.LoadModel()]
             case i.StoreFailed(error):
                 self.state = Ended(Failed(error), announced=False)
                 return []
@@ -219,16 +183,14 @@ class Run:
         match event:
             case i.QueueMoved(position):
                 return [s.QueuePosition(position)]
-            case i.PromptProgressed(progress):
-                return [*turn.prompt_progressed(progress)]
-            case i.ReasoningArrived(text):
-                return [*turn.text_arrived("reasoning", text)]
-            case i.TextArrived(text):
-                return [*turn.text_arrived("message", text)]
-            case i.CallOpened(index, name, call_id):
-                return [*turn.call_opened(index, name, call_id)]
-            case i.CallArgumentsArrived(index, text):
-                return [*turn.call_arguments_arrived(index, text)]
+            case (
+                i.PromptProgressed()
+                | i.ReasoningArrived()
+                | i.TextArrived()
+                | i.CallOpened()
+                | i.CallArgumentsArrived()
+            ):
+                return [*turn.hear(event)]
             case i.GenerationFinished(reason, counters):
                 self._guards.counters.append(counters)
                 return self._finish_turn(turn, cut=reason == "length")
@@ -244,7 +206,9 @@ class Run:
                 self.state = replace(state, journaled=True, pending=())
                 return [*state.pending, *self._begin_calls(state)]
             case i.CallReturned(call_id, result, duration_ms) if (call := self._running(state, call_id)) is not None:
-                return self._settle(returned(call, result, self.request.limits, duration_ms, self._reader.name))
+                return self._settle(
+                    returned(call, result, self.request.limits, duration_ms, self._briefing.reader.name)
+                )
             case i.CallBroke(call_id, message, duration_ms) if (call := self._running(state, call_id)) is not None:
                 return self._settle(broke(call, message, duration_ms))
             case i.CallProgressed() | i.UserAsked() | i.UserAnswered() | i.ModelSampled() if state.journaled:
@@ -300,7 +264,7 @@ class Run:
     def _go_on(self) -> list[Emission]:
         """The model is ready: settle what a resumed run has open, else write the next turn."""
         resumed = self._resumed
-        coming = coming_call(resumed, self._offered)
+        coming = coming_call(resumed, self._briefing.offered)
         if coming is not None:
             announced = [] if coming.outcome is None else [coming.call_id]
             return [*begun(coming, None), *self._journal([coming], announced)]
@@ -309,24 +273,12 @@ class Run:
             return self._next_turn()
         open_calls = waiting & resumed.decisions.keys()
         state = self.state = CallingTools(True, frozenset(open_calls), frozenset(waiting - open_calls))
-        refusals = carry_out_decisions(resumed, self._ledger, self._offered)
+        refusals = carry_out_decisions(resumed, self._ledger, self._briefing.offered)
         return [*self._begin_calls(state), *refusals]
 
     def _next_turn(self) -> list[Emission]:
-        number = self._turn = self._turn + 1
-        self.state = Generating(TurnAssembly(number, len(self._ledger.items), self._offered))
-        request = self.request
-        generate = c.Generate(
-            number,
-            tuple(self._messages),
-            tuple(self._offered.values()),
-            request.sampling,
-            request.reasoning,
-            self._guards.output_budget(),
-            # A choice binds the first turn only: a model that must always call never answers.
-            chosen_tool(request.tool_choice, tuple(self._offered.values())) or "auto" if number == 1 else "auto",
-            request.response_format,
-        )
+        turn, generate = self._briefing.next_turn(self._guards)
+        self.state = Generating(turn)
         return [s.PromptProcessingStart(), generate]
 
     def _finish_turn(self, turn: TurnAssembly, *, cut: bool) -> list[Emission]:
@@ -356,13 +308,11 @@ class Run:
         return [c.JournalCalls(tuple(items))]
 
     def _after_turn(self) -> list[Emission]:
-        self._messages += turn_messages(output_entry(item) for item in self._ledger.of_turn(self._turn))
+        self._briefing.turn_done()
         if self._guards.out_of_turns():
             return self._save(Incomplete("max_turns"))
-        if self._reader.name not in self._offered and reads_on(self.request, self._settled_entries()):
-            self._offered[self._reader.name] = self._reader
-            return [c.ExtendOffer(tuple(self._offered.values()), self._names())]
-        return self._next_turn()
+        extension = self._briefing.extension()
+        return self._next_turn() if extension is None else [extension]
 
     def _break_off(self, turn: TurnAssembly) -> list[s.StreamEvent]:
         self._guards.counters.append(Counters())
@@ -374,12 +324,7 @@ class Run:
 
     def _begin_calls(self, state: CallingTools) -> list[Emission]:
         """What becomes of calls that the journal has."""
-        emissions: list[Emission] = []
-        for call in self._ledger.unsettled():
-            if call.call_id in state.waiting:
-                emissions.append(s.ToolCallApprovalRequired(pending_approval(call)))
-            else:
-                emissions += self._begin_call(call)
+        emissions = [emission for call in self._ledger.unsettled() for emission in self._begin_call(state, call)]
         return emissions if state.open else [*emissions, *self._after_calls(state)]
 
     def _after_calls(self, state: CallingTools) -> list[Emission]:
@@ -393,19 +338,13 @@ class Run:
         """The call of that id, where it is under way."""
         return self._ledger.find_unsettled(call_id) if state.journaled and call_id in state.open else None
 
-    def _begin_call(self, call: c.PlacedCall) -> list[Emission]:
-        tool = self._offered[call.model_name]
-        if tool is not self._reader:
-            return [c.CallTool(call.call_id, tool, executed_arguments(call))]
-        return self._settle(replace(call, outcome=read_on(call, self.request, self._settled_entries())))
-
-    def _settled_entries(self) -> list[OutputEntry]:
-        return [output_entry(call) for call in self._ledger.calls() if call.outcome is not None]
-
-    def _names(self) -> Mapping[ToolKey, str]:
-        """Every name that the chain has given to a tool."""
-        given = {tool_key(tool.provider, tool.definition.name): tool.name for tool in self._offered.values()}
-        return {**self.request.tool_names, **given}
+    def _begin_call(self, state: CallingTools, call: c.PlacedCall) -> list[Emission]:
+        if call.call_id in state.waiting:
+            return [s.ToolCallApprovalRequired(pending_approval(call))]
+        read = self._briefing.reads(call)
+        if read is not None:
+            return self._settle(read)
+        return [c.CallTool(call.call_id, self._briefing.offered[call.model_name], executed_arguments(call))]
 
     def _settle(self, call: c.PlacedCall) -> list[Emission]:
         assert call.outcome is not None
@@ -430,19 +369,15 @@ class Run:
                 self.state = Ended(ending, announced=False)
                 return [] if isinstance(state, Idle) else [c.StopWork(why)]
             case Opening():
-                self._stopped = True
-                return [c.StopWork(why), *self._save(ending, self._chat_start())]
-            case Loading():
-                self._stopped = True
-                return [c.StopWork(why), *self._save(ending)]
+                saving = self._save(ending, opening_events(self.request, self._ledger))
             case Generating(turn):
-                self._stopped = True
-                return [c.StopWork(why), *self._break_off(turn), *self._save(ending)]
-            case CallingTools():
-                self._stopped = True
-                return [c.StopWork(why), *self._save(ending)]
+                saving = [*self._break_off(turn), *self._save(ending)]
+            case Loading() | CallingTools():
+                saving = self._save(ending)
             case _:
                 assert_never(state)
+        self._stopped = True
+        return [c.StopWork(why), *saving]
 
     def _save(self, ending: Ending, pending: tuple[s.StreamEvent, ...] = ()) -> list[Emission]:
         """Settle what is still open and ask for the save; `pending` waits until it is done."""
@@ -452,18 +387,10 @@ class Run:
         if isinstance(state, CallingTools):
             pending, untold, waiting = (*pending, *state.pending), untold | state.open, state.waiting
             under_way = state.open if state.journaled else under_way
-        for call in self._ledger.unsettled():
-            why = "nobody had approved it when the run ended" if call.call_id in waiting else "the run ended"
-            cut_short = call.call_id in under_way
-            self._ledger.put(abandon(call, ABANDONED) if cut_short else refuse(call, NOT_RUN.format(why=why)))
+        self._ledger.settle_rest(under_way, waiting)
         announcements = [self._success(call.call_id) for call in self._ledger.calls() if call.call_id in untold]
         self.state = Saving(ending, (*pending, *announcements))
         return [c.SaveResponse(ending, self._stats(), *self._ledger.unsaved())]
-
-    def _chat_start(self) -> tuple[s.StreamEvent, ...]:
-        request = self.request
-        start = s.ChatStart(request.model_instance_id, request.response_id if request.store else None)
-        return start, *taken_up(self._resumed, self._ledger)
 
     def _stats(self) -> Stats:
         return sum_stats(tuple(self._guards.counters), self._load_seconds)

@@ -2,11 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 from orchestrator.core.calls import cut_off, judge_call, missing_tool
 from orchestrator.core.commands import PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.errors import IllegalInputError
+from orchestrator.core.inputs import (
+    CallArgumentsArrived,
+    CallOpened,
+    PromptProgressed,
+    ReasoningArrived,
+    TextArrived,
+)
 from orchestrator.core.items import Message, Reasoning
 from orchestrator.core.stream import (
     MessageDelta,
@@ -25,6 +32,7 @@ from orchestrator.core.stream import (
 from orchestrator.core.tools import OfferedTool
 
 TextKind: TypeAlias = Literal["reasoning", "message"]
+TurnChunk: TypeAlias = PromptProgressed | ReasoningArrived | TextArrived | CallOpened | CallArgumentsArrived
 
 
 @dataclass(slots=True)
@@ -55,6 +63,26 @@ class TurnAssembly:
         self._open: _TextSlot | None = None
         self._held: tuple[TextKind, str] | None = None
         self._prompt_done = False
+
+    def hear(self, chunk: TurnChunk) -> list[StreamEvent]:
+        """What the engine says of the turn.
+
+        Raises:
+            IllegalInputError: it opens a call twice, or goes on with one that it has not opened.
+        """
+        match chunk:
+            case PromptProgressed(progress):
+                return self.prompt_progressed(progress)
+            case ReasoningArrived(text):
+                return self.text_arrived("reasoning", text)
+            case TextArrived(text):
+                return self.text_arrived("message", text)
+            case CallOpened(index, name, call_id):
+                return self.call_opened(index, name, call_id)
+            case CallArgumentsArrived(index, text):
+                return self.call_arguments_arrived(index, text)
+            case _:
+                assert_never(chunk)
 
     def prompt_progressed(self, progress: float) -> list[StreamEvent]:
         """A report about the prompt; one that comes after the first token says nothing new."""

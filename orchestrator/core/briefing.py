@@ -1,0 +1,100 @@
+"""What a run gives its model, turn by turn: the messages, the tools, and how much it may still write."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from orchestrator.core.calls import output_entry
+from orchestrator.core.commands import ExtendOffer, Generate, OpenResponse, ReopenResponse
+from orchestrator.core.errors import ErrorInfo
+from orchestrator.core.guards import Guards
+from orchestrator.core.inputs import OpenedIntegration
+from orchestrator.core.items import OutputEntry
+from orchestrator.core.ledger import Ledger
+from orchestrator.core.offering import chosen_tool, offer, with_materials
+from orchestrator.core.placed import PlacedCall
+from orchestrator.core.prompt import PromptMessage, turn_messages
+from orchestrator.core.reading import read_on, reading_tool, reads_on
+from orchestrator.core.request import Resumed, RunRequest
+from orchestrator.core.resumption import first_messages, last_turn, unusable_call
+from orchestrator.core.tools import OfferedTool, ToolKey, tool_key
+from orchestrator.core.turn import TurnAssembly
+
+
+class Briefing:
+    """The model's side of a run. `offered` are the tools by the names that the model knows.
+
+    `request` is the run's, with what it took of its servers; `reader` is the service's own tool, which
+    reads on in outputs that were cut.
+    """
+
+    def __init__(self, request: RunRequest, ledger: Ledger) -> None:
+        self.request = request
+        self.offered: dict[str, OfferedTool] = {}
+        self.reader = reading_tool((), request.tool_names)
+        self._resumed = request.resumed or Resumed()
+        self._ledger = ledger
+        self._messages: list[PromptMessage] = []
+        self._turn = last_turn(self._resumed)
+
+    def take(self, opened: Sequence[OpenedIntegration]) -> OpenResponse | ReopenResponse | ErrorInfo:
+        """Offer what the servers have and the request allows; how the response is opened then, or why it is not."""
+        offered = offer(self.request, opened)
+        if isinstance(offered, ErrorInfo):
+            return offered
+        self.request = with_materials(self.request, opened)
+        self.reader = reading_tool(offered, self.request.tool_names)
+        if reads_on(self.request, self._settled()):
+            offered = (*offered, self.reader)
+        self.offered = {tool.name: tool for tool in offered}
+        error = unusable_call(self._resumed, self.offered)
+        if error is not None:
+            return error
+        if self._resumed.reopens:
+            return ReopenResponse(offered, self._names(), self._resumed.decisions)
+        return OpenResponse(offered, self._names())
+
+    def begin(self) -> None:
+        """The response is opened: from now on messages and tools only grow."""
+        self._messages = first_messages(self.request, self._ledger)
+
+    def next_turn(self, guards: Guards) -> tuple[TurnAssembly, Generate]:
+        """The next turn, and what the model is asked for it."""
+        number = self._turn = self._turn + 1
+        request, tools = self.request, tuple(self.offered.values())
+        generate = Generate(
+            number,
+            tuple(self._messages),
+            tools,
+            request.sampling,
+            request.reasoning,
+            guards.output_budget(),
+            # A choice binds the first turn only: a model that must always call never answers.
+            chosen_tool(request.tool_choice, tools) or "auto" if number == 1 else "auto",
+            request.response_format,
+        )
+        return TurnAssembly(number, len(self._ledger.items), self.offered), generate
+
+    def turn_done(self) -> None:
+        """Every call of the turn has its outcome: the model is told."""
+        self._messages += turn_messages(output_entry(item) for item in self._ledger.of_turn(self._turn))
+
+    def extension(self) -> ExtendOffer | None:
+        """What is to be written down before the next turn, because something was cut and can be read on now."""
+        if self.reader.name in self.offered or not reads_on(self.request, self._settled()):
+            return None
+        self.offered[self.reader.name] = self.reader
+        return ExtendOffer(tuple(self.offered.values()), self._names())
+
+    def reads(self, call: PlacedCall) -> PlacedCall | None:
+        """`call` with its outcome, where it is one of the reader's; None for those of servers."""
+        if self.offered[call.model_name] is not self.reader:
+            return None
+        return replace(call, outcome=read_on(call, self.request, self._settled()))
+
+    def _settled(self) -> list[OutputEntry]:
+        return [output_entry(call) for call in self._ledger.calls() if call.outcome is not None]
+
+    def _names(self) -> dict[ToolKey, str]:
+        """Every name that the chain has given to a tool."""
+        given = {tool_key(tool.provider, tool.definition.name): tool.name for tool in self.offered.values()}
+        return {**self.request.tool_names, **given}
