@@ -13,6 +13,7 @@ import structlog
 from orchestrator.api.application import create_api
 from orchestrator.api.metrics import Metrics
 from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.redaction import Redaction
 from orchestrator.core.request import Limits
 from orchestrator.engines.llama_cpp.engine import LlamaCppEngine
 from orchestrator.engines.llama_cpp.hugging_face import HuggingFaceDownloader
@@ -42,6 +43,7 @@ from orchestrator.service.leases import this_holder
 from orchestrator.service.models import ModelService
 from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
+from orchestrator.service.redacting_store import RedactingStore
 from orchestrator.service.retention import RetentionPolicy, RetentionService
 from orchestrator.service.runs import RunService
 from orchestrator.service.server_callbacks import ServerPolicies
@@ -127,7 +129,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         database = await open_database(settings.database_url)
         closing.push_async_callback(database.aclose)
         memory = ChainMemory()
-        store, graph = SqlResponseStore(database, memory), SqlResponseGraph(database, memory)
+        graph = SqlResponseGraph(database, memory)
         retention = RetentionService(
             graph,
             RetentionPolicy(
@@ -140,7 +142,9 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         files = _plugin_files(settings)
         sealer = Sealer(settings.encryption_key, settings.encryption_key_file)
         pins = DefinitionPins(SqlDefinitionStore(database), settings.drift_policy)
-        catalog = _catalog(settings, files, SqlOAuthCredentialStore(database, sealer), tasks, pins)
+        redaction = Redaction(settings.redact_patterns, settings.redact_paths)
+        catalog = _catalog(settings, files, SqlOAuthCredentialStore(database, sealer), tasks, pins, redaction)
+        store = RedactingStore(SqlResponseStore(database, memory, sealer), redaction, catalog.redaction)
         holder = this_holder()
         metrics = Metrics()
         tokens = SqlTokenStore(database, sealer)
@@ -320,6 +324,7 @@ def _catalog(
     credentials: OAuthCredentialStore,
     tasks: anyio.abc.TaskGroup,
     guard: DefinitionGuard,
+    redaction: Redaction,
 ) -> McpCatalog:
     config = files.load()
     for warning in config.warnings:
@@ -344,6 +349,7 @@ def _catalog(
         files=files,
         logins=OAuthLogins(credentials, policy, tasks),
         guard=guard,
+        redaction=redaction,
     )
 
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import ipaddress
+import json
 import math
 import re
 from collections.abc import Callable
@@ -10,6 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
+
+from orchestrator.core.redaction_rules import (
+    BUILT_IN,
+    PathRule,
+    PatternRule,
+    RedactionProblem,
+    parse_paths,
+    parse_patterns,
+)
 
 
 class UnusableValueError(ValueError):
@@ -195,6 +205,25 @@ def _encryption_key(text: str) -> bytes:
     return key
 
 
+def _redact_patterns(raw: object) -> tuple[PatternRule, ...]:
+    """A JSON object, or names; a TOML table or array."""
+    try:
+        if isinstance(raw, str):
+            raw = json.loads(raw) if raw.lstrip().startswith("{") else [part.strip() for part in raw.split(",") if part]
+        return parse_patterns(raw)
+    except RecursionError:
+        raise ValueError from None
+    except RedactionProblem as problem:
+        raise UnusableValueError(str(problem)) from None
+
+
+def _redact_paths(raw: object) -> tuple[PathRule, ...]:
+    try:
+        return parse_paths(_parts(raw))
+    except RedactionProblem as problem:
+        raise UnusableValueError(str(problem)) from None
+
+
 BOOLEAN = Kind(_boolean, "true or false")
 SIZE = Kind(_size, "bytes, such as 65536, 64KiB or 32MiB, up to 1024GiB")
 PATH = Kind(_path, "a path")
@@ -212,5 +241,12 @@ ENCRYPTION_KEYS = _several(
     _encryption_key, "32 random bytes in base64 (openssl rand -base64 32); several, separated by commas"
 )
 DATABASE = Kind(_database_url, "sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER:PASSWORD@HOST/NAME")
+REDACT_PATTERNS = Kind(
+    _redact_patterns,
+    f"names of {', '.join(BUILT_IN)}, or a JSON object of name and pattern of RE2 (true: a built-in one)",
+)
+REDACT_PATHS = Kind(
+    _redact_paths, "paths such as arguments.password, result..token or $.items[*].token, separated by commas"
+)
 ORIGINS = _several(_origin, "origins such as https://app.example:8443, separated by commas (* is not one)")
 HOST_NAMES = _several(_host, "host names or addresses without a port, separated by commas")

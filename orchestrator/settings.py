@@ -17,6 +17,7 @@ import platformdirs
 
 from orchestrator.core.drift import DRIFT_POLICIES, DriftPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.redaction_rules import PathRule, PatternRule
 from orchestrator.core.server_requests import ServerPolicy
 from orchestrator.setting_kinds import (
     API_KEYS,
@@ -32,6 +33,8 @@ from orchestrator.setting_kinds import (
     PATH,
     PATHS,
     PROGRAM,
+    REDACT_PATHS,
+    REDACT_PATTERNS,
     SIZE,
     URLS,
     Kind,
@@ -117,6 +120,8 @@ class Settings:
     retention_days: int | None
     retention_max_responses: int | None
     retention_keep_skeleton: bool
+    redact_patterns: tuple[PatternRule, ...]
+    redact_paths: tuple[PathRule, ...]
     log_level: LogLevel
     log_format: LogFormat
 
@@ -221,6 +226,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("RETENTION_DAYS", whole_number(1, 36_500), None, "Stored responses whose newest continuation is older than this lose their content."),
     Setting("RETENTION_MAX_RESPONSES", whole_number(1, 1_000_000_000), None, "How many stored responses an owner may have: beyond that whole branches lose their content, the one that ended longest ago first; the newest branch stays."),
     Setting("RETENTION_KEEP_SKELETON", BOOLEAN, "true", "Deleting a response leaves who asked what model when. `false` removes that too, but for responses that called tools: the audit chain proves their calls."),
+    Setting("REDACT_PATTERNS", REDACT_PATTERNS, "", "What is replaced by `[redacted:NAME]` before anything is written. An entry of `mcp.json` may add to it (`redact`)."),
+    Setting("REDACT_PATHS", REDACT_PATHS, "", "Places in the arguments of tool calls, in their results, or (`$`) in both, whose values are replaced likewise."),
     Setting("LOG_LEVEL", choice("debug", "info", "warning", "error"), "info", "The least severe lines that are logged."),
     Setting("LOG_FORMAT", choice("auto", "console", "json"), "auto", "`auto` is colour on a terminal and JSON elsewhere."),
 )  # fmt: skip

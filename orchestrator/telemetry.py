@@ -5,6 +5,7 @@ under a telling name all the same. What is bound to structlog's context variable
 every line.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -12,6 +13,7 @@ from typing import Any, TextIO, cast
 
 import structlog
 
+from orchestrator.core.redaction import NOTHING, Redaction
 from orchestrator.settings import HIDDEN, LogFormat, LogLevel
 
 # Libraries that say too much at the level we run at: the HTTP clients and MCP log URLs, which may hold keys,
@@ -54,8 +56,13 @@ _SECRET_ENDINGS = ("_api_key", "_authorization", "_headers", "_password", "_secr
 _DEEPEST = 6
 
 
-def configure_logging(level: LogLevel, log_format: LogFormat, stream: TextIO | None = None) -> None:
-    """Send every log line of the process to `stream` (standard error by default), and nowhere else."""
+def configure_logging(
+    level: LogLevel, log_format: LogFormat, stream: TextIO | None = None, redaction: Redaction = NOTHING
+) -> None:
+    """Send every log line of the process to `stream` (standard error by default), and nowhere else.
+
+    What the patterns of `redaction` find is replaced in it.
+    """
     out: TextIO = stream or sys.stderr
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -82,7 +89,7 @@ def configure_logging(level: LogLevel, log_format: LogFormat, stream: TextIO | N
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 redact_secrets,
-                *_renderers(log_format, out),
+                *_renderers(log_format, out, redaction),
             ],
         )
     )
@@ -104,18 +111,36 @@ def redact_secrets(logger: object, method: str, event: MutableMapping[str, Any])
     return event
 
 
-def _renderers(log_format: LogFormat, stream: TextIO) -> list[structlog.typing.Processor]:
+def _renderers(log_format: LogFormat, stream: TextIO, redaction: Redaction) -> list[structlog.typing.Processor]:
     """Tracebacks come without local variables, which may hold secrets; strings are quoted, so that none can forge a line."""
     if log_format == "json" or (log_format == "auto" and not stream.isatty()):
         transform = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        return [structlog.processors.ExceptionRenderer(transform), structlog.processors.JSONRenderer(default=repr)]
+        render = structlog.processors.JSONRenderer(default=repr)
+        return [structlog.processors.ExceptionRenderer(transform), _Patterns(redaction), render]
     console = structlog.dev.ConsoleRenderer(
         colors=stream.isatty(),
         exception_formatter=structlog.dev.plain_traceback,
         sort_keys=False,
         repr_native_str=True,
     )
-    return [console]
+    # A traceback becomes text only there.
+    return [console, _Patterns(redaction)]
+
+
+class _Patterns:
+    """Applies patterns to a line, be it rendered already or not."""
+
+    def __init__(self, redaction: Redaction) -> None:
+        self._redaction = redaction
+
+    def __call__(self, logger: object, method: str, event: Any) -> Any:
+        if not self._redaction.patterns:
+            return event
+        if isinstance(event, str):
+            return self._redaction.text(event)
+        # What JSON does not know is logged as its repr.
+        known = json.loads(json.dumps(event, default=repr, ensure_ascii=False))
+        return self._redaction.leaves(known, keys=False)
 
 
 def _is_secret(name: str) -> bool:

@@ -8,8 +8,10 @@ from orchestrator.core.approvals import Approve, Deny
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import OutputEntry, ToolCall
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.listing import listing_number
 from orchestrator.core.prompt import PastResponse
+from orchestrator.core.redacted_run import merged
 from orchestrator.core.response import Cancelled, Ending, Failed, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey, text_content
 from orchestrator.ports import (
@@ -203,7 +205,9 @@ class MemoryStore:
         node = self._running(response_id)
         node.suspension, node.stats = suspension, stats
 
-    async def record_decisions(self, response_id: str, decisions: Sequence[CallDecision]) -> bool:
+    async def record_decisions(
+        self, response_id: str, decisions: Sequence[CallDecision], withheld: JsonObject | None = None
+    ) -> bool:
         node = self.nodes.get(response_id)
         if node is None:
             raise _store_error(f"The store has no response '{response_id}'.")
@@ -215,6 +219,8 @@ class MemoryStore:
                 raise _conflict(f"Somebody has decided about the call '{decision.call_id}' already.")
             undecided.remove(decision.call_id)
         node.decisions |= {decision.call_id: decision for decision in decisions}
+        if withheld is not None:
+            node.suspension = replace(node.suspension, withheld=merged(node.suspension.withheld or {}, withheld))
         return not undecided
 
     async def resume_response(

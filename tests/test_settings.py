@@ -1,5 +1,6 @@
 """Settings: where they come from, what they may be, and what is said of those that cannot be used."""
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from platformdirs import user_config_path
 
 from orchestrator.cli.settings import settings_page
+from orchestrator.core.redaction_rules import BUILT_IN, parse_paths, parse_patterns
 from orchestrator.settings import LATER, PREFIX, SETTINGS, Settings, SettingsError, load_settings, load_with_sources
 
 PAGE = Path(__file__).parent.parent / "orchestrator" / "SETTINGS.md"
@@ -89,6 +91,8 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         retention_days=None,
         retention_max_responses=None,
         retention_keep_skeleton=True,
+        redact_patterns=(),
+        redact_paths=(),
         log_level="info",
         log_format="auto",
     )
@@ -180,6 +184,30 @@ def test_a_value_that_cannot_be_used_is_named_with_what_is_allowed(name: str, va
     assert (
         refusal(**{name: value}) == f"ORCHESTRATOR_{name} (environment): {value!r} cannot be used; allowed: {allowed}"
     )
+
+
+def test_rules_of_redaction_are_names_json_or_a_table(tmp_path: Path) -> None:
+    written = {"card": True, "pin": "P-[0-9]+"}
+    toml = "redact_paths = ['arguments.pin', '$..token']\n[redact_patterns]\ncard = true\npin = 'P-[0-9]+'\n"
+    for settings in (
+        load(REDACT_PATTERNS=json.dumps(written), REDACT_PATHS="arguments.pin, $..token"),
+        load(tmp_path, toml),
+    ):
+        assert settings.redact_patterns == parse_patterns(written)
+        assert settings.redact_paths == parse_paths(["arguments.pin", "$..token"])
+    assert load(REDACT_PATTERNS="card, email").redact_patterns == parse_patterns(["card", "email"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("REDACT_PATTERNS", '{"a": "(x"}', "'a': '(x' is no pattern of RE2: missing ): (x"),
+        ("REDACT_PATTERNS", "cards", f"'cards': there is no such built-in pattern; there are {', '.join(BUILT_IN)}"),
+        ("REDACT_PATHS", "password", "'password': a path begins with 'arguments', 'result' or '$'"),
+    ],
+)
+def test_a_rule_of_redaction_that_cannot_be_used_is_named_with_the_reason(name: str, value: str, why: str) -> None:
+    assert refusal(**{name: value}) == f"ORCHESTRATOR_{name} (environment): {value!r} cannot be used; {why}"
 
 
 def test_the_file_is_held_to_its_types(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import structlog
 
+from orchestrator.core.redaction import Redaction
+from orchestrator.core.redaction_rules import parse_patterns
 from orchestrator.settings import LogFormat, LogLevel
 from orchestrator.telemetry import configure_logging, redact_secrets
 
@@ -145,3 +147,17 @@ def test_configuring_again_does_not_double_the_lines() -> None:
     stream = logs()
     logging.getLogger("library").warning("once")
     assert len(lines(stream)) == 1
+
+
+@pytest.mark.parametrize(("log_format", "markers"), [("json", 4), ("console", 5)])
+def test_what_patterns_find_does_not_reach_the_log(log_format: LogFormat, markers: int) -> None:
+    """A traceback on a console quotes the line of code as well."""
+    stream = io.StringIO()
+    configure_logging("info", log_format, stream, Redaction(parse_patterns({"pin": "P-[0-9]+"})))
+    try:
+        raise ValueError("it was P-12")
+    except ValueError:
+        structlog.stdlib.get_logger("ours").exception("with P-13", details=[{"x": "P-14", "y": (1, None)}])
+    logging.getLogger("library").warning("also %s", "P-15")
+    assert "P-1" not in stream.getvalue()
+    assert stream.getvalue().count("[redacted:pin]") == markers

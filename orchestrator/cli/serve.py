@@ -16,6 +16,7 @@ from orchestrator.cli.http_service import HttpService, listen, single_exception
 from orchestrator.cli.plugin_files import plugin_ids
 from orchestrator.cli.terminal_text import visible
 from orchestrator.cli.tokens import bootstrap_token
+from orchestrator.core.redaction import Redaction
 from orchestrator.settings import Settings
 from orchestrator.telemetry import configure_logging
 
@@ -50,7 +51,8 @@ def open_service(settings: Settings) -> tuple[HttpService, Settings]:
     """
     from orchestrator.app import open_app  # it brings everything along: not for commands that only ask
 
-    configure_logging(settings.log_level, settings.log_format)
+    redaction = Redaction(settings.redact_patterns, settings.redact_paths)
+    configure_logging(settings.log_level, settings.log_format, redaction=redaction)
     sockets, settings = listen(settings)
     make_data_dir(settings)
     return HttpService(open_app(settings), sockets), settings

@@ -20,6 +20,7 @@ from orchestrator.core.tools import (
 
 DENIED: Final = "The user denied this call; it was not run."
 NOT_RUN: Final = "This call was not run: {why}."
+ARGUMENTS_CHANGED: Final = "[The user changed the arguments of this call to "
 CUT_OFF: Final = "The arguments were cut off before they were complete, so the call was not run."
 
 
@@ -135,7 +136,7 @@ def _shown(call: PlacedCall, text: str) -> str:
     """`text`, the result of `call`, as the model is given it: it must know that it answers other arguments."""
     if call.edited is None:
         return text
-    return f"[The user changed the arguments of this call to {canonical_json(call.edited)}]\n{text}"
+    return f"{ARGUMENTS_CHANGED}{canonical_json(call.edited)}]\n{text}"
 
 
 def identity(call: PlacedCall) -> str:

@@ -4,6 +4,7 @@ It is offered from the turn after the first cut on, and in every later request o
 integrations: until then the prompt has no word of it. Its calls are judged and journaled like any other.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -42,6 +43,15 @@ READER: Final = ToolDefinition(
 
 _NOTICE: Final = "\n[cut: the output goes on. "
 _NOTICE_LENGTH: Final = 256
+_NOTICE_FOUND: Final = re.compile(
+    r"\n\[cut: the output goes on\. \d+ of \d+ bytes are shown; (?P<reader>\S+)"
+    r' with call_id "(?P<call_id>[^"]*)" and offset \d+ reads on\]\Z'
+)
+_REST_IS_KEPT: Final = "the journal has the rest"
+_END: Final = "[end of the output]"
+_PIECE: Final = re.compile(
+    r"(?P<first>\[bytes (?P<start>\d+) to \d+ of \d+\]\n)(?P<body>.*)\n(?P<last>\[[^\n\]]*\])", re.DOTALL
+)
 _NO_INTEGRATION: Final = -1
 
 
@@ -57,7 +67,7 @@ def shown_output(text: str, call_id: str, limit_bytes: int, reader: str) -> str:
     if len(data) <= limit_bytes:
         return text
     if limit_bytes < 2 * _NOTICE_LENGTH:  # too little room to read in
-        return cut_text(text, limit_bytes, kept="the journal has the rest")
+        return cut_text(text, limit_bytes, kept=_REST_IS_KEPT)
     # The notice depends on where it stands; its length hardly does.
     end = _boundary(data, max(0, limit_bytes - len(_notice(call_id, len(data), len(data), reader))))
     return data[:end].decode("utf-8", "ignore") + _notice(call_id, end, len(data), reader)
@@ -65,6 +75,26 @@ def shown_output(text: str, call_id: str, limit_bytes: int, reader: str) -> str:
 
 def _notice(call_id: str, end: int, total: int, reader: str) -> str:
     return f'{_NOTICE}{end} of {total} bytes are shown; {reader} with call_id "{call_id}" and offset {end} reads on]'
+
+
+def cut_alike(shown: str, text: str) -> str:
+    """`text`, cut as `shown` is, which is what was left of another text."""
+    limit_bytes = len(shown.encode("utf-8", "replace"))
+    found = _NOTICE_FOUND.search(shown)
+    if found is None:
+        return cut_text(text, limit_bytes, kept=_REST_IS_KEPT)
+    return shown_output(text, found["call_id"], limit_bytes, found["reader"])
+
+
+def inner_piece(text: str, margin: int) -> str:
+    """A piece of an output as the tool gives it, without `margin` characters where it was cut out of the rest."""
+    found = _PIECE.fullmatch(text)
+    if found is None:
+        return text
+    body = found["body"]
+    start = 0 if found["start"] == "0" else margin
+    end = len(body) if found["last"] == _END else max(start, len(body) - margin)
+    return f"{found['first']}{body[start:end]}\n{found['last']}"
 
 
 def was_cut(shown: str | None) -> bool:
@@ -104,7 +134,7 @@ def _piece(text: str, offset: int, limit_bytes: int) -> str:
     ends = f"[bytes {start} to {len(data)} of {len(data)}]\n\n[read on at offset {len(data)}]"
     # At least one character, of up to four bytes, whatever the limit: reading must come to an end.
     end = _boundary(data, start + max(4, limit_bytes - len(ends)))
-    last = "[end of the output]" if end >= len(data) else f"[read on at offset {end}]"
+    last = _END if end >= len(data) else f"[read on at offset {end}]"
     return f"[bytes {start} to {end} of {len(data)}]\n{data[start:end].decode('utf-8', 'ignore')}\n{last}"
 
 

@@ -9,6 +9,7 @@ from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.ledger import Ledger
 from orchestrator.core.placed import PlacedCall
 from orchestrator.core.prompt import PromptMessage, opening_messages, turn_messages
+from orchestrator.core.redaction import holds_marker
 from orchestrator.core.request import Resumed, RunRequest
 from orchestrator.core.stream import ChatStart, StreamEvent, ToolCallArguments, ToolCallStart
 from orchestrator.core.tools import OfferedTool
@@ -28,6 +29,9 @@ def coming_call(resumed: Resumed, offered: Mapping[str, OfferedTool]) -> PlacedC
 
 def unusable_call(resumed: Resumed, offered: Mapping[str, OfferedTool]) -> ErrorInfo | None:
     """Why that call cannot be made: it is the client who wrote its arguments, so no model is told."""
+    if resumed.call is not None and resumed.call.outcome is None and holds_marker(resumed.call.arguments_text):
+        message = "The stored arguments of this call were redacted, so it cannot be made again with them: give others."
+        return ErrorInfo(ErrorKind.INVALID_VALUE, message, "arguments")
     call = coming_call(resumed, offered)
     if call is None or call.outcome is None or call.outcome.status != "invalid":
         return None

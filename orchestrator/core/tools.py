@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeAlias, assert_never, cast
 
@@ -11,6 +11,7 @@ import jsonschema_rs
 
 from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
+from orchestrator.core.redaction import Redaction
 
 MAX_NAME_LENGTH = 64
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
@@ -121,6 +122,22 @@ def tool_key(provider: ProviderInfo, tool: str) -> ToolKey:
     """The identity under which a chain remembers the name it gave to a tool."""
     kind = "plugin" if isinstance(provider, PluginProvider) else "ephemeral_mcp"
     return f"{kind}:{provider_label(provider)}", tool
+
+
+def redacted_definition(definition: ToolDefinition, rules: Redaction) -> ToolDefinition:
+    """`definition` with the patterns applied to what its server wrote for people and models; names stay."""
+    return replace(
+        definition,
+        description=rules.text(definition.description),
+        title=None if definition.title is None else rules.text(definition.title),
+        input_schema=_redacted_schema(definition.input_schema, rules),
+        output_schema=None if definition.output_schema is None else _redacted_schema(definition.output_schema, rules),
+    )
+
+
+def _redacted_schema(schema: JsonObject, rules: Redaction) -> JsonObject:
+    put = rules.leaves(schema, keys=False)
+    return put if isinstance(put, dict) else {}
 
 
 def definition_digest(definition: ToolDefinition) -> str:

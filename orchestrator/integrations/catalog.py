@@ -1,6 +1,6 @@
 """The integrations of a request: plugins from `mcp.json`, servers that the request brings along."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
@@ -9,9 +9,10 @@ import anyio
 import anyio.abc
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.items import EphemeralProvider, PluginProvider
+from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
+from orchestrator.core.redaction import NOTHING, Redaction
 from orchestrator.core.request import EphemeralRequest, IntegrationRequest, PluginRequest
-from orchestrator.core.tools import ToolDefinition
+from orchestrator.core.tools import ToolDefinition, redacted_definition
 from orchestrator.integrations.call_clock import CallLimits
 from orchestrator.integrations.checks import check_integrations, usable_plugin
 from orchestrator.integrations.http_transport import HttpServerTransport
@@ -24,7 +25,7 @@ from orchestrator.integrations.network_policy import NetworkPolicy
 from orchestrator.integrations.oauth.logins import OAuthLogins
 from orchestrator.integrations.plugin_host import McpPluginHost
 from orchestrator.integrations.plugins import END_SECONDS, ChainLimits, Plugins, PluginServer
-from orchestrator.integrations.redaction import redactor
+from orchestrator.integrations.redaction import Redactor, redactor
 from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeatures
 from orchestrator.integrations.server_url import parse_server_url
 from orchestrator.integrations.supervised import SupervisedServer
@@ -57,6 +58,7 @@ class McpCatalog:
         files: McpConfigFiles | None = None,
         logins: OAuthLogins | None = None,
         guard: DefinitionGuard | None = None,
+        redaction: Redaction = NOTHING,
     ) -> None:
         self._policy = policy
         self._connect_timeout = connect_timeout
@@ -68,6 +70,7 @@ class McpCatalog:
         self._allow_ephemeral_mcp = allow_ephemeral_mcp
         self._task_group = task_group
         self._guard = guard
+        self._general_redaction = redaction
         self._plugins = Plugins(
             config,
             connect_timeout=connect_timeout,
@@ -75,6 +78,7 @@ class McpCatalog:
             chains=chains,
             features=features,
             logins=logins,
+            redaction=self.redaction,
         )
         self.host = McpPluginHost(self._plugins, connect_timeout=connect_timeout, files=files)
 
@@ -104,6 +108,17 @@ class McpCatalog:
             own = [server.server for server in held if server.plugin.scope == "request"]
             ephemeral = [member.server for member in members if isinstance(member.provider, EphemeralProvider)]
             await _close(ephemeral, own)
+
+    def redaction(self, provider: ProviderInfo | None) -> Redaction:
+        """The rules for what this server is asked and answers; those of all servers for None.
+
+        They are those of the file as it is now.
+        """
+        rules = self._general_redaction
+        for plugin in self._plugins.config.plugins:
+            if plugin.redaction and (provider is None or provider == PluginProvider(plugin.id)):
+                rules = rules.joined(plugin.redaction)
+        return rules
 
     def start_plugins(self) -> None:
         """Start the plugins that are to run from the start on."""
@@ -168,7 +183,7 @@ class McpCatalog:
             transport,
             task_group=self._task_group,
             connect_timeout=self._connect_timeout,
-            redact=redactor([*integration.headers.values(), *url.secrets]),
+            redact=self._redactor(integration, url.secrets),
             watch_tools=False,
             features=self._ephemeral_features,
         )
@@ -180,7 +195,7 @@ class McpCatalog:
         async def connect(index: int, member: Member) -> None:
             with anyio.move_on_after(self._connect_timeout) as limit:
                 try:
-                    tools = await member.server.tools()
+                    tools = self._redacted(member.provider, await member.server.tools())
                     sessions[index] = McpSession(member, tools, await self._drifted(member, tools))
                 except ConnectionEndedError as error:
                     raise _unreachable(member, error.failure) from None
@@ -194,6 +209,15 @@ class McpCatalog:
         except ExceptionGroup as group:
             raise next(leaves(group)) from None
         return tuple(sessions[index] for index in range(len(members)))
+
+    def _redactor(self, integration: EphemeralRequest, secrets: Iterable[str]) -> Redactor:
+        known = redactor([*integration.headers.values(), *secrets])
+        return lambda text: self._general_redaction.text(known(text))
+
+    def _redacted(self, provider: ProviderInfo, tools: tuple[ToolDefinition, ...]) -> tuple[ToolDefinition, ...]:
+        """The definitions as everybody may have them: model, pins and journal alike, so that one digest names them."""
+        rules = self.redaction(provider)
+        return tuple(redacted_definition(tool, rules) for tool in tools) if rules.patterns else tools
 
     async def _drifted(self, member: Member, tools: tuple[ToolDefinition, ...]) -> frozenset[str]:
         """Tools that are to be withheld; an ephemeral server is nobody that one could have met before."""

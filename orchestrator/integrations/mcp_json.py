@@ -14,6 +14,7 @@ from orchestrator.core.approvals import NEVER, ApprovalPolicy
 from orchestrator.core.drift import DriftPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.core.redaction import NOTHING, Redaction
 from orchestrator.integrations.mcp_json_entry import Entry, EntryProblem, Scope, Start, read_entry
 from orchestrator.integrations.mcp_json_text import Pairs, read_json
 from orchestrator.integrations.mcp_json_variables import Variables
@@ -104,6 +105,7 @@ class PluginConfig:
     raw: JsonObject = field(default_factory=dict[str, JsonValue], repr=False)
     drift: DriftPolicy | None = None
     roots: tuple[Path, ...] | None = None
+    redaction: Redaction = NOTHING
 
     @property
     def id(self) -> str:
@@ -262,6 +264,7 @@ def _plugin(label: str, entry: object, file: Path, variables: Variables) -> tupl
         raw,
         read.drift,
         read.roots,
+        read.redaction,
     )
     return plugin, notes
 

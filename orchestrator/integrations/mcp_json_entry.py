@@ -11,6 +11,8 @@ from typing import Final, Literal, TypeAlias, TypeVar, cast
 from orchestrator.core.approvals import NEVER, ApprovalPolicy, ApprovalPolicyProblem, parse_approval_policy
 from orchestrator.core.drift import DRIFT_POLICIES, DriftPolicy
 from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.core.redaction import NOTHING, Redaction
+from orchestrator.core.redaction_rules import RedactionProblem, parse_paths, parse_patterns
 from orchestrator.integrations.env_file import EnvFileProblem, read_env_file
 from orchestrator.integrations.mcp_json_variables import VariableProblem, Variables
 from orchestrator.integrations.oauth.config import OAuthConfig, OAuthConfigProblem, read_oauth
@@ -20,8 +22,8 @@ from orchestrator.integrations.server_url import ServerUrlError, parse_server_ur
 _STDIO_KEYS: Final = frozenset({"command", "args", "env", "envFile", "cwd"})
 _HTTP_KEYS: Final = frozenset({"url", "headers", "oauth", "auth"})
 _COMMON_KEYS: Final = frozenset(
-    {"type", "disabled", "timeout", "allowed_tools", "scope", "start", "idle_timeout", "require_approval", "drift"}
-    | {"roots"}
+    {"type", "disabled", "timeout", "allowed_tools", "scope", "start", "idle_timeout"}
+    | {"require_approval", "drift", "redact", "roots"}
 )
 KNOWN_KEYS: Final = _STDIO_KEYS | _HTTP_KEYS | _COMMON_KEYS
 
@@ -75,6 +77,7 @@ class Entry:
     drift: DriftPolicy | None = None
     approval: ApprovalPolicy = NEVER
     roots: tuple[Path, ...] | None = None
+    redaction: Redaction = NOTHING
     extra: JsonObject = field(default_factory=dict[str, JsonValue])
     secrets: set[str] = field(default_factory=set[str])
     warnings: list[str] = field(default_factory=list[str])
@@ -171,6 +174,7 @@ def _read_common(raw: JsonObject, entry: Entry) -> None:
     entry.scope = cast(Scope, _optional(raw, "scope", _one_of(_SCOPES), default="shared"))
     entry.start = cast(Start, _optional(raw, "start", _one_of(_STARTS), default="on_use"))
     entry.approval = _optional(raw, "require_approval", _approval, default=NEVER)
+    entry.redaction = _optional(raw, "redact", _redaction, default=NOTHING)
     entry.idle_seconds = _optional(raw, "idle_timeout", _seconds, default=None)
     entry.drift = cast("DriftPolicy | None", _optional(raw, "drift", _one_of(DRIFT_POLICIES), default=None))
     if entry.start == "at_start" and entry.scope != "shared":
@@ -245,6 +249,21 @@ def _approval(value: JsonValue, key: str) -> ApprovalPolicy:
         return parse_approval_policy(value)
     except ApprovalPolicyProblem as problem:
         raise EntryProblem(problem.problem, f"{key}.{problem.path}".rstrip(".")) from None
+
+
+def _redaction(value: JsonValue, key: str) -> Redaction:
+    if not isinstance(value, dict):
+        raise EntryProblem("must be an object with 'patterns' or 'paths'", key)
+    unknown = next((name for name in value if name not in ("patterns", "paths")), None)
+    if unknown is not None:
+        raise EntryProblem("takes only 'patterns' and 'paths'", f"{key}.{unknown}")
+    part = "patterns"
+    try:
+        patterns = parse_patterns(value.get(part, []))
+        part = "paths"
+        return Redaction(patterns, parse_paths(value.get(part, [])))
+    except RedactionProblem as problem:
+        raise EntryProblem(str(problem), f"{key}.{part}") from None
 
 
 def _seconds(value: JsonValue, key: str) -> float | None:

@@ -14,6 +14,8 @@ import anyio.abc
 import structlog
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.items import PluginProvider, ProviderInfo
+from orchestrator.core.redaction import NOTHING, Redaction
 from orchestrator.integrations.http_transport import HttpServerTransport
 from orchestrator.integrations.http_way import HttpWay
 from orchestrator.integrations.mcp_json import HttpServer, McpConfig, PluginConfig, StdioServer, UnusableServer
@@ -110,8 +112,10 @@ class Plugins:
         chains: ChainLimits | None = None,
         features: ClientFeatures = NO_FEATURES,
         logins: OAuthLogins | None = None,
+        redaction: Callable[[ProviderInfo | None], Redaction] = lambda _: NOTHING,
     ) -> None:
         self.config = config
+        self._redaction = redaction
         self._connect_timeout = connect_timeout
         self._task_group = task_group
         self._features = features
@@ -281,12 +285,16 @@ class Plugins:
     def _supervised(self, plugin: PluginConfig, held: PluginServer) -> SupervisedServer:
         login: PluginLogin | None = None
         other_way: Callable[[], bool] | None = None
+
+        def rules(text: str) -> str:
+            return self._redaction(PluginProvider(plugin.id)).text(text)
+
         match plugin.server:
             case StdioServer() as stdio:
                 secrets, roots = stdio.secrets, self._features.roots
 
                 def transport() -> ServerTransport:
-                    return held.starts(StdioServerTransport(stdio, ring=held.record.stderr))
+                    return held.starts(StdioServerTransport(stdio, ring=held.record.stderr, redact=rules))
 
             case HttpServer() as http:
                 url = parse_server_url(http.url)
@@ -318,7 +326,7 @@ class Plugins:
             transport,
             task_group=self._task_group,
             connect_timeout=self._connect_timeout,
-            redact=_redactor(secrets, login),
+            redact=_redactor(secrets, login, rules),
             watch_tools=True,
             features=replace(self._features, roots=roots if plugin.roots is None else plugin.roots),
             on_failure=held.record.failed,
@@ -326,10 +334,10 @@ class Plugins:
         )
 
 
-def _redactor(secrets: frozenset[str], login: PluginLogin | None) -> Redactor:
-    """Masks what `mcp.json` has and, as they come, the tokens of the login."""
+def _redactor(secrets: frozenset[str], login: PluginLogin | None, rules: Redactor) -> Redactor:
+    """Masks what `mcp.json` has, what the rules of redaction find and, as they come, the tokens of the login."""
     known = redactor(secrets)
-    return known if login is None else lambda text: login.redact(known(text))
+    return lambda text: rules(known(text) if login is None else login.redact(known(text)))
 
 
 def restart_pause(short_lives: int) -> float:

@@ -32,7 +32,7 @@ from orchestrator.integrations.mcp_transport import (
     Streams,
     TransportFailedError,
 )
-from orchestrator.integrations.redaction import redactor
+from orchestrator.integrations.redaction import Redactor, redactor
 from orchestrator.integrations.stderr_ring import StderrRing
 from orchestrator.integrations.stdio_messages import LineSplitter, LineTooLongError, read_message
 
@@ -49,12 +49,18 @@ class StdioServerTransport:
     """One child process and the messages to and from it. It ends with the context that `open` gives."""
 
     def __init__(
-        self, server: StdioServer, *, environ: Mapping[str, str] | None = None, ring: StderrRing | None = None
+        self,
+        server: StdioServer,
+        *,
+        environ: Mapping[str, str] | None = None,
+        ring: StderrRing | None = None,
+        redact: Redactor = str,
     ) -> None:
         self._server = server
         self._ring = StderrRing() if ring is None else ring
         self._environ = os.environ if environ is None else environ
-        self._redact = redactor(server.secrets)
+        known = redactor(server.secrets)
+        self._redact: Redactor = lambda text: redact(known(text))
         self._stderr: deque[str] = deque(maxlen=_SHOWN_LINES)  # of this process only, as the ring's are not
         self._stderr_ended = anyio.Event()
         self._flushed = anyio.Event()

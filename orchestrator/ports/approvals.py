@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from orchestrator.core.approvals import Decision
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.placed import PlacedItem
 from orchestrator.core.response import Counters, Ending, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey
@@ -27,12 +28,17 @@ class CallDecision:
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """What a run that was put away must find again beside its items; seconds that it ran so far, loading apart."""
+    """What a run that was put away must find again beside its items; seconds that it ran so far, loading apart.
+
+    `withheld` is what redaction took out of the items. A store keeps it encrypted or not at all, until the run
+    goes on; where it cannot be read any more it is None.
+    """
 
     expires_at: datetime
     counters: tuple[Counters, ...] = ()
     load_seconds: float | None = None
     elapsed_seconds: float = 0.0
+    withheld: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,12 @@ class SuspendedRunStore(Protocol):
         """Put the run away: the response waits for approvals, and no process holds it any more."""
         ...
 
-    async def record_decisions(self, response_id: str, decisions: Sequence[CallDecision]) -> bool:
+    async def record_decisions(
+        self, response_id: str, decisions: Sequence[CallDecision], withheld: JsonObject | None = None
+    ) -> bool:
         """Write down what was decided about calls that wait; whether no call is left that waits for a decision.
+
+        `withheld`, where it is given, takes the place of the suspension's.
 
         Raises:
             OrchestratorError: `approval_conflict`, and nothing is written: the response does not wait for

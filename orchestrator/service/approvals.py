@@ -1,7 +1,7 @@
 """Decisions about calls that wait for somebody's approval, and the runs that go on after them."""
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -9,8 +9,12 @@ import anyio
 import structlog
 
 from orchestrator.core.approvals import Approve, Decision
+from orchestrator.core.calls import executed_arguments
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.placed import PlacedCall
+from orchestrator.core.redacted_run import restored_input, restored_opening
+from orchestrator.core.redaction import holds_marker
 from orchestrator.core.request import IntegrationRequest, Resumed
 from orchestrator.core.response import ChatResult, Suspended
 from orchestrator.core.stream import ChatEnd, ChatStart, StreamEvent
@@ -139,6 +143,8 @@ class ApprovalService:
     ) -> LiveRun:
         assert run.suspension is not None
         recorded = {made.call_id: made.decision for made in run.decisions}
+        _check_whole(run, {**recorded, **decisions})
+        stored = _as_it_began(stored, run.suspension.withheld)
         resumed = Resumed(
             items=run.items,
             reopens=True,
@@ -180,6 +186,33 @@ def _check(decisions: Sequence[tuple[str, Decision]], stored: StoredResponse, ru
             problems = argument_problems(schemas.get(calls[call_id].digest or "", {}), decision.arguments)
             if problems is not None:
                 raise _wrong(place, "arguments", f"The arguments do not match the tool's input schema: {problems}")
+
+
+def _check_whole(run: StoredRun, decisions: Mapping[str, Decision]) -> None:
+    """No call runs with a marker of redaction in the place of what its model wrote."""
+    calls = {item.call_id: item for item in run.items if isinstance(item, PlacedCall)}
+    for call_id, decision in decisions.items():
+        if isinstance(decision, Approve):
+            call = calls[call_id]
+            if holds_marker(executed_arguments(call) if decision.arguments is None else decision.arguments):
+                message = (
+                    f"The true arguments of the call '{call_id}' were redacted and cannot be read any more: the "
+                    "encryption key that they were kept with is not here. Approve it with 'arguments', or deny it."
+                )
+                raise OrchestratorError(ErrorKind.APPROVAL_CONFLICT, message, param="approvals")
+
+
+def _as_it_began(stored: StoredResponse, withheld: JsonObject | None) -> StoredResponse:
+    """The response with what redaction took out of its beginning, as far as that was kept."""
+    if withheld is None:
+        return stored
+    prompt, parameters = restored_opening(withheld)
+    return replace(
+        stored,
+        input=restored_input(stored.input, withheld),
+        system_prompt=stored.system_prompt if prompt is None else prompt,
+        parameters=stored.parameters if parameters is None else parameters,
+    )
 
 
 def _wrong(place: int, field: str, message: str) -> OrchestratorError:

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select, update
 
 from orchestrator.core.commands import Outcome, PlacedItem
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.response import Ending, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey
 from orchestrator.ports import (
@@ -20,16 +21,19 @@ from orchestrator.ports import (
 from orchestrator.store import chains, journal, readings, suspended_runs
 from orchestrator.store.chain_memory import ChainMemory
 from orchestrator.store.database import Database
+from orchestrator.store.encryption import Sealer
 from orchestrator.store.long_texts import long_text
 from orchestrator.store.tables import responses, tool_calls
+from orchestrator.store.withheld import WithheldVault
 
 
 class SqlResponseStore:
-    """`ResponseStore` in SQLite or Postgres."""
+    """`ResponseStore` in SQLite or Postgres; `sealer` seals what redaction took out of runs that wait for people."""
 
-    def __init__(self, database: Database, memory: ChainMemory | None = None) -> None:
+    def __init__(self, database: Database, memory: ChainMemory | None = None, sealer: Sealer | None = None) -> None:
         self._database = database
         self._memory = memory or ChainMemory()
+        self._vault = WithheldVault(sealer)
 
     async def load_chain(self, response_id: str, owner: str) -> Chain:
         return await self._database.read(
@@ -94,16 +98,24 @@ class SqlResponseStore:
         return await self._database.read(work)
 
     async def read_run(self, response_id: str, owner: str) -> StoredRun | None:
-        return await self._database.read(lambda connection: suspended_runs.read_run(connection, response_id, owner))
+        return await self._database.read(
+            lambda connection: suspended_runs.read_run(connection, self._vault, response_id, owner)
+        )
 
     async def suspend_response(self, response_id: str, suspension: Suspension, stats: Stats, at: datetime) -> None:
         await self._database.write(
-            lambda connection: suspended_runs.suspend_response(connection, response_id, suspension, stats, at)
+            lambda connection: suspended_runs.suspend_response(
+                connection, self._vault, response_id, suspension, stats, at
+            )
         )
 
-    async def record_decisions(self, response_id: str, decisions: Sequence[CallDecision]) -> bool:
+    async def record_decisions(
+        self, response_id: str, decisions: Sequence[CallDecision], withheld: JsonObject | None = None
+    ) -> bool:
         return await self._database.write(
-            lambda connection: suspended_runs.record_decisions(connection, response_id, decisions)
+            lambda connection: suspended_runs.record_decisions(
+                connection, self._vault, response_id, decisions, withheld
+            )
         )
 
     async def resume_response(
@@ -118,7 +130,7 @@ class SqlResponseStore:
     ) -> None:
         await self._database.write(
             lambda connection: suspended_runs.resume_response(
-                connection, response_id, decisions, offered, tool_names, holder, at, lease_until
+                connection, self._vault, response_id, decisions, offered, tool_names, holder, at, lease_until
             )
         )
 

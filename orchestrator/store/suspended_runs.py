@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, RowMapping, Select, bindparam, insert, select, update
 
 from orchestrator.core.approvals import Approve, Decision, Deny, PendingApproval
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem, PlacedText
@@ -26,6 +26,7 @@ from orchestrator.store.tables import (
     tool_definitions,
     tool_offers,
 )
+from orchestrator.store.withheld import WithheldVault
 
 WAITING: Final = tool_calls.c.status == "awaiting_approval"
 
@@ -69,7 +70,7 @@ _EXPIRED: Final = (
 )
 
 
-def read_run(connection: Connection, response_id: str, owner: str) -> StoredRun | None:
+def read_run(connection: Connection, vault: WithheldVault, response_id: str, owner: str) -> StoredRun | None:
     """See `SuspendedRunStore.read_run`."""
     row = connection.execute(_RUN, {"response_id": response_id, "owner": owner}).one_or_none()
     if row is None:
@@ -82,7 +83,7 @@ def read_run(connection: Connection, response_id: str, owner: str) -> StoredRun 
         decisions=tuple(
             _decision(each) for each in found if each["decision"] is not None and each["status"] in UNSETTLED
         ),
-        suspension=None if row.expires_at is None else _suspension(row.suspension, row.expires_at),
+        suspension=None if row.expires_at is None else _suspension(row, vault, response_id),
     )
 
 
@@ -115,7 +116,7 @@ def decisions_of(connection: Connection, response_id: str) -> dict[str, CallDeci
 
 
 def suspend_response(
-    connection: Connection, response_id: str, suspension: Suspension, stats: Stats, at: datetime
+    connection: Connection, vault: WithheldVault, response_id: str, suspension: Suspension, stats: Stats, at: datetime
 ) -> None:
     """See `SuspendedRunStore.suspend_response`."""
     if journal.locked(connection, response_id)["status"] != "in_progress":
@@ -125,13 +126,19 @@ def suspend_response(
         "holder": None,
         "lease_until": None,
         "expires_at": suspension.expires_at,
-        "suspension": _suspension_json(suspension),
+        "suspension": _suspension_json(suspension, vault, response_id),
         "stats": rows.stats_json(stats),
     }
     connection.execute(update(responses).where(responses.c.id == response_id).values(put_away))
 
 
-def record_decisions(connection: Connection, response_id: str, decisions: Sequence[CallDecision]) -> bool:
+def record_decisions(
+    connection: Connection,
+    vault: WithheldVault,
+    response_id: str,
+    decisions: Sequence[CallDecision],
+    withheld: JsonObject | None = None,
+) -> bool:
     """See `SuspendedRunStore.record_decisions`."""
     response = journal.locked(connection, response_id)
     if response["status"] != "awaiting_approval":
@@ -141,12 +148,18 @@ def record_decisions(connection: Connection, response_id: str, decisions: Sequen
         if decision.call_id not in undecided:
             raise _conflict(f"Somebody has decided about the call '{decision.call_id}' already.")
         undecided.remove(decision.call_id)
+    if withheld is not None:
+        mine = responses.c.id == response_id
+        suspension: JsonObject = connection.execute(select(responses.c.suspension).where(mine)).scalar_one()
+        kept = vault.added(suspension, withheld, response_id)
+        connection.execute(update(responses).where(mine).values(suspension=kept))
     audit_chain.append_links(connection, response["owner"], _insert_decisions(connection, decisions))
     return not undecided
 
 
 def resume_response(
     connection: Connection,
+    vault: WithheldVault,
     response_id: str,
     decisions: Sequence[CallDecision],
     offered: Sequence[OfferedTool],
@@ -156,7 +169,7 @@ def resume_response(
     lease_until: datetime,
 ) -> None:
     """See `SuspendedRunStore.resume_response`."""
-    if not record_decisions(connection, response_id, decisions):
+    if not record_decisions(connection, vault, response_id, decisions):
         raise _conflict("There are calls of this response that nobody has decided about.")
     digest = journal.keep_offer(connection, rows.offer_rows(offered, tool_names, at))
     taken_up = {
@@ -288,8 +301,10 @@ def _offered(found: Sequence[RowMapping]) -> tuple[OfferedTool, ...]:
     return tuple(offered)
 
 
-def _suspension_json(suspension: Suspension) -> JsonObject:
+def _suspension_json(suspension: Suspension, vault: WithheldVault, response_id: str) -> JsonObject:
+    withheld = None if suspension.withheld is None else vault.sealed(suspension.withheld, response_id)
     return {
+        **({} if withheld is None else {"withheld": withheld}),
         "counters": [
             {name: getattr(turn, name) for name in Counters.__dataclass_fields__} for turn in suspension.counters
         ],
@@ -298,7 +313,8 @@ def _suspension_json(suspension: Suspension) -> JsonObject:
     }
 
 
-def _suspension(value: JsonObject, expires_at: datetime) -> Suspension:
-    known = cast("dict[str, Any]", value)
+def _suspension(row: Row[Any, Any, Any, Any], vault: WithheldVault, response_id: str) -> Suspension:
+    known = cast("dict[str, Any]", row.suspension)
     counters = tuple(Counters(**turn) for turn in known["counters"])
-    return Suspension(expires_at, counters, known["load_seconds"], known["elapsed_seconds"])
+    withheld = vault.opened(known.get("withheld"), response_id)
+    return Suspension(row.expires_at, counters, known["load_seconds"], known["elapsed_seconds"], withheld)

@@ -15,6 +15,7 @@ import uvicorn
 from orchestrator.api.application import create_api
 from orchestrator.api.metrics import Metrics
 from orchestrator.core.drift import DriftPolicy
+from orchestrator.core.redaction import NOTHING, Redaction
 from orchestrator.core.request import Limits
 from orchestrator.core.tools import ToolDefinition
 from orchestrator.ports import DefinitionStore, IntegrationCatalog, PluginHost, PluginStatus
@@ -31,6 +32,7 @@ from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelService
 from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
+from orchestrator.service.redacting_store import RedactingStore
 from orchestrator.service.runs import RunService
 from orchestrator.service.token_costs import TokenCostService
 from orchestrator.service.tokens import TokenService
@@ -100,25 +102,27 @@ async def house(
     max_concurrent_runs: int = 8,
     limits: Limits | None = None,
     policy: InstancePolicy | None = None,
+    redaction: Redaction = NOTHING,
     **options: Any,
 ) -> AsyncGenerator[House]:
     """The application over these twins; `options` are those of `create_api`."""
-    store = store or MemoryStore()
+    kept = store or MemoryStore()
+    responses = RedactingStore(kept, redaction, lambda _: redaction)
     engine = engine or ScriptedEngine([[Say("Hi.")]])
     models = ModelService([engine])
     token_store = MemoryTokenStore()
     tokens, quotas = TokenService(token_store), Quotas(token_store)
     async with anyio.create_task_group() as tasks:
         metrics = Metrics()
-        runs = RunService(store, "holder", tasks, max_concurrent_runs, metrics.run_ended, quotas.spend)
-        audit = MemoryAudit(store)
+        runs = RunService(responses, "holder", tasks, max_concurrent_runs, metrics.run_ended, quotas.spend)
+        audit = MemoryAudit(kept)
         instances = InstanceService(models, policy or InstancePolicy())
         catalog = catalog or FakeCatalog(servers)
         chats = ChatService(
             models=models,
             instances=instances,
             catalog=catalog,
-            store=store,
+            store=responses,
             runs=runs,
             quotas=quotas,
             holder="holder",
@@ -131,7 +135,7 @@ async def house(
         calls = DirectCallService(
             plugins=plugins,
             catalog=catalog,
-            store=store,
+            store=responses,
             runs=runs,
             holder="holder",
             limits=limits or Limits(),
@@ -139,12 +143,12 @@ async def house(
         )
         downloader = ScriptedDownloader()
         downloads = DownloadService([downloader], MemoryJobStore(), "holder", tasks)
-        graph = MemoryGraph(store)
+        graph = MemoryGraph(kept)
         app = create_api(
             chats=chats,
-            approvals=ApprovalService(chats, runs, store),
-            graph=GraphService(graph, store, runs, keep_skeleton=True),
-            forks=ForkService(chats, store),
+            approvals=ApprovalService(chats, runs, responses),
+            graph=GraphService(graph, responses, runs, keep_skeleton=True),
+            forks=ForkService(chats, responses),
             models=models,
             instances=instances,
             runs=runs,
@@ -161,7 +165,7 @@ async def house(
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI
         try:
             async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
-                yield House(app, client, store, graph, tokens, runs, instances, engine, downloader)
+                yield House(app, client, kept, graph, tokens, runs, instances, engine, downloader)
         finally:
             await downloads.close(5)
             await runs.close(5)

@@ -11,6 +11,7 @@ from orchestrator.core.approvals import Approve, Decision, Deny
 from orchestrator.core.calls import output_entry, pending_approval
 from orchestrator.core.commands import Outcome, PlacedCall
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.response import Cancelled, Completed, Counters
 from orchestrator.core.tools import definition_digest, text_content
 from orchestrator.ports import CallDecision, NewResponse, ResponseStore, StoredRun, Suspension
@@ -287,3 +288,27 @@ async def test_a_process_that_dies_leaves_approved_calls_abandoned_and_the_other
         ("call_4", "refused"),
         ("call_5", "abandoned"),
     ]
+
+
+WITHHELD: JsonObject = {"calls": {"call_1": {"arguments": {"pin": "canary-77"}}}, "texts": {"0": "canary-78"}}
+
+
+async def withheld_of(store: ResponseStore) -> JsonObject | None:
+    run = await store.read_run("resp_a", "ada")
+    assert run is not None and run.suspension is not None
+    return run.suspension.withheld
+
+
+async def test_what_redaction_took_out_is_there_again_until_the_run_goes_on(store: ResponseStore) -> None:
+    await put_away(store, until=replace(SUSPENSION, withheld=WITHHELD))
+    assert await withheld_of(store) == WITHHELD
+    edits: JsonObject = {"edits": {"call_1": {"pin": "canary-79"}}}
+    assert not await store.record_decisions("resp_a", [by_ada("call_1", Approve())], edits)
+    assert await withheld_of(store) == {**WITHHELD, **edits}
+    await resume(store, by_ada("call_3", Approve()))
+    run = await store.read_run("resp_a", "ada")
+    assert run is not None and run.suspension is None
+    await store.suspend_response("resp_a", SUSPENSION, STATS, LATER)
+    assert await withheld_of(store) is None
+    await store.record_decisions("resp_a", [], edits)
+    assert await withheld_of(store) == edits

@@ -504,6 +504,14 @@ def test_a_call_that_a_client_gets_wrong_is_the_clients_error(call: c.PlacedCall
     assert d.run.state == Ended(Failed(error), announced=False)
 
 
+def test_a_call_is_not_made_again_with_arguments_that_were_redacted() -> None:
+    d = branch(call_with('{"a":"[redacted:card]"}'))
+    assert d.feed(i.Start(), opened(ADD, PING)) == []
+    message = "The stored arguments of this call were redacted, so it cannot be made again with them: give others."
+    error = ErrorInfo(ErrorKind.INVALID_VALUE, message, "arguments")
+    assert d.run.state == Ended(Failed(error), announced=False)
+
+
 def test_a_branch_that_stops_before_its_call_began_says_nothing_of_it() -> None:
     d = branch(call_with('{"a":2,"b":2}'))
     d.feed(i.Start(), opened(ADD, PING), i.ResponseOpened(), i.Cancel("enough"), i.ResponseSaved())

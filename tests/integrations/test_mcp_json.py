@@ -7,6 +7,8 @@ import pytest
 
 from orchestrator.core.approvals import ApprovalPolicy, ToolFilter
 from orchestrator.core.errors import ErrorKind
+from orchestrator.core.redaction import Redaction
+from orchestrator.core.redaction_rules import parse_paths, parse_patterns
 from orchestrator.integrations.mcp_json import (
     HttpServer,
     McpConfig,
@@ -411,3 +413,30 @@ def test_an_entry_whose_approvals_cannot_be_read_is_not_used_without_them(
     [plugin] = load(tmp_path, {"x": {"command": "x", "require_approval": written}}).plugins
     assert isinstance(plugin.server, UnusableServer)
     assert plugin.server.error.key == key
+
+
+def test_an_entry_may_say_what_is_redacted_of_its_calls(tmp_path: Path) -> None:
+    written: dict[str, object] = {"patterns": {"card": True, "pin": "P-[0-9]+"}, "paths": ["arguments.password"]}
+    [plugin] = load(tmp_path, {"x": {"command": "x", "redact": written}}).plugins
+    expected = Redaction(parse_patterns(written["patterns"]), parse_paths(written["paths"]))
+    assert (plugin.redaction, plugin.warnings) == (expected, ())
+    assert only(load(tmp_path, {"x": {"command": "x", "redact": {"patterns": ["card"]}}})).redaction == Redaction(
+        parse_patterns(["card"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "problem"),
+    [
+        ("card", "redact", "must be an object with 'patterns' or 'paths'"),
+        ({"headers": []}, "redact.headers", "takes only 'patterns' and 'paths'"),
+        ({"patterns": {"a": "(x"}}, "redact.patterns", "'a': '(x' is no pattern of RE2: missing ): (x"),
+        ({"paths": ["x"]}, "redact.paths", "'x': a path begins with 'arguments', 'result' or '$'"),
+    ],
+)
+def test_rules_of_redaction_that_cannot_be_used_are_named(
+    tmp_path: Path, written: object, key: str, problem: str
+) -> None:
+    server = server_of(tmp_path, {"command": "x", "redact": written})
+    assert isinstance(server, UnusableServer)
+    assert (server.error.key, server.error.problem) == (key, problem)

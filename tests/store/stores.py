@@ -36,8 +36,11 @@ async def open_stores(url: str) -> AsyncGenerator[Stores]:
     """The stores of a migrated database, closed afterwards."""
     database = await open_database(url)
     try:
-        tokens = SqlTokenStore(database, Sealer([TEST_KEY], Path("unused")))
-        yield Stores(SqlResponseStore(database), tokens, SqlAuditStore(database), SqlDefinitionStore(database))
+        sealer = Sealer([TEST_KEY], Path("unused"))
+        tokens = SqlTokenStore(database, sealer)
+        yield Stores(
+            SqlResponseStore(database, sealer=sealer), tokens, SqlAuditStore(database), SqlDefinitionStore(database)
+        )
     finally:
         await database.aclose()
 
