@@ -46,6 +46,8 @@ from orchestrator.setting_kinds import (
 
 PREFIX = "ORCHESTRATOR_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"
+TESTS_PREFIX = PREFIX + "TEST_"
+"""What the project's own tests are told. It may be exported in the shell that a service is started from."""
 HIDDEN = "(hidden)"
 
 EngineChoice: TypeAlias = Literal["auto", "ollama", "embedded", "openai_compatible"]
@@ -282,7 +284,7 @@ def load_with_sources(
         values["ollama_host"] = _parsed(environ["OLLAMA_HOST"], OLLAMA_ADDRESS, where, secret=False)
         sources["ollama_host"] = "OLLAMA_HOST"
     for variable in sorted(environ):
-        if variable.startswith(PREFIX) and variable != CONFIG_VARIABLE:
+        if variable.startswith(PREFIX) and variable != CONFIG_VARIABLE and not variable.startswith(TESTS_PREFIX):
             setting = _find(variable.removeprefix(PREFIX), variable, f"{variable} (environment)")
             where = f"{variable} (environment)"
             values[setting.key] = _parsed(environ[variable], setting.kind, where, secret=setting.secret)

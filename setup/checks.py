@@ -13,6 +13,9 @@ from setup.project import Project, say
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 SUMMARY = re.compile(r"\d+ (passed|failed|skipped|errors?|deselected|xfailed)\b.* in [0-9.]+s|no tests ran in [0-9.]+s")
 TAIL_BYTES = 4096
+SETTINGS_PREFIX = "ORCHESTRATOR_"
+TESTS_PREFIX = "ORCHESTRATOR_TEST_"
+"""What the tests are told: `ORCHESTRATOR_TEST_OLLAMA`, `ORCHESTRATOR_TEST_POSTGRES_URL` and their kin."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,12 @@ def run_checks(project: Project, pytest_arguments: Sequence[str]) -> int:
 
 
 def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Without the user's own settings of the product: the tests are about the defaults."""
-    return {name: value for name, value in environ.items() if not name.startswith("ORCHESTRATOR_")}
+    """Without the user's own settings of the product: the tests are about the defaults. What is said to the tests stays."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(SETTINGS_PREFIX) or name.startswith(TESTS_PREFIX)
+    }
 
 
 def closing_line(output: str) -> str | None:

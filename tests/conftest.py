@@ -1,6 +1,8 @@
-"""What every test shares: one event loop library."""
+"""What every test shares: one event loop library, and no silence about tests that were wanted and did not run."""
 
 import pytest
+
+pytest_plugins = ["tests.required_runs"]
 
 
 @pytest.fixture

@@ -375,3 +375,7 @@ def test_values_in_range_come_out_as_they_went_in(port: int, turns: int, seconds
     settings = load(PORT=str(port), MAX_TURNS=str(turns), TOOL_TIMEOUT=f"{seconds:.6f}", MAX_BODY_BYTES=str(size))
     assert (settings.port, settings.max_turns, settings.max_body_bytes) == (port, turns, size)
     assert settings.tool_timeout == pytest.approx(seconds, abs=1e-6)
+
+
+def test_what_is_said_to_the_tests_is_no_setting_and_no_mistake() -> None:
+    assert load_settings({"ORCHESTRATOR_TEST_OLLAMA": "/an/ollama"}) == load_settings({})

@@ -35,6 +35,15 @@ def test_settings_of_the_user_do_not_reach_the_tests() -> None:
     assert clean_environ({"ORCHESTRATOR_PORT": "1", "PATH": "/bin"}) == {"PATH": "/bin"}
 
 
+def test_what_is_said_to_the_tests_reaches_them(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
+    tool(project, "coverage", 'echo "$ORCHESTRATOR_TEST_OLLAMA$ORCHESTRATOR_PORT"; echo "5 passed in 0.10s"')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ORCHESTRATOR_TEST_OLLAMA", "/an/ollama")
+        patch.setenv("ORCHESTRATOR_PORT", "1")
+        assert run_checks(project, ["tests/contract"]) == 0
+    assert "/an/ollama" in capfd.readouterr().out.splitlines()
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A checkout whose tools are scripts that print their name."""

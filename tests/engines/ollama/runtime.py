@@ -106,8 +106,9 @@ def _client(host: str) -> ollama.Client:
 
 
 def own_binary() -> str | None:
-    """The program to start, where there is one."""
+    """The program to start, where there is one. One that is named must be there."""
     named = os.environ.get("ORCHESTRATOR_TEST_OLLAMA")
+    assert not named or shutil.which(named), f"ORCHESTRATOR_TEST_OLLAMA names no program: {named}"
     return named or shutil.which("ollama")
 
 

@@ -1,8 +1,6 @@
 """Pulls: what Ollama says while it pulls, on recorded lines; and the real one where it is, without its registry."""
 
 import json
-import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Generator
@@ -20,6 +18,7 @@ from orchestrator.core.downloads import DownloadPlan, DownloadProgress
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.engines.ollama.pull import OllamaDownloader
 from tests.e2e.running import free_port, wait_for_port
+from tests.engines.ollama.runtime import own_binary
 
 pytestmark = pytest.mark.anyio
 
@@ -215,7 +214,7 @@ async def test_a_model_of_its_cloud_is_nothing_to_download(fake: FakeOllama) -> 
 @contextmanager
 def real_ollama(home: Path) -> Generator[str]:
     """A fresh Ollama of its own, which has nothing installed."""
-    program = os.environ.get("ORCHESTRATOR_TEST_OLLAMA") or shutil.which("ollama")
+    program = own_binary()
     if program is None:
         pytest.skip("no ollama on PATH, nor at ORCHESTRATOR_TEST_OLLAMA")
     port = free_port()
