@@ -49,12 +49,13 @@ class MemoryGraph:
         node = self._find(response_id, owner)
         if node is None:
             return None
-        path = [node]
-        while path[-1].new.previous_response_id is not None:
-            path.append(self._store.nodes[path[-1].new.previous_response_id])
-        path.reverse()
+        path = self._path(node)
         until = from_depth + limit
         return Page(tuple(each.whole() for each in path[from_depth:until]), until if until < len(path) else None)
+
+    async def read_path(self, response_id: str, owner: str | None) -> Sequence[str] | None:
+        node = self._find(response_id, owner)
+        return None if node is None else [each.new.id for each in self._path(node)]
 
     async def read_tree(
         self, response_id: str, owner: str | None, after: tuple[int, int] | None, limit: int
@@ -160,6 +161,12 @@ class MemoryGraph:
     def _find(self, response_id: str, owner: str | None) -> Node | None:
         node = self._store.nodes.get(response_id)
         return node if node is not None and node.new.stored and owner in (None, node.new.owner) else None
+
+    def _path(self, node: Node) -> list[Node]:
+        path = [node]
+        while path[-1].new.previous_response_id is not None:
+            path.append(self._store.nodes[path[-1].new.previous_response_id])
+        return list(reversed(path))
 
     def _stored(self) -> list[Node]:
         return [node for node in self._store.nodes.values() if node.new.stored]

@@ -120,17 +120,6 @@ class MemoryStore:
         node = self.nodes.get(response_id)
         return None if node is None or node.new.owner != owner or not node.new.stored else node.whole()
 
-    async def chain_ids(self, response_id: str, owner: str) -> Sequence[str]:
-        ids: list[str] = []
-        node = self.nodes.get(response_id)
-        if node is None or node.new.owner != owner or not node.new.stored:
-            return []
-        while node is not None:
-            ids.append(node.new.id)
-            parent = node.new.previous_response_id
-            node = None if parent is None else self.nodes[parent]
-        return list(reversed(ids))
-
     async def list_calls(self, response_id: str, owner: str) -> Sequence[JournaledCall]:
         node = self.nodes.get(response_id)
         if node is None or node.new.owner != owner:

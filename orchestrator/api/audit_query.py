@@ -27,6 +27,7 @@ STATUSES: Final = (
     "invalid",
     "abandoned",
     "edited",
+    "replayed",
 )
 _BUCKET: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])", re.ASCII)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -28,7 +28,9 @@ class AuditedCallSummary(Struct, frozen=True, kw_only=True):
     ]
     status: Annotated[
         str,
-        Meta(description="`journaled` until it is settled; `succeeded`, `failed`, `refused`, `invalid`, `abandoned`."),
+        Meta(
+            description="`journaled` until it is settled; `succeeded`, `failed`, `refused`, `invalid`, `abandoned`; `edited` and `replayed` where a client, or a stored response, gave the result and no server was asked."
+        ),
     ]
     is_error: bool
     duration_ms: int | None

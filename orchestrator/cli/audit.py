@@ -63,7 +63,11 @@ _FILTERS: Final = (
     click.option("--tool", metavar="NAME", help="The server's own name of the tool."),
     click.option("--plugin", "plugin_id", metavar="ID", help="A plugin, such as mcp/clock."),
     click.option("--server-label", metavar="LABEL", help="A server that a request brought along."),
-    click.option("--status", metavar="STATUS", help="succeeded, failed, refused, invalid, abandoned or journaled."),
+    click.option(
+        "--status",
+        metavar="STATUS",
+        help="succeeded, failed, refused, invalid, abandoned, edited, replayed or journaled.",
+    ),
     click.option("--error/--no-error", "is_error", default=None, help="Whether it ended as an error."),
     click.option("--response", "response_id", metavar="ID", help="Calls of one response."),
     click.option("--model", metavar="KEY", help="The model that asked for the call."),

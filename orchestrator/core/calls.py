@@ -122,7 +122,8 @@ def returned(call: PlacedCall, result: ToolResult, limits: Limits, duration_ms: 
     note = _shown(call, "")
     room = max(0, limits.max_tool_output_model_bytes - len(note.encode("utf-8", "replace")))
     shown = note + shown_output(result.text, call.call_id, room, reader)
-    outcome = Outcome("succeeded", result.content, shown, result.is_error, duration_ms, result.structured)
+    took = duration_ms if result.status == "succeeded" else 0
+    outcome = Outcome(result.status, result.content, shown, result.is_error, took, result.structured)
     return replace(call, outcome=outcome)
 
 

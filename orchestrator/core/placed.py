@@ -7,7 +7,15 @@ from orchestrator.core.items import Message, ProviderInfo, Reasoning
 from orchestrator.core.json_types import JsonObject
 
 CallStatus: TypeAlias = Literal[
-    "journaled", "awaiting_approval", "succeeded", "failed", "refused", "invalid", "abandoned", "edited"
+    "journaled",
+    "awaiting_approval",
+    "succeeded",
+    "failed",
+    "refused",
+    "invalid",
+    "abandoned",
+    "edited",
+    "replayed",
 ]
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, TypeAlias, assert_never, cast
+from typing import Any, Literal, TypeAlias, assert_never, cast
 
 import jsonschema_rs
 
@@ -78,13 +78,14 @@ class ToolResult:
 
     `content` is the JSON text of the MCP `content` array, whole; `text` is what a text model can
     read of it; `structured` is the JSON text of `structuredContent`, kept even where it does not
-    match the tool's output schema.
+    match the tool's output schema. `status` is another one where no server was asked.
     """
 
     content: str
     text: str
     is_error: bool
     structured: str | None = None
+    status: Literal["succeeded", "replayed", "refused"] = "succeeded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,4 +265,4 @@ def bounded_result(result: ToolResult, limit_bytes: int) -> ToolResult:
         return result
     # JSON escapes can double a text: half of the room holds its beginning for certain.
     text = cut_text(result.text, limit_bytes // 2, kept="the rest exceeded the limit for tool outputs")
-    return ToolResult(text_content(text), text, result.is_error, None)
+    return ToolResult(text_content(text), text, result.is_error, None, result.status)

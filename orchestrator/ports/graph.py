@@ -115,6 +115,10 @@ class ResponseGraph(Protocol):
         """The path from the root to the response, from `from_depth` on, whole, oldest first."""
         ...
 
+    async def read_path(self, response_id: str, owner: str | None) -> Sequence[str] | None:
+        """The ids from the root to the response, the root's first."""
+        ...
+
     async def read_tree(
         self, response_id: str, owner: str | None, after: tuple[int, int] | None, limit: int
     ) -> tuple[ResponseSummary, ...] | None:

@@ -176,13 +176,6 @@ class ResponseStore(SuspendedRunStore, Protocol):
         """
         ...
 
-    async def chain_ids(self, response_id: str, owner: str) -> Sequence[str]:
-        """The ids of the chain that ends in `response_id`, the root's first; none for one that is unknown.
-
-        Not stored, or another owner's, counts as unknown.
-        """
-        ...
-
     async def list_calls(self, response_id: str, owner: str) -> Sequence[JournaledCall]:
         """The journal of one response, by position; empty for an unknown one.
 

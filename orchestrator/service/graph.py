@@ -52,7 +52,7 @@ class GraphService:
         Raises:
             OrchestratorError: `response_not_found`, one error for every id that is not there; `permission_denied`.
         """
-        whose = await self._whose(owner, caller, "response", response_id)
+        whose = await self.whose(owner, caller, "response", response_id)
         return _there(await self._graph.read_detail(response_id, whose))
 
     async def chain(
@@ -63,7 +63,7 @@ class GraphService:
         Raises:
             OrchestratorError: as `detail`.
         """
-        whose = await self._whose(owner, caller, "chain", response_id)
+        whose = await self.whose(owner, caller, "chain", response_id)
         return _there(await self._graph.read_chain(response_id, whose, from_depth, limit))
 
     async def tree(
@@ -74,7 +74,7 @@ class GraphService:
         Raises:
             OrchestratorError: as `detail`.
         """
-        whose = await self._whose(owner, caller, "tree", response_id)
+        whose = await self.whose(owner, caller, "tree", response_id)
         found = _there(await self._graph.read_tree(response_id, whose, after, limit + 1))
         last = found[limit - 1] if len(found) > limit else None
         return found[:limit], None if last is None else (last.depth, last.number)
@@ -94,7 +94,7 @@ class GraphService:
         Raises:
             OrchestratorError: `permission_denied` for others' without `audit.read_all`.
         """
-        whose = await self._whose(owner, caller, "responses", None)
+        whose = await self.whose(owner, caller, "responses", None)
         page = replace(wanted, owner=whose)
         return await self._graph.list_responses(page, after, limit, oldest_first=oldest_first)
 
@@ -147,8 +147,12 @@ class GraphService:
             raise _not_found()
         return status
 
-    async def _whose(self, owner: str | None, caller: Caller, what: str, response_id: str | None) -> str | None:
-        """Whose responses are read, None for everybody's. To read another's is written down first."""
+    async def whose(self, owner: str | None, caller: Caller, what: str, response_id: str | None) -> str | None:
+        """Whose responses are read, None for everybody's. To read another's is written down first.
+
+        Raises:
+            OrchestratorError: `permission_denied`.
+        """
         caller.require("chat", "The API token has no permission to read responses.")
         if owner in (None, caller.owner):
             return caller.owner

@@ -62,7 +62,6 @@ _HEAD: Final = (
     .join_from(responses, tool_offers, isouter=True)
     .where(responses.c.id == bindparam("response_id"), responses.c.owner == bindparam("owner"), responses.c.stored)
 )
-_PATH: Final = select(_chain.c.id).order_by(_chain.c.depth)
 _INPUT: Final = (
     select(
         _chain,
@@ -119,13 +118,6 @@ are left out: a prompt has what the model was shown of them, and a chain may hol
 """
 
 _WHOLE_CALLS: Final = _calls(long_outputs=True)
-
-
-def chain_ids(connection: Connection, response_id: str, owner: str) -> list[str]:
-    """See `ResponseStore.chain_ids`."""
-    if connection.execute(_HEAD, {"response_id": response_id, "owner": owner}).one_or_none() is None:
-        return []
-    return [*connection.execute(_PATH, {"response_id": response_id, "from_depth": 0}).scalars()]
 
 
 def load_chain(connection: Connection, memory: ChainMemory, response_id: str, owner: str) -> Chain:

@@ -45,6 +45,7 @@ _ON_PATH: Final = (
     .where(_path.c.depth < bindparam("until_depth"))
     .order_by(_path.c.depth)
 )
+_IDS_ON_PATH: Final = select(_path.c.id).order_by(_path.c.depth)
 
 
 class SqlResponseGraph:
@@ -89,6 +90,15 @@ class SqlResponseGraph:
             links = chains.read_links(connection, found[-1]["id"], from_depth, until - 1)
             whole = (readings.stored_response(each, link.past) for each, link in zip(found, links, strict=True))
             return Page(tuple(whole), until if until <= row.depth else None)
+
+        return await self._database.read(work)
+
+    async def read_path(self, response_id: str, owner: str | None) -> Sequence[str] | None:
+        def work(connection: Connection) -> Sequence[str] | None:
+            if self._find(connection, response_id, owner) is None:
+                return None
+            path = {"response_id": response_id, "from_depth": 0}
+            return [*connection.execute(_IDS_ON_PATH, path).scalars()]
 
         return await self._database.read(work)
 

@@ -84,9 +84,6 @@ class SqlResponseStore:
 
         return await self._database.read(work)
 
-    async def chain_ids(self, response_id: str, owner: str) -> Sequence[str]:
-        return await self._database.read(lambda connection: chains.chain_ids(connection, response_id, owner))
-
     async def list_calls(self, response_id: str, owner: str) -> Sequence[JournaledCall]:
         def work(connection: Connection) -> list[JournaledCall]:
             visible = (tool_calls.c.response_id == response_id) & (tool_calls.c.owner == owner)

@@ -166,9 +166,10 @@ async def test_the_ids_of_a_chain_begin_with_its_root(place: Place) -> None:
     for id, previous in (("resp_b", "resp_a"), ("resp_c", "resp_b")):
         await store.open_response(new_response(id, previous))
         await store.save_response(id, Completed(), STATS, [], [], NOON)
-    assert list(await store.chain_ids("resp_c", "ada")) == ["resp_a", "resp_b", "resp_c"]
-    assert list(await store.chain_ids("resp_c", "bob")) == []
-    assert list(await store.chain_ids("resp_x", "ada")) == []
+    for owner in ("ada", None):
+        assert await place.graph.read_path("resp_c", owner) == ["resp_a", "resp_b", "resp_c"]
+    assert await place.graph.read_path("resp_c", "bob") is None
+    assert await place.graph.read_path("resp_x", "ada") is None
 
 
 # ---- deleting what branches have --------------------------------------------------------------

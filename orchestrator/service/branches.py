@@ -1,0 +1,192 @@
+"""Branches beside each other: what differs between two, and what a replay found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any, Final, Literal, cast
+
+from orchestrator.core.calls import executed_arguments
+from orchestrator.core.comparison import (
+    BranchNode,
+    ComparedTool,
+    ResponseComparison,
+    compare_branches,
+    compare_responses,
+)
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.json_types import JsonValue, canonical_json
+from orchestrator.core.placed import CallStatus, PlacedCall
+from orchestrator.core.replay_report import NotRun, NotRunReason, ReplayReport, differences
+from orchestrator.core.tools import provider_label
+from orchestrator.ports import ResponseDetail, ResponseGraph, ResponseStore, StoredRun
+from orchestrator.service.callers import Caller
+from orchestrator.service.graph import GraphService
+
+MOST: Final = 100
+"""Responses of a branch behind the last one that both have, which are read and compared."""
+
+REPLAY: Final = "replay"
+"""The parameter in which a replay says how it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class BranchComparison:
+    """Two branches: their last common response, how many they have in common up to it, and what comes after."""
+
+    a: str
+    b: str
+    common_ancestor: str | None
+    shared_responses: int
+    responses: tuple[ResponseComparison, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return all(compared.standing == "equal" for compared in self.responses)
+
+
+class BranchService:
+    """Compares what is stored, for one caller at a time."""
+
+    def __init__(self, readers: GraphService, graph: ResponseGraph, store: ResponseStore) -> None:
+        self._readers = readers
+        self._graph = graph
+        self._store = store
+
+    async def diff(self, a: str, b: str, owner: str | None, caller: Caller) -> BranchComparison:
+        """The branch that ends in `a` beside the one that ends in `b`.
+
+        Raises:
+            OrchestratorError: `response_not_found` on `a` or `b`, one error for every id that is not there;
+                `invalid_value` for branches that are too long; `permission_denied`.
+        """
+        whose = await self._readers.whose(owner, caller, "diff", f"{a} {b}")
+        paths = [await self._path(response_id, whose, param) for param, response_id in (("a", a), ("b", b))]
+        shared = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(*paths, strict=False))]
+        rests = [path[len(shared) :] for path in paths]
+        if max(map(len, rests)) > MOST:
+            message = (
+                f"These branches have more than {MOST} responses behind the last common one: compare earlier ones."
+            )
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="a" if len(rests[0]) > MOST else "b")
+        first, second = [await self._nodes(rest, whose) for rest in rests]
+        compared = compare_branches(first, second)
+        return BranchComparison(a, b, shared[-1] if shared else None, len(shared), compared)
+
+    async def report(self, replay_id: str, owner: str | None, caller: Caller) -> ReplayReport:
+        """What the replay `replay_id` found.
+
+        Raises:
+            OrchestratorError: `response_not_found`, also where the original is deleted by now;
+                `invalid_value` for a response that is no replay; `permission_denied`.
+        """
+        whose = await self._readers.whose(owner, caller, "replay", replay_id)
+        replay = await self._detail(replay_id, whose, "response_id")
+        original_id = replay.response.replay_of
+        if original_id is None:
+            message = f"The response '{replay_id}' is no replay of another one."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="response_id")
+        original = await self._graph.read_detail(original_id, whose)
+        if original is None:
+            message = f"The response '{original_id}', which it ran again, is deleted."
+            raise OrchestratorError(ErrorKind.RESPONSE_NOT_FOUND, message, param="response_id")
+        whoever = replay.response.owner
+        runs = [await self._store.read_run(each, whoever) for each in (original_id, replay_id)]
+        asked = cast("Mapping[str, Any]", replay.response.parameters)[REPLAY]
+        tools: Literal["live", "stored"] = asked["tools"]
+        return ReplayReport(
+            replay_id,
+            original_id,
+            tools,
+            replay.response.status,
+            differences(compare_responses(_node(original), _node(replay))),
+            _not_run(tools, asked["allow_tools"], *(run for run in runs if run is not None)),
+        )
+
+    async def _path(self, response_id: str, owner: str | None, param: str) -> Sequence[str]:
+        path = await self._graph.read_path(response_id, owner)
+        if path is None:
+            raise _not_found(param)
+        return path
+
+    async def _nodes(self, path: Sequence[str], owner: str | None) -> list[BranchNode]:
+        return [_node(await self._detail(response_id, owner, "a")) for response_id in path]
+
+    async def _detail(self, response_id: str, owner: str | None, param: str) -> ResponseDetail:
+        detail = await self._graph.read_detail(response_id, owner)
+        if detail is None:
+            raise _not_found(param)
+        return detail
+
+
+def _node(detail: ResponseDetail) -> BranchNode:
+    response = detail.response
+    facts: dict[str, JsonValue] = {
+        "model": response.model_key,
+        "system_prompt": response.system_prompt,
+        "status": response.status,
+        "incomplete_reason": response.incomplete_reason,
+        "error": None if response.error is None else response.error.message,
+    }
+    fork = response.forked_from
+    return BranchNode(
+        response.id,
+        {name: value for name, value in facts.items() if value is not None},
+        {name: value for name, value in response.parameters.items() if name != REPLAY},
+        response.input,
+        tuple(entry.item for entry in response.output),
+        tuple(ComparedTool(tool.tool, tool.provider, tool.digest) for tool in detail.offered),
+        None if fork is None else (fork.response_id, fork.position),
+    )
+
+
+def _not_run(
+    tools: Literal["live", "stored"], allowed: Sequence[str], original: StoredRun, replay: StoredRun
+) -> tuple[NotRun, ...]:
+    """The calls of the replay that were answered from the store."""
+    before = {_asked(item): item for item in original.items if isinstance(item, PlacedCall)}
+    read_only = {
+        (tool.provider, tool.definition.name) for tool in replay.offered if tool.definition.annotations.read_only
+    }
+    found: list[NotRun] = []
+    for call in replay.items:
+        if (
+            not isinstance(call, PlacedCall)
+            or call.outcome is None
+            or call.outcome.status not in ("replayed", "refused")
+        ):
+            continue
+        assert call.tool is not None and call.provider is not None
+        name = f"{provider_label(call.provider)}/{call.tool}"
+        status = _status(before.get(_asked(call)))
+        reason: NotRunReason
+        if tools == "stored":
+            reason = "tools_stored"
+        elif status in _FIXED:
+            reason = _FIXED[status]
+        elif (call.provider, call.tool) in read_only or name in allowed:
+            reason = "needs_approval"
+        else:
+            reason = "not_read_only"
+        found.append(NotRun(call.call_id, call.position, call.tool, call.provider, reason))
+    return tuple(found)
+
+
+_FIXED: Final[dict[CallStatus | None, NotRunReason]] = {"refused": "not_run_before", "edited": "edited_before"}
+
+
+def _asked(call: PlacedCall) -> JsonValue:
+    return [
+        None if call.provider is None else provider_label(call.provider),
+        call.tool,
+        canonical_json(executed_arguments(call)),
+    ]
+
+
+def _status(call: PlacedCall | None) -> CallStatus | None:
+    return None if call is None or call.outcome is None else call.outcome.status
+
+
+def _not_found(param: str) -> OrchestratorError:
+    message = "There is no such response, or it is not stored, or it is somebody else's."
+    return OrchestratorError(ErrorKind.RESPONSE_NOT_FOUND, message, param=param)
