@@ -31,6 +31,7 @@ from orchestrator.integrations.server_requests import ClientFeatures
 from orchestrator.ports import DefinitionGuard, OAuthCredentialStore
 from orchestrator.service.approvals import ApprovalService
 from orchestrator.service.audit import AuditService
+from orchestrator.service.branches import BranchService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
@@ -44,6 +45,7 @@ from orchestrator.service.models import ModelService
 from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.redacting_store import RedactingStore
+from orchestrator.service.replays import ReplayService
 from orchestrator.service.retention import RetentionPolicy, RetentionService
 from orchestrator.service.runs import RunService
 from orchestrator.service.server_callbacks import ServerPolicies
@@ -229,12 +231,15 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         tasks.start_soon(instances.run)
         tasks.start_soon(ConfigWatcher(files, lambda: catalog.reload(files.config)).run)
         catalog.start_plugins()
+        readers = GraphService(graph, store, runs, keep_skeleton=settings.retention_keep_skeleton)
         try:
             api = create_api(
                 chats=chats,
                 approvals=approvals,
-                graph=GraphService(graph, store, runs, keep_skeleton=settings.retention_keep_skeleton),
+                graph=readers,
                 forks=ForkService(chats, store),
+                branches=BranchService(readers, graph, store),
+                replays=ReplayService(chats, store, catalog),
                 models=models,
                 instances=instances,
                 runs=runs,

@@ -8,6 +8,7 @@ from litestar.exceptions import HTTPException
 
 from orchestrator.api.approvals import approval_route
 from orchestrator.api.auth import Authenticator
+from orchestrator.api.branches import branch_routes
 from orchestrator.api.chat import chat_route
 from orchestrator.api.departures import ClientGoneError
 from orchestrator.api.downloads import download_routes
@@ -35,6 +36,7 @@ from orchestrator.api.tool_calls import tool_call_routes
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.service.approvals import ApprovalService
 from orchestrator.service.audit import AuditService
+from orchestrator.service.branches import BranchService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
@@ -45,6 +47,7 @@ from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelService
 from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
+from orchestrator.service.replays import ReplayService
 from orchestrator.service.runs import RunService
 from orchestrator.service.tokens import TokenService
 
@@ -61,6 +64,8 @@ def create_api(
     approvals: ApprovalService,
     graph: GraphService,
     forks: ForkService,
+    branches: BranchService,
+    replays: ReplayService,
     models: ModelService,
     instances: InstanceService,
     runs: RunService,
@@ -96,6 +101,13 @@ def create_api(
             ),
             *response_routes(graph, authenticator),
             fork_route(forks, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
+            *branch_routes(
+                branches,
+                replays,
+                authenticator,
+                max_body_bytes=max_body_bytes,
+                keep_alive_seconds=keep_alive_seconds,
+            ),
             *elicitation_routes(chats, authenticator, max_body_bytes=max_body_bytes),
             models_route(models, authenticator),
             *loading_routes(instances, authenticator, max_body_bytes=max_body_bytes),

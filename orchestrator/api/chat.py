@@ -3,11 +3,13 @@
 Source: sections 1, 3 and 9 of the contract.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
+from msgspec import Struct
 
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.bodies import read_json_body
@@ -60,9 +62,14 @@ def wants_extensions(request: HttpRequest) -> bool:
 
 
 async def answer_with_run(
-    run: FollowedRun, request: HttpRequest, *, stream: bool, keep_alive_seconds: float
+    run: FollowedRun,
+    request: HttpRequest,
+    *,
+    stream: bool,
+    keep_alive_seconds: float,
+    reply: Callable[[ChatResult], Awaitable[Struct]] | None = None,
 ) -> ASGIResponse:
-    """The stream of `run`, or the fold of it; the run ends with its client.
+    """The stream of `run`, or the fold of it as `reply` says it; the run ends with its client.
 
     Raises:
         OrchestratorError: the run failed before it began.
@@ -72,17 +79,15 @@ async def answer_with_run(
         if stream:
             extensions = wants_extensions(request)
             return RunStream(run, _response_id(run.response_id), keep_alive_seconds, extensions=extensions)
-        return _json(await while_connected(request.receive, run.result), request)
+        result = await while_connected(request.receive, run.result)
+        if isinstance(result.ending, Failed):
+            headers = _response_id(result.response_id)
+            return error_answer(result.ending.error, request_id_of(request.scope), headers=headers).as_asgi()
+        told = chat_reply(result) if reply is None else await reply(result)
+        return json_reply(told, headers=_response_id(result.response_id))
     except BaseException:
         run.disconnect()
         raise
-
-
-def _json(result: ChatResult, request: HttpRequest) -> ASGIResponse:
-    headers = _response_id(result.response_id)
-    if isinstance(result.ending, Failed):
-        return error_answer(result.ending.error, request_id_of(request.scope), headers=headers).as_asgi()
-    return json_reply(chat_reply(result), headers=headers)
 
 
 def _response_id(response_id: str | None) -> dict[str, str]:

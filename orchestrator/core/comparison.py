@@ -7,7 +7,7 @@ from enum import Enum
 from itertools import zip_longest
 from typing import Final, Literal, TypeAlias, assert_never
 
-from orchestrator.core.alignment import align
+from orchestrator.core.alignment import Pair, align
 from orchestrator.core.items import (
     ImageInput,
     InputItem,
@@ -20,6 +20,7 @@ from orchestrator.core.items import (
     ToolCall,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
+from orchestrator.core.reading import SERVICE
 from orchestrator.core.tools import ToolKey, provider_label, tool_key
 
 Standing: TypeAlias = Literal["equal", "changed", "added", "removed"]
@@ -192,7 +193,7 @@ def _output_item(item: OutputItem) -> _Item:
             return _text_item("reasoning", {"content": content})
         case ToolCall():
             values: dict[str, JsonValue] = {
-                "arguments": item.arguments,
+                "arguments": _asked(item),
                 "output": item.output,
                 "is_error": item.is_error,
             }
@@ -202,8 +203,14 @@ def _output_item(item: OutputItem) -> _Item:
             name, kind = item.tool_name, "invalid_tool_call"
         case _:
             assert_never(item)
-    asked = canonical_json(item.arguments)
+    asked = canonical_json(values["arguments"])
     return _Item(kind, values, canonical_json(values), name, item.provider, item.call_id, asked)
+
+
+def _asked(call: ToolCall) -> JsonObject:
+    """Without the id by which the tool that reads on knows an earlier call: every response has ids of its own."""
+    own = call.provider == SERVICE
+    return {name: value for name, value in call.arguments.items() if not own or name != "call_id"}
 
 
 def _likeness(one: _Item, other: _Item) -> int:
@@ -218,11 +225,23 @@ def _likeness(one: _Item, other: _Item) -> int:
     return 2 if calls and one.asked == other.asked else 1
 
 
-def _items(a: Sequence[_Item], b: Sequence[_Item], shared: int = 0) -> tuple[ItemComparison, ...]:
+def _items(a: Sequence[_Item], b: Sequence[_Item], shared: int | None = None) -> tuple[ItemComparison, ...]:
+    pairs = align(a, b, _likeness, _EQUAL) if shared is None else _forked(a, b, shared)
     return tuple(
-        _compared(None if x is None else (x, a[x]), None if y is None else (y, b[y]), shared)
-        for x, y in align(a, b, _likeness, _EQUAL)
+        _compared(None if x is None else (x, a[x]), None if y is None else (y, b[y]), shared or 0) for x, y in pairs
     )
+
+
+def _forked(a: Sequence[_Item], b: Sequence[_Item], shared: int) -> list[Pair]:
+    """The pairs of a branch and what it left: where it left, one item is put in the place of the other."""
+    kept = min(shared, len(a), len(b))
+    place = kept < min(len(a), len(b)) and _likeness(a[kept], b[kept]) > 0
+    start = kept + place
+    rest = align(a[start:], b[start:], _likeness, _EQUAL)
+    return [
+        *((same, same) for same in range(start)),
+        *((None if x is None else x + start, None if y is None else y + start) for x, y in rest),
+    ]
 
 
 def _compared(one: tuple[int, _Item] | None, other: tuple[int, _Item] | None, shared: int) -> ItemComparison:
@@ -250,16 +269,16 @@ def _compared(one: tuple[int, _Item] | None, other: tuple[int, _Item] | None, sh
     )
 
 
-def _shared(a: BranchNode | None, b: BranchNode | None) -> int:
-    """How many items are one and the same on both sides."""
+def _shared(a: BranchNode | None, b: BranchNode | None) -> int | None:
+    """How many items are one and the same on both sides; None where neither is a branch of the other, nor both of one."""
     if a is None or b is None:
-        return 0
+        return None
     for one, other in ((a, b), (b, a)):
         if one.forked_from is not None and one.forked_from[0] == other.id:
             return one.forked_from[1]
     if a.forked_from is not None and b.forked_from is not None and a.forked_from[0] == b.forked_from[0]:
         return min(a.forked_from[1], b.forked_from[1])
-    return 0
+    return None
 
 
 # ---- tools and values -------------------------------------------------------------------------

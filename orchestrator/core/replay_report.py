@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
-from orchestrator.core.comparison import Change, ItemComparison, ResponseComparison, ToolComparison
+from orchestrator.core.comparison import MISSING, Change, ItemComparison, ResponseComparison, ToolComparison
 from orchestrator.core.items import ProviderInfo
+from orchestrator.core.response import ResponseStatus
 
 DifferenceKind: TypeAlias = Literal[
     "arguments",
@@ -19,7 +20,9 @@ DifferenceKind: TypeAlias = Literal[
     "tool_added",
     "status",
 ]
-NotRunReason: TypeAlias = Literal["tools_stored", "not_read_only", "needs_approval", "not_run_before", "edited_before"]
+NotRunReason: TypeAlias = Literal[
+    "tools_stored", "not_read_only", "needs_approval", "not_run_before", "edited_before", "nothing_stored"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class NotRun:
-    """A call of the replay that reached no server: it was answered from the store, and why."""
+    """A call of the replay that reached no server, and why; unless `nothing_stored` it has its stored answer."""
 
     call_id: str
     position: int
@@ -55,7 +58,7 @@ class ReplayReport:
     response_id: str
     replay_of: str
     tools: Literal["live", "stored"]
-    status: str
+    status: ResponseStatus
     differences: tuple[Difference, ...]
     not_run: tuple[NotRun, ...] = ()
 
@@ -87,7 +90,7 @@ _TOOLS: Final[dict[str, DifferenceKind]] = {
 
 
 def _tool(tool: ToolComparison) -> Difference:
-    changes = (Change("definition_digest", tool.a, tool.b),)
+    changes = (Change("definition_digest", tool.a or MISSING, tool.b or MISSING),)
     return Difference(_TOOLS[tool.standing], changes, tool=tool.tool, provider=tool.provider)
 
 
@@ -106,8 +109,11 @@ def _of_item(item: ItemComparison) -> Iterator[Difference]:
 def _of_call(blank: Difference) -> Iterator[Difference]:
     asked = [change for change in blank.changes if change.field.partition(".")[0] == "arguments"]
     answered = [change for change in blank.changes if change not in asked]
+    if any(change.field == "type" for change in answered):  # it was not run at all, or now it was
+        yield replace(blank, kind="error")
+        return
     if asked:
         yield replace(blank, kind="arguments", changes=tuple(asked))
     if answered:
-        failed = any(change.field in ("type", "is_error", "reason") for change in answered)
+        failed = any(change.field in ("is_error", "reason") for change in answered)
         yield replace(blank, kind="error" if failed else "result", changes=tuple(answered))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final, Literal, cast
 
-from orchestrator.core.calls import executed_arguments
 from orchestrator.core.comparison import (
     BranchNode,
     ComparedTool,
@@ -14,13 +13,14 @@ from orchestrator.core.comparison import (
     compare_responses,
 )
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.json_types import JsonValue, canonical_json
+from orchestrator.core.json_types import JsonValue
 from orchestrator.core.placed import CallStatus, PlacedCall
 from orchestrator.core.replay_report import NotRun, NotRunReason, ReplayReport, differences
 from orchestrator.core.tools import provider_label
 from orchestrator.ports import ResponseDetail, ResponseGraph, ResponseStore, StoredRun
 from orchestrator.service.callers import Caller
 from orchestrator.service.graph import GraphService
+from orchestrator.service.recorded_answers import key_of
 
 MOST: Final = 100
 """Responses of a branch behind the last one that both have, which are read and compared."""
@@ -143,44 +143,34 @@ def _node(detail: ResponseDetail) -> BranchNode:
 def _not_run(
     tools: Literal["live", "stored"], allowed: Sequence[str], original: StoredRun, replay: StoredRun
 ) -> tuple[NotRun, ...]:
-    """The calls of the replay that were answered from the store."""
-    before = {_asked(item): item for item in original.items if isinstance(item, PlacedCall)}
+    """The calls of the replay that reached no server, be it that the store had their answers or that it had none."""
+    before = {key_of(item): item for item in original.items if isinstance(item, PlacedCall)}
     read_only = {
         (tool.provider, tool.definition.name) for tool in replay.offered if tool.definition.annotations.read_only
     }
     found: list[NotRun] = []
     for call in replay.items:
-        if (
-            not isinstance(call, PlacedCall)
-            or call.outcome is None
-            or call.outcome.status not in ("replayed", "refused")
-        ):
+        if not isinstance(call, PlacedCall) or call.tool is None or call.provider is None:
             continue
-        assert call.tool is not None and call.provider is not None
-        name = f"{provider_label(call.provider)}/{call.tool}"
-        status = _status(before.get(_asked(call)))
+        now, then = _status(call), _status(before.get(key_of(call)))
+        named = f"{provider_label(call.provider)}/{call.tool}" in allowed
         reason: NotRunReason
-        if tools == "stored":
+        if now == "refused" and then is None:
+            reason = "nothing_stored"
+        elif now != "replayed":
+            continue
+        elif tools == "stored":
             reason = "tools_stored"
-        elif status in _FIXED:
-            reason = _FIXED[status]
-        elif (call.provider, call.tool) in read_only or name in allowed:
-            reason = "needs_approval"
+        elif then in _FIXED:
+            reason = _FIXED[then]
         else:
-            reason = "not_read_only"
+            free = named or (call.provider, call.tool) in read_only
+            reason = "needs_approval" if free else "not_read_only"
         found.append(NotRun(call.call_id, call.position, call.tool, call.provider, reason))
     return tuple(found)
 
 
 _FIXED: Final[dict[CallStatus | None, NotRunReason]] = {"refused": "not_run_before", "edited": "edited_before"}
-
-
-def _asked(call: PlacedCall) -> JsonValue:
-    return [
-        None if call.provider is None else provider_label(call.provider),
-        call.tool,
-        canonical_json(executed_arguments(call)),
-    ]
 
 
 def _status(call: PlacedCall | None) -> CallStatus | None:

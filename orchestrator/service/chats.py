@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from orchestrator.core.approvals import NEVER
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import ImageInput
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import Model
 from orchestrator.core.permissions import ALL_TOOLS
 from orchestrator.core.request import (
@@ -31,8 +33,21 @@ from orchestrator.service.server_callbacks import NO_POLICIES, ServerPolicies
 
 
 @dataclass(frozen=True, slots=True)
+class Replayed:
+    """What makes a run the replay of another response: whose, and whom it asks in the place of the catalog.
+
+    `integrations` None are those of the chat; nothing in them waits for approvals. `parameters` are stored.
+    """
+
+    response_id: str
+    catalog: IntegrationCatalog
+    parameters: JsonObject
+    integrations: tuple[IntegrationRequest, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TakenUp:
-    """What a run that does not begin at its first turn brings along.
+    """What a run brings along that does not begin at its first turn, or that is the replay of another one.
 
     `tool_names` are the names given so far, `elapsed_seconds` what it has used of its time,
     `recorded_decisions` the calls whose decisions the store has already, `forked_from` where a branch begins,
@@ -47,6 +62,7 @@ class TakenUp:
     recorded_decisions: frozenset[str] = frozenset()
     forked_from: ForkPoint | None = None
     written: tuple[ModelChoice, InstanceService] | None = None
+    replayed: Replayed | None = None
 
 
 class ChatService:
@@ -107,6 +123,7 @@ class ChatService:
         budget = await self._quotas.output_budget(caller, chat.max_output_tokens)
         inherited = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
         limits = self._limits
+        replayed = None if taken_up is None else taken_up.replayed
         request = RunRequest(
             response_id=new_response_id() if taken_up is None else taken_up.response_id,
             model_key=model.key,
@@ -114,7 +131,7 @@ class ChatService:
             input=chat.input,
             history=chain.responses,
             system_prompt=inherited or None,
-            integrations=chat.integrations,
+            integrations=chat.integrations if replayed is None else _replayed_integrations(chat, replayed),
             store=chat.store,
             sampling=chat.sampling,
             reasoning=chat.reasoning,
@@ -136,7 +153,7 @@ class ChatService:
             choice=choice,
             instances=instances,
             ttl_seconds=chat.ttl_seconds,
-            catalog=self._catalog,
+            catalog=self._catalog if replayed is None else replayed.catalog,
             store=self._store,
             holder=self._holder,
             owner=caller.owner,
@@ -144,13 +161,14 @@ class ChatService:
             token_id=caller.token_id,
             token_runs=caller.limits.concurrent_runs,
             previous_response_id=chat.previous_response_id if chat.store else None,
-            parameters=chat_parameters(chat),
+            parameters=chat_parameters(chat) if replayed is None else replayed.parameters,
             metadata=chat.metadata,
             timeout_seconds=self._run_timeout_seconds,
             approval_timeout_seconds=self._approval_timeout_seconds,
             elapsed_seconds=0.0 if taken_up is None else taken_up.elapsed_seconds,
             recorded_decisions=frozenset() if taken_up is None else taken_up.recorded_decisions,
             forked_from=None if taken_up is None else taken_up.forked_from,
+            replay_of=None if replayed is None else replayed.response_id,
             policies=self._policies,
             interactive=chat.interactive,
         )
@@ -167,6 +185,11 @@ class ChatService:
             message = "There is no such response that is being made here, or it is somebody else's."
             raise OrchestratorError(ErrorKind.RESPONSE_NOT_FOUND, message, param="response_id")
         return live
+
+
+def _replayed_integrations(chat: ChatRequest, replayed: Replayed) -> tuple[IntegrationRequest, ...]:
+    integrations = chat.integrations if replayed.integrations is None else replayed.integrations
+    return tuple(replace(integration, approval=NEVER) for integration in integrations)
 
 
 def permitted_integrations(chat: ChatRequest, caller: Caller) -> tuple[IntegrationRequest, ...]:

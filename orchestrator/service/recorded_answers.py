@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from orchestrator.core.calls import executed_arguments
+from orchestrator.core.content import content_text
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.json_types import JsonObject, canonical_json
 from orchestrator.core.placed import Outcome, PlacedCall, PlacedItem
@@ -53,4 +54,5 @@ def stored_result(outcome: Outcome | None, tool: str) -> ToolResult:
     if outcome is None:
         told = UNANSWERED.format(tool=tool)
         return ToolResult(text_content(told), told, is_error=True, status="refused")
-    return ToolResult(outcome.output, outcome.shown or "", outcome.is_error, outcome.structured, "replayed")
+    text = content_text(outcome.output)
+    return ToolResult(outcome.output, text, outcome.is_error, outcome.structured, "replayed")

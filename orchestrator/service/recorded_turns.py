@@ -19,6 +19,8 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.models import LoadSettings, Model
+from orchestrator.core.prompt import AssistantMessage
+from orchestrator.core.reading import SERVICE
 from orchestrator.core.request import ResponseFormat
 from orchestrator.core.response import Counters
 from orchestrator.core.tools import OfferedTool, tool_key
@@ -49,11 +51,13 @@ class RecordedCall:
     """A call of a tool by its server's own name, whatever name the run offers it under.
 
     A call without `provider` is written as it stands: `tool` is then what the model called it.
+    `call_id` is what it was called when it was recorded.
     """
 
     tool: str
     arguments: str
     provider: ProviderInfo | None = None
+    call_id: str = ""
 
 
 RecordedPart: TypeAlias = RecordedText | RecordedReasoning | RecordedCall
@@ -61,13 +65,17 @@ RecordedTurn: TypeAlias = Sequence[RecordedPart]
 
 
 class RecordedTurns:
-    """Writes `turns`, the n-th when the n-th turn is asked for, and nothing after the last. It counts no tokens."""
+    """Writes `turns`, the n-th when the n-th turn is asked for, and nothing after the last. It counts no tokens.
+
+    `cut` says that a limit ended the last of them.
+    """
 
     name = RECORDED
     traits = EngineTraits(loads=False)
 
-    def __init__(self, turns: Sequence[RecordedTurn], model: Model) -> None:
+    def __init__(self, turns: Sequence[RecordedTurn], model: Model, *, cut: bool = False) -> None:
         self._turns = tuple(turns)
+        self._cut = cut
         self._model = model
 
     async def models(self) -> Sequence[Model]:
@@ -104,17 +112,33 @@ class RecordedTurns:
                     yield ReasoningArrived(content)
                 case RecordedCall():
                     yield CallBegun(calls, _offered_name(part, request.tools))
-                    yield CallArgumentsArrived(calls, part.arguments)
+                    yield CallArgumentsArrived(calls, self._arguments(part, request))
                     calls += 1
                 case _:
                     assert_never(part)
-        yield GenerationFinished("tool_calls" if calls else "stop", Counters())
+        last = self._cut and request.turn == len(self._turns)
+        yield GenerationFinished("length" if last else "tool_calls" if calls else "stop", Counters())
+
+    def _arguments(self, call: RecordedCall, request: Generate) -> str:
+        """As they were written, but for the ids by which the tool that reads on knows earlier calls."""
+        if call.provider != SERVICE:
+            return call.arguments
+        earlier = [part.call_id for turn in self._turns for part in turn if isinstance(part, RecordedCall)]
+        turns = (message for message in request.messages if isinstance(message, AssistantMessage))
+        now = [made.call_id for message in turns for made in message.calls]
+        before = sum(isinstance(part, RecordedCall) for turn in self._turns[: request.turn - 1] for part in turn)
+        arguments = call.arguments
+        for old, new in zip(earlier[:before], now[len(now) - before :], strict=False):
+            arguments = arguments.replace(old, new)
+        return arguments
 
 
-def recorded_choice(turns: Sequence[RecordedTurn], model_key: str) -> tuple[ModelChoice, InstanceService]:
+def recorded_choice(
+    turns: Sequence[RecordedTurn], model_key: str, *, cut: bool = False
+) -> tuple[ModelChoice, InstanceService]:
     """What a run needs to be written by `turns`: its model, which nobody else can name, and its instance."""
     model = Model(model_key, RECORDED, "llm", RECORDED, model_key, trained_for_tool_use=True)
-    engine = RecordedTurns(turns, model)
+    engine = RecordedTurns(turns, model, cut=cut)
     return ModelChoice(engine, model), InstanceService(ModelService([engine]), InstancePolicy())
 
 

@@ -147,9 +147,6 @@ class RedactingStore:
     async def load_chain(self, response_id: str, owner: str) -> Chain:
         return await self._store.load_chain(response_id, owner)
 
-    async def chain_ids(self, response_id: str, owner: str) -> Sequence[str]:
-        return await self._store.chain_ids(response_id, owner)
-
     async def get_response(self, response_id: str, owner: str) -> StoredResponse | None:
         return await self._store.get_response(response_id, owner)
 

@@ -9,6 +9,7 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.materials import Piece, Prompt, Resource, ResourceTemplate
+from orchestrator.core.reading import SERVICE
 from orchestrator.core.request import EphemeralRequest, IntegrationRequest, PluginRequest
 from orchestrator.core.tools import OfferedTool, ToolDefinition, ToolResult, provider_label
 from orchestrator.ports import IntegrationCatalog, IntegrationSession, RunScope
@@ -54,7 +55,7 @@ class StoredToolsCatalog:
     def __init__(self, offered: Sequence[OfferedTool], answers: RecordedAnswers) -> None:
         self._sessions = tuple(
             StoredSession(provider, tuple(tool.definition for tool in offered if tool.provider == provider), answers)
-            for provider in dict.fromkeys(tool.provider for tool in offered)
+            for provider in dict.fromkeys(tool.provider for tool in offered if tool.provider != SERVICE)
         )
 
     def requests(self) -> tuple[IntegrationRequest, ...]:

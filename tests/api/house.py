@@ -21,6 +21,7 @@ from orchestrator.core.tools import ToolDefinition
 from orchestrator.ports import DefinitionStore, IntegrationCatalog, PluginHost, PluginStatus
 from orchestrator.service.approvals import ApprovalService
 from orchestrator.service.audit import AuditService
+from orchestrator.service.branches import BranchService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
@@ -33,6 +34,7 @@ from orchestrator.service.models import ModelService
 from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.redacting_store import RedactingStore
+from orchestrator.service.replays import ReplayService
 from orchestrator.service.runs import RunService
 from orchestrator.service.token_costs import TokenCostService
 from orchestrator.service.tokens import TokenService
@@ -144,11 +146,14 @@ async def house(
         downloader = ScriptedDownloader()
         downloads = DownloadService([downloader], MemoryJobStore(), "holder", tasks)
         graph = MemoryGraph(kept)
+        readers = GraphService(graph, responses, runs, keep_skeleton=True)
         app = create_api(
             chats=chats,
             approvals=ApprovalService(chats, runs, responses),
-            graph=GraphService(graph, responses, runs, keep_skeleton=True),
+            graph=readers,
             forks=ForkService(chats, responses),
+            branches=BranchService(readers, graph, responses),
+            replays=ReplayService(chats, responses, catalog),
             models=models,
             instances=instances,
             runs=runs,

@@ -54,6 +54,9 @@ GUARDED = [
     ("POST", "/api/v1/tokens/{token_id:str}/rotate"),
     ("POST", "/api/v1/responses/{response_id:str}/approvals"),
     ("POST", "/api/v1/responses/{response_id:str}/fork"),
+    ("GET", "/api/v1/responses/diff"),
+    ("POST", "/api/v1/responses/{response_id:str}/replay"),
+    ("GET", "/api/v1/responses/{response_id:str}/replay"),
 ]
 OPEN = [("GET", "/health"), ("GET", "/schema"), ("GET", "/schema/openapi.json"), ("GET", "/schema/page.js")]
 

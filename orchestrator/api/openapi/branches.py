@@ -4,12 +4,13 @@ from typing import Final, cast
 
 from orchestrator.api.chat import RESPONSE_ID_HEADER
 from orchestrator.api.openapi.chat import IN_CHAT
-from orchestrator.api.openapi.parts import Section, body, errors, reference, success
-from orchestrator.api.openapi.responses import RESPONSE_ID
+from orchestrator.api.openapi.parts import Section, body, errors, query_parameter, reference, success
+from orchestrator.api.openapi.responses import OF_ONE, OWNER, RESPONSE_ID
 from orchestrator.api.responses import RESPONSES_PATH
+from orchestrator.api.wire_branches import DiffReply, ReplayBody, ReplayReply, ReplayReportReply
 from orchestrator.api.wire_forks import ForkBody
 from orchestrator.core.errors import ErrorKind
-from orchestrator.core.json_types import JsonObject
+from orchestrator.core.json_types import JsonObject, JsonValue
 
 _FORK: Final = """\
 An extension. Leaves a stored response for a new branch, also in the middle of it. `at.call_id` names a tool call: it is
@@ -43,9 +44,96 @@ def _fork() -> JsonObject:
     }
 
 
+_DIFF: Final = """\
+An extension. Two branches beside each other: their last common response, and what comes after it, response by
+response and item by item. `a` and `b` are the ids of the responses in which they end. Items are aligned so that as much
+as possible stands beside its like: a call beside a call of the same tool. `status` says of each whether it is
+`equal`, `changed`, `added` (only `b` has it) or `removed` (only `a` has it), `changes` in what: `arguments.<path>`,
+`output`, `is_error`, `reason`, `content`, and of a response `model`, `system_prompt`, `parameters.<path>` and how it
+ended. `tools` lists the tools whose definitions, by digest, are not the same. Ids, times and durations are not
+compared. At most 100 responses a side."""
+
+_REPLAY: Final = """\
+An extension. Runs a stored response again, as a response of its own (`replay_of`) that is journaled and
+streamed like any other; the original stays as it is.
+
+With `tools: "live"` the model's turns come from the store, word for word, and the tools run: has a server changed? With
+`tools: "stored"` the tools' definitions and answers come from the store, no server is connected, and the model writes: does it
+still do the same, does another `model`? A call that the original never made has no stored answer; the model is told so.
+
+Only tools that are annotated read-only (`readOnlyHint`) run again, and those that `allow_tools` names. Any other call,
+one that needs somebody's approval, one that was denied, and one whose result somebody edited, is answered from the store:
+`report.not_run` lists them with the reason, the journal has them as `replayed`. Nothing ever waits for approval.
+
+`report.differences` says what came out otherwise: `definition`, `tool_missing`, `tool_added` of what is offered;
+`arguments`, `result`, `error`, `call_added`, `call_removed` of calls; `text` of messages and reasoning; `status` of the end.
+A stream is that of a chat; the report is then at `GET` of the same path, with the id of the replay."""
+
+_REPORT: Final = """\
+An extension. What a replay found, made anew from what is stored. `response_id` is the id of the replay. It is
+gone when the original is deleted."""
+
+_REPLAY_EXAMPLES: Final[JsonObject] = {
+    "The tools again": {},
+    "One that writes, too": {"allow_tools": ["mcp/files/write_file"]},
+    "The model again": {"tools": "stored"},
+}
+
+
+def _diff() -> JsonObject:
+    text: JsonObject = {"type": "string"}
+    a: JsonObject = {**query_parameter("a", "The end of one branch.", text), "required": True}
+    b: JsonObject = {**query_parameter("b", "The end of the other.", text), "required": True}
+    kinds = (ErrorKind.MISSING_REQUIRED_PARAMETER, *OF_ONE)
+    return _operation(
+        "diffResponses",
+        "Compare two branches",
+        _DIFF,
+        [a, b, OWNER],
+        {"200": success("The comparison.", "DiffReply"), **errors(kinds)},
+    )
+
+
+def _replay() -> JsonObject:
+    reply = success("The reply with the report, or the stream.", "ReplayReply", headers=[RESPONSE_ID_HEADER])
+    cast(JsonObject, reply["content"])["text/event-stream"] = {"schema": reference("StreamEvent")}
+    kinds = (
+        *IN_CHAT,
+        ErrorKind.RESPONSE_NOT_FOUND,
+        ErrorKind.RESPONSE_NOT_FINISHED,
+        ErrorKind.INTEGRATION_CREDENTIALS_REQUIRED,
+    )
+    replay = _operation(
+        "replayResponse", "Run a response again", _REPLAY, [RESPONSE_ID], {"200": reply, **errors(kinds)}
+    )
+    return {**replay, "requestBody": body("ReplayBody", _REPLAY_EXAMPLES)}
+
+
+def _report() -> JsonObject:
+    answers: JsonObject = {"200": success("The report.", "ReplayReportReply"), **errors(OF_ONE)}
+    return _operation("getReplayReport", "What a replay found", _REPORT, [RESPONSE_ID, OWNER], answers)
+
+
+def _operation(
+    name: str, summary: str, description: str, parameters: list[JsonValue], answers: JsonObject
+) -> JsonObject:
+    return {
+        "operationId": name,
+        "tags": ["Branches"],
+        "summary": summary,
+        "description": description,
+        "parameters": parameters,
+        "responses": answers,
+    }
+
+
 SECTION: Final = Section(
     "Branches",
-    "Leaving a stored response inside it.",
-    {f"{RESPONSES_PATH}/{{response_id}}/fork": {"post": _fork()}},
-    (ForkBody,),
+    "Leaving a stored response inside it, comparing branches, running responses again.",
+    {
+        f"{RESPONSES_PATH}/{{response_id}}/fork": {"post": _fork()},
+        f"{RESPONSES_PATH}/diff": {"get": _diff()},
+        f"{RESPONSES_PATH}/{{response_id}}/replay": {"get": _report(), "post": _replay()},
+    },
+    (ForkBody, ReplayBody, ReplayReply, ReplayReportReply, DiffReply),
 )

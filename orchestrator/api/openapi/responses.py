@@ -33,13 +33,13 @@ RESPONSE_ID: Final = path_parameter("response_id", "The id of a stored response.
 _TEXT: Final[JsonObject] = {"type": "string"}
 _MOMENT: Final[JsonObject] = {"type": "string", "format": "date-time"}
 _CURSOR: Final = query_parameter("cursor", "The `next_cursor` of the page before.", _TEXT)
-_OWNER: Final = query_parameter(
+OWNER: Final = query_parameter(
     "owner",
     "Whose, if not the caller's own: another owner's id, or `*` for everybody's. Needs `audit.read_all`.",
     _TEXT,
 )
 _ASKED: Final = (ErrorKind.INVALID_VALUE, ErrorKind.UNRECOGNIZED_KEYS, ErrorKind.STORE_ERROR, *WITH_TOKEN)
-_OF_ONE: Final = (ErrorKind.RESPONSE_NOT_FOUND, *_ASKED)
+OF_ONE: Final = (ErrorKind.RESPONSE_NOT_FOUND, *_ASKED)
 
 _LISTING: Final = """\
 An extension. The caller's stored responses, the newest first. All filters that are given must hold, and
@@ -73,7 +73,7 @@ def _filters() -> list[JsonValue]:
     statuses: list[JsonValue] = [*STATUSES]
     orders: list[JsonValue] = ["desc", "asc"]
     return [
-        _OWNER,
+        OWNER,
         query_parameter("model", "The key of the model.", _TEXT),
         query_parameter("status", "What became of it.", {"type": "string", "enum": statuses}),
         {
@@ -160,23 +160,23 @@ def _approvals() -> JsonObject:
 
 
 def _reading(name: str, summary: str, description: str, schema: str, more: list[JsonValue]) -> JsonObject:
-    answers: JsonObject = {"200": success(f"{summary}.", schema), **errors(_OF_ONE)}
-    return _operation(name, summary, f"An extension. {description}", [RESPONSE_ID, _OWNER, *more], answers)
+    answers: JsonObject = {"200": success(f"{summary}.", schema), **errors(OF_ONE)}
+    return _operation(name, summary, f"An extension. {description}", [RESPONSE_ID, OWNER, *more], answers)
 
 
 def _detail() -> JsonObject:
     told = "The response with its input, its settings, what became of it, and its place in the graph."
     answers: JsonObject = {
         "200": success("The response.", "ResponseDetailReply", headers=[RESPONSE_ID_HEADER]),
-        **errors(_OF_ONE),
+        **errors(OF_ONE),
     }
-    return _operation("getResponse", "A stored response", f"An extension. {told}", [RESPONSE_ID, _OWNER], answers)
+    return _operation("getResponse", "A stored response", f"An extension. {told}", [RESPONSE_ID, OWNER], answers)
 
 
 def _delete() -> JsonObject:
     refused = (ErrorKind.RESPONSE_HAS_CHILDREN, ErrorKind.RESPONSE_NOT_FINISHED)
     subtree = query_parameter("subtree", "Delete what continues it, too.", {"type": "boolean", "default": False})
-    answers: JsonObject = {"200": success("It is deleted.", "DeletionReply"), **errors((*_OF_ONE, *refused))}
+    answers: JsonObject = {"200": success("It is deleted.", "DeletionReply"), **errors((*OF_ONE, *refused))}
     return _operation("deleteResponse", "Delete a response", _DELETION, [RESPONSE_ID, subtree], answers)
 
 
@@ -184,7 +184,7 @@ def _cancel() -> JsonObject:
     answers: JsonObject = {
         "200": success("It has ended.", "CancellationReply"),
         "202": success("It is about to end.", "CancellationReply"),
-        **errors(_OF_ONE),
+        **errors(OF_ONE),
     }
     return _operation("cancelResponse", "Cancel a response", _CANCELLATION, [RESPONSE_ID], answers)
 
