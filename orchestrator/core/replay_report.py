@@ -21,7 +21,7 @@ DifferenceKind: TypeAlias = Literal[
     "status",
 ]
 NotRunReason: TypeAlias = Literal[
-    "tools_stored", "not_read_only", "needs_approval", "not_run_before", "edited_before", "nothing_stored"
+    "tools_stored", "not_read_only", "needs_approval", "not_run_before", "edited_before", "redacted", "nothing_stored"
 ]
 
 

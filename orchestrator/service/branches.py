@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final, Literal, cast
 
+from orchestrator.core.calls import executed_arguments
 from orchestrator.core.comparison import (
     BranchNode,
     ComparedTool,
@@ -15,6 +16,7 @@ from orchestrator.core.comparison import (
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonValue
 from orchestrator.core.placed import CallStatus, PlacedCall
+from orchestrator.core.redaction import holds_marker
 from orchestrator.core.replay_report import NotRun, NotRunReason, ReplayReport, differences
 from orchestrator.core.tools import provider_label
 from orchestrator.ports import ResponseDetail, ResponseGraph, ResponseStore, StoredRun
@@ -161,6 +163,8 @@ def _not_run(
             continue
         elif tools == "stored":
             reason = "tools_stored"
+        elif holds_marker(executed_arguments(call)):
+            reason = "redacted"
         elif then in _FIXED:
             reason = _FIXED[then]
         else:

@@ -14,6 +14,7 @@ from orchestrator.service import branches
 from orchestrator.testing import Call, FakeServer, FakeTool, MemoryStore, Say, ScriptedEngine, Think
 from tests.api.house import House, fake_tool, house
 from tests.api.test_approvals import APPROVE, DENY, NUMBER, count, decide, error_of, output, tool_calls
+from tests.api.test_redaction import LOGIN, RULES, vault
 from tests.api.test_stream import events_in
 
 pytestmark = pytest.mark.anyio
@@ -292,6 +293,16 @@ async def test_tools_that_are_gone_changed_or_new_are_told(api: House, world: Wo
     ]
     last = report["differences"][-1]["changes"]
     assert {"field": "type", "a": "tool_call", "b": "invalid_tool_call"} in last
+
+
+async def test_a_call_whose_arguments_were_redacted_is_not_run_with_what_is_left_of_them() -> None:
+    server = FakeServer([read_only(tool) for tool in vault().tools])
+    async with house(ScriptedEngine([[LOGIN], [Say("Done.")]]), {"mcp/vault": server}, redaction=RULES) as api:
+        reply = (await api.chat(integrations=["mcp/vault"])).json()
+        server.calls.clear()
+        report = (await replayed(api, reply))["report"]
+    assert (server.calls, report["equal"]) == ([], True)
+    assert [call["reason"] for call in report["not_run"]] == ["redacted"]
 
 
 async def test_a_tool_that_allowed_tools_named_may_be_gone_in_a_replay(world: World) -> None:

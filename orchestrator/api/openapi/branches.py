@@ -62,8 +62,8 @@ With `tools: "live"` the model's turns come from the store, word for word, and t
 still do the same, does another `model`? A call that the original never made has no stored answer; the model is told so.
 
 Only tools that are annotated read-only (`readOnlyHint`) run again, and those that `allow_tools` names. Any other call,
-one that needs somebody's approval, one that was denied, and one whose result somebody edited, is answered from the store:
-`report.not_run` lists them with the reason, the journal has them as `replayed`. Nothing ever waits for approval.
+one that needs somebody's approval, that was denied, whose result somebody edited, or whose arguments were redacted, is answered
+from the store: `report.not_run` lists them with the reason, the journal has them as `replayed`. Nothing ever waits for approval.
 
 `report.differences` says what came out otherwise: `definition`, `tool_missing`, `tool_added` of what is offered;
 `arguments`, `result`, `error`, `call_added`, `call_removed` of calls; `text` of messages and reasoning; `status` of the end.
