@@ -4,9 +4,10 @@ import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import anyio
+import httpcore2
 import httpx2
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
@@ -161,7 +162,7 @@ class _Progress:
         self.status: int | None = None
         self._telling = telling
 
-    async def note(self, event: str, _: object) -> None:
+    def note(self, event: str) -> None:
         """A trace event of the HTTP library."""
         if self.stage is None:
             return
@@ -190,6 +191,26 @@ class _Progress:
             self.refused = Failure(Stage.AUTHORISE, why)
 
 
+class _Attempt:
+    """The trace of one request: how far it is, and the connection that it makes if none is there to be used."""
+
+    def __init__(self, progress: _Progress) -> None:
+        self._progress = progress
+        self._connected: httpcore2.AsyncNetworkStream | None = None
+
+    async def note(self, event: str, info: Mapping[str, Any]) -> None:
+        """A trace event of the HTTP library.
+
+        A TLS handshake that is cancelled would leave its connection open until it is collected.
+        """
+        self._progress.note(event)
+        if event.endswith("connect_tcp.complete"):
+            self._connected = info["return_value"]
+        elif event.endswith("start_tls.failed") and self._connected is not None:
+            with anyio.CancelScope(shield=True):
+                await self._connected.aclose()
+
+
 class _WatchedTransport(httpx2.AsyncBaseTransport):
     """Sends to the checked addresses only, notes the progress, and bounds what comes back."""
 
@@ -208,7 +229,7 @@ class _WatchedTransport(httpx2.AsyncBaseTransport):
         self._connect_timeout = connect_timeout
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        request.extensions = {**request.extensions, "trace": self._progress.note}
+        request.extensions = {**request.extensions, "trace": _Attempt(self._progress).note}
         if self._addresses is None:
             response = await self._inner.handle_async_request(request)
         else:

@@ -147,7 +147,8 @@ def transport_failure(error: httpx2.TransportError, stage: Stage, timeout: float
     if isinstance(error, httpx2.TimeoutException):
         return Failure(stage, f"there was no answer within {timeout:g} s")
     reasons = (_os_reason(step) for step in chain if isinstance(step, OSError))
-    return Failure(stage, next(filter(None, reasons), None) or str(error) or type(error).__name__)
+    known = next(filter(None, reasons), None)
+    return Failure(stage, known or f"the connection broke ({str(error).rstrip('.') or type(error).__name__})")
 
 
 def _os_reason(error: OSError) -> str | None:

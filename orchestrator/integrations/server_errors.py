@@ -1,11 +1,26 @@
 """What went wrong between a server and us, as the rest of a sentence about the server."""
 
+import re
+from typing import Final
+
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED, URL_ELICITATION_REQUIRED, ElicitationRequiredErrorData
+from mcp_types import (
+    CONNECTION_CLOSED,
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    URL_ELICITATION_REQUIRED,
+    ElicitationRequiredErrorData,
+)
 from pydantic import ValidationError
 
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.integrations.server_requests import UnansweredError
+
+NOT_MCP: Final = "its answer is not a valid MCP message"
+_UNREAD: Final = re.compile(
+    r"Failed to parse (?:JSON response|SSE message): (?:(it answered with more than \d+ bytes)$)?"
+)
+_NO_MESSAGE: Final = re.compile(r"Unexpected content type: (.*)")
 
 
 def why(error: Exception) -> str:
@@ -17,6 +32,8 @@ def why(error: Exception) -> str:
             return f"the connection broke ({error.message})"
         case MCPError() if error.code == URL_ELICITATION_REQUIRED:
             return f"the user has to visit {_addresses(error)} first ({error.message})"
+        case MCPError() if error.code in (PARSE_ERROR, INVALID_REQUEST):
+            return _unread(error) or f"it answered with the error {error.code}: {error.message}"
         case MCPError():
             return f"it answered with the error {error.code}: {error.message}"
         case ValidationError():
@@ -27,6 +44,17 @@ def why(error: Exception) -> str:
             return str(error)
         case _:
             return f"it failed unexpectedly ({type(error).__name__})"
+
+
+def _unread(error: MCPError) -> str | None:
+    """What the client's side made an error of, rather than the server."""
+    if error.message == NOT_MCP:
+        return NOT_MCP
+    unread = _UNREAD.match(error.message)
+    if unread is not None:
+        return unread[1] or NOT_MCP
+    other = _NO_MESSAGE.fullmatch(error.message)
+    return None if other is None else f"it answered with {other[1] or 'something'} instead of an MCP message"
 
 
 def _addresses(error: MCPError) -> str:

@@ -8,6 +8,7 @@ import mcp_types as types
 from orchestrator.core.json_types import JsonValue
 from orchestrator.integrations.mcp_transport import MAX_MESSAGE_BYTES
 from orchestrator.integrations.results import clean
+from orchestrator.integrations.server_errors import NOT_MCP
 
 
 class LineTooLongError(Exception):
@@ -67,7 +68,7 @@ def read_message(line: bytes) -> types.JSONRPCMessage | None:
 def _broken_answer(document: JsonValue) -> types.JSONRPCError | None:
     match document:
         case {"id": str() | int() as id_} if not isinstance(id_, bool) and "method" not in document:
-            error = types.ErrorData(code=types.PARSE_ERROR, message="the answer is not a valid MCP message")
+            error = types.ErrorData(code=types.PARSE_ERROR, message=NOT_MCP)
             return types.JSONRPCError(jsonrpc="2.0", id=id_, error=error)
         case _:
             return None

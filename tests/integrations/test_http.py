@@ -161,7 +161,7 @@ FAILED_CONNECTIONS: list[tuple[str, str]] = [
     ("/redirect-for-ever", "(stage: HTTP status): it redirects (307) to http://127.0.0.1:"),
     ("/redirect-upgrade", "(stage: HTTP status): it redirects (307) to https://127.0.0.1:"),
     ("/fails-at-list", "(stage: HTTP status): it answered 500 Internal Server Error."),
-    ("/says-hello", "Unexpected content type: text/html"),
+    ("/says-hello", "(stage: initialise): it answered with text/html instead of an MCP message."),
     ("/compresses", "(stage: HTTP status): it compresses its answers, though it was asked not to."),
     ("/202", "server answered a request with 202 Accepted"),
 ]
@@ -237,8 +237,8 @@ FAILED_CALLS: list[tuple[str, str]] = [
     ("/fails-in-the-call", "it answered 503 Service Unavailable."),
     ("/refuses-in-the-call", "it answered 402 Payment Required (no credit left)."),
     ("/ends-the-stream", "the connection broke (SSE stream ended without a response)."),
-    ("/breaks-off", "peer closed connection without sending complete message body"),
-    ("/sends-too-much", "it answered with more than 33554432 bytes"),
+    ("/breaks-off", "the connection broke (peer closed connection without sending complete message body"),
+    ("/sends-too-much", "gave no result: it answered with more than 33554432 bytes."),
     ("/echoes-the-key", "it answered with the error -32001: not allowed with •••."),
 ]
 

@@ -181,7 +181,7 @@ FAILED_CALLS: list[tuple[str, str]] = [
     ("is killed in the call", "it was ended by SIGKILL."),
     ("refuses the call", "it answered with the error -32602: Invalid params, and the key is •••."),
     ("answers the call with nonsense", "its answer does not follow the protocol (content"),
-    ("answers the call with no result", "it answered with the error -32700: the answer is not a valid MCP message."),
+    ("answers the call with no result", "its answer is not a valid MCP message."),
     ("wants input", "it asked for further input more than 10 times."),
     ("writes without end", "it wrote a message of more than 33554432 bytes."),
 ]
