@@ -12,7 +12,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("first", "second")]
+TOOLS: list[dict[str, Any]] = [{"name": name, "inputSchema": {"type": "object"}} for name in ("first", "second")]
 
 
 @dataclass
@@ -41,6 +41,8 @@ class FaultyApp:
     seen: list[Request] = field(default_factory=list[Request])
     forgotten: set[str] = field(default_factory=set[str])
     sessions: int = 0
+    calls: int = 0
+    tools: list[dict[str, Any]] = field(default_factory=lambda: list(TOOLS))
     hanging: anyio.Event = field(default_factory=anyio.Event)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -104,7 +106,7 @@ class FaultyApp:
                     await reply.hang()
                 if mode == "fails-at-list":
                     return await reply.status(500)
-                await reply.result(id_, {"tools": TOOLS})
+                await reply.result(id_, {"tools": self.tools})
             case "tools/call":
                 await self.call(mode, request, reply)
             case _:
@@ -112,6 +114,9 @@ class FaultyApp:
 
     async def call(self, mode: str, request: Request, reply: "Reply") -> None:
         id_ = request.message["id"]
+        if request.message["params"]["name"] not in [tool["name"] for tool in self.tools]:
+            error: dict[str, Any] = {"code": -32602, "message": f"Unknown tool: {request.message['params']['name']}"}
+            return await reply.json({"jsonrpc": "2.0", "id": id_, "error": error})
         if request.message["params"]["name"] == "second":
             return await reply.result(id_, {"content": [{"type": "text", "text": request.headers["mcp-session-id"]}]})
         match mode:
@@ -122,10 +127,13 @@ class FaultyApp:
             case "fails-in-the-call":
                 await reply.status(503)
             case "refuses-in-the-call":
-                error: dict[str, Any] = {"code": -32001, "message": "no credit left"}
+                error = {"code": -32001, "message": "no credit left"}
                 body = json.dumps({"jsonrpc": "2.0", "id": id_, "error": error}).encode()
                 await reply.send(402, body, "application/json")
-            case "breaks-off":
+            case "breaks-off" | "breaks-off-both":
+                self.calls += 1
+                while mode == "breaks-off-both" and self.calls < 2:
+                    await anyio.lowlevel.checkpoint()
                 await reply.begin(200, "application/json", **{"content-length": "1000"})
                 await reply.end(b'{"jsonrpc"')
             case "ends-the-stream":
@@ -133,9 +141,27 @@ class FaultyApp:
                 await reply.end(b": nothing\n\n")
             case "sends-too-much":
                 await reply.begin(200, "application/json")
-                for _ in range(40):  # further than anybody listens
+                for _ in range(100):  # further than anybody listens
                     await reply.more(b"x" * 1_000_000)
                 await reply.end(b"")
+            case "answers-another-call":
+                await reply.json({"jsonrpc": "2.0", "id": 4711, "result": {"content": []}})
+            case "answers-with-garbage":
+                await reply.send(200, b"{not json", "application/json")
+            case "floods":
+                await reply.begin(200, "text/event-stream")
+                params: dict[str, Any] = {"level": "info", "data": "a line"}
+                note = json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": params}).encode()
+                for _ in range(10):
+                    await reply.more((b"event: message\ndata: " + note + b"\n\n") * 100)
+                last = {"jsonrpc": "2.0", "id": id_, "result": {"content": [{"type": "text", "text": "fine"}]}}
+                await reply.end(b"event: message\ndata: " + json.dumps(last).encode() + b"\n\n")
+            case "grows":
+                self.tools = [*TOOLS, {"name": "third", "inputSchema": {"type": "object"}}]
+                await reply.result(id_, {"content": [{"type": "text", "text": "fine"}]})
+            case "withdraws-its-tools":
+                self.tools = TOOLS[:1]
+                await reply.result(id_, {"content": [{"type": "text", "text": "fine"}]})
             case "streams":
                 await reply.begin(200, "text/event-stream")
                 message = {

@@ -16,6 +16,7 @@ from typing import Any
 MODE = sys.argv[1]
 tools: list[dict[str, Any]] = [{"name": name, "inputSchema": {"type": "object"}} for name in ("first", "second")]
 cancelled: list[object] = []
+called: list[object] = []
 MODERN = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 
 
@@ -100,6 +101,8 @@ def call(id_: object, name: str) -> None:
             while not Path(sys.argv[2] + ".go").exists():
                 time.sleep(0.01)
         text = [{"type": "text", "text": str(os.getpid())}]
+    if name not in [tool["name"] for tool in tools]:
+        return send({"id": id_, "error": {"code": -32602, "message": f"Unknown tool: {name}"}})
     if name != "first":
         return send({"id": id_, "result": {"content": text, "resultType": "complete"}})
     match MODE:
@@ -115,6 +118,10 @@ def call(id_: object, name: str) -> None:
             send({"id": id_, "result": {"content": [{"type": "text", "text": 5}]}})
         case "answers the call with no result":
             send({"id": id_, "result": 5})
+        case "dies in the second call":
+            called.append(id_)
+            if len(called) > 1:
+                os._exit(9)
         case "answers another call":
             send({"id": 4711, "result": {"content": text}})
         case "breaks its own output schema":
@@ -139,8 +146,12 @@ def call(id_: object, name: str) -> None:
             tools.append({"name": "third", "inputSchema": {"type": "object"}})
             send({"method": "notifications/tools/list_changed"})
             send({"id": id_, "result": {"content": text}})
+        case "withdraws its tools":
+            tools.pop()
+            send({"method": "notifications/tools/list_changed"})
+            send({"id": id_, "result": {"content": text}})
         case "floods":
-            for count in range(5000):
+            for count in range(2000):
                 send({"method": "notifications/message", "params": {"level": "info", "data": f"line {count}"}})
             send({"id": id_, "result": {"content": text}})
         case _:
