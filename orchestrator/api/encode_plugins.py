@@ -1,6 +1,7 @@
 """From the services' words for plugins to the wire's. What only an administrator may see is left out for others."""
 
 from collections.abc import Iterable
+from typing import Any, cast
 
 from msgspec import UNSET
 
@@ -73,7 +74,7 @@ def plugin_detail(view: PluginView, *, admin: bool) -> w.PluginDetail:
         start=status.start,
         allowed_tools=None if allowed is None else list(allowed),
         timeout_seconds=status.timeout_seconds,
-        require_approval=status.approval,
+        require_approval=cast("dict[str, Any] | str | None", status.approval),
         drift_policy=view.drift_policy,
         drift=drift_infos(view.drifted),
         restarts=status.restarts,
@@ -84,13 +85,18 @@ def plugin_detail(view: PluginView, *, admin: bool) -> w.PluginDetail:
         resources=None
         if resources is None
         else [
-            w.PluginResource(one.uri, one.name, one.description, one.mime_type, one.size_bytes, one.template)
+            w.PluginResource(one.uri, one.name, one.title, one.description, one.mime_type, one.size_bytes, one.template)
             for one in resources
         ],
         prompts=None
         if prompts is None
         else [
-            w.PluginPrompt(one.name, one.description, [w.PromptArgument(*argument) for argument in one.arguments])
+            w.PluginPrompt(
+                one.name,
+                one.title,
+                one.description,
+                [w.PromptArgument(each.name, each.description, each.required) for each in one.arguments],
+            )
             for one in prompts
         ],
         warnings=list(status.warnings) if admin else UNSET,

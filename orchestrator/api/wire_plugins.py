@@ -84,6 +84,7 @@ class PluginResource(Struct, frozen=True):
 
     uri: str
     name: str
+    title: str | None
     description: str | None
     mime_type: str | None
     size_bytes: int | None
@@ -91,9 +92,10 @@ class PluginResource(Struct, frozen=True):
 
 
 class PromptArgument(Struct, frozen=True):
-    """What a prompt has to be given."""
+    """What a prompt can be given."""
 
     name: str
+    description: str | None
     required: bool
 
 
@@ -101,6 +103,7 @@ class PluginPrompt(Struct, frozen=True):
     """A prompt that the server lists."""
 
     name: str
+    title: str | None
     description: str | None
     arguments: list[PromptArgument]
 
@@ -170,7 +173,7 @@ class PluginList(Struct, frozen=True):
 
 
 class PluginDetail(Struct, frozen=True):
-    """A plugin, whole. What only a connected server can tell is null before it ever was."""
+    """A plugin, whole. What only a connected server can tell is null before it ever was, as is what it cannot list."""
 
     id: str
     state: State
@@ -180,7 +183,9 @@ class PluginDetail(Struct, frozen=True):
     start: Literal["on_use", "at_start"]
     allowed_tools: list[str] | None
     timeout_seconds: Annotated[float | None, Meta(description="Its own tool timeout; null: the service's.")]
-    require_approval: dict[str, Any] | None
+    require_approval: Annotated[
+        dict[str, Any] | str | None, Meta(description="What its entry in `mcp.json` says, whatever a request says.")
+    ]
     drift_policy: Policy
     drift: list[DriftInfo]
     restarts: int

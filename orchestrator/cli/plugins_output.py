@@ -1,7 +1,7 @@
 """How plugins are shown in a terminal. Everything that a server wrote passes through `one_line` or `visible`."""
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType
 from rich.console import Console
@@ -13,6 +13,7 @@ from orchestrator.api.wire_plugins import (
     CheckReply,
     Finding,
     PluginDetail,
+    PluginPrompt,
     PluginSummary,
     Tokens,
 )
@@ -84,7 +85,7 @@ def print_detail(out: Console, plugin: PluginDetail) -> None:
         ("file", _given(plugin.file)),
         ("scope", plugin.scope),
         ("allowed tools", None if plugin.allowed_tools is None else ", ".join(plugin.allowed_tools) or "none"),
-        ("approval", canonical_json(plugin.require_approval) if plugin.require_approval else None),
+        ("approval", _approval(plugin.require_approval)),
         ("drift policy", plugin.drift_policy),
         ("restarts", str(plugin.restarts)),
         ("last failure", plugin.last_failure and f"{plugin.last_failure.stage}: {plugin.last_failure.why}"),
@@ -98,10 +99,20 @@ def print_detail(out: Console, plugin: PluginDetail) -> None:
     _print_tools(out, plugin)
     for title, lines in (
         ("resources", [f"{one.uri}  {one.name}" for one in plugin.resources or ()]),
-        ("prompts", [f"{one.name}  {one.description or ''}" for one in plugin.prompts or ()]),
+        ("prompts", [_prompt(one) for one in plugin.prompts or ()]),
+        ("log", [f"{line.level}: {line.text}" for line in _given(plugin.log) or ()]),
         ("standard error", _given(plugin.stderr) or []),
     ):
         _print_lines(out, title, lines[-20:])
+
+
+def _approval(policy: dict[str, Any] | str | None) -> str | None:
+    return policy if policy is None or isinstance(policy, str) else canonical_json(policy)
+
+
+def _prompt(prompt: PluginPrompt) -> str:
+    given = " ".join(one.name if one.required else f"[{one.name}]" for one in prompt.arguments)
+    return f"{prompt.name} {given}".rstrip() + f"  {prompt.description or ''}"
 
 
 def _process(plugin: PluginDetail, index: int) -> str:

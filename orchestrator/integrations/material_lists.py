@@ -26,6 +26,8 @@ class MaterialLists:
         self._redact = redact
         self._changed = anyio.Event()
         self._changed.set()
+        self.settled = anyio.Event()
+        """They were listed, or will not be any more."""
 
     def outdated(self) -> None:
         """They may be others now."""
@@ -33,12 +35,16 @@ class MaterialLists:
 
     async def keep(self, session: ClientSession, timeout: float) -> None:
         """List them, each within `timeout` seconds, whenever they are outdated; runs until cancelled."""
-        while True:
-            await self._changed.wait()
-            self._changed = anyio.Event()
-            self.resources = await self._list(list_resources, session, timeout)
-            self.templates = await self._list(list_resource_templates, session, timeout)
-            self.prompts = await self._list(list_prompts, session, timeout)
+        try:
+            while True:
+                await self._changed.wait()
+                self._changed = anyio.Event()
+                self.resources = await self._list(list_resources, session, timeout)
+                self.templates = await self._list(list_resource_templates, session, timeout)
+                self.prompts = await self._list(list_prompts, session, timeout)
+                self.settled.set()
+        finally:
+            self.settled.set()
 
     async def _list(
         self, ask: Callable[[ClientSession], Awaitable[tuple[Any, ...]]], session: ClientSession, timeout: float

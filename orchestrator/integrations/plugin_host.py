@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import anyio
 
+from orchestrator.core.approvals import NEVER, approval_policy_json
 from orchestrator.core.errors import ErrorKind
 from orchestrator.integrations.checks import usable_plugin
 from orchestrator.integrations.mcp_config import McpConfigFiles
@@ -12,6 +13,7 @@ from orchestrator.integrations.mcp_session import ConnectionEndedError
 from orchestrator.integrations.mcp_transport import Failure
 from orchestrator.integrations.plugins import Plugins, PluginServer
 from orchestrator.integrations.process_use import ProcessUse, measure
+from orchestrator.integrations.server_log import LoggedLine
 from orchestrator.integrations.server_url import parse_server_url
 from orchestrator.integrations.supervised import SupervisedServer
 from orchestrator.ports import (
@@ -66,9 +68,11 @@ class McpPluginHost:
         with anyio.move_on_after(self._connect_timeout) as limit:
             try:
                 await server.tools()
+                if server.materials is not None:
+                    await server.materials.settled.wait()
             except ConnectionEndedError as error:
                 failure = error.failure
-        if limit.cancelled_caught:
+        if limit.cancelled_caught and server.state != "running":  # else only its lists take long
             failure = server.overdue
         if failure is None:
             return
@@ -82,9 +86,11 @@ class McpPluginHost:
         record = self._plugins.record(plugin.id)
         servers = [held.server for held in living if not held.retired]
         server = next((one for one in servers if one.state == "running"), servers[-1] if servers else None)
+        last = record.last
+        known = last.server if server is None and last is not None and last.plugin.is_same_server(plugin) else server
         transport, target = _way(plugin)
         state, problem = _state(plugin, server)
-        tools = None if server is None else server.last_tools
+        tools = None if known is None else known.last_tools
         allowed = plugin.allowed_tools
         names = frozenset(tool.name for tool in tools or ())
         return PluginStatus(
@@ -101,15 +107,16 @@ class McpPluginHost:
             withheld=frozenset() if allowed is None else names.difference(allowed),
             timeout_seconds=plugin.timeout_seconds,
             drift=plugin.drift,
-            server=_facts(server),
+            approval=None if plugin.approval == NEVER else approval_policy_json(plugin.approval),
+            server=_facts(known),
             tools=tools,
-            resources=_resources(server),
-            prompts=_prompts(server),
+            resources=_resources(known),
+            prompts=_prompts(known),
             processes=tuple(_processes(living, use)),
             restarts=max(0, record.starts - 1),
             last_failure=record.failure,
             stderr=record.stderr.lines,
-            log=_log(server),
+            log=tuple(_log_line(line) for line in record.log),
         )
 
 
@@ -123,13 +130,14 @@ def _facts(server: SupervisedServer | None) -> ServerFacts | None:
 
 def _resources(server: SupervisedServer | None) -> tuple[PluginResource, ...] | None:
     lists = None if server is None else server.materials
-    if lists is None or (not lists.resources and not lists.templates):
+    if lists is None or (lists.resources is None and lists.templates is None):
         return None
     listed = [
-        PluginResource(one.uri, one.name, one.description, one.mime_type, one.size) for one in lists.resources or ()
+        PluginResource(one.uri, one.name, one.title, one.description, one.mime_type, one.size)
+        for one in lists.resources or ()
     ]
     templates = [
-        PluginResource(one.uri_template, one.name, one.description, one.mime_type, template=True)
+        PluginResource(one.uri_template, one.name, one.title, one.description, one.mime_type, template=True)
         for one in lists.templates or ()
     ]
     return (*listed, *templates)
@@ -137,20 +145,13 @@ def _resources(server: SupervisedServer | None) -> tuple[PluginResource, ...] | 
 
 def _prompts(server: SupervisedServer | None) -> tuple[PluginPrompt, ...] | None:
     lists = None if server is None else server.materials
-    if lists is None or not lists.prompts:
+    if lists is None or lists.prompts is None:
         return None
-    return tuple(
-        PluginPrompt(one.name, one.description, tuple((each.name, each.required) for each in one.arguments))
-        for one in lists.prompts
-    )
+    return tuple(PluginPrompt(one.name, one.title, one.description, one.arguments) for one in lists.prompts)
 
 
-def _log(server: SupervisedServer | None) -> tuple[PluginLogLine, ...]:
-    lines = () if server is None or server.log is None else server.log.lines
-    return tuple(
-        PluginLogLine(line.at, line.level, line.text if line.logger is None else f"{line.logger}: {line.text}")
-        for line in lines
-    )
+def _log_line(line: LoggedLine) -> PluginLogLine:
+    return PluginLogLine(line.at, line.level, line.text if line.logger is None else f"{line.logger}: {line.text}")
 
 
 def _processes(living: Iterable[PluginServer], use: Mapping[int, ProcessUse]) -> Iterator[PluginProcess]:

@@ -23,6 +23,7 @@ from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, Failure, Serv
 from orchestrator.integrations.oauth.login import PluginLogin
 from orchestrator.integrations.oauth.logins import OAuthLogins
 from orchestrator.integrations.redaction import Redactor, redactor
+from orchestrator.integrations.server_log import ServerLog, log_ring
 from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeatures
 from orchestrator.integrations.server_url import parse_server_url
 from orchestrator.integrations.stderr_ring import StderrRing
@@ -50,10 +51,12 @@ class ChainLimits:
 
 
 class PluginRecord:
-    """What is remembered of a plugin over all of its connections."""
+    """What is remembered of a plugin over all of its connections; `last` is the server that was used last."""
 
     def __init__(self) -> None:
         self.stderr = StderrRing()
+        self.log = log_ring()
+        self.last: PluginServer | None = None
         self.starts = 0
         self.failure: PluginFailure | None = None
 
@@ -277,6 +280,7 @@ class Plugins:
     def _new(self, plugin: PluginConfig, chain: ChainKey | None) -> PluginServer:
         held = PluginServer(plugin, self.record(plugin.id), chain)
         held.supervise(self._supervised(plugin, held))
+        held.record.last = held
         if self._closed:
             held.server.close()
         self._all = [*self.living(), held]
@@ -321,12 +325,14 @@ class Plugins:
 
             case UnusableServer(error):
                 raise error
+        redact = _redactor(secrets, login, rules)
         return SupervisedServer(
             plugin.id,
             transport,
             task_group=self._task_group,
             connect_timeout=self._connect_timeout,
-            redact=_redactor(secrets, login, rules),
+            redact=redact,
+            server_log=ServerLog(plugin.id, redact, held.record.log),
             watch_tools=True,
             features=replace(self._features, roots=roots if plugin.roots is None else plugin.roots),
             on_failure=held.record.failed,

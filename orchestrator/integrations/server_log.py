@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -28,18 +28,22 @@ class LoggedLine:
     text: str
 
 
-class ServerLog:
-    """The newest lines of one server."""
+LogRing: TypeAlias = deque[LoggedLine]
+"""The newest lines, oldest first."""
 
-    def __init__(self, server: str, redact: Callable[[str], str]) -> None:
+
+def log_ring() -> LogRing:
+    """An empty one."""
+    return deque(maxlen=KEPT_LINES)
+
+
+class ServerLog:
+    """Keeps what one server logs in `ring`, which may outlive it."""
+
+    def __init__(self, server: str, redact: Callable[[str], str], ring: LogRing) -> None:
         self._server = server
         self._redact = redact
-        self._lines: deque[LoggedLine] = deque(maxlen=KEPT_LINES)
-
-    @property
-    def lines(self) -> tuple[LoggedLine, ...]:
-        """What is kept, oldest first."""
-        return tuple(self._lines)
+        self._lines = ring
 
     def add(self, level: str, logger: str | None, data: JsonValue) -> None:
         """Keep a line; `data` is any JSON value."""

@@ -39,6 +39,7 @@ class SupervisedServer:
         redact: Redactor,
         watch_tools: bool,
         features: ClientFeatures = NO_FEATURES,
+        server_log: ServerLog | None = None,
         on_failure: Callable[[Failure], None] | None = None,
         other_way: Callable[[], bool] | None = None,
         clock: Callable[[], float] = anyio.current_time,
@@ -50,8 +51,7 @@ class SupervisedServer:
         self._redact = redact
         self._watch_tools = watch_tools
         self._features = features
-        # Of a server that lives as long as a request, nobody reads the log.
-        self.log = ServerLog(name, redact) if watch_tools else None
+        self._server_log = server_log
         self._on_failure = on_failure
         self._other_way = other_way
         self._turned_from: McpConnection | None = None
@@ -190,7 +190,7 @@ class SupervisedServer:
             redact=self._redact,
             watch_tools=self._watch_tools,
             features=self._features,
-            server_log=self.log,
+            server_log=self._server_log,
         )
         self._current = connection
         self._alive.add(connection)

@@ -7,7 +7,8 @@ from typing import Literal, Protocol, TypeAlias
 
 from orchestrator.core.drift import DriftPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.json_types import JsonObject
+from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.core.materials import PromptArgument
 from orchestrator.core.tools import ToolDefinition
 
 PluginState: TypeAlias = Literal["disabled", "unusable", "stopped", "starting", "running", "failed"]
@@ -70,6 +71,7 @@ class PluginResource:
 
     uri: str
     name: str
+    title: str | None = None
     description: str | None = None
     mime_type: str | None = None
     size_bytes: int | None = None
@@ -78,11 +80,12 @@ class PluginResource:
 
 @dataclass(frozen=True, slots=True)
 class PluginPrompt:
-    """A prompt that a server lists; `arguments` are pairs of a name and whether it is required."""
+    """A prompt that a server lists."""
 
     name: str
+    title: str | None = None
     description: str | None = None
-    arguments: tuple[tuple[str, bool], ...] = ()
+    arguments: tuple[PromptArgument, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ class PluginStatus:
 
     `file` is the file that its entry stands in, `target` the program or the address without its query.
     `problem` says why it is `unusable` or `failed`. What only a connected server can tell is None before
-    it ever was: `server`, `tools`, `resources`, `prompts`; the last two also where it has none to list.
+    it ever was: `server`, `tools`, `resources`, `prompts`; the last two also where it cannot list them.
+    `approval` is the entry's `require_approval`, None where it asks for none.
     `tools` are all of them, `withheld` those that the entry does not give out. `stderr` and `log` are the
     last lines, the oldest first, over all of its processes; `processes` holds more than one where the scope
     is not `shared`. `restarts` counts the connections after the first, `last_failure` stays when it runs again.
@@ -119,7 +123,7 @@ class PluginStatus:
     withheld: frozenset[str] = frozenset()
     timeout_seconds: float | None = None
     drift: DriftPolicy | None = None
-    approval: JsonObject | None = None
+    approval: JsonValue = None
     server: ServerFacts | None = None
     tools: tuple[ToolDefinition, ...] | None = None
     resources: tuple[PluginResource, ...] | None = None

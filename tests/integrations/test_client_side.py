@@ -225,7 +225,7 @@ async def test_a_flood_of_notifications_floods_nobody(tmp_path: Path, family: st
         assert result.text == "done"
         assert len(logged(catalog)) == 200
     assert 1 < len(told) < 100
-    assert told[-1] == Progress(19_999)
+    assert told[-1] == Progress(4_999)
 
 
 async def test_progress_extends_the_time_of_a_call_up_to_a_cap(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ async def test_lists_are_asked_for_again_once_the_server_says_that_they_changed(
             await session.list_resources()
             assert await asked_for() > listed
         status = status_of(catalog)
-    assert status.prompts == (PluginPrompt("greet", None, (("who", True),)),)
+    assert status.prompts == (PluginPrompt("greet", arguments=(PromptArgument("who", required=True),)),)
     assert [resource.uri for resource in status.resources or ()] == ["file:///a", "file:///b", "file:///{name}"]
     assert status.server is not None
     assert status.server.protocol_version == ("2025-11-25" if kept else "2026-07-28")

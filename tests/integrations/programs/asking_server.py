@@ -92,7 +92,7 @@ def call(request: dict[str, Any]) -> dict[str, Any] | None:
             for step in (1, 2, 3):
                 notify("notifications/progress", progressToken=token, progress=step, total=3, message=f"step {step}")
         case "flood":
-            for step in range(20_000):
+            for step in range(5_000):
                 notify("notifications/progress", progressToken=token, progress=step)
                 notify("notifications/message", level="info", logger="flood", data={"step": step})
         case "log":
