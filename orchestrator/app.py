@@ -175,12 +175,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 max_queued=settings.max_queued,
             ),
         )
-        limits = Limits(
-            max_turns=settings.max_turns,
-            max_identical_calls=settings.max_identical_calls,
-            max_tool_output_bytes=settings.max_tool_output_bytes,
-            max_tool_output_model_bytes=settings.max_tool_output_model_bytes,
-        )
+        limits = _limits(settings)
         costs = TokenCostService(instances)
         plugins = PluginService(catalog.host, pins, costs)
         calls = DirectCallService(
@@ -247,7 +242,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 audit=audit,
                 plugins=plugins,
                 calls=calls,
-                checks=IntegrationCheckService(catalog, costs),
+                checks=IntegrationCheckService(catalog, costs, limits),
                 metrics=metrics,
                 tokens=TokenService(tokens),
                 quotas=quotas,
@@ -297,7 +292,7 @@ async def open_checks(
         try:
             costs = TokenCostService(InstanceService(ModelService([]), InstancePolicy()))
             installed = tuple(plugin.id for plugin in config.plugins if not plugin.disabled)
-            yield IntegrationCheckService(catalog, costs), installed
+            yield IntegrationCheckService(catalog, costs, _limits(settings)), installed
         finally:
             with anyio.CancelScope(shield=True):
                 await catalog.aclose()
@@ -321,6 +316,17 @@ def _engines(
     ]
     engines = [ollama, embedded, *remote]
     return sorted(engines, key=lambda engine: engine.name.partition(":")[0] != settings.default_engine)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_turns=settings.max_turns,
+        max_identical_calls=settings.max_identical_calls,
+        max_tool_output_bytes=settings.max_tool_output_bytes,
+        max_tool_output_model_bytes=settings.max_tool_output_model_bytes,
+        warn_tools=settings.warn_tools,
+        warn_tool_tokens=settings.warn_tool_tokens,
+    )
 
 
 def _catalog(

@@ -117,6 +117,8 @@ class Settings:
     max_identical_calls: int
     max_body_bytes: int
     max_concurrent_runs: int
+    warn_tools: int
+    warn_tool_tokens: int
     max_tool_output_bytes: int
     max_tool_output_model_bytes: int
     retention_days: int | None
@@ -223,6 +225,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MAX_IDENTICAL_CALLS", whole_number(1, 10_000), "8", "How often a request may make the same tool call with the same arguments."),
     Setting("MAX_BODY_BYTES", SIZE, "32MiB", "The largest request body."),
     Setting("MAX_CONCURRENT_RUNS", whole_number(1, 1_000_000), "64", "How many requests may run at once; more get the status 429."),
+    Setting("WARN_TOOLS", whole_number(0, 1_000_000), "40", "Above how many offered tools a request is warned: in its reply, in a stream that asks for extensions, in the log, and in a dry run of its integrations."),
+    Setting("WARN_TOOL_TOKENS", whole_number(0, 1_000_000_000), "8000", "Above how many tokens of tool definitions a request is warned in the same way."),
     Setting("MAX_TOOL_OUTPUT_BYTES", SIZE, "8MiB", "How much of a tool's output the journal and the response carry."),
     Setting("MAX_TOOL_OUTPUT_MODEL_BYTES", SIZE, "64KiB", "How much of a tool's output the model is shown."),
     Setting("RETENTION_DAYS", whole_number(1, 36_500), None, "Stored responses whose newest continuation is older than this lose their content."),

@@ -86,6 +86,8 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         max_identical_calls=8,
         max_body_bytes=32 * 1024 * 1024,
         max_concurrent_runs=64,
+        warn_tools=40,
+        warn_tool_tokens=8000,
         max_tool_output_bytes=8 * 1024 * 1024,
         max_tool_output_model_bytes=64 * 1024,
         retention_days=None,

@@ -26,6 +26,8 @@ def wire_events(event: s.StreamEvent) -> tuple[e.WireEvent, ...]:
     match event:
         case s.ChatStart():
             return (e.ChatStart(event.model_instance_id, event.response_id or UNSET),)
+        case s.Warned(message):
+            return (e.RequestWarning(message),)
         case s.ModelLoadStart(instance):
             return (e.ModelLoadStart(instance),)
         case s.ModelLoadProgress(instance, progress):
@@ -154,6 +156,7 @@ def chat_reply(result: ChatResult) -> wire.ChatReply:
         status=ending_status(ending),
         incomplete_reason=ending.reason if isinstance(ending, Incomplete) else UNSET,
         pending_approvals=_pending(ending.pending, ending.expires_at) if isinstance(ending, Suspended) else UNSET,
+        warnings=list(result.warnings) or UNSET,
     )
 
 

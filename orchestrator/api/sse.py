@@ -24,6 +24,7 @@ from orchestrator.core.stream import (
     StreamEvent,
     ToolCallApprovalRequired,
     ToolCallProgress,
+    Warned,
 )
 
 KEEP_ALIVE_SECONDS: Final = 15.0
@@ -31,6 +32,7 @@ KEEP_ALIVE: Final = b": keep-alive\n\n"
 EXTENSIONS_HEADER: Final = "X-Stream-Extensions"
 """A request that has it as `true` gets the events that LM Studio's clients do not know."""
 EXTENSIONS: Final = (
+    Warned,
     QueuePosition,
     ToolCallApprovalRequired,
     ToolCallProgress,

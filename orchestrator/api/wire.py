@@ -157,6 +157,7 @@ class ChatReply(Struct, frozen=True, kw_only=True):
         Annotated[IncompleteReason, Meta(description="Extension. Only when `status` is `incomplete`.")] | UnsetType
     ) = UNSET
     pending_approvals: PendingApprovals | UnsetType = UNSET
+    warnings: Annotated[list[str], Meta(description="Extension. Only where there are any.")] | UnsetType = UNSET
 
 
 class InputOrigin(Struct, frozen=True):

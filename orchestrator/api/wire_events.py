@@ -18,6 +18,12 @@ class ChatStart(Struct, frozen=True, tag_field="type", tag="chat.start"):
     response_id: str | UnsetType = UNSET
 
 
+class RequestWarning(Struct, frozen=True, tag_field="type", tag="warning"):
+    """Extension, sent to who asks for extensions: something about the request is worth a look; it goes on."""
+
+    message: str
+
+
 class ModelLoadStart(Struct, frozen=True, tag_field="type", tag="model_load.start"):
     """The model was not loaded and is being loaded now."""
 
@@ -195,6 +201,7 @@ class ChatEnd(Struct, frozen=True, tag_field="type", tag="chat.end"):
 
 WireEvent: TypeAlias = (
     ChatStart
+    | RequestWarning
     | ModelLoadStart
     | ModelLoadProgress
     | ModelLoadEnd

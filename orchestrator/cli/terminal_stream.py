@@ -25,6 +25,7 @@ from orchestrator.api.wire_events import (
     ReasoningDelta,
     ReasoningEnd,
     ReasoningStart,
+    RequestWarning,
     SamplingCompleted,
     ToolCallApprovalRequired,
     ToolCallArguments,
@@ -95,6 +96,8 @@ class TerminalStream:
                 return self._lines(Piece(f"… {share}{said}\n", QUIET))
             case ElicitationRequested():
                 return self._lines(Piece(f"? {one_line(event.message)}  {_provider(event.provider_info)}\n", WARNING))
+            case RequestWarning(message):
+                return self._lines(Piece(f"warning: {one_line(message)}\n", WARNING))
             case ErrorEvent(error):
                 return self._lines(Piece(f"error: {one_line(error.message)}\n", BAD))
             case ChatEnd(result):

@@ -15,7 +15,9 @@ from orchestrator.core.placed import PlacedCall
 from orchestrator.core.prompt import PromptMessage, turn_messages
 from orchestrator.core.reading import read_on, reading_tool, reads_on
 from orchestrator.core.request import Resumed, RunRequest
-from orchestrator.core.resumption import first_messages, last_turn, unusable_call
+from orchestrator.core.resumption import first_messages, last_turn, opening_events, unusable_call
+from orchestrator.core.stream import StreamEvent
+from orchestrator.core.token_costs import warnings_about
 from orchestrator.core.tools import OfferedTool, ToolKey, tool_key
 from orchestrator.core.turn import TurnAssembly
 
@@ -24,13 +26,14 @@ class Briefing:
     """The model's side of a run. `offered` are the tools by the names that the model knows.
 
     `request` is the run's, with what it took of its servers; `reader` is the service's own tool, which
-    reads on in outputs that were cut.
+    reads on in outputs that were cut; `warnings` are about what is offered.
     """
 
     def __init__(self, request: RunRequest, ledger: Ledger) -> None:
         self.request = request
         self.offered: dict[str, OfferedTool] = {}
         self.reader = reading_tool((), request.tool_names)
+        self.warnings: tuple[str, ...] = ()
         self._resumed = request.resumed or Resumed()
         self._ledger = ledger
         self._messages: list[PromptMessage] = []
@@ -42,6 +45,7 @@ class Briefing:
         if isinstance(offered, ErrorInfo):
             return offered
         self.request = with_materials(self.request, opened)
+        self.warnings = warnings_about(offered, self.request.limits)
         self.reader = reading_tool(offered, self.request.tool_names)
         if reads_on(self.request, self._settled()):
             offered = (*offered, self.reader)
@@ -52,6 +56,10 @@ class Briefing:
         if self._resumed.reopens:
             return ReopenResponse(offered, self._names(), self._resumed.decisions)
         return OpenResponse(offered, self._names())
+
+    def opening_events(self) -> tuple[StreamEvent, ...]:
+        """How the stream begins."""
+        return opening_events(self.request, self._ledger, self.warnings)
 
     def begin(self) -> None:
         """The response is opened: from now on messages and tools only grow."""

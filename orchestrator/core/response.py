@@ -145,7 +145,7 @@ def sum_stats(turns: tuple[Counters, ...], load_seconds: float | None) -> Stats:
 class ChatResult:
     """The JSON reply, and `chat.end.result`: two names of one thing.
 
-    `response_id` is there only when the response is durably stored.
+    `response_id` is there only when the response is durably stored. `warnings` are about the request.
     """
 
     model_instance_id: str
@@ -153,3 +153,4 @@ class ChatResult:
     stats: Stats
     ending: Close
     response_id: str | None = None
+    warnings: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """Taking a run up where it was put away, or where another response is left for a branch of its own. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from orchestrator.core.approvals import Approve, Decision
 from orchestrator.core.calls import decided, judge_call, output_entry, pending_approval
@@ -11,7 +11,7 @@ from orchestrator.core.placed import PlacedCall
 from orchestrator.core.prompt import PromptMessage, opening_messages, turn_messages
 from orchestrator.core.redaction import holds_marker
 from orchestrator.core.request import Resumed, RunRequest
-from orchestrator.core.stream import ChatStart, StreamEvent, ToolCallArguments, ToolCallStart
+from orchestrator.core.stream import ChatStart, StreamEvent, ToolCallArguments, ToolCallStart, Warned
 from orchestrator.core.tools import OfferedTool
 
 
@@ -49,11 +49,12 @@ def first_messages(request: RunRequest, ledger: Ledger) -> list[PromptMessage]:
     return messages + turn_messages(output_entry(item) for item in settled)
 
 
-def opening_events(request: RunRequest, ledger: Ledger) -> tuple[StreamEvent, ...]:
-    """How the stream begins: with its start, and calls that another stream began, so that it can tell of their end."""
+def opening_events(request: RunRequest, ledger: Ledger, warnings: Sequence[str]) -> tuple[StreamEvent, ...]:
+    """How the stream begins: its start, warnings, and calls that another stream began, so that it can tell of their end."""
     start = ChatStart(request.model_instance_id, request.response_id if request.store else None)
     decisions = (request.resumed or Resumed()).decisions
-    return start, *(event for call in ledger.unsettled() for event in begun(call, decisions.get(call.call_id)))
+    warned = (Warned(message) for message in warnings)
+    return start, *warned, *(event for call in ledger.unsettled() for event in begun(call, decisions.get(call.call_id)))
 
 
 def begun(call: PlacedCall, decision: Decision | None) -> list[StreamEvent]:

@@ -46,7 +46,7 @@ from orchestrator.core.response import (
     Suspended,
     sum_stats,
 )
-from orchestrator.core.resumption import begun, carry_out_decisions, coming_call, opening_events
+from orchestrator.core.resumption import begun, carry_out_decisions, coming_call
 from orchestrator.core.server_news import server_news
 from orchestrator.core.states import (
     AwaitingApproval,
@@ -154,7 +154,7 @@ class Run:
             case i.ResponseOpened():
                 self.state = Loading()
                 self._briefing.begin()
-                return [*opening_events(self.request, self._ledger), c.LoadModel()]
+                return [*self._briefing.opening_events(), c.LoadModel()]
             case i.StoreFailed(error):
                 self.state = Ended(Failed(error), announced=False)
                 return []
@@ -369,7 +369,7 @@ class Run:
                 self.state = Ended(ending, announced=False)
                 return [] if isinstance(state, Idle) else [c.StopWork(why)]
             case Opening():
-                saving = self._save(ending, opening_events(self.request, self._ledger))
+                saving = self._save(ending, self._briefing.opening_events())
             case Generating(turn):
                 saving = [*self._break_off(turn), *self._save(ending)]
             case Loading() | CallingTools():
@@ -396,4 +396,5 @@ class Run:
         return sum_stats(tuple(self._guards.counters), self._load_seconds)
 
     def _result(self, ending: Close, stored_as: str | None) -> ChatResult:
-        return ChatResult(self.request.model_instance_id, self._ledger.output(), self._stats(), ending, stored_as)
+        output, warnings = self._ledger.output(), self._briefing.warnings
+        return ChatResult(self.request.model_instance_id, output, self._stats(), ending, stored_as, warnings)

@@ -31,6 +31,13 @@ class ChatStart:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """Something about the request is worth a look; it goes on. An extension."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelLoadStart:
     model_instance_id: str
 
@@ -194,6 +201,7 @@ class ChatEnd:
 
 StreamEvent: TypeAlias = (
     ChatStart
+    | Warned
     | ModelLoadStart
     | ModelLoadProgress
     | ModelLoadEnd

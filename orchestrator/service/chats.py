@@ -139,12 +139,7 @@ class ChatService:
             context_length=chat.context_length,
             tool_choice=chat.tool_choice,
             response_format=chat.response_format,
-            limits=Limits(
-                max_turns=min(chat.max_turns or limits.max_turns, limits.max_turns),
-                max_identical_calls=limits.max_identical_calls,
-                max_tool_output_bytes=limits.max_tool_output_bytes,
-                max_tool_output_model_bytes=limits.max_tool_output_model_bytes,
-            ),
+            limits=replace(limits, max_turns=min(chat.max_turns or limits.max_turns, limits.max_turns)),
             tool_names=chain.tool_names if taken_up is None else taken_up.tool_names,
             resumed=None if taken_up is None else taken_up.resumed,
             vision=model.vision,

@@ -19,7 +19,7 @@ from orchestrator.core.request import IntegrationRequest, RunRequest
 from orchestrator.core.run import Run
 from orchestrator.core.server_requests import Progress, SamplingReply, SamplingRequest
 from orchestrator.core.states import Ended
-from orchestrator.core.stream import StreamEvent
+from orchestrator.core.stream import StreamEvent, Warned
 from orchestrator.ports import (
     CallBegun,
     CallDecision,
@@ -172,6 +172,8 @@ class RunDriver:
                 ):
                     emissions += self.run.feed(await self._store(emission))
                 case _:
+                    if isinstance(emission, Warned):
+                        log.warning("a request is worth a look", reason=emission.message)
                     self._publish(emission)
 
     # ---- storage, in place --------------------------------------------------------------------

@@ -11,9 +11,9 @@ from orchestrator.core.errors import ErrorInfo, OrchestratorError
 from orchestrator.core.inputs import OpenedIntegration
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.offering import offer
-from orchestrator.core.request import IntegrationRequest, RunRequest, requested_provider
+from orchestrator.core.request import IntegrationRequest, Limits, RunRequest, requested_provider
 from orchestrator.core.suspicions import Suspicion, names_other_tools, tool_suspicions
-from orchestrator.core.token_costs import MANY_TOKENS, MANY_TOOLS, definition_text
+from orchestrator.core.token_costs import definition_text, offer_warnings
 from orchestrator.core.tools import OfferedTool, provider_label, schema_is_usable
 from orchestrator.ports import IntegrationCatalog, IntegrationFailedError, RunScope
 from orchestrator.service.callers import Caller
@@ -76,9 +76,10 @@ class _Entry:
 class IntegrationCheckService:
     """Tries integrations out, each by itself, so that one that fails hides nothing of the others."""
 
-    def __init__(self, catalog: IntegrationCatalog, costs: TokenCostService) -> None:
+    def __init__(self, catalog: IntegrationCatalog, costs: TokenCostService, limits: Limits) -> None:
         self._catalog = catalog
         self._costs = costs
+        self._limits = limits
 
     async def check(self, integrations: Sequence[IntegrationRequest], caller: Caller) -> IntegrationCheck:
         """Connect them as a chat would, and close what lives only as long as a request.
@@ -96,7 +97,7 @@ class IntegrationCheckService:
                     connecting.start_soon(self._connect, entry, index, scope)
         offered = _offer(entries)
         costs = await self._costs.costs([definition_text(tool.name, tool.definition) for tool in offered])
-        return _report(entries, offered, costs)
+        return _report(entries, offered, costs, self._limits)
 
     def _refuse(self, entries: Sequence[_Entry]) -> None:
         """What the catalog refuses without connecting; an entry is judged beside those that are fine."""
@@ -150,7 +151,9 @@ def _offer(entries: Sequence[_Entry]) -> tuple[OfferedTool, ...]:
     return tuple(replace(tool, integration=fine[tool.integration][0]) for tool in together)
 
 
-def _report(entries: Sequence[_Entry], offered: Sequence[OfferedTool], costs: TokenCosts) -> IntegrationCheck:
+def _report(
+    entries: Sequence[_Entry], offered: Sequence[OfferedTool], costs: TokenCosts, limits: Limits
+) -> IntegrationCheck:
     integrations: list[CheckedIntegration] = []
     for index, entry in enumerate(entries):
         others = frozenset(tool.definition.name for tool in offered if tool.integration != index)
@@ -178,7 +181,7 @@ def _report(entries: Sequence[_Entry], offered: Sequence[OfferedTool], costs: To
         )
     total = sum(costs.counts)
     ok = all(entry.error is None for entry in entries)
-    return IntegrationCheck(ok, tuple(integrations), total, costs.counted_by, _warnings(integrations, total))
+    return IntegrationCheck(ok, tuple(integrations), total, costs.counted_by, _warnings(integrations, total, limits))
 
 
 def _names(opened: OpenedIntegration, names: frozenset[str]) -> tuple[str, ...]:
@@ -196,16 +199,9 @@ def _tool_warnings(tool: OfferedTool) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _warnings(integrations: Sequence[CheckedIntegration], tokens: int) -> tuple[str, ...]:
+def _warnings(integrations: Sequence[CheckedIntegration], tokens: int, limits: Limits) -> tuple[str, ...]:
     """What is to be said of the request as a whole, and of each entry."""
-    warnings: list[str] = []
-    count = sum(len(one.tools) for one in integrations)
-    if count > MANY_TOOLS:
-        warnings.append(
-            f"{count} tools would be offered: models choose worse among so many; name the needed ones in 'allowed_tools'"
-        )
-    if tokens > MANY_TOKENS:
-        warnings.append(f"their definitions cost about {tokens} tokens in every turn")
+    warnings = [*offer_warnings(sum(len(one.tools) for one in integrations), tokens, limits)]
     for one in integrations:
         label = provider_label(one.provider)
         if one.error is None and not one.tools:

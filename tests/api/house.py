@@ -161,7 +161,7 @@ async def house(
             audit=AuditService(audit),
             plugins=plugins,
             calls=calls,
-            checks=IntegrationCheckService(catalog, costs),
+            checks=IntegrationCheckService(catalog, costs, limits or Limits()),
             metrics=metrics,
             tokens=tokens,
             quotas=quotas,

@@ -10,6 +10,7 @@ import pytest
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadProgressed, LoadStarted, ModelReady
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.request import Limits
 from orchestrator.core.response import Counters
 from orchestrator.core.tools import ToolResult, text_content
 from orchestrator.testing import Break, Call, FakeServer, MemoryStore, Say, ScriptedEngine, Stall, Think
@@ -248,3 +249,12 @@ async def test_a_response_format_that_is_no_schema_is_an_invalid_value(schema: d
         "invalid_value",
         "response_format.json_schema.schema",
     )
+
+
+async def test_who_offers_many_tools_is_warned_in_the_reply() -> None:
+    async with house(ScriptedEngine([[Say("Hi.")]] * 2), {"mcp/clock": clock()}, limits=Limits(warn_tools=0)) as api:
+        told = (await api.chat(integrations=["mcp/clock"])).json()
+        plain_one = (await api.chat()).json()
+    (warning,) = told["warnings"]
+    assert warning.startswith("1 tool is offered, and their definitions cost about ")
+    assert "warnings" not in plain_one

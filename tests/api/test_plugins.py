@@ -412,8 +412,7 @@ async def test_a_dry_run_points_out_suspicious_texts_and_too_many_tools() -> Non
     assert [found["pattern"] for found in tools["shadow"]["suspicions"]] == ["names_other_tool"]
     assert "arguments are not checked here" in tools["send_mail"]["warnings"][0]
     assert [warning.partition(":")[0] for warning in told["warnings"]] == [
-        "43 tools would be offered",
-        "their definitions cost about 8914 tokens in every turn",
+        "43 tools are offered, and their definitions cost about 8914 tokens in every turn",
         "'mcp/a'",
     ]
 

@@ -65,6 +65,7 @@ EVENTS: list[tuple[s.StreamEvent, list[str]]] = [
             '"model":"m","content":"hi","stop_reason":"endTurn","output_tokens":2}'
         ],
     ),
+    (s.Warned("Look."), ['{"type":"warning","message":"Look."}']),
     (s.QueuePosition(2), ['{"type":"queue.position","position":2}']),
     (s.PromptProcessingStart(), ['{"type":"prompt_processing.start"}']),
     (s.PromptProcessingProgress(0.5), ['{"type":"prompt_processing.progress","progress":0.5}']),

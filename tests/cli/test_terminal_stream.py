@@ -30,6 +30,7 @@ from orchestrator.api.wire_events import (
     ReasoningDelta,
     ReasoningEnd,
     ReasoningStart,
+    RequestWarning,
     ToolCallArguments,
     ToolCallFailure,
     ToolCallName,
@@ -117,12 +118,14 @@ def test_what_goes_wrong_is_red() -> None:
     assert shown(
         failed,
         ToolCallFailure("c2", "Cannot find tool\nwith name fly.", bad),
+        RequestWarning("too many\ntools"),
         ErrorEvent(ErrorBody(type="internal_error", message="the engine broke")),
     ) == [
         Piece("✗ add", BAD),
         Piece("  3 ms\n", QUIET),
         Piece("  no such thing\n", BAD),
         Piece("✗ fly: Cannot find tool with name fly.\n", BAD),
+        Piece("warning: too many tools\n", WARNING),
         Piece("error: the engine broke\n", BAD),
     ]
 

@@ -30,10 +30,10 @@ With `"stream": true` the reply is `text/event-stream`. Each event has an increa
 idle connection open, and `: queued N` tells a request that waits for its model how many are served before it is,
 itself included. Asked for by the header `X-Stream-Extensions: true`, that is the event `queue.position` instead; its
 `position` 0 says that the wait is over. With that header `tool_call.approval_required` tells at once of a call that
-waits for approval; `chat.end` lists such calls in any case. Such a stream has `tool_call.progress` as well, where a server reports how far
-a call is; `elicitation.requested` and `elicitation.resolved`, where it asks the user
-(`POST /api/v1/responses/{id}/elicitations/{elicitation_id}` answers); and `sampling.completed`, where the model wrote
-something for it.
+waits for approval; `chat.end` lists such calls in any case. Such a stream has `tool_call.progress` as well, where a server
+reports how far a call is; `elicitation.requested` and `elicitation.resolved`, where it asks the user
+(`POST /api/v1/responses/{id}/elicitations/{elicitation_id}` answers); `sampling.completed`, where the model wrote
+something for it; and `warning`, where something about the request is worth a look: the reply has that in `warnings`.
 
 ```
 id: 1
