@@ -154,8 +154,8 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended, quotas.spend)
         audit = AuditService(SqlAuditStore(database))
         downloaders = (HuggingFaceDownloader(settings.models_dir), OllamaDownloader(settings.ollama_host))
-        optional = frozenset({OLLAMA}) if settings.default_engine != OLLAMA else frozenset[str]()
-        models = ModelService(engines, optional=optional)
+        optional = frozenset[str]() if settings.expects_ollama else frozenset({OLLAMA})
+        models = ModelService(engines, optional=optional, tasks=tasks)
         downloads = DownloadService(
             downloaders,
             SqlJobStore(database),
@@ -217,6 +217,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
 
         await runs.recover()
         await downloads.recover()
+        tasks.start_soon(models.run)
         tasks.start_soon(runs.keep_leases)
         tasks.start_soon(audit.keep_checkpoints)
         tasks.start_soon(approvals.keep)
@@ -304,7 +305,7 @@ def _engines(
 ) -> list[LlamaCppEngine | OllamaEngine | OpenAICompatibleEngine]:
     """Every engine, in the order in which a bare model key is looked up: the default one first."""
     embedded = LlamaCppEngine(settings.models_dir, tasks)
-    ollama = OllamaEngine(settings.ollama_host, keep_alive=KEPT_FOR_EVER)
+    ollama = OllamaEngine(settings.ollama_host, keep_alive=KEPT_FOR_EVER, supervised=settings.start_ollama)
     keys = settings.openai_compatible_api_key
     remote = [
         OpenAICompatibleEngine(

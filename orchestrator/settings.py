@@ -85,6 +85,8 @@ class Settings:
     openai_compatible_url: tuple[str, ...]
     openai_compatible_api_key: tuple[str, ...] = field(repr=False)
     ollama_host: str
+    ollama_host_given: bool
+    """Whether somebody said where Ollama is; nobody misses one at its own default address."""
     ollama_binary: str
     start_ollama: bool
     jit_loading: bool
@@ -133,6 +135,11 @@ class Settings:
     def on_loopback(self) -> bool:
         """Whether nobody but this machine can reach the service."""
         return is_loopback(self.host)
+
+    @property
+    def expects_ollama(self) -> bool:
+        """Whether somebody said that there is one: it is missed then, also where it never answered."""
+        return self.ollama_host_given or self.start_ollama or self.default_engine == "ollama"
 
 
 def is_loopback(host: str) -> bool:
@@ -192,7 +199,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DEFAULT_ENGINE", ENGINE, "auto", "Which engine answers first when two have a model of the same key."),
     Setting("OPENAI_COMPATIBLE_URL", URLS, "", "Model servers that speak `/v1/chat/completions`: the URL including `/v1`; several are separated by commas.", secret=True),
     Setting("OPENAI_COMPATIBLE_API_KEY", API_KEYS, "", "Their keys, in the same order.", secret=True),
-    Setting("OLLAMA_HOST", OLLAMA_ADDRESS, "http://127.0.0.1:11434", "Where Ollama listens; `OLLAMA_HOST` without the prefix is heard too, as Ollama's own tools do."),
+    Setting("OLLAMA_HOST", OLLAMA_ADDRESS, "http://127.0.0.1:11434", "Where Ollama listens; `OLLAMA_HOST` without the prefix is heard too, as Ollama's own tools do. Where it is set, an Ollama that does not answer is an error that requests are told of."),
     Setting("OLLAMA_BINARY", PROGRAM, "ollama", "The program that `START_OLLAMA` starts: a name on PATH, or a path."),
     Setting("START_OLLAMA", BOOLEAN, "false", "Start `ollama serve` where none answers at `OLLAMA_HOST`, start it again when it dies, end it with the service."),
     Setting("JIT_LOADING", BOOLEAN, "true", "Load a model when a request needs it."),
@@ -303,6 +310,7 @@ def load_with_sources(
         else:
             values[key] = value
             sources[key] = flag
+    values["ollama_host_given"] = "ollama_host" in sources
     return _resolve(values, mcp_config_given="mcp_config" in sources, mcp_config_added=added), sources
 
 

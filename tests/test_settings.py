@@ -54,6 +54,7 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         openai_compatible_url=(),
         openai_compatible_api_key=(),
         ollama_host="http://127.0.0.1:11434",
+        ollama_host_given=False,
         ollama_binary="ollama",
         start_ollama=False,
         jit_loading=True,
@@ -102,7 +103,9 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
 
 def test_the_table_and_the_struct_have_the_same_settings() -> None:
     assert sorted(setting.key for setting in SETTINGS) == sorted(
-        field.name for field in fields(Settings) if field.name not in ("mcp_config_given", "mcp_config_added")
+        field.name
+        for field in fields(Settings)
+        if field.name not in ("mcp_config_given", "mcp_config_added", "ollama_host_given")
     )
 
 
@@ -239,6 +242,7 @@ def test_a_setting_of_a_later_version_says_so(name: str) -> None:
 def test_ollamas_own_variable_is_heard_and_ours_wins_over_it() -> None:
     own = {"OLLAMA_HOST": "127.0.0.1:11435"}
     assert load_settings(own).ollama_host == "127.0.0.1:11435"
+    assert load_settings(own).ollama_host_given
     assert load_settings(own | {PREFIX + "OLLAMA_HOST": "127.0.0.1:11436"}).ollama_host == "127.0.0.1:11436"
 
 

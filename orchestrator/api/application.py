@@ -91,7 +91,7 @@ def create_api(
     may address it, `cors_origins` the exact origins whose pages may use it. `why_not_ready` is asked
     by `GET /health`.
     """
-    metrics.watch(runs, instances)
+    metrics.watch(runs, instances, models)
     authenticator = Authenticator(tokens, quotas, require_authentication)
     app = litestar.Litestar(
         route_handlers=[

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.errors import OK, HttpRequest
 from orchestrator.service.instances import InstanceService
+from orchestrator.service.models import ModelService
 from orchestrator.service.runs import RunService
 
 METRICS_PATH: Final = "/metrics"
@@ -53,15 +54,16 @@ class Metrics:
         """Count a run."""
         self._runs.labels(status).observe(seconds)
 
-    def watch(self, runs: RunService, instances: InstanceService) -> None:
+    def watch(self, runs: RunService, instances: InstanceService, models: ModelService) -> None:
         """Report the state of these services as well."""
-        self.registry.register(_State(runs, instances))
+        self.registry.register(_State(runs, instances, models))
 
 
 class _State(Collector):
-    def __init__(self, runs: RunService, instances: InstanceService) -> None:
+    def __init__(self, runs: RunService, instances: InstanceService, models: ModelService) -> None:
         self._runs = runs
         self._instances = instances
+        self._models = models
 
     def collect(self) -> Iterable[Metric]:
         live = GaugeMetricFamily("orchestrator_runs_live", "Runs in flight.", value=self._runs.live)
@@ -80,7 +82,12 @@ class _State(Collector):
                 labels = (instance.engine.name, instance.id)
                 queued.add_metric(labels, instance.queue.waiting)
                 taken.add_metric(labels, instance.queue.taken)
-        return live, queued, taken, loaded
+        up = GaugeMetricFamily(
+            "orchestrator_engine_up", "Whether the engine answered when it was last asked.", labels=("engine",)
+        )
+        for health in self._models.health():
+            up.add_metric((health.engine,), int(health.up))
+        return live, queued, taken, loaded, up
 
 
 def metrics_route(metrics: Metrics, authenticator: Authenticator) -> HTTPRouteHandler:

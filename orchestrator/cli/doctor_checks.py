@@ -26,6 +26,7 @@ from orchestrator.integrations.mcp_json import (
     StdioServer,
     UnusableServer,
 )
+from orchestrator.ports import NobodyThereError
 from orchestrator.settings import Settings
 
 Status: TypeAlias = Literal["ok", "note", "problem"]
@@ -48,7 +49,8 @@ async def examine(settings: Settings) -> list[Finding]:
     checks: tuple[Callable[[Settings], Awaitable[Finding]], ...] = (check_database, check_port)
     findings += [await check(settings) for check in checks]
     findings += check_plugins(settings)
-    findings += [check_embedded_engine(), *[await check_model_server(settings, i) for i in _server_numbers(settings)]]
+    findings += [check_embedded_engine(), await check_ollama(settings)]
+    findings += [await check_model_server(settings, number) for number in _server_numbers(settings)]
     return findings
 
 
@@ -170,6 +172,32 @@ def check_embedded_engine() -> Finding:
     except importlib.metadata.PackageNotFoundError:
         return Finding("embedded engine", "problem", f"the package {ENGINE_PACKAGE} is not installed")
     return Finding("embedded engine", "ok", f"llama.cpp, {ENGINE_PACKAGE} {version}")
+
+
+async def check_ollama(settings: Settings) -> Finding:
+    """Whether Ollama lists its models; one that nobody expects may be missing."""
+    from orchestrator.engines.ollama.client import OllamaClient
+
+    times = dict.fromkeys(("connect_seconds", "answer_seconds", "load_seconds", "silence_seconds"), ANSWER_SECONDS)
+    client = OllamaClient(settings.ollama_host, **times)
+    try:
+        models = await client.tags()
+    except NobodyThereError as error:
+        if not settings.start_ollama:
+            return Finding("Ollama", "problem" if settings.expects_ollama else "note", error.info.message)
+        program = shutil.which(settings.ollama_binary)
+        if program is None:
+            missing = (
+                f"there is no program '{settings.ollama_binary}' to start: install it, or name it by OLLAMA_BINARY"
+            )
+            return Finding("Ollama", "problem", missing)
+        return Finding("Ollama", "ok", f"{program} will be started")
+    except OrchestratorError as error:
+        return Finding("Ollama", "problem", error.info.message)
+    finally:
+        await client.aclose()
+    number = "1 model" if len(models) == 1 else f"{len(models)} models"
+    return Finding("Ollama", "ok", f"answers at {client.peer.address}, with {number}")
 
 
 async def check_model_server(settings: Settings, number: int) -> Finding:

@@ -19,6 +19,7 @@ from orchestrator.ports.engines import (
     EngineTraits,
     GenerationChunk,
     LoadStep,
+    NobodyThereError,
     TokenCounter,
 )
 from orchestrator.ports.graph import (
@@ -85,6 +86,7 @@ __all__ = [
     "JournaledCall",
     "LoadStep",
     "NewResponse",
+    "NobodyThereError",
     "OAuthCredential",
     "OAuthCredentialStore",
     "OfferedReference",

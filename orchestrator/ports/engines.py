@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from orchestrator.core.commands import Generate
+from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.inputs import (
     CallArgumentsArrived,
     GenerationFinished,
@@ -37,13 +38,19 @@ GenerationChunk: TypeAlias = (
 class EngineTraits:
     """What an engine can be asked for. An engine that does not load has its models ready, or loads them itself.
 
-    One that does not know which reasoning settings its models offer passes any setting on.
+    One that does not know which reasoning settings its models offer passes any setting on. `address` is where it is, fit
+    for messages; None for one that lives with the service.
     """
 
     loads: bool
     many_instances: bool = False
     embeds: bool = False
     knows_reasoning: bool = True
+    address: str | None = None
+
+
+class NobodyThereError(OrchestratorError):
+    """The `engine_unavailable` of an address where nothing listens: the engine may never have been installed."""
 
 
 @dataclass(frozen=True, slots=True)

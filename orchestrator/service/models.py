@@ -1,23 +1,19 @@
 """Which engine has the model that a request names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import anyio
-import structlog
+import anyio.abc
 
-from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.models import Model
 from orchestrator.ports import Engine
+from orchestrator.service.engine_lists import EngineHealth, EngineList
 
-CACHE_SECONDS = 5.0
 NAMED_AT_MOST = 10
-IMPATIENT_SECONDS = 0.5
-"""How long an engine that did not answer lately is waited for."""
-FORGIVEN_SECONDS = 60.0
-"""After which it gets its own time again: a first listing may take long."""
-
-log = structlog.stdlib.get_logger(__name__)
+LOOK_SECONDS = 30.0
+"""How often the engines are asked while nobody needs them: that one has gone, or is back, is news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +28,42 @@ class ModelChoice:
 class ModelService:
     """Looks models up over all engines, in the order in which the engines are given.
 
-    What an engine offers is asked again after a few seconds, and at once when a key is not found.
-    Of the `optional` ones, by name, nobody is told that they do not answer.
+    Each engine is asked by itself, in `tasks`: a request waits for the engine that has its model, and for the others only
+    where no list has it. Without `tasks` whoever waits asks. Of the `optional` engines, by name, nobody is told that they
+    do not answer, as long as nobody ever was at their address. `run` belongs into the lifespan's task group.
     """
 
-    def __init__(self, engines: Sequence[Engine], *, optional: frozenset[str] = frozenset()) -> None:
-        self._engines = tuple(engines)
-        self._optional = optional
-        self._listed: list[tuple[Engine, tuple[Model, ...]]] = []
-        self._errors: dict[str, ErrorInfo] = {}
-        self._keys: dict[str, frozenset[str]] = {}
-        """Of each engine what it listed last, also where it does not answer any more."""
-        self._failures: dict[int, tuple[float, ErrorInfo]] = {}
-        """Of each engine that did not answer, by its place: when that was, and why."""
-        self._listed_at: float | None = None
-        self._refreshing = anyio.Lock()
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        *,
+        optional: frozenset[str] = frozenset(),
+        tasks: anyio.abc.TaskGroup | None = None,
+    ) -> None:
+        self._lists = [EngineList(engine, tasks, expected=engine.name not in optional) for engine in engines]
+
+    async def run(self) -> None:
+        """Ask the engines from the start on; runs until cancelled."""
+        while True:
+            for one in self._lists:
+                if one.due:
+                    one.ask()
+            await anyio.sleep(LOOK_SECONDS)
 
     async def models(self) -> list[Model]:
         """Every model of every engine that answers; keys may repeat over engines."""
-        await self._refresh()
-        return [model for _, models in self._listed for model in models]
+        await self._hear(one for one in self._lists if one.due)
+        return [model for one in self._lists for model in one.models]
 
-    def forget(self) -> None:
-        """What was listed has changed: ask again before the next answer."""
-        self._listed_at = None
+    def health(self) -> list[EngineHealth]:
+        """Which engines answered when they were last asked, of those that are known or expected."""
+        return [health for one in self._lists if (health := one.health) is not None]
+
+    def forget(self, engine: Engine | None = None) -> None:
+        """What was listed has changed, of `engine` or of all: ask again before the next answer."""
+        for one in self._lists:
+            if engine is None or one.engine is engine:
+                one.forget()
 
     async def has(self, key: str) -> bool:
         """Whether `key` names a model that is there, as `find` reads it."""
@@ -70,16 +78,30 @@ class ModelService:
 
         Raises:
             OrchestratorError: `unknown_model` on `model`, naming installed ones; `engine_unavailable`
-                where no engine answers at all, or the one that the key names does not.
+                where an engine does not answer that the key names, that had the model before, or that
+                is expected to be there, so that nobody can say what it has.
         """
-        if self._listed_at is None or anyio.current_time() - self._listed_at > CACHE_SECONDS:
-            await self._refresh()
-            return self._lookup(key) or self._missing(key)
+        # Whose list is a first one is waited for: an earlier engine may have the key as well.
+        await self._hear(one for one in self._lists if not one.heard)
         found = self._lookup(key)
+        asked = [one for one in self._lists if one.due and (found is None or one.engine is found.engine)]
+        for one in self._lists:
+            if one.due:
+                one.ask()
+        if asked:
+            await self._hear(asked)
+            found = self._lookup(key)
         if found is None:
-            await self._refresh()
+            await self._hear(one for one in self._lists if one not in asked)
             found = self._lookup(key)
         return found or self._missing(key)
+
+    async def _hear(self, lists: Iterable[EngineList]) -> None:
+        wanted = list(lists)
+        for one in wanted:
+            one.ask()
+        for one in wanted:
+            await one.wait()
 
     def _lookup(self, key: str) -> ModelChoice | None:
         """As it is written, else as Ollama completes a name that has no tag."""
@@ -88,73 +110,48 @@ class ModelService:
     def _lookup_exactly(self, key: str) -> ModelChoice | None:
         wanted_engine, separator, bare = key.partition("::")
         for by_instance in (False, True):
-            for engine, models in self._listed:
-                if separator and engine.name != wanted_engine:
+            for one in self._lists:
+                if separator and one.engine.name != wanted_engine:
                     continue
-                for model in models:
+                for model in one.models:
                     ids = [instance.id for instance in model.loaded_instances]
                     wanted = bare if separator else key
                     if wanted in ids if by_instance else _names(model, wanted):
-                        return ModelChoice(engine, model, wanted if by_instance else None)
+                        return ModelChoice(one.engine, model, wanted if by_instance else None)
         return self._lookup_whole(key) if separator else None
 
     def _lookup_whole(self, key: str) -> ModelChoice | None:
         """A key that itself holds `::`."""
-        for engine, models in self._listed:
-            for model in models:
+        for one in self._lists:
+            for model in one.models:
                 if model.key == key:
-                    return ModelChoice(engine, model)
+                    return ModelChoice(one.engine, model)
         return None
 
     def _missing(self, key: str) -> ModelChoice:
-        installed = [model.key for _, models in self._listed for model in models]
-        silent = self._errors.get(key.partition("::")[0]) if "::" in key else None
-        for name, error in self._errors.items():
-            if silent is None and key in self._keys.get(name, ()):
-                silent = error
-        if silent is None and not installed and self._errors:
-            silent = next(iter(self._errors.values()))
-        if silent is not None:
-            raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, silent.message)
+        engine, separator, bare = key.partition("::")
+        problems = {one: problem for one in self._lists if (problem := one.problem) is not None}
+        for one, problem in problems.items():
+            if (separator and one.engine.name == engine) or _offers(one.last, bare if separator else key):
+                raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, problem.message)
+        installed = [model.key for one in self._lists for model in one.models]
         named = ", ".join(installed[:NAMED_AT_MOST]) + (", …" if len(installed) > NAMED_AT_MOST else "")
+        told = " ".join(problem.message for problem in problems.values())
+        missed = [problem.message for one, problem in problems.items() if one.missed]
+        if missed:
+            others = f' No other engine has a model "{key}"; installed there: {named}.' if named else ""
+            raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, " ".join(missed) + others)
         message = f'Invalid model identifier "{key}". Installed models: {named or "none"}.'
-        if self._errors:
-            message += " " + " ".join(error.message for error in self._errors.values())
-        raise OrchestratorError(ErrorKind.UNKNOWN_MODEL, message, param="model")
+        raise OrchestratorError(ErrorKind.UNKNOWN_MODEL, f"{message} {told}".rstrip(), param="model")
 
-    async def _refresh(self) -> None:
-        started = anyio.current_time()
-        async with self._refreshing:
-            if self._listed_at is not None and self._listed_at >= started:
-                return
-            listed: dict[int, tuple[Model, ...]] = {}
-            errors: dict[int, ErrorInfo] = {}
 
-            async def ask(index: int, engine: Engine) -> None:
-                failure = self._failures.get(index)
-                lately = failure is not None and anyio.current_time() - failure[0] < FORGIVEN_SECONDS
-                try:
-                    # Who hung lately is not waited for again and again: everybody's requests would wait along.
-                    with anyio.fail_after(IMPATIENT_SECONDS if lately else None):
-                        listed[index] = tuple(await engine.models())
-                    self._failures.pop(index, None)
-                    return
-                except OrchestratorError as error:
-                    failure = self._failures[index] = (anyio.current_time(), error.info)
-                    if engine.name not in self._optional:
-                        log.warning("engine does not list its models", engine=engine.name, reason=error.info.message)
-                except TimeoutError:
-                    assert failure is not None
-                if engine.name not in self._optional:
-                    errors[index] = failure[1]
-
-            async with anyio.create_task_group() as asking:
-                for index, engine in enumerate(self._engines):
-                    asking.start_soon(ask, index, engine)
-            self._listed = [(self._engines[index], listed[index]) for index in sorted(listed)]
-            self._errors = {self._engines[index].name: errors[index] for index in sorted(errors, reverse=True)}
-            self._keys |= {engine.name: frozenset(model.key for model in models) for engine, models in self._listed}
-            self._listed_at = anyio.current_time()
+def _offers(models: Sequence[Model], wanted: str) -> bool:
+    """Whether `wanted` names one of them, or an instance of it, also as Ollama completes a name that has no tag."""
+    return any(
+        _names(model, name) or name in [instance.id for instance in model.loaded_instances]
+        for model in models
+        for name in (wanted, f"{wanted}:latest")
+    )
 
 
 def _names(model: Model, wanted: str) -> bool:

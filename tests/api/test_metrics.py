@@ -43,6 +43,7 @@ async def test_what_is_under_way_is_counted_and_what_was_is_measured() -> None:
     assert during[f"orchestrator_slots_taken{LABELS}"] == 1
     assert during[f"orchestrator_requests_queued{LABELS}"] == 1
     assert during['orchestrator_instances_loaded{engine="scripted"}'] == 1
+    assert during['orchestrator_engine_up{engine="scripted"}'] == 1
     assert after["orchestrator_runs_live"] == 0
     assert after[f"orchestrator_requests_queued{LABELS}"] == 0
     assert after['orchestrator_run_seconds_count{status="completed"}'] == 2

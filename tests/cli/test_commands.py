@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import click
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from orchestrator.cli.command_error import complain
 from orchestrator.cli.commands import orchestrator
-from orchestrator.cli.doctor_checks import Finding, check_processor
+from orchestrator.cli.doctor_checks import Finding, check_ollama, check_processor
 from orchestrator.cli.serve import database_text
 from orchestrator.settings import SETTINGS, load_settings
 from orchestrator.store.migrate import head_revision
@@ -184,7 +185,7 @@ def test_a_machine_that_is_fit_has_no_problem_and_is_left_as_it_was(tmp_path: Pa
         tmp_path, '{"mcpServers": {"here": {"command": "clock-mcp"}, "web": {"url": "http://h/mcp"}}}'
     )
     assert status == 0
-    assert {about for about, (state, _) in found.items() if state != "ok"} <= {"processor"}
+    assert {about for about, (state, _) in found.items() if state != "ok"} <= {"processor", "Ollama"}
     assert found["data directory"] == ("ok", f"{tmp_path}/d will be made")
     assert found["database"] == ("ok", f"SQLite, will be made at {tmp_path}/d/orchestrator.db")
     assert found["mcp/here"] == ("ok", str(Path(sys.executable).parent / "clock-mcp"))
@@ -251,6 +252,27 @@ def test_model_servers_are_asked_with_their_keys(tmp_path: Path) -> None:
         assert (script.requests, script.authorization) == ([("/v1/models", None)], [f"Bearer {SECRET}"])
         status, found = findings(tmp_path, "{}", OPENAI_COMPATIBLE_URL=url)
         assert (status, found["model server"]) == (0, ("ok", f"{url} answers with status 200"))
+
+
+def test_ollama_is_looked_for_and_missed_only_where_somebody_expects_it() -> None:
+    def found(**settings: str) -> tuple[str, str]:
+        environ = {f"ORCHESTRATOR_{name}": value for name, value in settings.items()}
+        finding = anyio.run(check_ollama, load_settings(environ))
+        return finding.status, finding.text
+
+    models = {"/api/tags": {"models": [{"model": "a:latest", "digest": "d"}]}}
+    with served(Script(gets=models)) as url, served(Script(raw=b"<html>")) as page, socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        silent = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        missing = f"Ollama at {silent} does not answer. Is it running? `ollama serve` starts it."
+        no_program = "there is no program 'no-such-ollama' to start: install it, or name it by OLLAMA_BINARY"
+        other = f"Ollama at {page} answers, but not as Ollama does. Is OLLAMA_HOST the address of an Ollama?"
+        assert found(OLLAMA_HOST=url) == ("ok", f"answers at {url}, with 1 model")
+        assert found(OLLAMA_HOST=page) == ("problem", other)
+        assert found(OLLAMA_HOST=silent) == ("problem", missing)
+        starting = {"OLLAMA_HOST": silent, "START_OLLAMA": "1"}
+        assert found(**starting, OLLAMA_BINARY="no-such-ollama") == ("problem", no_program)
+        assert found(**starting, OLLAMA_BINARY=sys.executable) == ("ok", f"{sys.executable} will be started")
 
 
 def test_a_database_that_is_behind_is_brought_up_by_the_next_start(tmp_path: Path) -> None:

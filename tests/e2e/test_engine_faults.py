@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +95,21 @@ def test_a_corrupt_file_says_what_is_wrong_with_it_and_hurts_nobody(tmp_path: Pa
 class Stage:
     """The service before an Ollama with one model in memory, which fails as `how` says."""
 
-    service: RunningService
-    host: str
+    service: RunningService = field(init=False)
+    host: str = field(init=False)
     how: str = ""
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stage]:
+    found = Stage()
+
     async def answer(asked: Asked) -> Answer:
         match asked.path:
+            case _ if found.how == "ill":
+                return Answer((b'{"error": "boom"}',), 500, JSON)
+            case _ if found.how == "not itself":
+                return Answer((b"<html>",), 200, {"Content-Type": "text/html"})
             case "/api/tags":
                 return as_json({"models": [TAG]})
             case "/api/ps":
@@ -123,7 +129,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stage]:
         portal.wrap_async_context_manager(loopback(answer)) as server,
         running_service(folder, None, ORCHESTRATOR_OLLAMA_HOST=server.host, ORCHESTRATOR_RUN_TIMEOUT="3") as service,
     ):
-        found = Stage(service, server.host)
+        found.service, found.host = service, server.host
         yield found
 
 
@@ -146,4 +152,37 @@ def test_an_ollama_that_fails_is_told_stored_and_survived(stage: Stage, how: str
     kept = stored(service, response_id)
     assert kept["status"] == ("incomplete" if how == "hangs" else "failed")
     assert [item["content"] for item in kept["output"]] == ([] if how == "500" else ["Once"])
+    is_well(service)
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("ill", "answered with status 500. Its log says why; if that lasts, start it anew."),
+        ("not itself", "answers, but not as Ollama does. Is OLLAMA_HOST the address of an Ollama?"),
+    ],
+)
+def test_an_ollama_that_cannot_be_used_is_told_as_that_and_not_as_a_missing_model(
+    stage: Stage, how: str, why: str
+) -> None:
+    service = stage.service
+    stage.how = ""
+    with service.client() as client:
+        keys = [model["key"] for model in client.get("/api/v1/models").json()["models"]]
+    assert keys == [KEY, DEMO_MODEL]
+    stage.how = how
+    told = {"type": "internal_error", "message": f"Ollama at {stage.host} {why}", "code": "engine_unavailable"}
+    for key in (KEY, KEY.removesuffix(":latest"), f"ollama::{KEY}", "ollama::other"):
+        reply = service.chat({"model": key, "input": "Hello!"})
+        assert (reply.status_code, reply.json()["error"]) == (503, told), key
+    with service.client() as client:
+        load = client.post("/api/v1/models/load", json={"model": KEY})
+        metrics = client.get("/metrics").text
+        unknown = service.chat({"model": "un/known", "input": "Hello!"}).json()["error"]
+    assert (load.status_code, load.json()["error"]) == (503, told)
+    assert 'orchestrator_engine_up{engine="ollama"} 0.0' in metrics
+    assert 'orchestrator_engine_up{engine="embedded"} 1.0' in metrics
+    others = f'No other engine has a model "un/known"; installed there: {DEMO_MODEL}.'
+    assert unknown == {**told, "message": f"{told['message']} {others}"}
+    assert service.log.count(why) == 1
     is_well(service)

@@ -10,8 +10,9 @@ from orchestrator.core.json_types import JsonObject
 
 METRICS: Final = """\
 An extension, in Prometheus' text format: `orchestrator_runs_live`, `orchestrator_requests_queued` and
-`orchestrator_slots_taken` of each instance, `orchestrator_instances_loaded`, `orchestrator_http_requests_total` by the
-template of the route, and the histogram `orchestrator_run_seconds`. A token needs the permission `models.read`."""
+`orchestrator_slots_taken` of each instance, `orchestrator_instances_loaded`, `orchestrator_engine_up` (1 or 0; an Ollama
+that nobody expects and that never answered is left out), `orchestrator_http_requests_total` by the template of the route,
+and the histogram `orchestrator_run_seconds`. A token needs the permission `models.read`."""
 
 
 def _metrics() -> JsonObject:

@@ -72,10 +72,17 @@ class OllamaClient:
     """One Ollama. `answer_seconds` bounds each request but those that load or write."""
 
     def __init__(
-        self, host: str, *, connect_seconds: float, answer_seconds: float, load_seconds: float, silence_seconds: float
+        self,
+        host: str,
+        *,
+        connect_seconds: float,
+        answer_seconds: float,
+        load_seconds: float,
+        silence_seconds: float,
+        supervised: bool = False,
     ) -> None:
         url = base_url(host)
-        self.peer = Peer(shown_address(url))
+        self.peer = Peer(shown_address(url), supervised)
         self._load_timeout = httpx.Timeout(load_seconds, connect=connect_seconds)
         self._write_timeout = httpx.Timeout(silence_seconds, connect=connect_seconds)
         answer_timeout = httpx.Timeout(answer_seconds, connect=connect_seconds)

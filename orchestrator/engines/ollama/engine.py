@@ -46,11 +46,11 @@ class OllamaEngine:
     prompt and while it collects a tool call. `patience_seconds` is how long the turn after a broken-off one may be
     silent before the model is loaded anew. `keep_alive` is how long a model stays in memory that was loaded without a
     time of its own; None leaves it to Ollama.
-    Models that Ollama passes on to another machine are left out unless `allow_remote`.
+    Models that Ollama passes on to another machine are left out unless `allow_remote`. A `supervised` Ollama is started
+    again by itself: nobody is told to do it.
     """
 
     name = ENGINE
-    traits = EngineTraits(loads=True, many_instances=False, embeds=True)
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class OllamaEngine:
         patience_seconds: float = 20.0,
         keep_alive: KeepAlive | None = None,
         allow_remote: bool = False,
+        supervised: bool = False,
     ) -> None:
         self._client = OllamaClient(
             host,
@@ -70,7 +71,9 @@ class OllamaEngine:
             answer_seconds=answer_seconds,
             load_seconds=load_seconds,
             silence_seconds=silence_seconds,
+            supervised=supervised,
         )
+        self.traits = EngineTraits(loads=True, embeds=True, address=self._client.peer.address)
         self._patience_seconds = patience_seconds
         self._keep_alive: KeepAlive | None = keep_alive
         self._allow_remote = allow_remote

@@ -9,6 +9,7 @@ import msgspec
 import ollama
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.ports import NobodyThereError
 
 MAX_MESSAGE: Final = 500
 RETRY_AFTER_SECONDS: Final = 5.0
@@ -32,9 +33,13 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The Ollama that is spoken to, as messages name it. `address` holds no credentials."""
+    """The Ollama that is spoken to, as messages name it. `address` holds no credentials.
+
+    A `supervised` one is started again by us when it has gone.
+    """
 
     address: str
+    supervised: bool = False
 
     @property
     def name(self) -> str:
@@ -75,11 +80,22 @@ class Peer:
         """Nothing there, or nothing that is Ollama."""
         return OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, f"{self.name} {why}")
 
+    def absent(self) -> OrchestratorError:
+        """Nobody listens there."""
+        what = "It is being started again." if self.supervised else "Is it running? `ollama serve` starts it."
+        return NobodyThereError(ErrorKind.ENGINE_UNAVAILABLE, f"{self.name} does not answer. {what}")
+
+    @property
+    def _look(self) -> str:
+        return "Its log says why; if that lasts, start it anew."
+
     def lost(self, error: httpx.HTTPError) -> OrchestratorError:
         """A connection that could not be made, or that broke while a model was loading or writing."""
         match error:
-            case httpx.ConnectError() | httpx.ConnectTimeout():
-                return self.unavailable("does not answer. Is it running? `ollama serve` starts it.")
+            case httpx.ConnectError():
+                return self.absent()
+            case httpx.ConnectTimeout():
+                return self.unlisted(error)
             case httpx.TimeoutException():
                 return OrchestratorError(ErrorKind.ENGINE_ERROR, f"{self.name} fell silent, and was given up.")
             case _:
@@ -93,18 +109,18 @@ class Peer:
     def unlisted(self, error: Exception) -> OrchestratorError:
         """What kept the server from saying which models it has: whatever it was, it cannot be used now."""
         match error:
-            case ConnectionError() | httpx.ConnectError() | httpx.ConnectTimeout():
-                return self.unavailable("does not answer. Is it running? `ollama serve` starts it.")
+            case ConnectionError() | httpx.ConnectError():
+                return self.absent()
             case httpx.TimeoutException():
-                return self.unavailable("does not answer in time.")
+                return self.unavailable(f"does not answer in time. {self._look}")
             case httpx.HTTPStatusError():
-                return self.unavailable(f"answered with status {error.response.status_code}.")
+                return self.unavailable(f"answered with status {error.response.status_code}. {self._look}")
             case httpx.HTTPError():
-                return self.unavailable("broke the connection off.")
+                return self.unavailable(f"broke the connection off. {self._look}")
             case ollama.ResponseError():
-                return self.unavailable(f"answered with status {error.status_code}.")
+                return self.unavailable(f"answered with status {error.status_code}. {self._look}")
             case _:
-                return self.unavailable("answers, but not as Ollama does.")
+                return self.unavailable("answers, but not as Ollama does. Is OLLAMA_HOST the address of an Ollama?")
 
 
 class _ErrorBody(msgspec.Struct, frozen=True):

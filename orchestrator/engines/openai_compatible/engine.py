@@ -105,7 +105,7 @@ class OpenAICompatibleEngine:
     @property
     def traits(self) -> EngineTraits:
         """See `Engine.traits`."""
-        return EngineTraits(loads=False, embeds=True, knows_reasoning=False)
+        return EngineTraits(loads=False, embeds=True, knows_reasoning=False, address=self._base_url)
 
     async def models(self) -> Sequence[Model]:
         """See `Engine.models`: in the server's order."""

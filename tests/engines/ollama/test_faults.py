@@ -57,11 +57,14 @@ async def test_an_ollama_that_is_not_there_is_named_with_its_address() -> None:
 @pytest.mark.parametrize(
     ("tags", "why"),
     [
-        (Answer((b"<html>",), 200), "answers, but not as Ollama does."),
-        (Answer((b"[]",), 200), "answers, but not as Ollama does."),
-        (Answer((b"<html>",), 502), "answered with status 502."),
-        (Answer((), 302, {"Location": "http://127.0.0.1:1/"}), "answered with status 302."),
-        (Answer((b"{", Cut())), "broke the connection off."),
+        (Answer((b"<html>",), 200), "answers, but not as Ollama does. Is OLLAMA_HOST the address of an Ollama?"),
+        (Answer((b"[]",), 200), "answers, but not as Ollama does. Is OLLAMA_HOST the address of an Ollama?"),
+        (Answer((b"<html>",), 502), "answered with status 502. Its log says why; if that lasts, start it anew."),
+        (
+            Answer((), 302, {"Location": "http://127.0.0.1:1/"}),
+            "answered with status 302. Its log says why; if that lasts, start it anew.",
+        ),
+        (Answer((b"{", Cut())), "broke the connection off. Its log says why; if that lasts, start it anew."),
     ],
 )
 async def test_something_else_in_its_place_is_unavailable(bench: Bench, tags: Answer, why: str) -> None:
@@ -71,7 +74,7 @@ async def test_something_else_in_its_place_is_unavailable(bench: Bench, tags: An
 
 async def test_an_ollama_that_hangs_is_unavailable(bench: Bench) -> None:
     bench.fake.tags = Answer((anyio.Event(),))
-    message = f"Ollama at {bench.server.host} does not answer in time."
+    message = f"Ollama at {bench.server.host} does not answer in time. Its log says why; if that lasts, start it anew."
     assert await bench.unlisted() == ErrorInfo(ErrorKind.ENGINE_UNAVAILABLE, message)
 
 
