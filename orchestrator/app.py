@@ -17,6 +17,7 @@ from orchestrator.core.redaction import Redaction
 from orchestrator.core.request import Limits
 from orchestrator.engines.llama_cpp.engine import LlamaCppEngine
 from orchestrator.engines.llama_cpp.hugging_face import HuggingFaceDownloader
+from orchestrator.engines.ollama.client import OllamaClient
 from orchestrator.engines.ollama.engine import OllamaEngine
 from orchestrator.engines.ollama.pull import OllamaDownloader
 from orchestrator.engines.ollama.supervised import SupervisedOllama
@@ -298,6 +299,20 @@ async def open_checks(
             with anyio.CancelScope(shield=True):
                 await catalog.aclose()
             tasks.cancel_scope.cancel()
+
+
+async def look_at_ollama(settings: Settings, seconds: float) -> tuple[str, int]:
+    """The address of the Ollama of the settings, and how many models it lists.
+
+    Raises:
+        OrchestratorError: `engine_unavailable`; a `NobodyThereError` where nothing listens.
+    """
+    times = dict.fromkeys(("connect_seconds", "answer_seconds", "load_seconds", "silence_seconds"), seconds)
+    client = OllamaClient(settings.ollama_host, **times)
+    try:
+        return client.peer.address, len(await client.tags())
+    finally:
+        await client.aclose()
 
 
 def _engines(

@@ -176,12 +176,10 @@ def check_embedded_engine() -> Finding:
 
 async def check_ollama(settings: Settings) -> Finding:
     """Whether Ollama lists its models; one that nobody expects may be missing."""
-    from orchestrator.engines.ollama.client import OllamaClient
+    from orchestrator.app import look_at_ollama  # it brings everything along
 
-    times = dict.fromkeys(("connect_seconds", "answer_seconds", "load_seconds", "silence_seconds"), ANSWER_SECONDS)
-    client = OllamaClient(settings.ollama_host, **times)
     try:
-        models = await client.tags()
+        address, number = await look_at_ollama(settings, ANSWER_SECONDS)
     except NobodyThereError as error:
         if not settings.start_ollama:
             return Finding("Ollama", "problem" if settings.expects_ollama else "note", error.info.message)
@@ -194,10 +192,7 @@ async def check_ollama(settings: Settings) -> Finding:
         return Finding("Ollama", "ok", f"{program} will be started")
     except OrchestratorError as error:
         return Finding("Ollama", "problem", error.info.message)
-    finally:
-        await client.aclose()
-    number = "1 model" if len(models) == 1 else f"{len(models)} models"
-    return Finding("Ollama", "ok", f"answers at {client.peer.address}, with {number}")
+    return Finding("Ollama", "ok", f"answers at {address}, with {number} model{'' if number == 1 else 's'}")
 
 
 async def check_model_server(settings: Settings, number: int) -> Finding:
