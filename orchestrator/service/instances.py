@@ -3,11 +3,13 @@
 Source: section 5 of the contract, and "context_length" in its section 9.
 """
 
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
+import anyio.abc
 import structlog
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
@@ -74,7 +76,9 @@ class InstanceService:
         self._models = models
         self._policy = policy
         self._instances: dict[str, Instance] = {}
-        self._changing = anyio.Lock()
+        self._changing = defaultdict[str, anyio.Lock](anyio.Lock)
+        """Of each engine: an engine that hangs holds up none but its own loads."""
+        self._unloads: anyio.abc.TaskGroup | None = None
 
     def instances(self) -> list[Instance]:
         """Those in memory or being loaded, the oldest first."""
@@ -213,15 +217,23 @@ class InstanceService:
     # ---- beside -------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Unload instances whose time is over; runs until cancelled."""
-        while True:
-            await anyio.sleep(REAP_SECONDS)
-            now = anyio.current_time()
-            for instance in self.instances():
-                due = instance.ttl_seconds is not None and now - instance.idle_since >= instance.ttl_seconds
-                idle = instance.ready and not instance.users and not instance.leaving
-                if due and idle and instance.engine.traits.loads:
-                    await self._try_unload(instance, "its time is over")
+        """Unload instances whose time is over, and those that other engines' loads give up; runs until cancelled."""
+        async with anyio.create_task_group() as unloads:
+            self._unloads = unloads
+            try:
+                while True:
+                    await anyio.sleep(REAP_SECONDS)
+                    for instance in self._overdue():
+                        unloads.start_soon(self._try_unload, instance, "its time is over")
+            finally:
+                self._unloads = None
+
+    def _overdue(self) -> list[Instance]:
+        now = anyio.current_time()
+        idle = [
+            one for one in self.instances() if one.ready and one.engine.traits.loads and not (one.users or one.leaving)
+        ]
+        return [one for one in idle if one.ttl_seconds is not None and now - one.idle_since >= one.ttl_seconds]
 
     # ---- inside -------------------------------------------------------------------------------
 
@@ -289,16 +301,25 @@ class InstanceService:
             instance.queue.resize(instance.config.parallel)
 
     async def _make_room(self, instance: Instance, settings: LoadSettings) -> None:
-        """Evict what the policy gives up for this load, but only if the load fits then."""
-        async with self._changing:
+        """Evict what the policy gives up for this load, but only if the load fits then.
+
+        No load counts on what another engine gives back, so it is not waited for.
+        """
+        async with self._changing[instance.engine.name]:
             given_up = [
                 one for one in self._instances.values() if one is not instance and self._gives_up(one, instance)
             ]
             same_engine = [one.id for one in given_up if one.engine is instance.engine]
             await instance.engine.check_fit(instance.model, settings, same_engine)
             for one in given_up:
-                if self._gives_up(one, instance):  # somebody may have come for it meanwhile
-                    await self._try_unload(one, f"'{instance.id}' takes its place")
+                if one.engine is instance.engine or self._unloads is None:
+                    await self._give_up(one, instance)
+                else:
+                    self._unloads.start_soon(self._give_up, one, instance)
+
+    async def _give_up(self, one: Instance, newcomer: Instance) -> None:
+        if self._gives_up(one, newcomer):  # somebody may have come for it meanwhile
+            await self._try_unload(one, f"'{newcomer.id}' takes its place")
 
     def _gives_up(self, one: Instance, newcomer: Instance) -> bool:
         if one.users or one.leaving or not one.ready:

@@ -344,3 +344,49 @@ async def test_an_engine_with_one_instance_of_a_model_waits_for_the_leaving_one_
             tasks.start_soon(load)
             await anyio.wait_all_tasks_blocked()
     assert (engine.log, loaded) == (["+a", "-a", "+a"], ["a"])
+
+
+class Hanging(Shelf):
+    """An engine whose unloads wait for `gate`."""
+
+    name = "hanging"
+
+    def __init__(self, *keys: str) -> None:
+        super().__init__(*keys)
+        self.gate = anyio.Event()
+
+    async def unload(self, instance_id: str) -> None:
+        await self.gate.wait()
+        await super().unload(instance_id)
+
+
+async def test_a_load_waits_for_no_unload_on_another_engine() -> None:
+    stuck, engine = Hanging("a"), Shelf("b", "c")
+    models = ModelService([stuck, engine])
+    instances = InstanceService(models, InstancePolicy())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(instances.run)
+        await visit(models, instances, "a")
+        with anyio.fail_after(5):
+            assert [await visit(models, instances, "b"), await visit(models, instances, "c")] == ["b", "c"]
+        assert (stuck.log, engine.log) == (["+a"], ["+b", "-b", "+c"])
+        stuck.gate.set()
+        with anyio.fail_after(5):
+            await stuck.unloaded.wait()
+        tasks.cancel_scope.cancel()
+    assert [one.id for one in instances.instances()] == ["c"]
+
+
+async def test_an_unload_that_hangs_keeps_no_other_instance_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.service.instances.REAP_SECONDS", 0.01)
+    stuck, engine = Hanging("a"), Shelf("b")
+    models = ModelService([stuck, engine])
+    instances = InstanceService(models, InstancePolicy(auto_evict=False, ttl_seconds=0.01))
+    async with anyio.create_task_group() as tasks:
+        await visit(models, instances, "a")
+        await visit(models, instances, "b")
+        tasks.start_soon(instances.run)
+        with anyio.fail_after(5):
+            await engine.unloaded.wait()
+        tasks.cancel_scope.cancel()
+    assert stuck.log == ["+a"]
