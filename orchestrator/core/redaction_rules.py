@@ -5,8 +5,10 @@ the text, whatever the pattern and the text are, because there is no backtrackin
 back-references are not known to it.
 """
 
+import hashlib
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, cast
 
@@ -107,6 +109,17 @@ def parse_patterns(written: object) -> tuple[PatternRule, ...]:
     if len(pairs) > MAX_RULES:
         raise RedactionProblem(f"at most {MAX_RULES} patterns")
     return tuple(_pattern(name, pattern) for name, pattern in pairs)
+
+
+def literal_rule(name: str, texts: Collection[str]) -> PatternRule:
+    """A rule for these texts, which are secret: it shows nothing of them. There must be one at least."""
+    library: Any = re2
+    options = library.Options()
+    options.log_errors = False
+    found = {form for text in texts for form in (text, json.dumps(text, ensure_ascii=False)[1:-1])}
+    source = "|".join(library.escape(text) for text in sorted(found, key=len, reverse=True))
+    digest = hashlib.sha256(source.encode("utf-8", "replace")).hexdigest()
+    return PatternRule(name, f"literals {digest}", library.compile(source.encode("utf-8", "replace"), options))
 
 
 def parse_paths(written: object) -> tuple[PathRule, ...]:

@@ -16,8 +16,9 @@ from orchestrator.core.tools import ToolDefinition, redacted_definition
 from orchestrator.integrations.call_clock import CallLimits
 from orchestrator.integrations.checks import check_integrations, usable_plugin
 from orchestrator.integrations.http_transport import HttpServerTransport
+from orchestrator.integrations.known_secrets import redaction_of, secrets_of
 from orchestrator.integrations.mcp_config import McpConfigFiles
-from orchestrator.integrations.mcp_json import McpConfig
+from orchestrator.integrations.mcp_json import McpConfig, PluginConfig
 from orchestrator.integrations.mcp_session import ConnectionEndedError
 from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, Failure, leaves
 from orchestrator.integrations.member import McpSession, Member
@@ -71,6 +72,9 @@ class McpCatalog:
         self._task_group = task_group
         self._guard = guard
         self._general_redaction = redaction
+        self._logins = logins
+        self._known: dict[str, tuple[PluginConfig, frozenset[str]]] = {}
+        self._lent: list[tuple[str, frozenset[str]]] = []
         self._plugins = Plugins(
             config,
             connect_timeout=connect_timeout,
@@ -98,11 +102,19 @@ class McpCatalog:
         self.check(integrations)
         held: list[PluginServer] = []
         members: list[Member] = []
+        lent = [
+            (each.server_label, frozenset([*each.headers.values(), *parse_server_url(each.server_url).secrets]))
+            for each in integrations
+            if isinstance(each, EphemeralRequest)
+        ]
+        self._lent += lent
         try:
             for integration in integrations:
                 members.append(self._member(integration, scope, held))  # noqa: PERF401  what is held must be let go
             yield await self._open_all(members)
         finally:
+            for each in lent:
+                self._lent.remove(each)
             for server in held:
                 self._plugins.release(server)
             own = [server.server for server in held if server.plugin.scope == "request"]
@@ -112,13 +124,23 @@ class McpCatalog:
     def redaction(self, provider: ProviderInfo | None) -> Redaction:
         """The rules for what this server is asked and answers; those of all servers for None.
 
-        They are those of the file as it is now.
+        They are those of the file as it is now, with what is known to be secret of the server.
         """
         rules = self._general_redaction
         for plugin in self._plugins.config.plugins:
-            if plugin.redaction and (provider is None or provider == PluginProvider(plugin.id)):
-                rules = rules.joined(plugin.redaction)
+            if provider is None or provider == PluginProvider(plugin.id):
+                tokens = frozenset[str]() if self._logins is None else self._logins.secrets(plugin.id)
+                rules = rules.joined(plugin.redaction).joined(redaction_of(self._secrets(plugin) | tokens))
+        for label, secrets in self._lent:
+            if provider is None or provider == EphemeralProvider(label):
+                rules = rules.joined(redaction_of(secrets))
         return rules
+
+    def _secrets(self, plugin: PluginConfig) -> frozenset[str]:
+        known = self._known.get(plugin.id)
+        if known is None or known[0] is not plugin:
+            known = self._known[plugin.id] = plugin, secrets_of(plugin)
+        return known[1]
 
     def start_plugins(self) -> None:
         """Start the plugins that are to run from the start on."""

@@ -13,6 +13,7 @@ from orchestrator.core.redaction_rules import (
     RedactionProblem,
     Scope,
     is_card,
+    literal_rule,
     parse_paths,
     parse_patterns,
 )
@@ -262,6 +263,14 @@ def test_no_more_is_learned_than_can_be_looked_for() -> None:
     learned = Learned()
     learned.add([f"secret-{number:04}" for number in range(1000)], "[redacted:x]")
     assert len(learned.markers) == 200
+
+
+def test_texts_that_are_secret_themselves_make_a_rule_that_does_not_show_them() -> None:
+    rule = literal_rule("x", ["a.b*c", 'quo"te', "a.b"])
+    assert Redaction((rule,)).text('a.b*c axb a.b quo"te quo\\"te') == " ".join(
+        ["[redacted:x]", "axb", *["[redacted:x]"] * 3]
+    )
+    assert "quo" not in repr(rule) and rule == literal_rule("x", ["a.b", 'quo"te', "a.b*c"])
 
 
 def test_rules_of_two_places_count_together_once_each() -> None:

@@ -77,6 +77,11 @@ class PluginLogin:
         self._given_up: AuthorizationError | None = None
         self._seen: set[str] = set(config.secrets)
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Every token and client secret that was ever held here."""
+        return frozenset(self._seen)
+
     def redact(self, text: str) -> str:
         """`text` without any token that was ever held here."""
         return redactor(self._seen)(text)

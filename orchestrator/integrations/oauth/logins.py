@@ -40,6 +40,12 @@ class OAuthLogins:
         self._holder = uuid4().hex
         self._made: dict[tuple[str, str], tuple[OAuthConfig, PluginLogin]] = {}
 
+    def secrets(self, plugin_id: str) -> frozenset[str]:
+        """Every token and client secret that was held for a plugin here."""
+        return frozenset().union(
+            *(login.secrets for (owner, _), (_, login) in self._made.items() if owner == plugin_id)
+        )
+
     def of(self, plugin_id: str, url: ServerUrl, config: OAuthConfig) -> PluginLogin:
         """The login of a plugin; a new one where its entry has changed."""
         made = self._made.get((plugin_id, url.text))

@@ -1,0 +1,72 @@
+"""What is known to be secret of a server is found wherever it repeats it; what is only in its environment mostly is none."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.items import EphemeralProvider, PluginProvider
+from orchestrator.core.redaction import NOTHING, Redaction
+from orchestrator.integrations.known_secrets import looks_secret, redaction_of, secrets_of
+from orchestrator.integrations.mcp_json import parse_mcp_json
+from tests.integrations.harness import SCOPE, catalog_of, ephemeral, serving
+from tests.integrations.programs.faulty_app import FaultyApp
+
+PUT = "[redacted:credential]"
+
+
+def rules_of(entry: str, **environ: str) -> Redaction:
+    config = parse_mcp_json(f'{{"mcpServers": {{"x": {entry}}}}}', file=Path("/mcp.json"), environ=environ)
+    return redaction_of(secrets_of(config.plugins[0]))
+
+
+def test_values_and_their_long_words_are_found_in_any_form() -> None:
+    rules = redaction_of(["Bearer tok-\"quoted'", "short", "application/json", "123456789"])
+    assert rules.text("tok-\"quoted' and tok-\\\"quoted' of Bearer") == f"{PUT} and {PUT} of {PUT}"
+    assert rules.text("short application/json 123456789") == "short application/json 123456789"
+    assert (redaction_of([]), redaction_of(["x"])) == (NOTHING, NOTHING)
+    assert "tok-" not in repr(rules) + str(rules.patterns[0])
+
+
+def test_headers_and_queries_of_a_server_are_secret() -> None:
+    rules = rules_of('{"url": "https://a.example/mcp?key=query-value", "headers": {"X-Key": "header-value"}}')
+    assert rules.text("header-value query-value a.example") == f"{PUT} {PUT} a.example"
+
+
+def test_of_an_environment_only_what_looks_secret_is() -> None:
+    entry = """{"command": "x", "args": ["${TOKEN}"], "env": {"TZ": "Europe/Berlin", "API_KEY": "letters",
+        "ANY": "abcdefgh12345678ij", "HOME": "/home/ada/some/folder/1"}}"""
+    rules = rules_of(entry, TOKEN="0123456789abcdefg")
+    text = "Europe/Berlin letters abcdefgh12345678ij /home/ada/some/folder/1 0123456789abcdefg"
+    assert rules.text(text) == f"Europe/Berlin {PUT} {PUT} /home/ada/some/folder/1 {PUT}"
+
+
+def test_an_entry_that_cannot_be_used_has_no_secrets() -> None:
+    assert rules_of('{"command": ""}') == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("value", "secret"),
+    [
+        ("ghp_abcdefghijklmnop1", True),
+        ("correct horse battery staple 1", False),
+        ("production", False),
+        ("https://a.example/1/2/3/4", False),
+        ("postgresql://user:pw1@host/name", True),
+        ("/usr/lib/python3.11/site", False),
+        ("12345678901234567890", False),
+    ],
+)
+def test_a_token_is_long_of_letters_and_digits_and_neither_a_path_nor_an_address(value: str, secret: bool) -> None:
+    assert looks_secret(value) is secret
+
+
+@pytest.mark.anyio
+async def test_what_a_request_lends_counts_as_long_as_it_is_open(tmp_path: Path) -> None:
+    async with serving(FaultyApp()) as origin, catalog_of(tmp_path) as catalog:
+        lent = ephemeral(f"{origin}/fine?key=query-value", **{"X-Key": "header-value"})
+        provider = EphemeralProvider(lent.server_label)
+        async with catalog.open([lent], SCOPE):
+            for whose in (provider, None):
+                assert catalog.redaction(whose).text("header-value query-value") == f"{PUT} {PUT}"
+            assert catalog.redaction(PluginProvider("mcp/x")).text("header-value") == "header-value"
+        assert catalog.redaction(provider) == NOTHING
