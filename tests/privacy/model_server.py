@@ -40,7 +40,7 @@ class ToldModel:
         script = self._scripts[int(text.split()[1])]
         if "fail" in script:
             return await _reply(send, script["fail"], {"error": {"message": f"{authorization} failed"}})
-        calls = script.get("calls", []) if told == len(messages) - 1 else []
+        calls: list[list[Any]] = script.get("calls", []) if told == len(messages) - 1 else []
         await _stream(send, _deltas(script, calls), "tool_calls" if calls else "stop")
 
 

@@ -42,7 +42,7 @@ class OAuthLogins:
 
     def secrets(self, plugin_id: str) -> frozenset[str]:
         """Every token and client secret that was held for a plugin here."""
-        return frozenset().union(
+        return frozenset[str]().union(
             *(login.secrets for (owner, _), (_, login) in self._made.items() if owner == plugin_id)
         )
 
