@@ -29,13 +29,13 @@ class Authenticator:
         text = _sent_token(request)
         if text is not None and (self.required or looks_like_a_token(text)):
             token = await self.tokens.verify(text)
-            caller = Caller(token.owner, token.id, token.permissions, token.limits)
+            caller = Caller(token.owner, token.id, token.permissions, token.limits, text)
             self.quotas.count_request(caller)
             return caller
         if self.required:
             message = "An API token is required. Send it as 'Authorization: Bearer …' or 'x-api-key: …'."
             raise OrchestratorError(ErrorKind.INVALID_API_KEY, message)
-        return Caller()
+        return Caller(token=text or None)
 
 
 def _sent_token(request: HttpRequest) -> str | None:

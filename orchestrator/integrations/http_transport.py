@@ -28,6 +28,7 @@ from orchestrator.integrations.pinned_http import (
     LeftOriginError,
     ResponseTooLongError,
     default_tls,
+    is_at,
     refuse_encoded,
     resolve,
     send_pinned,
@@ -43,7 +44,7 @@ class HttpServerTransport:
     """One connection to a server at an address. With a `policy` it goes to a checked address or nowhere.
 
     With `bearers` every request carries a token of theirs, and a refusal that asks for another one is
-    answered by another one, once.
+    answered by another one, once. `caller_token` goes to the origin of `url` and nowhere else.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class HttpServerTransport:
         connect_timeout: float,
         tls: ssl.SSLContext | None = None,
         bearers: Bearers | None = None,
+        caller_token: str | None = None,
     ) -> None:
         self._url = url
         self._kind: HttpTransportKind = kind
@@ -64,6 +66,7 @@ class HttpServerTransport:
         self._connect_timeout = connect_timeout
         self._tls = tls
         self._bearers = bearers
+        self._caller_token = caller_token
         # Over streamable HTTP a refused GET only means that the server has nothing to say unasked.
         self._progress = _Progress(telling=frozenset({"POST", "GET"} if kind == "sse" else {"POST"}))
         self.lost = anyio.Event()
@@ -149,6 +152,7 @@ class HttpServerTransport:
                 addresses,
                 self._progress,
                 self._connect_timeout,
+                self._caller_token,
             ),
         )
 
@@ -221,15 +225,19 @@ class _WatchedTransport(httpx2.AsyncBaseTransport):
         addresses: tuple[Address, ...] | None,
         progress: _Progress,
         connect_timeout: float,
+        caller_token: str | None,
     ) -> None:
         self._inner = inner
         self._url = url
         self._addresses = addresses
         self._progress = progress
         self._connect_timeout = connect_timeout
+        self._caller_token = caller_token
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         request.extensions = {**request.extensions, "trace": _Attempt(self._progress).note}
+        if self._caller_token is not None and is_at(request.url, self._url):
+            request.headers["Authorization"] = f"Bearer {self._caller_token}"
         if self._addresses is None:
             response = await self._inner.handle_async_request(request)
         else:

@@ -61,6 +61,7 @@ class HttpServer:
 
     With `falls_back`, a server that does not know streamable HTTP is asked for the older transport.
     `oauth` None says that there is no login; without a word of it in the file, a refusal tells whether there is one.
+    With `forward_authorization` it gets the token of whoever calls it.
     """
 
     url: str = field(repr=False)
@@ -69,6 +70,7 @@ class HttpServer:
     secrets: frozenset[str] = field(repr=False)
     falls_back: bool = False
     oauth: OAuthConfig | None = None
+    forward_authorization: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,4 +276,12 @@ def _server(read: Entry) -> StdioServer | HttpServer:
     if read.command is not None:
         return StdioServer(read.command, read.args, read.cwd, read.env, secrets)
     transport = "sse" if read.type == "sse" else "streamable-http"
-    return HttpServer(read.url, transport, read.headers, secrets, falls_back=read.type == "http", oauth=read.oauth)
+    return HttpServer(
+        read.url,
+        transport,
+        read.headers,
+        secrets,
+        falls_back=read.type == "http",
+        oauth=read.oauth,
+        forward_authorization=read.forward_authorization,
+    )

@@ -20,7 +20,7 @@ from orchestrator.integrations.request_headers import header_problem, repeated_h
 from orchestrator.integrations.server_url import ServerUrlError, parse_server_url
 
 _STDIO_KEYS: Final = frozenset({"command", "args", "env", "envFile", "cwd"})
-_HTTP_KEYS: Final = frozenset({"url", "headers", "oauth", "auth"})
+_HTTP_KEYS: Final = frozenset({"url", "headers", "oauth", "auth", "forward_authorization"})
 _COMMON_KEYS: Final = frozenset(
     {"type", "disabled", "timeout", "allowed_tools", "scope", "start", "idle_timeout"}
     | {"require_approval", "drift", "redact", "roots"}
@@ -35,6 +35,7 @@ _NAMES_ELSEWHERE: Final = {
     "includeTools": "allowed_tools",
     "allowedTools": "allowed_tools",
     "requireApproval": "require_approval",
+    "forwardAuthorization": "forward_authorization",
 }
 """What other programs call a key of ours."""
 
@@ -68,6 +69,7 @@ class Entry:
     url: str = ""
     headers: dict[str, str] = field(default_factory=dict[str, str])
     oauth: OAuthConfig | None = None
+    forward_authorization: bool = False
     disabled: bool = False
     timeout_seconds: float | None = None
     allowed_tools: tuple[str, ...] | None = None
@@ -116,6 +118,8 @@ _Expand: TypeAlias = Callable[[str, str], str]
 
 
 def _read_process(raw: JsonObject, entry: Entry, folder: Path, expand: _Expand) -> None:
+    if raw.get("forward_authorization") not in (None, False):
+        raise EntryProblem("is for servers at an address only", "forward_authorization")
     entry.command = expand(_text(raw.get("command"), "command"), "command")
     if not entry.command.strip() or "\0" in entry.command:
         raise EntryProblem("must name a program", "command")
@@ -141,7 +145,26 @@ def _read_address(raw: JsonObject, entry: Entry, expand: _Expand) -> None:
     }
     entry.secrets.update(entry.headers.values())
     _check_headers(entry.headers)
-    _read_login(raw, entry, expand)
+    entry.forward_authorization = _optional(raw, "forward_authorization", _flag, default=False)
+    if entry.forward_authorization:
+        _check_forwarding(raw, entry)
+    else:
+        _read_login(raw, entry, expand)
+
+
+def _check_forwarding(raw: JsonObject, entry: Entry) -> None:
+    """There is one token in a request, and whoever reads it can do here what the caller may do."""
+    key = "forward_authorization"
+    other = next((name for name in ("oauth", "auth") if raw.get(name) not in (None, False)), None)
+    if other is not None:
+        raise EntryProblem(f"cannot stand beside '{other}'", key)
+    if any(name.lower() == "authorization" for name in entry.headers):
+        raise EntryProblem("cannot stand beside an Authorization header", key)
+    url = parse_server_url(entry.url)
+    on_this_machine = url.host == "localhost" or (url.literal is not None and url.literal.is_loopback)
+    if url.scheme != "https" and not on_this_machine:
+        raise EntryProblem("needs an https address: the callers' tokens would be readable on the network", key)
+    entry.warnings.append(f"key '{key}' hands this server the API token of everybody who calls it")
 
 
 def _read_login(raw: JsonObject, entry: Entry, expand: _Expand) -> None:
@@ -177,9 +200,11 @@ def _read_common(raw: JsonObject, entry: Entry) -> None:
     entry.redaction = _optional(raw, "redact", _redaction, default=NOTHING)
     entry.idle_seconds = _optional(raw, "idle_timeout", _seconds, default=None)
     entry.drift = cast("DriftPolicy | None", _optional(raw, "drift", _one_of(DRIFT_POLICIES), default=None))
-    if entry.start == "at_start" and entry.scope != "shared":
+    if entry.start == "at_start" and entry.forward_authorization:
+        entry.warnings.append("key 'start' has no effect with 'forward_authorization': each caller has a session")
+    elif entry.start == "at_start" and entry.scope != "shared":
         entry.warnings.append(f"key 'start' has no effect with the scope '{entry.scope}'")
-    if entry.idle_seconds is not None and entry.scope != "chain":
+    if entry.idle_seconds is not None and entry.scope != "chain" and not entry.forward_authorization:
         entry.warnings.append(f"key 'idle_timeout' has no effect with the scope '{entry.scope}'")
 
 

@@ -73,11 +73,7 @@ async def send_pinned(
     Raises:
         LeftOriginError: the request is not for the origin of `url`.
     """
-    if (request.url.scheme, request.url.raw_host.decode("ascii").lower(), port_of(request.url)) != (
-        url.scheme,
-        url.host,
-        url.port,
-    ):
+    if not is_at(request.url, url):
         raise LeftOriginError("it redirects to another address, which is not followed", request=request)
     for place, address in enumerate(addresses):
         attempt = httpx2.Request(
@@ -130,6 +126,11 @@ class BoundedStream(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def is_at(asked: httpx2.URL, url: ServerUrl) -> bool:
+    """Whether both addresses have the same origin."""
+    return (asked.scheme, asked.raw_host.decode("ascii").lower(), port_of(asked)) == (url.scheme, url.host, url.port)
 
 
 def port_of(url: httpx2.URL) -> int:

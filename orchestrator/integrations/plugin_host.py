@@ -6,6 +6,7 @@ import anyio
 
 from orchestrator.core.approvals import NEVER, approval_policy_json
 from orchestrator.core.errors import ErrorKind
+from orchestrator.integrations.caller_token import forwards
 from orchestrator.integrations.checks import usable_plugin
 from orchestrator.integrations.mcp_config import McpConfigFiles
 from orchestrator.integrations.mcp_json import HttpServer, PluginConfig, StdioServer, UnusableServer
@@ -61,8 +62,8 @@ class McpPluginHost:
     async def restart(self, plugin_id: str) -> None:
         plugin = usable_plugin(plugin_id, self._plugins.config)
         self._plugins.restart(plugin)
-        if plugin.scope != "shared":
-            return  # the next request of a chain, or the next one at all, starts its own
+        if plugin.scope != "shared" or forwards(plugin):
+            return  # the next request of a chain or of a caller, or the next one at all, starts its own
         server = self._plugins.shared(plugin).server
         failure: Failure | None = None
         with anyio.move_on_after(self._connect_timeout) as limit:

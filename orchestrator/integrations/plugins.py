@@ -16,6 +16,7 @@ import structlog
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import PluginProvider, ProviderInfo
 from orchestrator.core.redaction import NOTHING, Redaction
+from orchestrator.integrations.caller_token import forwarded_token, forwards, session_of_caller
 from orchestrator.integrations.http_transport import HttpServerTransport
 from orchestrator.integrations.http_way import HttpWay
 from orchestrator.integrations.mcp_json import HttpServer, McpConfig, PluginConfig, StdioServer, UnusableServer
@@ -39,7 +40,7 @@ END_SECONDS: Final = 4 * CLOSE_SECONDS
 """Closing input, terminating and killing take as long each."""
 
 ChainKey: TypeAlias = tuple[str, str, str]
-"""Plugin id, owner and chain: a session is never found by another owner."""
+"""Plugin id, owner, and chain or digest of the caller's token: a session is never found by another owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +137,19 @@ class Plugins:
         """The server that a request for `scope` uses, until it releases it.
 
         Raises:
-            OrchestratorError: `rate_limited`: too many chains hold a session.
+            OrchestratorError: `rate_limited`: too many chains hold a session; `plugin_connection_error`: it
+                is to get the caller's token, and there is none.
         """
+        token = forwarded_token(plugin, scope)
         match plugin.scope:
-            case "shared":
+            case "shared" if token is None:
                 held = self.shared(plugin)
-            case "chain":
-                held = self._of_chain(plugin, (plugin.id, scope.owner, scope.chain_id))
             case "request":
-                held = self._new(plugin, None)
+                held = self._new(plugin, None, token)
+            case "shared" | "chain":
+                chain = plugin.scope == "chain"
+                whose = scope.chain_id if token is None else session_of_caller(scope, token, chain=chain)
+                held = self._of_chain(plugin, (plugin.id, scope.owner, whose), token)
         held.users += 1
         return held
 
@@ -156,7 +161,7 @@ class Plugins:
             return
         if held.retired or self._closed or held.plugin.scope == "request":
             self._retire(held)
-        elif held.plugin.scope == "chain":
+        elif held.chain is not None:
             held.waiting = anyio.CancelScope()
             idle = held.plugin.idle_seconds or self._limits.idle_seconds
             self._task_group.start_soon(self._end_when_unused, held, held.waiting, idle)
@@ -173,7 +178,8 @@ class Plugins:
     def start(self) -> None:
         """Start the plugins that are to run from the start on, and keep them running."""
         for plugin in self.config.plugins:
-            if plugin.is_usable and plugin.start == "at_start" and plugin.scope == "shared":
+            everybodys = plugin.scope == "shared" and not forwards(plugin)
+            if plugin.is_usable and plugin.start == "at_start" and everybodys:
                 held = self._shared.get(plugin.id)
                 if held is None or held.plugin.start != "at_start":
                     held = self.shared(plugin)
@@ -233,7 +239,7 @@ class Plugins:
 
     # ---- one server ----------------------------------------------------------------------------
 
-    def _of_chain(self, plugin: PluginConfig, key: ChainKey) -> PluginServer:
+    def _of_chain(self, plugin: PluginConfig, key: ChainKey, token: str | None) -> PluginServer:
         held = self._chains.get(key)
         if held is not None:
             held.waiting.cancel()
@@ -242,12 +248,13 @@ class Plugins:
             unused = [other for other in self._chains.values() if other.users == 0]
             if not unused:
                 message = (
-                    f"The plugin '{plugin.id}' has a session for each chain, and {self._limits.most} are in use, "
+                    f"The plugin '{plugin.id}' has a session for each {'chain' if token is None else 'caller'}, and "
+                    f"{self._limits.most} such sessions are in use, "
                     "which is the limit (setting MAX_CHAIN_SESSIONS). Try again later."
                 )
                 raise OrchestratorError(ErrorKind.RATE_LIMITED, message, param="integrations", retry_after_seconds=5)
             self._retire(min(unused, key=lambda other: other.used_at))
-        held = self._chains[key] = self._new(plugin, key)
+        held = self._chains[key] = self._new(plugin, key, token)
         return held
 
     def _retire(self, held: PluginServer) -> None:
@@ -277,16 +284,17 @@ class Plugins:
                 short_lives = 0 if on_purpose or steady else short_lives + 1
                 await anyio.sleep(restart_pause(short_lives))
 
-    def _new(self, plugin: PluginConfig, chain: ChainKey | None) -> PluginServer:
+    def _new(self, plugin: PluginConfig, chain: ChainKey | None, token: str | None = None) -> PluginServer:
         held = PluginServer(plugin, self.record(plugin.id), chain)
-        held.supervise(self._supervised(plugin, held))
-        held.record.last = held
+        held.supervise(self._supervised(plugin, held, token))
+        if token is None:  # what a caller's token shows is not for everybody, and the token not to be kept
+            held.record.last = held
         if self._closed:
             held.server.close()
         self._all = [*self.living(), held]
         return held
 
-    def _supervised(self, plugin: PluginConfig, held: PluginServer) -> SupervisedServer:
+    def _supervised(self, plugin: PluginConfig, held: PluginServer, token: str | None) -> SupervisedServer:
         login: PluginLogin | None = None
         other_way: Callable[[], bool] | None = None
 
@@ -302,7 +310,7 @@ class Plugins:
 
             case HttpServer() as http:
                 url = parse_server_url(http.url)
-                secrets = http.secrets | url.secrets
+                secrets = http.secrets | url.secrets | frozenset(filter(None, [token]))
                 way = HttpWay(http.transport, falls_back=http.falls_back)
                 other_way = way.turn
                 if self._logins is not None and http.oauth is not None:
@@ -319,6 +327,7 @@ class Plugins:
                                 policy=None,  # who writes mcp.json decides where its servers are
                                 connect_timeout=self._connect_timeout,
                                 bearers=login,
+                                caller_token=token,
                             )
                         )
                     )

@@ -47,12 +47,14 @@ class RunScope:
     """For whom, and for which chain and response, integrations are opened.
 
     `chain_id` is the id of the chain's root response; a new chain's is the new response's own.
+    `caller_token` is what the caller authenticated with; it must be in nothing that is written or shown.
     """
 
     owner: str
     chain_id: str
     response_id: str
     callbacks: RunCallbacks | None = field(default=None, compare=False, repr=False)
+    caller_token: str | None = field(default=None, compare=False, repr=False)
 
 
 class IntegrationSession(Protocol):

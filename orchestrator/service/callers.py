@@ -9,12 +9,17 @@ from orchestrator.ports import TokenLimits
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. Without authentication it is `local`, who may do everything."""
+    """Who asks. Without authentication it is `local`, who may do everything.
+
+    `token` is the text that was sent to authenticate with, where one was; it must be in nothing that is
+    written or shown.
+    """
 
     owner: str = "local"
     token_id: str | None = None
     permissions: frozenset[str] = frozenset({"admin"})
     limits: TokenLimits = field(default_factory=TokenLimits)
+    token: str | None = field(default=None, compare=False, repr=False)
 
     def require(self, permission: Permission, message: str, *, param: str | None = None) -> None:
         """Refuse what the caller may not do.

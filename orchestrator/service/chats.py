@@ -20,6 +20,7 @@ from orchestrator.core.request import (
 )
 from orchestrator.core.tools import ToolKey
 from orchestrator.ports import Chain, ForkPoint, IntegrationCatalog, ResponseStore
+from orchestrator.service.caller_catalog import as_caller
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_parameters import chat_parameters
 from orchestrator.service.chat_request import ChatRequest as ChatRequest
@@ -148,7 +149,7 @@ class ChatService:
             choice=choice,
             instances=instances,
             ttl_seconds=chat.ttl_seconds,
-            catalog=self._catalog if replayed is None else replayed.catalog,
+            catalog=as_caller(self._catalog if replayed is None else replayed.catalog, caller),
             store=self._store,
             holder=self._holder,
             owner=caller.owner,

@@ -13,6 +13,7 @@ from orchestrator.core.json_types import JsonObject, canonical_json
 from orchestrator.core.request import Limits, PluginRequest, RunRequest
 from orchestrator.core.response import ChatResult, Failed
 from orchestrator.ports import Chain, IntegrationCatalog, ResponseStore
+from orchestrator.service.caller_catalog import as_caller
 from orchestrator.service.callers import Caller
 from orchestrator.service.driver import RunContext
 from orchestrator.service.ids import new_response_id
@@ -130,7 +131,7 @@ class DirectCallService:
             choice=choice,
             instances=instances,
             ttl_seconds=None,
-            catalog=self._catalog,
+            catalog=as_caller(self._catalog, caller),
             store=self._store,
             holder=self._holder,
             owner=caller.owner,

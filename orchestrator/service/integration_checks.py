@@ -90,7 +90,7 @@ class IntegrationCheckService:
         entries = [_Entry(integration) for integration in granted_integrations(integrations, caller)]
         self._refuse(entries)
         response_id = new_response_id()
-        scope = RunScope(caller.owner, response_id, response_id)
+        scope = RunScope(caller.owner, response_id, response_id, caller_token=caller.token)
         async with anyio.create_task_group() as connecting:
             for index, entry in enumerate(entries):
                 if entry.error is None:

@@ -1,19 +1,12 @@
 """Many ephemeral servers through the whole service, over its own database: nothing of them is left."""
 
-import os
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-import httpx
 import pytest
 
-from orchestrator import app as composition
-from orchestrator.core.commands import Generate
-from orchestrator.core.prompt import ToolMessage
-from orchestrator.settings import load_settings
-from orchestrator.testing import SCRIPTED_MODEL, Call, Say, ScriptedEngine, Turn
+from orchestrator.testing import SCRIPTED_MODEL
+from tests.faults.whole import service
 from tests.integrations.harness import serving
 from tests.integrations.programs.faulty_app import FaultyApp
 from tests.integrations.test_leaks import nothing_left
@@ -23,43 +16,9 @@ IN_A_ROW = 200
 AT_ONCE = 50
 
 
-class Model(ScriptedEngine):
-    """The scripted model, as the composition root closes an engine."""
-
-    async def aclose(self) -> None:
-        assert self.open_generations == 0
-
-
-def engines(*_: object) -> list[Model]:
-    """What stands in for every engine."""
-    return [Model(call_once)]
-
-
-def call_once(request: Generate) -> Turn:
-    """A model that calls the first tool, and then is done."""
-    return [Say("Fine.")] if isinstance(request.messages[-1], ToolMessage) else [Call("first", {})]
-
-
-@asynccontextmanager
-async def service(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client of the composition root, as it is, but for the model."""
-    monkeypatch.setattr(composition, "_engines", engines)
-    given = {
-        "ORCHESTRATOR_DATA_DIR": str(folder),
-        "ORCHESTRATOR_MCP_USER_CONFIG": str(folder / "none.json"),
-        "ORCHESTRATOR_DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'service.sqlite'}",
-    }
-    async with composition.open_app(load_settings({"HOME": os.environ["HOME"], **given})) as application:
-        transport = httpx.ASGITransport(application)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:1234", timeout=120) as client:
-            yield client
-
-
-async def test_two_hundred_ephemeral_servers_in_a_row_and_fifty_at_once_leave_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_two_hundred_ephemeral_servers_in_a_row_and_fifty_at_once_leave_nothing_behind(tmp_path: Path) -> None:
     app = FaultyApp()
-    async with serving(app) as origin, service(tmp_path, monkeypatch) as client:
+    async with serving(app) as origin, service(tmp_path) as client:
 
         async def use() -> None:
             server = {"type": "ephemeral_mcp", "server_label": "e", "server_url": f"{origin}/fine"}
