@@ -8,9 +8,10 @@ full or not, and says where to go on.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Integer,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     true,
     tuple_,
 )
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from orchestrator.ports.audit import ArgumentPattern, CallFilter, CallPlace
 from orchestrator.store.audit_arguments import MOST_CHARACTERS
@@ -36,6 +38,8 @@ MOST_LOOKED_AT: Final = 4_000
 """How many rows a page may look at."""
 
 _LONGEST_STEP: Final = 1_000
+
+Columns: TypeAlias = ReadOnlyColumnCollection[str, Column[Any]] | ReadOnlyColumnCollection[str, Any]
 
 _calls = tool_calls.c
 _arguments = call_arguments.c
@@ -72,7 +76,6 @@ def find_calls(
 ) -> FoundCalls:
     """The ids of a page of calls."""
     walk = _choose(connection, wanted)
-    rest = and_(true(), *conditions(connection, wanted))
     is_rest = _questions(wanted) > walk.answers
     step = limit + 1 if walk.ordered else MOST_LOOKED_AT
     found: list[CallPlace] = []
@@ -81,7 +84,7 @@ def find_calls(
         keys = _keys(connection, walk, wanted, place, step, newest_first=newest_first)
         ids = [key.call_id for key in keys]
         if is_rest and ids:
-            kept = frozenset(connection.execute(select(_calls.call_id).where(_calls.call_id.in_(ids), rest)).scalars())
+            kept = _matching(connection, wanted, ids)
             found += [key for key in keys if key.call_id in kept]
         else:
             found += keys
@@ -104,26 +107,43 @@ def _questions(wanted: CallFilter) -> int:
     return len(given) - of_time - of_duration - bool(wanted.arguments) + len(wanted.arguments)
 
 
-def conditions(connection: Connection, wanted: CallFilter) -> Iterator[ColumnElement[bool]]:
-    """What is asked for, each as a condition on a row of the journal."""
-    yield from _column_walks(wanted).values()
+def _matching(connection: Connection, wanted: CallFilter, call_ids: Sequence[str]) -> frozenset[str]:
+    """Which of these calls are `wanted`.
+
+    The limit changes nothing but the plan: the rows are found by their ids, whatever else has an index.
+    """
+    asked = (_calls[name] for name in _ASKED)
+    rows = select(*asked).where(_calls.call_id.in_(call_ids)).limit(len(call_ids)).subquery()
+    query = select(rows.c.call_id).where(*conditions(connection, wanted, rows.c))
+    return frozenset(connection.execute(query).scalars())
+
+
+def conditions(connection: Connection, wanted: CallFilter, columns: Columns = _calls) -> Iterator[ColumnElement[bool]]:
+    """What is asked for, each as a condition on a row that has these `columns` of the journal."""
+    yield from _column_walks(wanted, columns).values()
     if wanted.plugin_id is not None:
-        yield _calls.provider_type == "plugin"
+        yield columns.provider_type == "plugin"
     if wanted.server_label is not None:
-        yield _calls.provider_type == "ephemeral_mcp"
+        yield columns.provider_type == "ephemeral_mcp"
     if wanted.is_error is False:
-        yield ~_calls.is_error
+        yield ~columns.is_error
     if wanted.since is not None:
-        yield _calls.created_at >= wanted.since
+        yield columns.created_at >= wanted.since
     if wanted.until is not None:
-        yield _calls.created_at < wanted.until
-    if (duration := _duration(wanted)) is not None:
+        yield columns.created_at < wanted.until
+    if (duration := _duration(wanted, columns)) is not None:
         yield duration
     for pattern in wanted.arguments:
-        yield exists().where(_arguments.call_id == _calls.call_id, _like(connection, pattern))
+        yield exists().where(_arguments.call_id == columns.call_id, _like(connection, pattern))
 
 
-def _column_walks(wanted: CallFilter) -> dict[str, ColumnElement[bool]]:
+_ASKED: Final = (
+    *("call_id", "response_id", "definition_digest", "tool", "provider_type", "provider_name", "model_key", "status"),
+    *("owner", "is_error", "created_at", "duration_ms"),
+)
+
+
+def _column_walks(wanted: CallFilter, columns: Columns = _calls) -> dict[str, ColumnElement[bool]]:
     """What an index has in order, the rarest first as far as one can guess."""
     asked = {
         "response_id": wanted.response_id,
@@ -134,8 +154,8 @@ def _column_walks(wanted: CallFilter) -> dict[str, ColumnElement[bool]]:
         "status": wanted.status,
         "owner": wanted.owner,
     }
-    walks: dict[str, ColumnElement[bool]] = {"is_error": _calls.is_error} if wanted.is_error else {}
-    return walks | {name: _calls[name] == value for name, value in asked.items() if value is not None}
+    walks: dict[str, ColumnElement[bool]] = {"is_error": columns.is_error} if wanted.is_error else {}
+    return walks | {name: columns[name] == value for name, value in asked.items() if value is not None}
 
 
 def _choose(connection: Connection, wanted: CallFilter) -> _Walk:
@@ -181,9 +201,10 @@ def _keys(
 ) -> list[CallPlace]:
     moment, call_id = walk.key
     query: Select[Any, Any] = select(moment.label("created_at"), call_id.label("call_id")).where(walk.where)
-    if wanted.since is not None:
+    # Of two bounds on the same side, SQLite may walk from the wrong one: the place is the closer one.
+    if wanted.since is not None and (place is None or newest_first):
         query = query.where(moment >= wanted.since)
-    if wanted.until is not None:
+    if wanted.until is not None and (place is None or not newest_first):
         query = query.where(moment < wanted.until)
     if place is not None:
         here, there = tuple_(moment, call_id), tuple_(place.created_at, place.call_id)
@@ -194,12 +215,12 @@ def _keys(
     return [CallPlace(*row) for row in connection.execute(query.order_by(*order).limit(step))]
 
 
-def _duration(wanted: CallFilter) -> ColumnElement[bool] | None:
+def _duration(wanted: CallFilter, columns: Columns = _calls) -> ColumnElement[bool] | None:
     bounds: list[ColumnElement[bool]] = []
     if wanted.duration_min is not None:
-        bounds.append(_calls.duration_ms >= wanted.duration_min)
+        bounds.append(columns.duration_ms >= wanted.duration_min)
     if wanted.duration_max is not None:
-        bounds.append(_calls.duration_ms <= wanted.duration_max)
+        bounds.append(columns.duration_ms <= wanted.duration_max)
     return and_(*bounds) if bounds else None
 
 
