@@ -1,45 +1,38 @@
-"""How fast the audit answers over a journal of any size, through the HTTP application.
+"""How fast the audit and the graph answer over a journal of any size, through the whole application.
 
-    python benchmarks/audit_api.py DATABASE_URL [listings|export|verify …]
+    python benchmarks/audit_api.py DATABASE_URL [calls|responses|single|stats|export|verify …]
 
-`benchmarks/journal.py` makes the journal. Each listing and filter is asked for its first page and for
-the page at entry 50,000 (page 1,000 of 50), or the last one where there are fewer; p50 and p95 of 40
-requests each. The export is timed in all three formats, and what it adds to the memory is shown.
+`benchmarks/journal.py` makes the journal. Each listing and filter is asked for its first page and for page
+1,000 of its ordinary length (or the last one, where there are fewer); p50 and p95 of `BENCHMARK_REQUESTS`
+requests each, 100 if absent; `!` marks a p95 from 50 ms on. The export is timed in all three formats, with
+the peak memory of the process before and after.
 """
 
 import asyncio
-import resource
-import statistics
 import sys
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import httpx
-import litestar
-from journal import MODELS, OWNERS, PLUGINS, RARE_TOOL, TOOLS
+from journal import CALLS_A_RESPONSE, LONG_CHAIN, MODELS, OWNERS, PLUGINS, RARE_TOOL, SERVER, TOOLS, WORDS, Year
+from whole_service import REQUESTS, WARM_UP, Listing, ask, client_of, measure, p50_and_p95, peak_memory
 
-from orchestrator.api.auth import Authenticator
-from orchestrator.api.errors import answer_orchestrator_error
-from orchestrator.api.tool_calls import TOOL_CALLS_PATH, tool_call_routes
-from orchestrator.core.errors import OrchestratorError
-from orchestrator.ports.audit import AuditStore
-from orchestrator.service.audit import AuditService
-from orchestrator.store.audit import SqlAuditStore
 from orchestrator.store.audit_verify import verify
-from orchestrator.store.database import Database, open_database
-from orchestrator.store.migrate import upgrade
+from orchestrator.store.database import open_database
 
-REQUESTS: Final = 40
-DEEP: Final = 50_000
-PAGE: Final = 50
+CALLS: Final = Listing("/api/v1/tool-calls", "tool_calls", largest=500, page=50, deep=50_000)
+RESPONSES: Final = Listing("/api/v1/responses", "responses", largest=100, page=20, deep=20_000)
+MONTH: Final = {"from": "2025-05-01", "to": "2025-06-01"}
+DAY: Final = {"from": "2025-05-07", "to": "2025-05-08"}
 
-QUESTIONS: Final[dict[str, dict[str, str]]] = {
+CALL_QUESTIONS: Final[dict[str, dict[str, str]]] = {
     "everything": {},
+    "oldest first": {"order": "asc"},
     "tool": {"tool": TOOLS[3]},
     "rare tool": {"tool": RARE_TOOL},
     "plugin": {"plugin": PLUGINS[2]},
+    "server label": {"server_label": SERVER},
     "status succeeded": {"status": "succeeded"},
     "status abandoned": {"status": "abandoned"},
     "is_error": {"is_error": "true"},
@@ -48,7 +41,10 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
     "small owner": {"owner": OWNERS[19]},
     "response": {"response_id": f"resp_{1234:048x}"},
     "model": {"model": MODELS[1]},
-    "a month": {"from": "2025-05-01", "to": "2025-06-01"},
+    "definition digest": {"definition_digest": Year(0).digests[TOOLS[5]]},
+    "a month": MONTH,
+    "a month, oldest first": {**MONTH, "order": "asc"},
+    "a day": DAY,
     "duration >= 100 ms": {"duration_min": "100"},
     "duration >= 2 s": {"duration_min": "2000"},
     "duration >= 30 s": {"duration_min": "30000"},
@@ -58,6 +54,11 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
     "path=/home/ada/77.txt": {"arguments.path": "/home/ada/77.txt"},
     "depth=3": {"arguments.depth": "3"},
     "path=*/77.txt": {"arguments.path": "*/77.txt"},
+    "owner, month": {"owner": OWNERS[1], **MONTH},
+    "plugin, month": {"plugin": PLUGINS[2], **MONTH},
+    "is_error, month": {"is_error": "true", **MONTH},
+    "is_error, day": {"is_error": "true", **DAY},
+    "duration >= 2 s, month": {"duration_min": "2000", **MONTH},
     "tool, error": {"tool": TOOLS[3], "is_error": "true"},
     "owner, tool, error, slow": {
         "owner": OWNERS[1],
@@ -66,131 +67,159 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "duration_min": "200",
     },
     "plugin, path=/etc/*": {"plugin": PLUGINS[2], "arguments.path": "/etc/*"},
+    "nothing: owner, rare tool": {"owner": OWNERS[19], "tool": RARE_TOOL, "model": MODELS[0], "duration_min": "59999"},
+}
+RESPONSE_QUESTIONS: Final[dict[str, dict[str, str]]] = {
+    "everything": {},
+    "oldest first": {"order": "asc"},
+    "one's own": {"owner": OWNERS[0]},
+    "one owner": {"owner": OWNERS[1]},
+    "small owner": {"owner": OWNERS[19]},
+    "model": {"model": MODELS[1]},
+    "owner, model": {"owner": OWNERS[1], "model": MODELS[1]},
+    "status completed": {"status": "completed"},
+    "status cancelled": {"status": "cancelled"},
+    "status failed (none)": {"status": "failed"},
+    "metadata": {"metadata.ticket": "77"},
+    "metadata, owner": {"metadata.ticket": "77", "owner": OWNERS[1]},
+    "plugin": {"plugin": PLUGINS[2]},
+    "server label": {"server_label": SERVER},
+    "tool": {"tool": TOOLS[3]},
+    "rare tool": {"tool": RARE_TOOL},
+    "tool, plugin, model": {"tool": TOOLS[3], "plugin": PLUGINS[2], "model": MODELS[1]},
+    "a month": MONTH,
+    "a month, oldest first": {**MONTH, "order": "asc"},
+    "owner, month": {"owner": OWNERS[1], **MONTH},
+    "cancelled, month": {"status": "cancelled", **MONTH},
+    "text in all": {"text": "question"},
+    "text in most": {"text": WORDS[0]},
+    "text in many": {"text": WORDS[40]},
+    "text in some": {"text": WORDS[900]},
+    "text in one": {"text": "123456"},
+    "text in none": {"text": "xylophone"},
+    "two common words": {"text": f"{WORDS[1]} {WORDS[3]}"},
+    "common and rare": {"text": f"{WORDS[0]} {WORDS[2000]}"},
+    "a phrase": {"text": '"what stands in the file"'},
+    "a rare phrase": {"text": f'"{WORDS[5]} {WORDS[7]}"'},
+    "a beginning": {"text": "stan*"},
+    "text, owner": {"text": WORDS[40], "owner": OWNERS[1]},
+    "text in all, small owner": {"text": "question", "owner": OWNERS[19]},
+    "text, month": {"text": WORDS[0], **MONTH},
+    "text, tool": {"text": WORDS[40], "tool": TOOLS[3]},
+    "text, rare tool": {"text": WORDS[0], "tool": RARE_TOOL},
+    "text, cancelled": {"text": WORDS[40], "status": "cancelled"},
 }
 
 
-@asynccontextmanager
-async def client_of(store: AuditStore) -> AsyncGenerator[httpx.AsyncClient]:
-    """The audit's routes, without a socket in between."""
-    nobody: Any = None  # without a token, nobody asks whose it is
-    handlers: Any = {OrchestratorError: answer_orchestrator_error}
-    app: Any = litestar.Litestar(
-        tool_call_routes(AuditService(store), Authenticator(nobody, nobody, required=False)),
-        openapi_config=None,
-        logging_config=None,
-        exception_handlers=handlers,
-    )
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", timeout=600
-    ) as client:
-        yield client
+async def calls(client: httpx.AsyncClient) -> None:
+    """The journal's listing and filters."""
+    await measure(client, CALLS, CALL_QUESTIONS)
 
 
-async def page(client: httpx.AsyncClient, query: dict[str, str]) -> tuple[tuple[float, float], int, str | None]:
-    """Milliseconds, those of this process's CPU, calls and the next cursor."""
-    begun, worked = time.perf_counter(), time.process_time()
-    response = await client.get(TOOL_CALLS_PATH, params=query)
-    took = ((time.perf_counter() - begun) * 1000, (time.process_time() - worked) * 1000)
-    body: dict[str, Any] = response.json()
-    return took, len(body["tool_calls"]), body["next_cursor"]
+async def responses(client: httpx.AsyncClient) -> None:
+    """The graph's listing and filters."""
+    await measure(client, RESPONSES, RESPONSE_QUESTIONS)
 
 
-async def deep_cursor(client: httpx.AsyncClient, query: dict[str, str]) -> tuple[str | None, int]:
-    """The cursor at entry `DEEP`, or the last one, and where that is."""
-    cursor, seen = None, 0
-    for _ in range(400):
-        more = {"cursor": cursor} if cursor else {}
-        _, calls, following = await page(client, query | more | {"limit": "500"})
-        seen += calls
-        if following is None or seen > DEEP:
-            break
-        cursor = following
-    return cursor, seen
+async def single(client: httpx.AsyncClient) -> None:
+    """One call, one response, its chain and its tree; a chain of 1,000 by its last page."""
+    sys.stdout.write(f"{'milliseconds':26}{'p50':>8}{'p95':>8}\n")
+    end, other = f"resp_{LONG_CHAIN - 1:048x}", f"resp_{4_321:048x}"
+    responses_path = RESPONSES.path
+    for name, path, query in (
+        ("a call", f"{CALLS.path}/call_{4_321 * CALLS_A_RESPONSE:024x}", {}),
+        ("events of the audit", f"{CALLS.path}/events", {}),
+        ("a response", f"{responses_path}/{other}", {}),
+        ("its chain of 8", f"{responses_path}/{other}/chain", {}),
+        ("its tree", f"{responses_path}/{other}/tree", {}),
+        ("the end of 1,000", f"{responses_path}/{end}", {}),
+        ("chain of 1,000, first 100", f"{responses_path}/{end}/chain", {}),
+        ("chain of 1,000, last 100", f"{responses_path}/{end}/chain", {"cursor": await _last_page(client, end)}),
+        ("chain of 1,000, 20 of it", f"{responses_path}/{end}/chain", {"limit": "20"}),
+        ("tree of 1,000, first 500", f"{responses_path}/{end}/tree", {}),
+    ):
+        asked = query if path.startswith(CALLS.path) else {"owner": "*", **query}
+        times = [(await ask(client, path, asked))[0] for _ in range(WARM_UP + REQUESTS)][WARM_UP:]
+        p50, p95 = p50_and_p95(times)
+        sys.stdout.write(f"{name:26}{p50:8.1f}{p95:7.1f}{'!' if p95 >= 50 else ''}\n")
+        sys.stdout.flush()
 
 
-def told(times: Sequence[tuple[float, float]]) -> str:
-    taken = sorted(took for took, _ in times)
-    worked = statistics.median(work for _, work in times)
-    return f"{statistics.median(taken):8.1f}{taken[int(len(taken) * 0.95)]:8.1f}{worked:7.1f}"
+async def _last_page(client: httpx.AsyncClient, end: str) -> str:
+    cursor = None
+    while True:
+        query = {"owner": "*"} | ({} if cursor is None else {"cursor": cursor})
+        _, body = await ask(client, f"{RESPONSES.path}/{end}/chain", query)
+        if body["next_cursor"] is None:
+            return cursor or ""
+        cursor = body["next_cursor"]
 
 
-async def listings(database: Database) -> None:
-    """Every question, its first page and a deep one."""
-    async with client_of(SqlAuditStore(database)) as client:
-        sys.stdout.write(f"{'':28}{'first page':>23}{'calls':>7}{'deep page':>24}{'calls':>7}{'at entry':>10}\n")
-        sys.stdout.write(f"{'':28}{'p50':>8}{'p95':>8}{'CPU':>7}{'':>7}{'p50':>9}{'p95':>8}{'CPU':>7}\n")
-        for name, asked in QUESTIONS.items():
-            query = {"owner": "*", "limit": str(PAGE)} | asked
-            first = [await page(client, query) for _ in range(REQUESTS)]
-            cursor, seen = await deep_cursor(client, query)
-            line = f"{name:28}{told([took for took, _, _ in first])}{first[0][1]:7}"
-            if cursor is not None:
-                deep = [await page(client, query | {"cursor": cursor}) for _ in range(REQUESTS)]
-                line += f" {told([took for took, _, _ in deep])}{deep[0][1]:7}{seen:10}"
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
+async def stats(client: httpx.AsyncClient) -> None:
+    """The statistics."""
+    for name, query in (
+        ("everything", {}),
+        ("everything by months", {"bucket": "30d"}),
+        ("everything by days", {"bucket": "1d"}),
+        ("one owner", {"owner": OWNERS[1]}),
+        ("one plugin", {"plugin": PLUGINS[2]}),
+        ("a month", MONTH),
+        ("a month by days", {**MONTH, "bucket": "1d"}),
+        ("a day by hours", {**DAY, "bucket": "1h"}),
+        ("a tool by days", {"tool": TOOLS[3], "bucket": "1d"}),
+    ):
+        times: list[float] = []
+        rows = 0
+        begun = time.perf_counter()
+        while len(times) < 3 or (len(times) < REQUESTS and time.perf_counter() - begun < 10):
+            took, body = await ask(client, CALLS.path + "/stats", {"owner": "*", **query})
+            times.append(took)
+            rows = len(body["stats"])
+        p50, p95 = p50_and_p95(times)
+        sys.stdout.write(f"stats, {name}: {rows} rows, p50 {p50:.1f} ms, p95 {p95:.1f} ms of {len(times)}\n")
+        sys.stdout.flush()
 
 
-async def statistics_of(database: Database) -> None:
-    """The statistics over everything, and over a month by days."""
-    async with client_of(SqlAuditStore(database)) as client:
-        for name, query in (
-            ("all", {}),
-            ("a month by days", {"from": "2025-05-01", "to": "2025-06-01", "bucket": "1d"}),
-        ):
-            begun = time.perf_counter()
-            rows = len((await client.get(TOOL_CALLS_PATH + "/stats", params={"owner": "*", **query})).json()["stats"])
-            sys.stdout.write(f"stats, {name}: {rows} rows in {(time.perf_counter() - begun) * 1000:.0f} ms\n")
-
-
-async def export(database: Database) -> None:
+async def export(client: httpx.AsyncClient) -> None:
     """The whole journal in each format, read as it comes and thrown away."""
-    service = AuditService(SqlAuditStore(database))
-    from orchestrator.ports.audit import CallFilter
-    from orchestrator.service.audit_export import EXPORT_FORMATS, written
-    from orchestrator.service.callers import Caller
-
-    for form in EXPORT_FORMATS:
-        counted = 0
-
-        async def pages() -> AsyncGenerator[Any]:
-            nonlocal counted
-            async for rows in await service.export_calls(Caller(), CallFilter(owner="*")):
-                counted += len(rows)
-                yield rows
-
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        begun, size = time.perf_counter(), 0
-        async for piece in written(pages(), form):
-            size += len(piece)
+    for form in ("jsonl", "csv", "parquet"):
+        before, begun, size, rows = peak_memory(), time.perf_counter(), 0, 0
+        query = {"owner": "*", "format": form}
+        async with client.stream("GET", CALLS.path + "/export", params=query) as response:
+            async for piece in response.aiter_raw():
+                size += len(piece)
+                rows += piece.count(b"\n")
         took = time.perf_counter() - begun
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        rows -= form == "csv"
+        told = "" if form == "parquet" else f"{rows} rows, {rows / took:.0f} rows/s, "
         sys.stdout.write(
-            f"export {form}: {counted} rows, {size / 1e6:.0f} MB in {took:.1f} s, {counted / took:.0f} rows/s;"
-            f" peak memory {before / 1024:.0f} -> {after / 1024:.0f} MiB\n"
+            f"export {form}: {told}{size / 1e6:.0f} MB in {took:.1f} s; peak memory {before:.0f} -> {peak_memory():.0f} MiB\n"
         )
+        sys.stdout.flush()
 
 
-async def prove(database: Database) -> None:
+async def prove(url: str) -> None:
     """The whole chain."""
+    database = await open_database(url)
     begun = time.perf_counter()
     report = await verify(database)
     took = time.perf_counter() - begun
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     sys.stdout.write(
-        f"verify: {report.links} links in {took:.1f} s, {report.links / took:.0f} links/s, peak memory {peak:.0f} MiB,"
-        f" problem: {report.problem}\n"
+        f"verify: {report.links} links in {took:.1f} s, {report.links / took:.0f} links/s,"
+        f" peak memory {peak_memory():.0f} MiB, problem: {report.problem}\n"
     )
+    await database.aclose()
 
 
 async def main(url: str, parts: Sequence[str]) -> None:
     """Measure what was asked for, or everything."""
-    await upgrade(url)
-    database = await open_database(url)
-    measures = {"listings": listings, "stats": statistics_of, "export": export, "verify": prove}
-    for name in parts or measures:
-        await measures[name](database)
-    await database.aclose()
+    measures = {"calls": calls, "responses": responses, "single": single, "stats": stats, "export": export}
+    async with client_of(url) as client:
+        for name in parts or measures:
+            if name in measures:
+                await measures[name](client)
+    if not parts or "verify" in parts:
+        await prove(url)
 
 
 if __name__ == "__main__":

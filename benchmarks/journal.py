@@ -3,7 +3,9 @@
     python benchmarks/journal.py DATABASE_URL [CALLS]
 
 The database must be empty; it is migrated first. CALLS is 1,000,000 if absent. Responses have four
-calls each and stand in chains of eight; the audit chain over them is whole. Seeded: always the same.
+calls each and stand in chains of eight, but for the first 1,000, which are one chain; the audit chain
+over them is whole, and their words can be searched. Words are as frequent as in a language: the first
+is in nearly every response, the last in hardly any. Seeded: always the same.
 """
 
 import asyncio
@@ -19,16 +21,24 @@ from typing import Any, Final
 
 import asyncpg
 from sqlalchemy import make_url
+from sqlalchemy.dialects import postgresql
 
+from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.listing import listing_number
+from orchestrator.core.search import BREAK, words_of
 from orchestrator.core.tools import ToolDefinition, definition_digest
 from orchestrator.store import audit_links as links
 from orchestrator.store.audit_arguments import argument_leaves
+from orchestrator.store.columns import SearchWords
+from orchestrator.store.labels import call_labels, opening_labels, owner_word
 from orchestrator.store.migrate import upgrade
+from orchestrator.store.rows import PREVIEW
 
 CALLS: Final = 1_000_000
 CALLS_A_RESPONSE: Final = 4
 CHAIN: Final = 8
+LONG_CHAIN: Final = 1_000
 BATCH: Final = 2_500
 """Responses that are written at a time."""
 
@@ -43,12 +53,17 @@ RARE_TOOL: Final = "drop_table"
 FOLDERS: Final = ["/home/ada", "/home/bob", "/srv/data", "/var/log", "/tmp", "/usr/share"]
 RARE_FOLDER: Final = "/etc"
 STATUSES: Final = ["succeeded"] * 92 + ["failed"] * 3 + ["refused"] * 2 + ["invalid"] * 2 + ["abandoned"]
-SAID: Final = "The quick brown fox jumps over the lazy dog, reads the file, and says what stands in it. " * 3
+WORDS: Final = ["".join(letters) for letters in itertools.product("bdfgklmnprstvz", "aeiou", "blmnrst", "aeiou")][::-1]
+"""What is said, the most frequent first."""
+
+SERVER: Final = "search"
+"""The label of a server that requests bring along."""
 
 TABLES: Final = {
     "responses": (
         *("id", "previous_response_id", "root_id", "depth", "owner", "model_key", "model_instance_id", "stored"),
         *("parameters", "metadata", "status", "stats", "created_at", "ended_at"),
+        *("number", "input_preview", "output_preview"),
     ),
     "input_items": ("response_id", "position", "type", "content"),
     "tool_calls": (
@@ -60,6 +75,8 @@ TABLES: Final = {
     "output_items": ("response_id", "position", "turn", "type", "content", "call_id"),
     "call_arguments": ("path", "value", "created_at", "call_id"),
     "audit_chain": ("owner", "sequence", "kind", "call_id", "content_digest", "previous", "hash"),
+    "response_labels": ("label", "number"),
+    "response_search": ("number", "words"),
 }
 STATS: Final = json.dumps(
     {
@@ -87,6 +104,7 @@ class Year:
         }
         self.digests = {name: definition_digest(definition) for name, definition in self.definitions.items()}
         self.weights = list(itertools.accumulate(1 / (rank + 1) for rank in range(len(OWNERS))))
+        self.word_weights = list(itertools.accumulate(1 / (rank + 1) for rank in range(len(WORDS))))
 
     def batches(self) -> Iterator[dict[str, list[tuple[Any, ...]]]]:
         """Rows by their table."""
@@ -98,36 +116,51 @@ class Year:
                 rows = {table: [] for table in TABLES}
         yield rows
 
+    def _sentence(self, words: int) -> str:
+        return " ".join(self.random.choices(WORDS, cum_weights=self.word_weights, k=words)).capitalize() + "."
+
     def _response(self, number: int, rows: dict[str, list[tuple[Any, ...]]]) -> None:
-        root, depth = number - number % CHAIN, number % CHAIN
+        long = number < LONG_CHAIN
+        root, depth = (0, number) if long else (number - number % CHAIN, number % CHAIN)
         of_root = random.Random(root)
         owner = of_root.choices(OWNERS, cum_weights=self.weights)[0]
         model = of_root.choice(MODELS)
         at = BEGIN + YEAR * (number / self.responses)
         id, parent = _response_id(number), None if depth == 0 else _response_id(number - 1)
-        made = {"temperature": 0}, {"ticket": str(number % 1_000)}
-        ended = at + timedelta(seconds=30)
-        rows["responses"].append(
-            (
-                id,
-                parent,
-                _response_id(root),
-                depth,
-                owner,
-                model,
-                model,
-                True,
-                *map(json.dumps, made),
-                "completed",
-                STATS,
-                at,
-                ended,
-            )
-        )
-        rows["input_items"].append((id, 0, "text", f"Question {number}: what stands in the file?"))
+        parameters, metadata = {"temperature": 0}, {"ticket": str(number % 1_000)}
+        said, answer = f"Question {number}: what stands in the file?", self._sentence(40)
+        place = listing_number(at, id)
+        row: dict[str, Any] = {
+            "id": id,
+            "previous_response_id": parent,
+            "root_id": _response_id(root),
+            "depth": depth,
+            "owner": owner,
+            "model_key": model,
+            "model_instance_id": model,
+            "stored": True,
+            "parameters": json.dumps(parameters),
+            "metadata": json.dumps(metadata),
+            "status": "cancelled" if number % 50 == 49 else "completed",
+            "stats": STATS,
+            "created_at": at,
+            "ended_at": at + timedelta(seconds=30),
+            "number": place,
+            "input_preview": said[:PREVIEW],
+            "output_preview": answer[:PREVIEW],
+        }
+        rows["responses"].append(tuple(row[column] for column in TABLES["responses"]))
+        rows["input_items"].append((id, 0, "text", said))
+        texts, used = [said], list[tuple[str, ProviderInfo]]()
         for position in range(CALLS_A_RESPONSE):
-            self._call(id, number * CALLS_A_RESPONSE + position, position, owner, model, at, rows)
-        rows["output_items"].append((id, CALLS_A_RESPONSE, 2, "message", SAID, None))
+            call = self._call(id, number * CALLS_A_RESPONSE + position, position, owner, model, at, rows)
+            texts += [call["tool"], call["arguments_text"], call["shown"]]
+            kind = PluginProvider if call["provider_type"] == "plugin" else EphemeralProvider
+            used.append((call["tool"], kind(call["provider_name"])))
+        rows["output_items"].append((id, CALLS_A_RESPONSE, 2, "message", answer, None))
+        labels = {*opening_labels(owner, model, metadata), *call_labels(owner, used)}
+        rows["response_labels"] += [(label, place) for label in sorted(labels)]
+        rows["response_search"].append((place, [owner_word(owner), BREAK, *words_of([*texts, answer])]))
 
     def _call(
         self,
@@ -138,19 +171,20 @@ class Year:
         model: str,
         at: datetime,
         rows: dict[str, list[tuple[Any, ...]]],
-    ) -> None:
+    ) -> dict[str, Any]:
         draw = self.random
         status = draw.choice(STATUSES)
         tool = RARE_TOOL if number % 5_000 == 1 else draw.choice(TOOLS)
         folder = RARE_FOLDER if number % 3_000 == 2 else draw.choice(FOLDERS)
-        plugin = PLUGINS[hash_of(tool) % len(PLUGINS)]
+        provider = ("plugin", PLUGINS[hash_of(tool) % len(PLUGINS)]) if number % 40 else ("ephemeral_mcp", SERVER)
         arguments: JsonObject = {"path": f"{folder}/{draw.randrange(10_000)}.txt", "depth": draw.randrange(5)}
         text = json.dumps(arguments)
         ran = status in ("succeeded", "failed")
         duration = min(60_000, int(draw.lognormvariate(4, 1.5))) if ran else 0
         created = at + timedelta(milliseconds=position)
         settled = created + timedelta(milliseconds=duration)
-        output = json.dumps([{"type": "text", "text": f"{SAID}{number}"}])
+        shown = self._sentence(40)
+        output = json.dumps([{"type": "text", "text": shown}])
         row: dict[str, Any] = {
             "call_id": f"call_{number:024x}",
             "response_id": response_id,
@@ -162,14 +196,14 @@ class Year:
             "arguments_text": text,
             "arguments": text,
             "tool": tool,
-            "provider_type": "plugin",
-            "provider_name": plugin,
+            "provider_type": provider[0],
+            "provider_name": provider[1],
             "definition_digest": self.digests[tool],
             "reason": None,
             "status": status,
             "output": output,
             "structured": None,
-            "shown": SAID,
+            "shown": shown,
             "is_error": status != "succeeded" or draw.random() < 0.03,
             "duration_ms": duration,
             "created_at": created,
@@ -192,6 +226,7 @@ class Year:
             head = links.link_hash(owner, sequence + 1, previous, kind, facts)
             rows["audit_chain"].append((owner, sequence + 1, kind, row["call_id"], digest, previous, head))
             self.heads[owner] = sequence + 1, head
+        return row
 
 
 def hash_of(text: str) -> int:
@@ -228,8 +263,10 @@ async def _fill_sqlite(url: str, year: Year, definitions: list[tuple[Any, ...]])
     connection.execute("PRAGMA cache_size = -400000")
     _insert(connection, "tool_definitions", ("digest", "definition", "first_seen_at"), definitions)
     for rows in year.batches():
-        for table, values in rows.items():
+        words = [(number, " ".join(found)) for number, found in rows["response_search"]]
+        for table, values in (rows | {"response_search": words}).items():
             _insert(connection, table, TABLES[table], values)
+        _insert(connection, "response_words", ("rowid", "words"), words)
         connection.commit()
     _insert(connection, "audit_heads", ("owner", "sequence", "hash", "checkpointed"), _heads(year))
     connection.commit()
@@ -258,9 +295,16 @@ async def _fill_postgres(url: str, year: Year, definitions: list[tuple[Any, ...]
         await connection.copy_records_to_table(table, records=values, columns=list(columns))
 
     await copy("tool_definitions", ("digest", "definition", "first_seen_at"), definitions)
+    await connection.execute("CREATE TEMPORARY TABLE found_words (number bigint, words text)")
+    vectors, dialect = SearchWords(), postgresql.dialect()
     for rows in year.batches():
+        words = rows.pop("response_search")
         for table, values in rows.items():
             await copy(table, TABLES[table], values)
+        texts = [(number, vectors.process_bind_param(found, dialect)) for number, found in words]
+        await copy("found_words", ("number", "words"), texts)
+        await connection.execute("INSERT INTO response_search SELECT number, words::tsvector FROM found_words")
+        await connection.execute("TRUNCATE found_words")
     await copy("audit_heads", ("owner", "sequence", "hash", "checkpointed"), _heads(year))
     await connection.execute("VACUUM ANALYZE")
     await connection.close()

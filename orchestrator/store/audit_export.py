@@ -1,15 +1,20 @@
 """The rows of an export, as the drivers hand them out: what SQLAlchemy does to each value takes too long for these."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from functools import cache
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import (
-    Column,
+    ARRAY,
     ColumnElement,
     Connection,
+    FromClause,
     LargeBinary,
+    Select,
     Text,
+    any_,
+    bindparam,
     case,
     func,
     or_,
@@ -21,23 +26,19 @@ from sqlalchemy import cast as sql_cast
 
 from orchestrator.core.storable_text import original
 from orchestrator.ports.audit import CallFilter, ExportedCall
-from orchestrator.store.audit_links import moment_text
+from orchestrator.store.audit_links import KINDS, moment_text
 from orchestrator.store.audit_query import conditions
 from orchestrator.store.database import Database
 from orchestrator.store.long_texts import long_text
 from orchestrator.store.tables import audit_chain, tool_call_approvals, tool_calls
 
 LARGE: Final = 16_384
-"""Content beyond this many characters is read by itself, so that a page has a bounded size."""
+"""Content beyond this many characters, or bytes, is read by itself."""
 
-_journaled = audit_chain.alias("journaled")
-_settled = audit_chain.alias("settled")
-_calls = tool_calls.c
-_decided = audit_chain.alias("decided")
+LARGE_PAGE: Final = 4_000_000
+"""Characters of such content after which a page ends, so that no page has more of it than this and one call's."""
+
 _CONTENT: Final = ("arguments", "arguments_text", "reason", "output", "structured", "shown")
-_ESCAPED: Final = frozenset({"model", "model_name", "tool", "provider_name", "decision_reason", *_CONTENT}) - {
-    "arguments"
-}
 _APPROVAL: Final = {
     "decision": "decision",
     "decision_reason": "reason",
@@ -47,60 +48,79 @@ _APPROVAL: Final = {
     "decided_at": "decided_at",
     "decision_salt": "salt",
 }
-_NAMES: Final = ExportedCall._fields
+_OF_A_LINK: Final = ("sequence", "digest", "previous", "hash")
+_LINKED: Final = tuple(f"{kind}_{name}" for kind in KINDS for name in _OF_A_LINK)
+_NAMES: Final = ExportedCall._fields[: -len(_LINKED)]
 _PLACES: Final = {name: number for number, name in enumerate(_NAMES)}
-_ESCAPED_PLACES: Final = tuple(sorted(_PLACES[name] for name in _ESCAPED))
-_HEX_PLACES: Final = tuple(
-    number
-    for name, number in _PLACES.items()
-    if name.endswith(("_salt", "_digest", "_previous", "_hash")) and name != "definition_digest"
-)
+assert (*_NAMES, *_LINKED) == ExportedCall._fields
+
+_calls = tool_calls.c
+_Values: TypeAlias = list[Any]
+
+
+# ---- statements -------------------------------------------------------------------------------
 
 
 def _raw(name: str) -> ColumnElement[Any]:
-    column = _calls["model_key" if name == "model" else name] if name not in _APPROVAL else _approval(name)
+    column = _calls["model_key" if name == "model" else name]
     if column.name == "arguments":
         return sql_cast(column, Text)  # Postgres' driver would parse it
-    if name == "output" or name == "structured":
-        return type_coerce(func.coalesce(column, long_text(name)), Text)
     return column if isinstance(column.type, LargeBinary) else type_coerce(column, Text)
 
 
-def _length(*names: str) -> ColumnElement[int]:
-    lengths = [func.coalesce(func.length(_raw(name)), 0) for name in names]
-    return sum(lengths[1:], start=lengths[0])
+def _approval(name: str) -> ColumnElement[Any]:
+    column = tool_call_approvals.c[_APPROVAL[name]]
+    return sql_cast(column, Text) if column.name == "arguments" else type_coerce(column, column.type)
 
 
-_is_large: Final = or_(
-    _calls.output_digest.is_not(None),
-    _calls.structured_digest.is_not(None),
-    _length("arguments_text", "output", "structured", "shown") > LARGE,
+@cache
+def _columns(dialect: str) -> Sequence[ColumnElement[Any]]:
+    """What a page has of the journal. Whether content is large is decided once a row: it means to look at all of it."""
+    length: Callable[[Any], ColumnElement[int]] = func.length if dialect == "sqlite" else func.octet_length
+    size = sum((func.coalesce(length(_raw(name)), 0) for name in ("arguments_text", "reason")), start=0)
+    size += func.coalesce(length(_raw("shown")), 0)
+    is_large = or_(_calls.output_digest.is_not(None), _calls.structured_digest.is_not(None), size > LARGE)
+    return [*(_raw(name).label(name) for name in _NAMES if name not in _APPROVAL), is_large.label("is_large")]
+
+
+def _rows(page: FromClause) -> Select[*tuple[Any, ...]]:
+    """The rows of a page with the decisions about them, without large content."""
+
+    def of(name: str) -> ColumnElement[Any]:
+        if name in _APPROVAL:
+            return _approval(name)
+        return case((~page.c.is_large, page.c[name])) if name in _CONTENT else page.c[name]
+
+    decisions = tool_call_approvals.c.call_id == page.c.call_id
+    return select(*(of(name).label(name) for name in _NAMES), page.c.is_large).join_from(
+        page, tool_call_approvals, decisions, isouter=True
+    ).order_by(page.c.created_at, page.c.call_id)
+
+
+_LINKS: Final = select(
+    audit_chain.c.call_id,
+    audit_chain.c.kind,
+    audit_chain.c.sequence,
+    audit_chain.c.content_digest,
+    audit_chain.c.previous,
+    audit_chain.c.hash,
+)
+_LARGE_CONTENT: Final = select(
+    *(
+        type_coerce(func.coalesce(_calls[name], long_text(name)), Text).label(name)
+        if name in ("output", "structured")
+        else _raw(name).label(name)
+        for name in _CONTENT
+    )
 )
 
 
-def _approval(name: str) -> Column[Any]:
-    return tool_call_approvals.c[_APPROVAL[name]]
+# ---- pages ------------------------------------------------------------------------------------
 
 
-def _column(name: str) -> ColumnElement[Any]:
-    for alias, prefix in ((_journaled, "journaled_"), (_decided, "decided_"), (_settled, "settled_")):
-        if name.startswith(prefix) and name != "settled_at" and name not in _APPROVAL:
-            kind = name.removeprefix(prefix)
-            return alias.c["content_digest" if kind == "digest" else kind]
-    return case((~_is_large, _raw(name))) if name in _CONTENT else _raw(name)
-
-
-_links = (_journaled.c.call_id == _calls.call_id) & (_journaled.c.kind == "journaled")
-_outcomes = (_settled.c.call_id == _calls.call_id) & (_settled.c.kind == "settled")
-_ROWS: Final = (
-    select(*(_column(name).label(name) for name in _NAMES), _is_large.label("is_large"), _calls.created_at)
-    .join_from(tool_calls, _journaled, _links, isouter=True)
-    .join(_settled, _outcomes, isouter=True)
-    .join(tool_call_approvals, tool_call_approvals.c.call_id == _calls.call_id, isouter=True)
-    .join(_decided, (_decided.c.call_id == _calls.call_id) & (_decided.c.kind == "decided"), isouter=True)
-    .order_by(_calls.created_at, _calls.call_id)
-)
-_LARGE_CONTENT: Final = select(*(_raw(name).label(name) for name in _CONTENT))
+class _Page(NamedTuple):
+    calls: list[ExportedCall]
+    is_last: bool
 
 
 async def export_calls(database: Database, wanted: CallFilter, rows: int) -> AsyncGenerator[Sequence[ExportedCall]]:
@@ -109,43 +129,100 @@ async def export_calls(database: Database, wanted: CallFilter, rows: int) -> Asy
     place: tuple[datetime, str] | None = None
     while True:
 
-        def work(connection: Connection, place: tuple[datetime, str] | None = place) -> Sequence[Any]:
-            query = _ROWS.where(_calls.created_at < until, *conditions(connection, wanted)).limit(rows)
+        def work(connection: Connection, place: tuple[datetime, str] | None = place) -> _Page:
+            query = select(*_columns(connection.dialect.name))
+            query = query.where(_calls.created_at < until, *conditions(connection, wanted))
             if place is not None:
                 query = query.where(tuple_(_calls.created_at, _calls.call_id) > tuple_(*place))
-            return [_exported(connection, row) for row in connection.execute(query)]
+            page = query.order_by(_calls.created_at, _calls.call_id).limit(rows).subquery("page")
+            return _page(connection, _fetched(connection, _rows(page)), rows)
 
-        page = await database.read(work)
-        if page:
-            yield [call for call, _ in page]
-        if len(page) < rows:
+        calls, is_last = await database.read(work)
+        if calls:
+            yield calls
+        if is_last:
             return
-        last, moment = page[-1]
-        place = moment, last.call_id
+        place = datetime.fromisoformat(calls[-1].created_at), calls[-1].call_id
 
 
-def _exported(connection: Connection, row: Any) -> tuple[ExportedCall, datetime]:
+def _fetched(connection: Connection, query: Select[*tuple[Any, ...]], **values: Any) -> list[Sequence[Any]]:
+    """Rows as the driver has them."""
+    cursor: Any = connection.execute(query, values).cursor
+    return cursor.fetchall()
+
+
+def _page(connection: Connection, rows: list[Sequence[Any]], most: int) -> _Page:
+    """The page that these rows make."""
+    found = [_told(row) for row in rows]
+    links = _links_of(connection, [values[_CALL_ID] for values in found])
+    nothing = (None,) * len(_OF_A_LINK)
+    calls: list[ExportedCall] = []
+    large = 0
+    for values in found:
+        call_id = values[_CALL_ID]
+        if values.pop():
+            large += _read_content(connection, values)
+        linked = [part for kind in KINDS for part in links.get((call_id, kind), nothing)]
+        calls.append(ExportedCall._make(values + linked))
+        if large > LARGE_PAGE:
+            break
+    return _Page(calls, len(rows) < most and len(calls) == len(rows))
+
+
+def _links_of(connection: Connection, call_ids: Sequence[str]) -> Mapping[tuple[str, str], tuple[Any, ...]]:
+    """The links about these calls, by call and kind. The ids go as one value: to parse a thousand takes its time."""
+    if connection.dialect.name == "sqlite":
+        one = func.json_each(bindparam("call_ids", type_=Text)).table_valued("value")
+        among: ColumnElement[bool] = audit_chain.c.call_id.in_(select(one.c.value))
+        given: object = "[" + ",".join(f'"{call_id}"' for call_id in call_ids) + "]"
+    else:
+        among = audit_chain.c.call_id == any_(bindparam("call_ids", type_=ARRAY(Text)))
+        given = list(call_ids)
+    return {
+        (call_id, kind): (sequence, None if digest is None else digest.hex(), previous.hex(), head.hex())
+        for call_id, kind, sequence, digest, previous, head in _fetched(
+            connection, _LINKS.where(among), call_ids=given
+        )
+    }
+
+
+def _read_content(connection: Connection, values: _Values) -> int:
+    """Put large content where it belongs; how many characters that are."""
+    query = _LARGE_CONTENT.where(_calls.call_id == values[_CALL_ID])
+    [content] = _fetched(connection, query)
+    characters = 0
+    for name, text in zip(_CONTENT, content, strict=True):
+        if text is not None:
+            values[_PLACES[name]] = text if name == "arguments" else original(text)
+            characters += len(text)
+    return characters
+
+
+def _told(row: Sequence[Any]) -> _Values:
+    """The values of a row as they are exported, and whether its content is large."""
     values = list(row)
-    moment = values.pop()
-    if values.pop():
-        content = connection.execute(_LARGE_CONTENT.where(_calls.call_id == values[0])).mappings().one()
-        for name in _CONTENT:
-            values[_PLACES[name]] = content[name]
     for place in _ESCAPED_PLACES:
-        if values[place] is not None:
-            values[place] = original(values[place])
-    for place in _HEX_PLACES:
+        text = values[place]
+        if text is not None and "\x10" in text:
+            values[place] = original(text)
+    for place in _SALT_PLACES:
         if values[place] is not None:
             values[place] = values[place].hex()
     values[_IS_ERROR] = bool(values[_IS_ERROR])
-    values[_CREATED_AT] = moment_text(values[_CREATED_AT])
-    for place in (_SETTLED_AT, _DECIDED_AT):
+    for place in _MOMENT_PLACES:
         if values[place] is not None:
             values[place] = moment_text(values[place])
-    return ExportedCall._make(values), cast(datetime, moment)
+    return values
 
 
+_CALL_ID: Final = _PLACES["call_id"]
 _IS_ERROR: Final = _PLACES["is_error"]
-_CREATED_AT: Final = _PLACES["created_at"]
-_SETTLED_AT: Final = _PLACES["settled_at"]
-_DECIDED_AT: Final = _PLACES["decided_at"]
+_MOMENT_PLACES: Final = tuple(_PLACES[name] for name in ("created_at", "settled_at", "decided_at"))
+_SALT_PLACES: Final = tuple(_PLACES[name] for name in _NAMES if name.endswith("_salt"))
+_ESCAPED_PLACES: Final = tuple(
+    _PLACES[name]
+    for name in (
+        *("model", "model_name", "tool", "provider_name", "decision_reason"),
+        *(name for name in _CONTENT if name != "arguments"),
+    )
+)
