@@ -92,6 +92,7 @@ async def _written_and_read(
     writer: _Form, page: Sequence[ExportedCall], pages: AsyncGenerator[Sequence[ExportedCall]]
 ) -> tuple[bytes, Sequence[ExportedCall] | None]:
     """A page as bytes, and the one after it, which is read meanwhile; None: there is none."""
+    piece = b""
     following: Sequence[ExportedCall] | None = None
     failure: OrchestratorError | None = None
 

@@ -92,9 +92,11 @@ def _rows(page: FromClause) -> Select[*tuple[Any, ...]]:
         return case((~page.c.is_large, page.c[name])) if name in _CONTENT else page.c[name]
 
     decisions = tool_call_approvals.c.call_id == page.c.call_id
-    return select(*(of(name).label(name) for name in _NAMES), page.c.is_large).join_from(
-        page, tool_call_approvals, decisions, isouter=True
-    ).order_by(page.c.created_at, page.c.call_id)
+    return (
+        select(*(of(name).label(name) for name in _NAMES), page.c.is_large)
+        .join_from(page, tool_call_approvals, decisions, isouter=True)
+        .order_by(page.c.created_at, page.c.call_id)
+    )
 
 
 _LINKS: Final = select(
@@ -180,9 +182,7 @@ def _links_of(connection: Connection, call_ids: Sequence[str]) -> Mapping[tuple[
         given = list(call_ids)
     return {
         (call_id, kind): (sequence, None if digest is None else digest.hex(), previous.hex(), head.hex())
-        for call_id, kind, sequence, digest, previous, head in _fetched(
-            connection, _LINKS.where(among), call_ids=given
-        )
+        for call_id, kind, sequence, digest, previous, head in _fetched(connection, _LINKS.where(among), call_ids=given)
     }
 
 

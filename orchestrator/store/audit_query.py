@@ -7,7 +7,7 @@ full or not, and says where to go on.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import (
@@ -44,6 +44,9 @@ Columns: TypeAlias = ReadOnlyColumnCollection[str, Column[Any]] | ReadOnlyColumn
 _calls = tool_calls.c
 _arguments = call_arguments.c
 
+_FAILED: Final[ColumnElement[Any]] = literal_column("tool_calls.is_error", Integer)
+"""As the partial index has it: SQLAlchemy would compare it with 1 on SQLite, which the planner takes for another question."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
@@ -77,6 +80,8 @@ def find_calls(
     """The ids of a page of calls."""
     walk = _choose(connection, wanted)
     is_rest = _questions(wanted) > walk.answers
+    if is_rest and walk.ordered and not walk.by_argument:
+        return _find_on_the_way(connection, walk, wanted, after, limit, newest_first=newest_first)
     step = limit + 1 if walk.ordered else MOST_LOOKED_AT
     found: list[CallPlace] = []
     place, looked_at = after, 0
@@ -99,6 +104,40 @@ def find_calls(
         step = min(step * 4, _LONGEST_STEP)
 
 
+def _find_on_the_way(
+    connection: Connection,
+    walk: _Walk,
+    wanted: CallFilter,
+    after: CallPlace | None,
+    limit: int,
+    *,
+    newest_first: bool,
+) -> FoundCalls:
+    """The same for a way on which the rows come in order: the database stops by itself when the page is full.
+
+    SQLite hands the rows of a limited subquery on as they come; told of their order once more it would look at all
+    of them before it sorts them. Postgres knows that they are in order, and may join in another one if nobody asks.
+    """
+    asked = [_calls[name].label(name) for name in _asked(wanted)]
+    rows = _way(walk, wanted, after, MOST_LOOKED_AT, newest_first=newest_first).add_columns(*asked).subquery()
+    rest = conditions(connection, replace(wanted, since=None, until=None), rows.c)
+    query = select(rows.c.created_at, rows.c.call_id).where(*rest).limit(limit + 1)
+    if connection.dialect.name != "sqlite":
+        query = query.order_by(*_order(rows.c.created_at, rows.c.call_id, newest_first=newest_first))
+    found = [CallPlace(*row) for row in connection.execute(query)]
+    if len(found) > limit:
+        return FoundCalls([place.call_id for place in found[:limit]], found[limit - 1])
+    last = _way(walk, wanted, after, 1, newest_first=newest_first).offset(MOST_LOOKED_AT - 1)
+    end = connection.execute(last).one_or_none()
+    return FoundCalls([place.call_id for place in found], None if end is None else CallPlace(*end))
+
+
+def _asked(wanted: CallFilter) -> list[str]:
+    """The columns that tell whether a call of the time that is wanted is `wanted`."""
+    given = wanted.given()
+    return [name for name, questions in _ASKED.items() if any(question in given for question in questions)]
+
+
 def _questions(wanted: CallFilter) -> int:
     """How many there are, apart from the time, which every way keeps to."""
     given = wanted.given()
@@ -108,14 +147,22 @@ def _questions(wanted: CallFilter) -> int:
 
 
 def _matching(connection: Connection, wanted: CallFilter, call_ids: Sequence[str]) -> frozenset[str]:
-    """Which of these calls are `wanted`.
+    """Which of these calls, which are of the time that is wanted, are `wanted`.
 
-    The limit changes nothing but the plan: the rows are found by their ids, whatever else has an index.
+    The limit changes nothing but the plan: the rows are found by their ids, whatever else has an index. Only the
+    columns that are asked for are read, and where arguments alone are, no row of the journal is.
     """
-    asked = (_calls[name] for name in _ASKED)
-    rows = select(*asked).where(_calls.call_id.in_(call_ids)).limit(len(call_ids)).subquery()
-    query = select(rows.c.call_id).where(*conditions(connection, wanted, rows.c))
-    return frozenset(connection.execute(query).scalars())
+    wanted = replace(wanted, since=None, until=None)
+    asked = [_calls[name] for name in _asked(wanted)]
+    if asked:
+        rows = select(_calls.call_id, *asked).where(_calls.call_id.in_(call_ids)).limit(len(call_ids)).subquery()
+        query = select(rows.c.call_id).where(*conditions(connection, wanted, rows.c))
+        return frozenset(connection.execute(query).scalars())
+    kept = frozenset(call_ids)
+    for pattern in wanted.arguments:
+        matching = select(_arguments.call_id).where(_arguments.call_id.in_(kept)).where(_like(connection, pattern))
+        kept = frozenset(connection.execute(matching).scalars()) if kept else kept
+    return kept
 
 
 def conditions(connection: Connection, wanted: CallFilter, columns: Columns = _calls) -> Iterator[ColumnElement[bool]]:
@@ -137,10 +184,19 @@ def conditions(connection: Connection, wanted: CallFilter, columns: Columns = _c
         yield exists().where(_arguments.call_id == columns.call_id, _like(connection, pattern))
 
 
-_ASKED: Final = (
-    *("call_id", "response_id", "definition_digest", "tool", "provider_type", "provider_name", "model_key", "status"),
-    *("owner", "is_error", "created_at", "duration_ms"),
-)
+_ASKED: Final = {
+    "response_id": ("response_id",),
+    "definition_digest": ("definition_digest",),
+    "tool": ("tool",),
+    "provider_type": ("plugin_id", "server_label"),
+    "provider_name": ("plugin_id", "server_label"),
+    "model_key": ("model",),
+    "status": ("status",),
+    "owner": ("owner",),
+    "is_error": ("is_error",),
+    "duration_ms": ("duration_min", "duration_max"),
+}
+"""The columns that answer questions, each with the questions."""
 
 
 def _column_walks(wanted: CallFilter, columns: Columns = _calls) -> dict[str, ColumnElement[bool]]:
@@ -154,7 +210,9 @@ def _column_walks(wanted: CallFilter, columns: Columns = _calls) -> dict[str, Co
         "status": wanted.status,
         "owner": wanted.owner,
     }
-    walks: dict[str, ColumnElement[bool]] = {"is_error": columns.is_error} if wanted.is_error else {}
+    walks: dict[str, ColumnElement[bool]] = {}
+    if wanted.is_error:
+        walks["is_error"] = _FAILED if columns is _calls else columns.is_error
     return walks | {name: columns[name] == value for name, value in asked.items() if value is not None}
 
 
@@ -174,7 +232,7 @@ def _choose(connection: Connection, wanted: CallFilter) -> _Walk:
         ways.append(_Walk(duration, ordered=False))
     if not ways or (len(ways) == 1 and ways[0].ordered):
         return ways[0] if ways else _Walk(true(), answers=0)
-    counts = connection.execute(select(*(_bounded_count(way) for way in ways))).one()
+    counts = connection.execute(select(*(_bounded_count(way, wanted) for way in ways))).one()
     usable = [
         (count, number, way)
         for number, (count, way) in enumerate(zip(counts, ways, strict=True))
@@ -183,11 +241,23 @@ def _choose(connection: Connection, wanted: CallFilter) -> _Walk:
     return min(usable, key=lambda entry: entry[:2])[2] if usable else _Walk(true(), answers=0)
 
 
-def _bounded_count(way: _Walk) -> Any:
-    """How many there are, as far as that matters."""
+def _bounded_count(way: _Walk, wanted: CallFilter) -> Any:
+    """How many there are, as far as that matters; in the time that is wanted where the index has them by time."""
     counted = call_arguments if way.by_argument else tool_calls
     some = select(literal_column("1", Integer)).select_from(counted).where(way.where).limit(MOST_COUNTED + 1)
+    if way.ordered:
+        some = some.where(*_in_time(wanted, way.key[0]))
     return select(func.count()).select_from(some.subquery()).scalar_subquery()
+
+
+def _in_time(
+    wanted: CallFilter, moment: ColumnElement[Any], place: CallPlace | None = None, *, newest_first: bool = True
+) -> Iterator[ColumnElement[bool]]:
+    """The bounds of the time. Of two on the same side SQLite may walk from the wrong one, and a place is the closer one."""
+    if wanted.since is not None and (place is None or newest_first):
+        yield moment >= wanted.since
+    if wanted.until is not None and (place is None or not newest_first):
+        yield moment < wanted.until
 
 
 def _keys(
@@ -199,20 +269,31 @@ def _keys(
     *,
     newest_first: bool,
 ) -> list[CallPlace]:
+    query = _way(walk, wanted, place, step, newest_first=newest_first)
+    return [CallPlace(*row) for row in connection.execute(query)]
+
+
+def _way(
+    walk: _Walk, wanted: CallFilter, place: CallPlace | None, step: int, *, newest_first: bool
+) -> Select[Any, Any]:
+    """The next keys on the way."""
     moment, call_id = walk.key
     query: Select[Any, Any] = select(moment.label("created_at"), call_id.label("call_id")).where(walk.where)
-    # Of two bounds on the same side, SQLite may walk from the wrong one: the place is the closer one.
-    if wanted.since is not None and (place is None or newest_first):
-        query = query.where(moment >= wanted.since)
-    if wanted.until is not None and (place is None or not newest_first):
-        query = query.where(moment < wanted.until)
+    if not walk.ordered:
+        # Several values of one call may be alike. The limit, which they do not reach, keeps the planner from
+        # walking another index in order until it has met enough of them.
+        some = (query.distinct() if walk.by_argument else query).limit(MOST_COUNTED + 1).subquery()
+        moment, call_id = some.c.created_at, some.c.call_id
+        query = select(moment, call_id)
+    query = query.where(*_in_time(wanted, moment, place, newest_first=newest_first))
     if place is not None:
         here, there = tuple_(moment, call_id), tuple_(place.created_at, place.call_id)
         query = query.where(here < there if newest_first else here > there)
-    order = (moment.desc(), call_id.desc()) if newest_first else (moment, call_id)
-    if walk.by_argument and not walk.ordered:
-        query = query.distinct()  # several values of one call may be alike
-    return [CallPlace(*row) for row in connection.execute(query.order_by(*order).limit(step))]
+    return query.order_by(*_order(moment, call_id, newest_first=newest_first)).limit(step)
+
+
+def _order(*key: ColumnElement[Any], newest_first: bool) -> list[ColumnElement[Any]]:
+    return [column.desc() if newest_first else column.asc() for column in key]
 
 
 def _duration(wanted: CallFilter, columns: Columns = _calls) -> ColumnElement[bool] | None:
