@@ -95,9 +95,12 @@ def _query(
 ) -> Select[*tuple[Any, ...]]:
     labels = _labels(wanted)
     source = select(*SUMMARY)
+    place: ColumnElement[int] | None = None
     if wanted.text:
         index, number, condition = search.matching(connection, wanted.text, wanted.owner)
         source = source.join_from(index, responses, responses.c.number == number).where(condition)
+        if search.is_seldom(connection, wanted.text, wanted.owner, span.of(number), oldest_first=oldest_first):
+            place = number + 0  # an order that no index has, so that the words are looked up instead of looked for
     else:
         first = _rarest(connection, wanted, labels, span)
         if first is None:
@@ -108,7 +111,10 @@ def _query(
             source = source.join_from(response_labels, responses, responses.c.number == number)
             source = source.where(response_labels.c.label == first)
     source = source.where(span.of(number), _STORED, *_on_columns(wanted), *(_has(each) for each in labels))
-    return source.order_by(number.asc() if oldest_first else number.desc())
+    if connection.dialect.name == "postgresql":
+        source = source.where(span.of(responses.c.number))  # a merge join would begin at the other end of the table
+    place = number if place is None else place
+    return source.order_by(place.asc() if oldest_first else place.desc())
 
 
 def _on_columns(wanted: ResponseFilter) -> list[ColumnElement[bool]]:

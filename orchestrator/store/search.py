@@ -6,18 +6,20 @@ among its words, so that a search within one owner's responses costs what that o
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    Integer,
     bindparam,
     cast,
     column,
     delete,
     func,
     insert,
+    literal_column,
     select,
     table,
     text,
@@ -136,12 +138,41 @@ def matching(
     connection: Connection, terms: Sequence[Term], owner: str | None
 ) -> tuple[FromClause, ColumnElement[int], ColumnElement[bool]]:
     """What to select from, the number there, and the condition that all of `terms` are in a response of the owner's."""
-    asked = [*([] if owner is None else [Term((owner_word(owner),))]), *terms]
     if connection.dialect.name == "sqlite":
-        query = " AND ".join(_fts_term(term) for term in asked)
+        query = " AND ".join(_fts_term(term) for term in _asked(terms, owner))
         return _FTS, _FTS.c.rowid, _FTS.c.response_words.op("MATCH")(query)
-    query = " & ".join(_ts_term(term) for term in asked)
-    return response_search, response_search.c.number, response_search.c.words.op("@@")(cast(query, TSQUERY))
+    return response_search, response_search.c.number, _matches(response_search.c.words, terms, owner)
+
+
+def is_seldom(
+    connection: Connection, terms: Sequence[Term], owner: str | None, span: ColumnElement[bool], *, oldest_first: bool
+) -> bool:
+    """Whether hardly any of the first responses in a span of numbers have all of `terms`. Only Postgres needs to know.
+
+    It takes words that it has no statistics of for far more frequent than they are, and then reads every response in
+    order to meet the few that have them.
+    """
+    if connection.dialect.name == "sqlite":
+        return False
+    number = response_search.c.number
+    first = select(response_search.c.words).where(span).order_by(number.asc() if oldest_first else number.desc())
+    sample = first.limit(SAMPLE).subquery()
+    found = select(literal_column("1", Integer)).select_from(sample).where(_matches(sample.c.words, terms, owner))
+    count = select(func.count()).select_from(found.limit(SELDOM).subquery())
+    return connection.execute(count).scalar_one() < SELDOM
+
+
+SAMPLE: Final = 1_000
+SELDOM: Final = 20
+"""Of a sample: with as many, a page of the listing is met within a few thousand responses."""
+
+
+def _asked(terms: Sequence[Term], owner: str | None) -> list[Term]:
+    return [*([] if owner is None else [Term((owner_word(owner),))]), *terms]
+
+
+def _matches(words: ColumnElement[Any], terms: Sequence[Term], owner: str | None) -> ColumnElement[bool]:
+    return words.op("@@")(cast(" & ".join(_ts_term(term) for term in _asked(terms, owner)), TSQUERY))
 
 
 def _fts_term(term: Term) -> str:
