@@ -112,7 +112,7 @@ class ServiceClient:
         return CommandError(f"no service answers at {self.url} ({_reason(error)}); start one with: orchestrator serve")
 
     def _check(self, status: int, content: bytes) -> None:
-        if status == 200:
+        if status in (200, 202):
             return
         try:
             said = msgspec.json.decode(content, type=ErrorEnvelope).error.message

@@ -14,6 +14,7 @@ from orchestrator.cli.demo import demo
 from orchestrator.cli.doctor import doctor
 from orchestrator.cli.models import models
 from orchestrator.cli.plugins import plugins
+from orchestrator.cli.responses import responses
 from orchestrator.cli.serve import serve
 from orchestrator.cli.settings import settings
 from orchestrator.cli.tokens import tokens
@@ -28,5 +29,5 @@ def orchestrator() -> None:
     """
 
 
-for command in (serve, demo, chat, approvals, models, plugins, tokens, audit, db, settings, doctor):
+for command in (serve, demo, chat, approvals, models, plugins, responses, tokens, audit, db, settings, doctor):
     orchestrator.add_command(command)

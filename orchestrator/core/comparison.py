@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import zip_longest
 from typing import Final, Literal, TypeAlias, assert_never
@@ -20,6 +20,7 @@ from orchestrator.core.items import (
     ToolCall,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
+from orchestrator.core.placed import CallStatus
 from orchestrator.core.reading import SERVICE
 from orchestrator.core.tools import ToolKey, provider_label, tool_key
 
@@ -98,7 +99,8 @@ class ComparedTool:
 class BranchNode:
     """What is compared of a response. `forked_from` is whom it left inside it, and how many items it has of that one.
 
-    `facts` are the values of the whole, such as its model and how it ended.
+    `facts` are the values of the whole, such as its model and how it ended; `statuses` say of calls, by id, how
+    they came to their results, where that is to be compared.
     """
 
     id: str
@@ -108,6 +110,7 @@ class BranchNode:
     output: tuple[OutputItem, ...]
     tools: tuple[ComparedTool, ...] = ()
     forked_from: tuple[str, int] | None = None
+    statuses: Mapping[str, CallStatus] = field(default_factory=dict[str, CallStatus])
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,8 @@ def compare_responses(a: BranchNode | None, b: BranchNode | None) -> ResponseCom
     shared = _shared(a, b)
     said = _items([_input_item(item) for item in a.input] if a else [], [_input_item(i) for i in b.input] if b else [])
     written = _items(
-        [_output_item(item) for item in a.output] if a else [],
-        [_output_item(item) for item in b.output] if b else [],
+        [_output_item(item, a.statuses) for item in a.output] if a else [],
+        [_output_item(item, b.statuses) for item in b.output] if b else [],
         shared,
     )
     tools = _tools(a.tools if a else (), b.tools if b else ())
@@ -185,7 +188,7 @@ def _text_item(kind: ItemKind, values: dict[str, JsonValue]) -> _Item:
     return _Item(kind, values, canonical_json(values))
 
 
-def _output_item(item: OutputItem) -> _Item:
+def _output_item(item: OutputItem, statuses: Mapping[str, CallStatus]) -> _Item:
     match item:
         case Message(content):
             return _text_item("message", {"content": content})
@@ -204,6 +207,8 @@ def _output_item(item: OutputItem) -> _Item:
         case _:
             assert_never(item)
     asked = canonical_json(values["arguments"])
+    if item.call_id in statuses:
+        values["status"] = statuses[item.call_id]
     return _Item(kind, values, canonical_json(values), name, item.provider, item.call_id, asked)
 
 

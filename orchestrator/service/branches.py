@@ -1,7 +1,7 @@
 """Branches beside each other: what differs between two, and what a replay found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, Final, Literal, cast
 
@@ -71,7 +71,7 @@ class BranchService:
                 f"These branches have more than {MOST} responses behind the last common one: compare earlier ones."
             )
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="a" if len(rests[0]) > MOST else "b")
-        first, second = [await self._nodes(rest, whose) for rest in rests]
+        first, second = [await self._nodes(rest, whose, param) for param, rest in zip("ab", rests, strict=True)]
         compared = compare_branches(first, second)
         return BranchComparison(a, b, shared[-1] if shared else None, len(shared), compared)
 
@@ -111,8 +111,16 @@ class BranchService:
             raise _not_found(param)
         return path
 
-    async def _nodes(self, path: Sequence[str], owner: str | None) -> list[BranchNode]:
-        return [_node(await self._detail(response_id, owner, "a")) for response_id in path]
+    async def _nodes(self, path: Sequence[str], owner: str | None, param: str) -> list[BranchNode]:
+        nodes: list[BranchNode] = []
+        for response_id in path:
+            detail = await self._detail(response_id, owner, param)
+            run = await self._store.read_run(response_id, detail.response.owner)
+            items = () if run is None else run.items
+            calls = [item for item in items if isinstance(item, PlacedCall)]
+            statuses = {call.call_id: call.outcome.status for call in calls if call.outcome is not None}
+            nodes.append(replace(_node(detail), statuses=statuses))
+        return nodes
 
     async def _detail(self, response_id: str, owner: str | None, param: str) -> ResponseDetail:
         detail = await self._graph.read_detail(response_id, owner)

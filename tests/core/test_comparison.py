@@ -97,6 +97,13 @@ def test_a_call_tells_which_arguments_changed_and_how_its_result_did() -> None:
     )
 
 
+def test_how_a_call_came_to_its_result_is_compared_where_it_is_known() -> None:
+    a, b = node(call("call_1"), statuses={"call_1": "succeeded"}), node(call("call_2"), statuses={"call_2": "edited"})
+    assert [item.changes for item in written(a, b)] == [(Change("status", "succeeded", "edited"),)]
+    [one_sided] = written(a, node(call("call_2")))
+    assert one_sided.changes == (Change("status", "succeeded", MISSING),)
+
+
 def test_calls_stand_beside_calls_of_the_same_tool_and_rather_of_the_same_arguments() -> None:
     a = node(call("call_1"), call("call_2", arguments={"zone": "CET"}), call("call_3", "count"))
     b = node(call("call_4", arguments={"zone": "CET"}, output="x"), call("call_5", "count"), Message("Done."))
