@@ -21,7 +21,7 @@ from orchestrator.engines.ollama.client import OllamaClient
 from orchestrator.engines.ollama.engine import OllamaEngine
 from orchestrator.engines.ollama.pull import OllamaDownloader
 from orchestrator.engines.ollama.supervised import SupervisedOllama
-from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine
+from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine, Timeouts
 from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.mcp_config import ConfigLayer, McpConfigFiles, config_layers
 from orchestrator.integrations.mcp_config_watch import ConfigWatcher
@@ -319,14 +319,22 @@ def _engines(
     settings: Settings, tasks: anyio.abc.TaskGroup
 ) -> list[LlamaCppEngine | OllamaEngine | OpenAICompatibleEngine]:
     """Every engine, in the order in which a bare model key is looked up: the default one first."""
-    embedded = LlamaCppEngine(settings.models_dir, tasks)
-    ollama = OllamaEngine(settings.ollama_host, keep_alive=KEPT_FOR_EVER, supervised=settings.start_ollama)
+    first, silence = settings.engine_first_token_timeout, settings.engine_silence_timeout
+    embedded = LlamaCppEngine(settings.models_dir, tasks, silence_seconds=silence, first_token_seconds=first)
+    ollama = OllamaEngine(
+        settings.ollama_host,
+        silence_seconds=silence,
+        first_token_seconds=first,
+        keep_alive=KEPT_FOR_EVER,
+        supervised=settings.start_ollama,
+    )
     keys = settings.openai_compatible_api_key
     remote = [
         OpenAICompatibleEngine(
             url,
             keys[index] if index < len(keys) else None,
             name=REMOTE if index == 0 else f"{REMOTE}:{index + 1}",  # as the second instance of a model is called
+            timeouts=Timeouts(first_token=first, silence=silence),
         )
         for index, url in enumerate(settings.openai_compatible_url)
     ]

@@ -114,6 +114,8 @@ class Settings:
     roots: tuple[Path, ...]
     connect_timeout: float
     run_timeout: float
+    engine_first_token_timeout: float
+    engine_silence_timeout: float
     approval_timeout: float
     max_turns: int
     max_identical_calls: int
@@ -228,6 +230,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CONNECT_TIMEOUT", seconds(3_600), "20", "How long connecting the MCP servers of a request may take, in seconds."),
     Setting("RUN_TIMEOUT", seconds(604_800), "600", "How long a request may take as a whole, in seconds."),
     Setting("APPROVAL_TIMEOUT", seconds(31_536_000), "86400", "How long a tool call waits for somebody to approve it, in seconds; then it counts as denied, and its response ends as incomplete."),
+    Setting("ENGINE_FIRST_TOKEN_TIMEOUT", seconds(604_800), "300", "How long an engine may read a prompt without a sign of life, in seconds; Ollama is as silent while it collects a tool call."),
+    Setting("ENGINE_SILENCE_TIMEOUT", seconds(604_800), "120", "How long an engine may send nothing in the middle of an answer, in seconds; then the answer ends with the error `engine_error`."),
     Setting("MAX_TURNS", whole_number(1, 10_000), "32", "How many times the model may be called in one request."),
     Setting("MAX_IDENTICAL_CALLS", whole_number(1, 10_000), "8", "How often a request may make the same tool call with the same arguments."),
     Setting("MAX_BODY_BYTES", SIZE, "32MiB", "The largest request body."),

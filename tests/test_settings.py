@@ -83,6 +83,8 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         connect_timeout=20.0,
         approval_timeout=86400,
         run_timeout=600.0,
+        engine_first_token_timeout=300.0,
+        engine_silence_timeout=120.0,
         max_turns=32,
         max_identical_calls=8,
         max_body_bytes=32 * 1024 * 1024,

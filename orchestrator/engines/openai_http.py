@@ -31,9 +31,18 @@ _NO_FORMAT: Final = re.compile(
 """How servers word it that a format is beyond them: vLLM, SGLang, llama-server, LM Studio."""
 
 
+class FellSilentError(httpx.ReadTimeout):
+    """A server sent nothing for `seconds` after its first token."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("")
+        self.seconds = seconds
+
+
 class Completion:
     """One `POST /chat/completions`, streamed. `who` names the engine in messages, `scrub` removes secrets from them.
 
+    After the first token nothing may come for `silence_seconds` at most; before it, for as long as the client's timeout says.
     Transport errors leave as httpx raised them: only the adapter knows what they mean.
     """
 
@@ -44,9 +53,11 @@ class Completion:
         who: str,
         *,
         headers: Mapping[str, str],
+        silence_seconds: float | None = None,
         scrub: Callable[[str], str] = str,
     ) -> None:
         self._client = client
+        self._silence_seconds = silence_seconds
         self._url = url
         self._headers = {"Content-Type": "application/json", "Accept": "text/event-stream", **headers}
         self._who = who
@@ -109,13 +120,26 @@ class Completion:
             return
         parser = SseParser()
         try:
-            async for block in response.aiter_bytes():
+            async for block in self._blocks(response):
                 for event in parser.feed(block):
                     yield event
         except ValueError as error:
             raise self._broken(f"sent {error}") from None
         for event in parser.end():
             yield event
+
+    async def _blocks(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+        blocks = response.aiter_bytes()
+        while True:
+            seconds = self._silence_seconds if self.decoder.first_token_seen else None
+            try:
+                with anyio.fail_after(seconds):
+                    block = await anext(blocks, None)
+            except TimeoutError:
+                raise FellSilentError(seconds or 0.0) from None
+            if block is None:
+                return
+            yield block
 
     def _decode(self, data: bytes) -> list[GenerationChunk]:
         if data.strip() == b"[DONE]":

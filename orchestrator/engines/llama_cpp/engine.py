@@ -31,9 +31,10 @@ SLOTS: Final = 4
 BATCH: Final = 256
 PROMPT_CACHE_MIB: Final = 512
 CONNECT_SECONDS: Final = 5.0
-SILENCE_SECONDS: Final = 300.0
-"""Between two signs of life of a request that runs: a batch of the prompt, or a token. A worker that lets it pass is
-stuck, and ended: no request of it would come to an end."""
+FIRST_TOKEN_SECONDS: Final = 300.0
+"""Between two batches of a prompt, or until the first token."""
+SILENCE_SECONDS: Final = 120.0
+"""Between two tokens. A worker that lets it pass is stuck, and ended: no request of it would come to an end."""
 
 
 class LlamaCppEngine:
@@ -47,17 +48,18 @@ class LlamaCppEngine:
         default_context_length: int = DEFAULT_CONTEXT_LENGTH,
         slots: int = SLOTS,
         silence_seconds: float = SILENCE_SECONDS,
+        first_token_seconds: float = FIRST_TOKEN_SECONDS,
         bundled: Path = BUNDLED,
     ) -> None:
         self._catalogue = Catalogue(models_dir, bundled)
         self._task_group = task_group
-        self._settings = HostSettings(default_context_length, slots, BATCH, PROMPT_CACHE_MIB)
+        self._settings = HostSettings(default_context_length, slots, BATCH, PROMPT_CACHE_MIB, silence_seconds)
         self._installed: dict[str, InstalledModel] = {}
         self._hosts: dict[str, ModelHost] = {}
         self._closed = False
         # Plain HTTP to our own children: no proxies of the environment, no certificates to read.
         self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS),
+            timeout=httpx.Timeout(max(first_token_seconds, silence_seconds), connect=CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             trust_env=False,
             verify=False,

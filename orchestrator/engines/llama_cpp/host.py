@@ -252,7 +252,7 @@ class ModelHost:
 
     def _ask(self, worker: WorkerProcess) -> WorkerClient:
         assert worker.address is not None
-        return WorkerClient(self._client, worker.address, self._api_key)
+        return WorkerClient(self._client, worker.address, self._api_key, self._settings.silence_seconds)
 
     def _ready_worker(self) -> WorkerProcess | None:
         return self._worker if self._worker is not None and self._worker.alive else None

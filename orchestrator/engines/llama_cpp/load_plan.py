@@ -17,12 +17,16 @@ EMBEDDING_BATCH: Final = 2048
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """What is used where a load asks for nothing; `cache_mib` is the same for every worker."""
+    """What is used where a load asks for nothing; `cache_mib` and `silence_seconds` are the same for every worker.
+
+    A worker that sends nothing for `silence_seconds` between two tokens is stuck.
+    """
 
     context_length: int
     slots: int
     batch: int
     cache_mib: int
+    silence_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

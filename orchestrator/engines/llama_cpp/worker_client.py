@@ -25,15 +25,17 @@ class _Tokens(msgspec.Struct):
 class WorkerClient:
     """Speaks to one worker. Transport errors leave as httpx raised them: the host knows what they mean."""
 
-    def __init__(self, client: httpx.AsyncClient, address: str, api_key: str) -> None:
+    def __init__(self, client: httpx.AsyncClient, address: str, api_key: str, silence_seconds: float) -> None:
         self._client = client
+        self._silence_seconds = silence_seconds
         self._address = address
         # No keep-alive: after a stream the server breaks the next request on the same connection now and then.
         self._headers = {"Authorization": f"Bearer {api_key}", "Connection": "close"}
 
     async def turn(self, body: JsonObject) -> AsyncGenerator[GenerationChunk, None]:
         """One turn; its reasoning is counted by the model's own tokenizer, since llama.cpp does not."""
-        completion = Completion(self._client, f"{self._address}/v1/chat/completions", WHO, headers=self._headers)
+        url, silence = f"{self._address}/v1/chat/completions", self._silence_seconds
+        completion = Completion(self._client, url, WHO, headers=self._headers, silence_seconds=silence)
         async with aclosing(completion.chunks(body)) as chunks:
             async for chunk in chunks:
                 yield chunk

@@ -69,7 +69,10 @@ class _WireEmbeddings(msgspec.Struct, frozen=True):
 
 
 class OllamaClient:
-    """One Ollama. `answer_seconds` bounds each request but those that load or write."""
+    """One Ollama. `answer_seconds` bounds each request but those that load or write.
+
+    Of a turn `first_token_seconds` is the longest wait for its beginning, `silence_seconds` for each piece after that.
+    """
 
     def __init__(
         self,
@@ -79,12 +82,15 @@ class OllamaClient:
         answer_seconds: float,
         load_seconds: float,
         silence_seconds: float,
+        first_token_seconds: float | None = None,
         supervised: bool = False,
     ) -> None:
         url = base_url(host)
         self.peer = Peer(shown_address(url), supervised)
         self._load_timeout = httpx.Timeout(load_seconds, connect=connect_seconds)
-        self._write_timeout = httpx.Timeout(silence_seconds, connect=connect_seconds)
+        self._silence_seconds = silence_seconds
+        self._longest_silence = max(silence_seconds, first_token_seconds or 0.0)
+        self._write_timeout = httpx.Timeout(self._longest_silence, connect=connect_seconds)
         answer_timeout = httpx.Timeout(answer_seconds, connect=connect_seconds)
         # The environment's proxies lead out of the machine; its certificates (SSL_CERT_FILE) still count. Reading
         # those takes a tenth of a second, and an http URL has no use for them.
@@ -202,6 +208,8 @@ class OllamaClient:
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """The lines of one streamed turn. Leaving the context ends the request, and Ollama stops writing.
 
+        Where tools are offered every silence may be as long as the first: Ollama collects a call before it sends it.
+
         Raises:
             SilentError: nothing came within `patience_seconds`.
             OrchestratorError: a refusal, a connection that breaks, also while the lines are read.
@@ -215,10 +223,13 @@ class OllamaClient:
                     response = await self._http.send(request, stream=True)
             except TimeoutError:
                 raise SilentError from None
+            except httpx.ReadTimeout:
+                raise self.peer.silent(self._longest_silence) from None
             try:
                 if not response.is_success:
                     raise self.peer.refusal(response.status_code, error_text(await _beginning(response)), about)
-                async with aclosing(self._lines(response)) as lines:
+                silence = self._longest_silence if "tools" in body else self._silence_seconds
+                async with aclosing(self._lines(response, silence)) as lines:
                     yield lines
             finally:
                 with anyio.move_on_after(CLOSE_SECONDS, shield=True):
@@ -226,9 +237,19 @@ class OllamaClient:
         except httpx.HTTPError as error:
             raise self.peer.lost(error) from error
 
-    async def _lines(self, response: httpx.Response) -> AsyncGenerator[bytes]:
+    async def _lines(self, response: httpx.Response, silence_seconds: float) -> AsyncGenerator[bytes]:
         splitter = LineSplitter()
-        async for data in response.aiter_bytes():
+        blocks = response.aiter_bytes()
+        seconds = self._longest_silence
+        while True:
+            try:
+                with anyio.fail_after(seconds):
+                    data = await anext(blocks, None)
+            except TimeoutError:
+                raise self.peer.silent(seconds) from None
+            if data is None:
+                break
+            seconds = silence_seconds
             try:
                 lines = splitter.feed(data)
             except ValueError as error:

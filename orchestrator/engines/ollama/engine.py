@@ -42,8 +42,8 @@ class OllamaEngine:
     """The models of one Ollama.
 
     `host` is what `OLLAMA_HOST` may hold. `connect_seconds` bounds connecting, `answer_seconds` a listing,
-    `load_seconds` a load, `silence_seconds` the time in which a turn says nothing: Ollama is silent while it reads a
-    prompt and while it collects a tool call. `patience_seconds` is how long the turn after a broken-off one may be
+    `load_seconds` a load, `first_token_seconds` the time until a turn begins to speak, and while it may be collecting a tool
+    call, `silence_seconds` every other silence of a turn. `patience_seconds` is how long the turn after a broken-off one may be
     silent before the model is loaded anew. `keep_alive` is how long a model stays in memory that was loaded without a
     time of its own; None leaves it to Ollama.
     Models that Ollama passes on to another machine are left out unless `allow_remote`. A `supervised` Ollama is started
@@ -59,7 +59,8 @@ class OllamaEngine:
         connect_seconds: float = 5.0,
         answer_seconds: float = 10.0,
         load_seconds: float = 600.0,
-        silence_seconds: float = 300.0,
+        silence_seconds: float = 120.0,
+        first_token_seconds: float = 300.0,
         patience_seconds: float = 20.0,
         keep_alive: KeepAlive | None = None,
         allow_remote: bool = False,
@@ -71,6 +72,7 @@ class OllamaEngine:
             answer_seconds=answer_seconds,
             load_seconds=load_seconds,
             silence_seconds=silence_seconds,
+            first_token_seconds=first_token_seconds,
             supervised=supervised,
         )
         self.traits = EngineTraits(loads=True, embeds=True, address=self._client.peer.address)

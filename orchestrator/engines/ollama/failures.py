@@ -102,6 +102,12 @@ class Peer:
                 message = f"{self.name} broke the connection off before its answer was complete."
                 return OrchestratorError(ErrorKind.ENGINE_ERROR, message)
 
+    def silent(self, seconds: float) -> OrchestratorError:
+        """It sent nothing for too long while it was writing."""
+        return OrchestratorError(
+            ErrorKind.ENGINE_ERROR, f"{self.name} sent nothing for {seconds:g} seconds, and was given up."
+        )
+
     def broken(self, how: str) -> OrchestratorError:
         """It answers, and not as its protocol says."""
         return OrchestratorError(ErrorKind.ENGINE_ERROR, f"{self.name} does not keep to its protocol: {how}.")

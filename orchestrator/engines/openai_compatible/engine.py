@@ -15,7 +15,7 @@ from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadSettings, Model
 from orchestrator.core.request import ResponseFormat
 from orchestrator.engines.openai_embeddings import embed
-from orchestrator.engines.openai_http import Completion, read_bounded, refusal
+from orchestrator.engines.openai_http import Completion, FellSilentError, read_bounded, refusal
 from orchestrator.engines.openai_request import completion_body, wire_response_format, wire_tool_choice
 from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadStep
 
@@ -25,11 +25,12 @@ MAX_LIST_BYTES: Final = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. `silence` is the longest a server may send nothing while it generates, its prompt included."""
+    """Seconds. A server may send nothing until its `first_token`, its prompt included, and then between any two for `silence`."""
 
     connect: float = 5.0
     list_models: float = 10.0
-    silence: float = 300.0
+    first_token: float = 300.0
+    silence: float = 120.0
 
 
 class _WireMeta(msgspec.Struct, frozen=True):
@@ -88,7 +89,7 @@ class OpenAICompatibleEngine:
         self._timeouts = timeouts
         self._client = httpx.AsyncClient(
             auth=(url.username, url.password) if url.userinfo and self._api_key is None else None,
-            timeout=httpx.Timeout(timeouts.silence, connect=timeouts.connect),
+            timeout=httpx.Timeout(max(timeouts.first_token, timeouts.silence), connect=timeouts.connect),
             # No keep-alive: servers close idle connections when they like, and a completion must not be sent twice.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             transport=transport,
@@ -169,6 +170,7 @@ class OpenAICompatibleEngine:
                 f"{self._base_url}/chat/completions",
                 self._who,
                 headers=self._headers,
+                silence_seconds=self._timeouts.silence,
                 scrub=self._scrub,
             )
             try:
@@ -212,7 +214,9 @@ class OpenAICompatibleEngine:
             if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
                 raise self._unavailable(error) from None
             if isinstance(error, httpx.TimeoutException):
-                message = f"{self._who} sent nothing for {self._timeouts.silence:g} seconds."
+                longest = max(self._timeouts.first_token, self._timeouts.silence)
+                seconds = error.seconds if isinstance(error, FellSilentError) else longest
+                message = f"{self._who} sent nothing for {seconds:g} seconds, and was given up."
             else:
                 message = f"{self._who} broke off its answer ({type(error).__name__})."
             raise OrchestratorError(ErrorKind.ENGINE_ERROR, message) from None

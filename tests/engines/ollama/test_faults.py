@@ -13,6 +13,7 @@ from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadStarted, TextArrived
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInstance
+from orchestrator.core.tools import OfferedTool
 from orchestrator.engines.ollama.engine import OllamaEngine
 from tests.engines.ollama.fakes import JSON, KEY, MODEL, TAG, Bench, as_json, fake_ollama, line
 from tests.engines.ollama.loopback import Answer, Asked, Cut, loopback
@@ -159,10 +160,31 @@ async def test_what_came_before_a_failure_is_not_lost(bench: Bench) -> None:
         await anext(chunks)
 
 
-async def test_silence_is_an_engine_error(bench: Bench) -> None:
+async def test_silence_in_mid_stream_is_an_engine_error(bench: Bench) -> None:
     bench.says(line("Hi"), anyio.Event())
-    message = f"Ollama at {bench.server.host} fell silent, and was given up."
-    assert await bench.refused() == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
+    engine = OllamaEngine(bench.server.host, silence_seconds=0.3, first_token_seconds=3600)
+    with pytest.raises(OrchestratorError) as caught:
+        await written(engine.generate(MODEL, KEY, ask("Hello!")))
+    message = f"Ollama at {bench.server.host} sent nothing for 0.3 seconds, and was given up."
+    assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
+    await engine.aclose()
+
+
+@pytest.mark.parametrize(
+    ("said", "tools"),
+    [((), ()), ((line("Hi"),), (TIME_TOOL,))],
+    ids=["before the first token", "while it may be collecting a call"],
+)
+async def test_ollama_may_be_silent_for_longer_where_it_reads_or_collects(
+    bench: Bench, said: tuple[bytes, ...], tools: tuple[OfferedTool, ...]
+) -> None:
+    bench.says(*said, anyio.Event())
+    engine = OllamaEngine(bench.server.host, silence_seconds=0.01, first_token_seconds=0.5)
+    with pytest.raises(OrchestratorError) as caught:
+        await written(engine.generate(MODEL, KEY, ask("Hello!", tools=tools)))
+    message = f"Ollama at {bench.server.host} sent nothing for 0.5 seconds, and was given up."
+    assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
+    await engine.aclose()
 
 
 @pytest.mark.parametrize("piece", [b"data: x\n", b"[1]\n", b'{"message":{"content":7}}\n', b'{"message":"\xff"}\n'])

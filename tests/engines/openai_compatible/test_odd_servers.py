@@ -15,7 +15,7 @@ from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadSettings, Model
 from orchestrator.core.request import Sampling
 from orchestrator.core.response import Counters
-from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine
+from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine, Timeouts
 from tests.engines.samples import Written, ask, written
 
 pytestmark = pytest.mark.anyio
@@ -117,7 +117,23 @@ async def test_a_connection_that_breaks_is_an_engine_error() -> None:
 
 async def test_a_server_that_falls_silent_is_an_engine_error() -> None:
     info = await refused(streaming(events(said("Hi")), httpx.ReadTimeout("")))
-    assert info == ErrorInfo(ErrorKind.ENGINE_ERROR, f"{WHO} sent nothing for 300 seconds.")
+    assert info == ErrorInfo(ErrorKind.ENGINE_ERROR, f"{WHO} sent nothing for 300 seconds, and was given up.")
+
+
+async def test_silence_after_the_first_token_has_a_limit_of_its_own() -> None:
+    async def talk() -> AsyncGenerator[bytes]:
+        yield events(said("Hi"))
+        await anyio.sleep_forever()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=talk())
+
+    timeouts = Timeouts(first_token=3600, silence=0.05)
+    remote = OpenAICompatibleEngine(URL, KEY, timeouts=timeouts, transport=httpx.MockTransport(handler))
+    with pytest.raises(OrchestratorError) as caught:
+        await written(remote.generate(MODEL, "m", ask("Hi")))
+    message = f"{WHO} sent nothing for 0.05 seconds, and was given up."
+    assert caught.value.info == ErrorInfo(ErrorKind.ENGINE_ERROR, message)
 
 
 async def test_an_answer_that_does_not_stream_is_taken_whole() -> None:
