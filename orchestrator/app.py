@@ -50,6 +50,7 @@ from orchestrator.service.replays import ReplayService
 from orchestrator.service.retention import RetentionPolicy, RetentionService
 from orchestrator.service.runs import RunService
 from orchestrator.service.server_callbacks import ServerPolicies
+from orchestrator.service.threads import ThreadService
 from orchestrator.service.token_costs import TokenCostService
 from orchestrator.service.tokens import TokenService
 from orchestrator.settings import Settings
@@ -63,6 +64,7 @@ from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.migrate import prepare
 from orchestrator.store.oauth_credentials import SqlOAuthCredentialStore
 from orchestrator.store.responses import SqlResponseStore
+from orchestrator.store.threads import SqlThreadStore
 from orchestrator.store.tokens import SqlTokenStore
 
 CLOSE_SECONDS = 5.0
@@ -234,6 +236,10 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 chats=chats,
                 approvals=approvals,
                 graph=readers,
+                threads=ThreadService(
+                    SqlThreadStore(database, memory), graph, keep_skeleton=settings.retention_keep_skeleton
+                ),
+                usual_dialect=settings.chat_dialect,
                 forks=ForkService(chats, store),
                 branches=BranchService(readers, graph, store),
                 replays=ReplayService(chats, store, catalog),

@@ -103,6 +103,7 @@ class Settings:
     ephemeral_deny: tuple[str, ...]
     cors_origins: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
+    chat_dialect: Literal["responses", "thread"]
     drift_policy: DriftPolicy
     tool_timeout: float
     tool_timeout_cap: float
@@ -218,6 +219,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("EPHEMERAL_DENY", HOSTS, "", "Hosts and networks that they may not be on; wins over `EPHEMERAL_ALLOW`."),
     Setting("CORS_ORIGINS", ORIGINS, "", "Web origins whose pages may use the service."),
     Setting("ALLOWED_HOSTS", HOST_NAMES, "", "Names, beyond the address it listens on and localhost, by which clients may address the service (the `Host` header)."),
+    Setting("CHAT_DIALECT", choice("responses", "thread"), "responses", "The dialect of a chat that has no field of either: `responses` is the newer one, `thread` the older one with `thread_id` and `mcp_servers`."),
     Setting("DRIFT_POLICY", choice(*DRIFT_POLICIES), "warn", "What becomes of a plugin's tool whose definition is not the one that was seen first: `allow`, `warn`, or `block` until it is approved. An entry of `mcp.json` may say otherwise (`drift`)."),
     Setting("TOOL_TIMEOUT", seconds(86_400), "60", "How long a tool call may take, in seconds."),
     Setting("TOOL_TIMEOUT_CAP", seconds(86_400), "600", "How long a tool call may take, in seconds, while its server reports progress; never less than its own time."),

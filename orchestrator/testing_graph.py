@@ -20,13 +20,14 @@ from orchestrator.ports import (
     ResponseFilter,
     ResponseSummary,
     StoredResponse,
+    Thread,
 )
 from orchestrator.testing_nodes import Node
 from orchestrator.testing_store import MemoryStore
 
 
 class MemoryGraph:
-    """`ResponseGraph` over the responses of a `MemoryStore`."""
+    """`ResponseGraph` and `ThreadStore` over the responses of a `MemoryStore`."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
@@ -103,7 +104,7 @@ class MemoryGraph:
         if busy:
             message = f"The response '{busy[0]}' has not ended yet; cancel it first."
             raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="response_id")
-        return self._erase(nodes, keep_skeleton=keep_skeleton)
+        return self._erase(nodes, at, keep_skeleton=keep_skeleton)
 
     async def overwrite(self) -> None:
         """There are no files."""
@@ -112,6 +113,32 @@ class MemoryGraph:
         self, at: datetime, reader: str, token_id: str | None, what: str, subject: str | None
     ) -> None:
         self.readings.append((reader, what, subject))
+
+    async def find_thread(self, thread_id: str, owner: str) -> Thread | None:
+        thread = self._store.threads.get(thread_id)
+        return None if thread is None or thread.owner != owner else self._thread(thread_id)
+
+    async def list_threads(self, owner: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[Thread]:
+        mine = [self._thread(id) for id, thread in self._store.threads.items() if thread.owner == owner]
+        mine.sort(key=lambda thread: (thread.updated_at, thread.id), reverse=True)
+        return [thread for thread in mine if after is None or (thread.updated_at, thread.id) < after][:limit]
+
+    async def delete_thread(
+        self, thread_id: str, owner: str, at: datetime, *, keep_skeleton: bool, token_id: str | None = None
+    ) -> Sequence[str] | None:
+        thread = self._store.threads.get(thread_id)
+        if thread is None or thread.owner != owner:
+            return None
+        newest = self._store.nodes[thread.newest]
+        if newest.ending is None:
+            message = "The newest response of this thread has not ended yet; cancel it first."
+            raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="thread_id")
+        del self._store.threads[thread_id]
+        pointed = {each.newest for each in self._store.threads.values()}
+        if thread.newest in pointed or self._children(newest):
+            return []
+        branch = self._branch(newest, lambda node: node.new.id not in pointed)
+        return self._erase(branch, at, keep_skeleton=keep_skeleton)
 
     async def request_cancel(self, response_id: str, owner: str, reason: str) -> ResponseStatus | None:
         node = self._find(response_id, owner)
@@ -137,7 +164,7 @@ class MemoryGraph:
         nodes: list[Node] = []
         for leaf in leaves:
             nodes += self._branch(leaf, old)[: limit - len(nodes)]
-        gone = self._erase(nodes, keep_skeleton=keep_skeleton)
+        gone = self._erase(nodes, at, keep_skeleton=keep_skeleton)
         if not keep_skeleton:
             bare = [node for node in self._store.nodes.values() if not node.new.stored and node.ending and old(node)]
             self._forget(bare)
@@ -151,12 +178,17 @@ class MemoryGraph:
             for leaf in [leaf for leaf in self._leaves() if leaf.new.owner == owner and leaf.number != newest]:
                 if surplus <= 0 or gone >= limit:
                     break
-                erased = self._erase(self._branch(leaf, lambda _: True), keep_skeleton=keep_skeleton)
+                erased = self._erase(self._branch(leaf, lambda _: True), at, keep_skeleton=keep_skeleton)
                 surplus -= len(erased)
                 gone += len(erased)
         return gone
 
     # ---- rules --------------------------------------------------------------------------------
+
+    def _thread(self, thread_id: str) -> Thread:
+        thread = self._store.threads[thread_id]
+        newest = _summary(self._store.nodes[thread.newest])
+        return Thread(thread_id, thread.owner, thread.created_at, thread.updated_at, newest)
 
     def _find(self, response_id: str, owner: str | None) -> Node | None:
         node = self._store.nodes.get(response_id)
@@ -188,9 +220,17 @@ class MemoryGraph:
             branch.append(parent)
         return branch
 
-    def _erase(self, nodes: Sequence[Node], *, keep_skeleton: bool) -> list[str]:
+    def _erase(self, nodes: Sequence[Node], at: datetime, *, keep_skeleton: bool) -> list[str]:
         for node in nodes:
             node.new = replace(node.new, stored=False)
+        for thread_id, thread in list(self._store.threads.items()):
+            kept: str | None = thread.newest
+            while kept is not None and not self._store.nodes[kept].new.stored:
+                kept = self._store.nodes[kept].new.previous_response_id
+            if kept is None:
+                del self._store.threads[thread_id]
+            elif kept != thread.newest:
+                thread.newest, thread.updated_at = kept, at
         held = self._store.held()
         for node in self._store.nodes.values():
             for call_id, made in node.decisions.items():

@@ -19,6 +19,16 @@ class CallTimes:
 
 
 @dataclass(slots=True)
+class PointedThread:
+    """A thread, and the id of the response that it points to."""
+
+    owner: str
+    created_at: datetime
+    newest: str = ""
+    updated_at: datetime = field(init=False)
+
+
+@dataclass(slots=True)
 class Node:
     """A response. `items` are as they were given; what is not stored is left out when it is read."""
 

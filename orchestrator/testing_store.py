@@ -24,7 +24,7 @@ from orchestrator.ports import (
     StoredRun,
     Suspension,
 )
-from orchestrator.testing_nodes import CallTimes, Node
+from orchestrator.testing_nodes import CallTimes, Node, PointedThread
 
 PROCESS_DIED = "The process that ran this call died during it: whether it took effect is not known."
 NEVER_APPROVED = "This call was not run: nobody had approved it when the process died that would have run it."
@@ -35,6 +35,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
+        self.threads: dict[str, PointedThread] = {}
         self._definitions: set[str] = set()
 
     # ---- ResponseStore ------------------------------------------------------------------------
@@ -58,6 +59,10 @@ class MemoryStore:
             root_id, depth = parent.root_id, parent.depth + 1
         if response.id in self.nodes:
             raise _store_error(f"There is a response '{response.id}' already.")
+        move = response.thread
+        if move is not None and self._pointed_to(move.thread_id, response.owner) != move.newest:
+            message = "Another request moved or deleted this thread meanwhile. Read it, and ask again."
+            raise OrchestratorError(ErrorKind.THREAD_CONFLICT, message, param="thread_id")
         self._definitions.update(tool.digest for tool in response.offered)
         number, taken = listing_number(response.created_at, response.id), {node.number for node in self.nodes.values()}
         while number in taken:
@@ -68,6 +73,9 @@ class MemoryStore:
             copied = [item for item in original.ordered() if item.position < response.forked_from.position]
             node.items = {item.position: item for item in copied}
             node.decisions = dict(original.decisions)
+        if move is not None:
+            thread = self.threads.setdefault(move.thread_id, PointedThread(response.owner, response.created_at))
+            thread.newest, thread.updated_at = response.id, response.created_at
 
     async def extend_offer(
         self, response_id: str, offered: Sequence[OfferedTool], tool_names: Mapping[ToolKey, str], at: datetime
@@ -263,6 +271,10 @@ class MemoryStore:
             message = f"The response '{response_id}' {why}."
             raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="previous_response_id")
         return node
+
+    def _pointed_to(self, thread_id: str, owner: str) -> str | None:
+        thread = self.threads.get(thread_id)
+        return None if thread is None or thread.owner != owner else thread.newest
 
     def _origin(self, response_id: str, owner: str) -> Node:
         node = self.nodes.get(response_id)

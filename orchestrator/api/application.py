@@ -31,6 +31,8 @@ from orchestrator.api.plugins import check_route, definition_routes, direct_call
 from orchestrator.api.responses import response_routes
 from orchestrator.api.schema_pages import schema_routes
 from orchestrator.api.sse import KEEP_ALIVE_SECONDS
+from orchestrator.api.thread_dialect import Dialect
+from orchestrator.api.threads import thread_routes
 from orchestrator.api.tokens import token_routes
 from orchestrator.api.tool_calls import tool_call_routes
 from orchestrator.core.errors import OrchestratorError
@@ -49,6 +51,7 @@ from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.replays import ReplayService
 from orchestrator.service.runs import RunService
+from orchestrator.service.threads import ThreadService
 from orchestrator.service.tokens import TokenService
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
@@ -63,6 +66,7 @@ def create_api(
     chats: ChatService,
     approvals: ApprovalService,
     graph: GraphService,
+    threads: ThreadService,
     forks: ForkService,
     branches: BranchService,
     replays: ReplayService,
@@ -77,6 +81,7 @@ def create_api(
     metrics: Metrics,
     tokens: TokenService,
     quotas: Quotas,
+    usual_dialect: Dialect = "responses",
     require_authentication: bool = False,
     host: str = "127.0.0.1",
     allowed_hosts: Iterable[str] = (),
@@ -89,17 +94,25 @@ def create_api(
 
     `host` is the address that it will listen on, `allowed_hosts` are further names by which clients
     may address it, `cors_origins` the exact origins whose pages may use it. `why_not_ready` is asked
-    by `GET /health`.
+    by `GET /health`. `usual_dialect` is that of chats whose fields do not show one.
     """
     metrics.watch(runs, instances, models)
     authenticator = Authenticator(tokens, quotas, require_authentication)
     app = litestar.Litestar(
         route_handlers=[
-            chat_route(chats, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
+            chat_route(
+                chats,
+                threads,
+                authenticator,
+                usual_dialect=usual_dialect,
+                max_body_bytes=max_body_bytes,
+                keep_alive_seconds=keep_alive_seconds,
+            ),
             approval_route(
                 approvals, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds
             ),
             *response_routes(graph, authenticator),
+            *thread_routes(threads, authenticator),
             fork_route(forks, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
             *branch_routes(
                 branches,

@@ -4,6 +4,7 @@ Source: sections 1, 3 and 9 of the contract.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
 from litestar import post
@@ -16,31 +17,54 @@ from orchestrator.api.bodies import read_json_body
 from orchestrator.api.chat_request import to_chat_request
 from orchestrator.api.decode import decode_body
 from orchestrator.api.departures import while_connected
-from orchestrator.api.encode import chat_reply
+from orchestrator.api.encode_threads import RESPONSES, Encoding, thread_encoding
 from orchestrator.api.errors import OK, HttpRequest, error_answer
 from orchestrator.api.replies import json_reply
 from orchestrator.api.request_ids import request_id_of
 from orchestrator.api.sse import EXTENSIONS_HEADER, RunStream, StreamedRun
+from orchestrator.api.thread_dialect import Dialect, dialect_of, in_older_words, thread_id_of
 from orchestrator.api.wire_requests import ChatBody
+from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.response import ChatResult, Failed
 from orchestrator.service.chats import ChatService
+from orchestrator.service.threads import ThreadService
 
 CHAT_PATH: Final = "/api/v1/chat"
 RESPONSE_ID_HEADER: Final = "X-Response-Id"
 
 
 def chat_route(
-    chats: ChatService, authenticator: Authenticator, *, max_body_bytes: int, keep_alive_seconds: float
+    chats: ChatService,
+    threads: ThreadService,
+    authenticator: Authenticator,
+    *,
+    usual_dialect: Dialect,
+    max_body_bytes: int,
+    keep_alive_seconds: float,
 ) -> HTTPRouteHandler:
-    """The route; `keep_alive_seconds` is how long a stream may be silent."""
+    """The route; `keep_alive_seconds` is how long a stream may be silent.
+
+    `usual_dialect` is that of a request whose fields are of neither.
+    """
 
     @post(CHAT_PATH, status_code=OK)
     async def chat(request: HttpRequest) -> ASGIResponse:
         caller = await authenticator.caller(request)
         body = decode_body(await read_json_body(request, max_body_bytes), ChatBody)
         interactive = body.stream and wants_extensions(request)
-        run = await chats.start(to_chat_request(body, interactive=interactive), caller)
-        return await answer_with_run(run, request, stream=body.stream, keep_alive_seconds=keep_alive_seconds)
+        dialect = dialect_of(body, usual_dialect)
+        wanted, encoding = to_chat_request(body, interactive=interactive), RESPONSES
+        if dialect == "thread":
+            place = await threads.place(thread_id_of(body), caller)
+            wanted = replace(wanted, previous_response_id=place.newest, thread=place)
+            encoding = thread_encoding(place.thread_id if body.store else None)
+        try:
+            run = await chats.start(wanted, caller)
+            return await answer_with_run(
+                run, request, stream=body.stream, keep_alive_seconds=keep_alive_seconds, encoding=encoding
+            )
+        except OrchestratorError as error:
+            raise (in_older_words(error) if dialect == "thread" else error) from None
 
     return chat
 
@@ -68,6 +92,7 @@ async def answer_with_run(
     stream: bool,
     keep_alive_seconds: float,
     reply: Callable[[ChatResult], Awaitable[Struct]] | None = None,
+    encoding: Encoding = RESPONSES,
 ) -> ASGIResponse:
     """The stream of `run`, or the fold of it as `reply` says it; the run ends with its client.
 
@@ -78,12 +103,13 @@ async def answer_with_run(
         await while_connected(request.receive, run.started)
         if stream:
             extensions = wants_extensions(request)
-            return RunStream(run, _response_id(run.response_id), keep_alive_seconds, extensions=extensions)
+            headers = _response_id(run.response_id)
+            return RunStream(run, headers, keep_alive_seconds, extensions=extensions, events=encoding.events)
         result = await while_connected(request.receive, run.result)
         if isinstance(result.ending, Failed):
             headers = _response_id(result.response_id)
             return error_answer(result.ending.error, request_id_of(request.scope), headers=headers).as_asgi()
-        told = chat_reply(result) if reply is None else await reply(result)
+        told = encoding.reply(result) if reply is None else await reply(result)
         return json_reply(told, headers=_response_id(result.response_id))
     except BaseException:
         run.disconnect()

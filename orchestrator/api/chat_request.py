@@ -9,6 +9,7 @@ from typing import Final, TypeVar, assert_never
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from orchestrator.api.thread_dialect import reasoning_wishes, server_requests
 from orchestrator.api.wire_requests import (
     ChatBody,
     EphemeralIntegration,
@@ -39,13 +40,7 @@ from orchestrator.core.tools import schema_problem
 from orchestrator.service.chats import ChatRequest
 
 RESPONSE_PREFIX: Final = "resp_"
-NOT_BUILT_YET: Final = (
-    "mcp_servers",
-    "thread_id",
-    "reasoning_effort",
-    "enable_thinking",
-    "background",
-)
+NOT_BUILT_YET: Final = ("background",)
 """Documented fields that are answered with `not_implemented`; of `background` only `true`."""
 
 _DATA_URL: Final = re.compile(r"data:image/[A-Za-z0-9][A-Za-z0-9.+-]{0,63};base64,", re.IGNORECASE)
@@ -63,7 +58,7 @@ def to_chat_request(body: ChatBody, *, interactive: bool = False) -> ChatRequest
         model=body.model,
         input=input_items(body.input),
         system_prompt=_given(body.system_prompt),
-        integrations=integration_requests(_given(body.integrations) or ()),
+        integrations=(*integration_requests(_given(body.integrations) or ()), *server_requests(body.mcp_servers)),
         sampling=_sampling(body),
         reasoning=_given(body.reasoning),
         max_output_tokens=_given(body.max_output_tokens),
@@ -76,6 +71,7 @@ def to_chat_request(body: ChatBody, *, interactive: bool = False) -> ChatRequest
         max_turns=_given(body.max_turns),
         metadata=_given(body.metadata) or {},
         interactive=interactive,
+        reasoning_wishes=reasoning_wishes(body),
     )
     _refuse_what_is_not_built(body)
     return chat

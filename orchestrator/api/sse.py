@@ -3,9 +3,9 @@
 Source: section 3 of the contract; the format is that of the HTML standard, section 9.2.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import anyio
 from litestar.response.base import ASGIResponse
@@ -13,9 +13,9 @@ from litestar.types import Receive, Send
 
 from orchestrator.api.departures import wait_for_departure
 from orchestrator.api.encode import wire_events
+from orchestrator.api.encode_threads import SentEvent
 from orchestrator.api.errors import OK
 from orchestrator.api.json_text import json_bytes
-from orchestrator.api.wire_events import WireEvent
 from orchestrator.core.stream import (
     ElicitationRequested,
     ElicitationResolved,
@@ -42,6 +42,10 @@ EXTENSIONS: Final = (
 )
 
 
+EventsOf: TypeAlias = Callable[[StreamEvent], tuple[SentEvent, ...]]
+"""What goes out for an event of ours, in the dialect of the request."""
+
+
 class StreamedRun(Protocol):
     """A run as its stream needs it."""
 
@@ -54,13 +58,13 @@ class StreamedRun(Protocol):
         ...
 
 
-def frame(number: int, event: WireEvent) -> bytes:
+def frame(number: int, event: SentEvent) -> bytes:
     """One event as it goes out."""
     name = event.__struct_config__.tag
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, str(name).encode(), json_bytes(event))
 
 
-async def frames(run: StreamedRun, *, extensions: bool) -> AsyncGenerator[bytes, None]:
+async def frames(run: StreamedRun, events_of: EventsOf, *, extensions: bool) -> AsyncGenerator[bytes, None]:
     """The whole stream of `run`, numbered from 1; without `extensions` the place in the queue is a comment."""
     number = 0
     async with aclosing(run.events()) as events:
@@ -69,7 +73,7 @@ async def frames(run: StreamedRun, *, extensions: bool) -> AsyncGenerator[bytes,
                 if isinstance(event, QueuePosition):
                     yield b": queued %d\n\n" % event.position
                 continue
-            for wire_event in wire_events(event):
+            for wire_event in events_of(event):
                 number += 1
                 yield frame(number, wire_event)
 
@@ -80,7 +84,13 @@ class RunStream(ASGIResponse):
     _should_set_content_length = False
 
     def __init__(
-        self, run: StreamedRun, headers: dict[str, str], keep_alive_seconds: float, *, extensions: bool = False
+        self,
+        run: StreamedRun,
+        headers: dict[str, str],
+        keep_alive_seconds: float,
+        *,
+        extensions: bool = False,
+        events: EventsOf = wire_events,
     ) -> None:
         super().__init__(
             status_code=OK,
@@ -90,6 +100,7 @@ class RunStream(ASGIResponse):
         self._run = run
         self._keep_alive_seconds = keep_alive_seconds
         self._extensions = extensions
+        self._events_of = events
         self._sending = anyio.Lock()
         self._sent_at = 0.0
 
@@ -109,7 +120,7 @@ class RunStream(ASGIResponse):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._stop_on_departure, receive, tasks.cancel_scope)
                 tasks.start_soon(self._keep_alive, send)
-                async with aclosing(frames(self._run, extensions=self._extensions)) as stream:
+                async with aclosing(frames(self._run, self._events_of, extensions=self._extensions)) as stream:
                     async for data in stream:
                         await self._send(send, data)
                 await self._send(send, b"", more=False)

@@ -276,11 +276,23 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     ) = UNSET
     background: Annotated[bool, Meta(description=f"Extension. true: {NOT_BUILT}")] | UnsetType = UNSET
     mcp_servers: (
-        Annotated[list[ThreadServer], Meta(max_length=MOST_SERVERS, description=f"Older dialect. {NOT_BUILT}")]
+        Annotated[
+            list[ThreadServer],
+            Meta(max_length=MOST_SERVERS, description="Older dialect. MCP servers whose tools the model may call."),
+        ]
         | UnsetType
     ) = UNSET
-    thread_id: Annotated[str, Meta(max_length=512, description=f"Older dialect. {NOT_BUILT}")] | UnsetType = UNSET
-    reasoning_effort: (
-        Annotated[Literal["low", "medium", "high"], Meta(description=f"Older dialect. {NOT_BUILT}")] | UnsetType
+    thread_id: (
+        Annotated[str, Meta(max_length=512, description="Older dialect. The thread to append to, `thread_…`.")]
+        | UnsetType
     ) = UNSET
-    enable_thinking: Annotated[bool, Meta(description=f"Older dialect. {NOT_BUILT}")] | UnsetType = UNSET
+    reasoning_effort: (
+        Annotated[
+            Literal["low", "medium", "high"],
+            Meta(description="Older dialect. Ignored where the model does not offer it."),
+        ]
+        | UnsetType
+    ) = UNSET
+    enable_thinking: (
+        Annotated[bool, Meta(description="Older dialect. Ignored where the model does not offer it.")] | UnsetType
+    ) = UNSET

@@ -70,7 +70,7 @@ def chat(
     body = ChatBody(
         model=model or "",
         input=sys.stdin.read() if prompt == "-" else prompt,
-        integrations=asking(integrations(plugins, servers, allowed), ask) or UNSET,
+        integrations=asking(integrations(plugins, servers, allowed), ask),  # even none: it says which dialect this is
         stream=True,
         system_prompt=UNSET if system_prompt is None else system_prompt,
         previous_response_id=UNSET if previous_response_id is None else previous_response_id,

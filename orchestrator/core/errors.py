@@ -38,6 +38,8 @@ class ErrorKind(StrEnum):
     APPROVAL_CONFLICT = "approval_conflict"
     INTEGRATION_CREDENTIALS_REQUIRED = "integration_credentials_required"
     RESPONSE_HAS_CHILDREN = "response_has_children"
+    THREAD_NOT_FOUND = "thread_not_found"
+    THREAD_CONFLICT = "thread_conflict"
     ELICITATION_NOT_FOUND = "elicitation_not_found"
     JOB_NOT_FOUND = "job_not_found"
     TOKEN_NOT_FOUND = "token_not_found"

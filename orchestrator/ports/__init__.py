@@ -59,7 +59,9 @@ from orchestrator.ports.responses import (
     NewResponse,
     ResponseStore,
     StoredResponse,
+    ThreadMove,
 )
+from orchestrator.ports.threads import Thread, ThreadStore
 from orchestrator.ports.tokens import Token, TokenLimits, TokenStore
 
 __all__ = [
@@ -118,6 +120,9 @@ __all__ = [
     "StoredRun",
     "SuspendedRunStore",
     "Suspension",
+    "Thread",
+    "ThreadMove",
+    "ThreadStore",
     "Token",
     "TokenCounter",
     "TokenLimits",

@@ -28,6 +28,17 @@ class ForkPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadMove:
+    """What opening a response does to a thread: it points to the new one instead of `newest`.
+
+    Without `newest` the thread is made.
+    """
+
+    thread_id: str
+    newest: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class NewResponse:
     """A node of the graph as it begins.
 
@@ -35,7 +46,7 @@ class NewResponse:
     `stored` False only a skeleton is kept: no input, system prompt, parameters or metadata.
     `holder` names the process that runs it, `lease_until` how long its word counts. With `forked_from`
     it begins with items of another response, whose calls stay in that one's journal. `replay_of` is the
-    response that it runs again.
+    response that it runs again. A `thread` is moved to it in the same unit of work.
     """
 
     id: str
@@ -56,6 +67,7 @@ class NewResponse:
     token_id: str | None = None
     forked_from: ForkPoint | None = None
     replay_of: str | None = None
+    thread: ThreadMove | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +148,12 @@ class ResponseStore(SuspendedRunStore, Protocol):
         ...
 
     async def open_response(self, response: NewResponse) -> None:
-        """Insert the node, `in_progress`, the items that it begins with, and the definitions it offers by their digest."""
+        """Insert the node, `in_progress`, the items that it begins with, and the definitions it offers by their digest.
+
+        Raises:
+            OrchestratorError: `thread_conflict` on `thread_id`, and nothing is written: the thread points to
+                another response by now, or is gone.
+        """
         ...
 
     async def extend_offer(

@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 
 from orchestrator.core.items import InputItem
 from orchestrator.core.request import IntegrationRequest, ReasoningSetting, ResponseFormat, Sampling, ToolChoice
+from orchestrator.ports import ThreadMove
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A chat as any dialect asks for it. `system_prompt` None inherits, empty clears.
 
-    `interactive`: its client hears what servers ask of the user, and can answer.
+    `interactive`: its client hears what servers ask of the user, and can answer. Of `reasoning_wishes` the first
+    counts that the model offers; where it offers none of them, they are no error. `thread` is moved to the
+    response; where that is not stored, only its place is read.
     """
 
     model: str
@@ -30,3 +33,5 @@ class ChatRequest:
     max_turns: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     interactive: bool = False
+    reasoning_wishes: tuple[ReasoningSetting, ...] = ()
+    thread: ThreadMove | None = None

@@ -15,6 +15,7 @@ from orchestrator.core.request import (
     IntegrationRequest,
     Limits,
     PluginRequest,
+    ReasoningSetting,
     Resumed,
     RunRequest,
 )
@@ -111,6 +112,7 @@ class ChatService:
         written = None if taken_up is None else taken_up.written
         choice, instances = written or (await self._models.find(chat.model), self._instances)
         model = choice.model
+        chat = replace(chat, reasoning=chat.reasoning or _wished_reasoning(chat, model))
         if written is None:
             _check_model(chat, model)
             if choice.engine.traits.knows_reasoning:
@@ -120,7 +122,7 @@ class ChatService:
         instance_id = instances.choose(choice, chat.context_length)
         chain = Chain((), None)
         if chat.previous_response_id is not None:
-            chain = await self._store.load_chain(chat.previous_response_id, caller.owner)
+            chain = await self._load_chain(chat, chat.previous_response_id, caller.owner)
         budget = await self._quotas.output_budget(caller, chat.max_output_tokens)
         inherited = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
         limits = self._limits
@@ -165,10 +167,22 @@ class ChatService:
             recorded_decisions=frozenset() if taken_up is None else taken_up.recorded_decisions,
             forked_from=None if taken_up is None else taken_up.forked_from,
             replay_of=None if replayed is None else replayed.response_id,
+            thread=chat.thread if chat.store else None,
             policies=self._policies,
             interactive=chat.interactive,
         )
         return self._runs.start(request, context)
+
+    async def _load_chain(self, chat: ChatRequest, response_id: str, owner: str) -> Chain:
+        try:
+            return await self._store.load_chain(response_id, owner)
+        except OrchestratorError as error:
+            if chat.thread is None or error.info.param is None:
+                raise
+            message = "The newest response of this thread has not ended yet."
+            if error.info.kind is not ErrorKind.RESPONSE_NOT_FINISHED:
+                message = "The newest response of this thread was deleted meanwhile. Ask again."
+            raise OrchestratorError(error.info.kind, message, param="thread_id") from None
 
     def running(self, response_id: str, caller: Caller) -> LiveRun:
         """A run of the caller's that is under way in this process.
@@ -243,6 +257,11 @@ def _check_model(chat: ChatRequest, model: Model) -> None:
     if chat.context_length is not None and longest is not None and chat.context_length > longest:
         message = f"'{model.key}' has a context of at most {longest} tokens."
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
+
+
+def _wished_reasoning(chat: ChatRequest, model: Model) -> ReasoningSetting | None:
+    offered = () if model.reasoning is None else model.reasoning.allowed_options
+    return next((wish for wish in chat.reasoning_wishes if wish in offered), None)
 
 
 def _check_reasoning(chat: ChatRequest, model: Model) -> None:

@@ -31,6 +31,7 @@ from orchestrator.ports import (
     ResponseStore,
     RunScope,
     Suspension,
+    ThreadMove,
 )
 from orchestrator.service.ids import new_call_id
 from orchestrator.service.instances import Instance, InstanceService
@@ -81,6 +82,7 @@ class RunContext:
     recorded_decisions: frozenset[str] = frozenset()
     forked_from: ForkPoint | None = None
     replay_of: str | None = None
+    thread: ThreadMove | None = None
     policies: ServerPolicies = NO_POLICIES
     interactive: bool = False
 
@@ -239,6 +241,7 @@ class RunDriver:
             lease_until=now + timedelta(seconds=LEASE_SECONDS),
             forked_from=context.forked_from,
             replay_of=context.replay_of,
+            thread=context.thread,
         )
 
     def _elapsed(self) -> float:

@@ -8,6 +8,11 @@ def new_response_id() -> str:
     return f"resp_{secrets.token_hex(24)}"
 
 
+def new_thread_id() -> str:
+    """`thread_` and 48 hex digits."""
+    return f"thread_{secrets.token_hex(24)}"
+
+
 def new_call_id() -> str:
     """`call_` and 24 hex digits."""
     return f"call_{secrets.token_hex(12)}"

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, exists, func, select, true
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.listing import first_number
 from orchestrator.store.erasing import Erased, erase, erase_skeletons
+from orchestrator.store.search_tables import threads
 from orchestrator.store.tables import responses, tool_calls
+from orchestrator.store.thread_moves import thread_conflict
 
 OVER: Final = ("completed", "incomplete", "failed", "cancelled")
 """What may be deleted: anything else is still at work, or waits for somebody."""
@@ -61,6 +63,30 @@ def delete_response(
         message = f"The response '{busy[0]}' has not ended yet; cancel it first."
         raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="response_id")
     return _erase(connection, nodes, at, keep_skeleton=keep_skeleton)
+
+
+def delete_thread(
+    connection: Connection, thread_id: str, owner: str, at: datetime, *, keep_skeleton: bool
+) -> list[str] | None:
+    """See `ThreadStore.delete_thread`."""
+    mine = (threads.c.id == thread_id) & (threads.c.owner == owner)
+    newest = connection.execute(select(threads.c.newest_response_id).where(mine)).scalar_one_or_none()
+    if newest is None:
+        return None
+    pointed = exists().where(threads.c.newest_response_id == responses.c.id, threads.c.id != thread_id)
+    ids = _branch(connection, newest, ~pointed)
+    nodes = {node.id: node for node in _lock(connection, ids)}
+    if newest not in nodes:
+        raise thread_conflict()
+    if nodes[newest].status not in OVER:
+        message = "The newest response of this thread has not ended yet; cancel it first."
+        raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="thread_id")
+    if connection.execute(delete(threads).where(mine, threads.c.newest_response_id == newest)).rowcount == 0:
+        raise thread_conflict()
+    shared = select(threads.c.id).where(threads.c.newest_response_id == newest).limit(1)
+    if connection.execute(shared).first() is not None:
+        return []
+    return _erase_free(connection, ids, at, keep_skeleton=keep_skeleton)
 
 
 def leaves_older(

@@ -28,6 +28,7 @@ from orchestrator.store.tables import (
     tool_definitions,
     tool_offers,
 )
+from orchestrator.store.thread_moves import move_thread
 
 RUNNING: Final = responses.c.status == "in_progress"
 
@@ -135,6 +136,7 @@ def open_response(connection: Connection, response: NewResponse) -> None:
         add_labels(connection, number, opening_labels(response.owner, response.model_key, response.metadata))
     if response.forked_from is not None:
         _copy_items(connection, response, number, response.forked_from)
+    move_thread(connection, response)
 
 
 def _copy_items(connection: Connection, response: NewResponse, number: int, point: ForkPoint) -> None:

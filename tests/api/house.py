@@ -36,6 +36,7 @@ from orchestrator.service.quotas import Quotas
 from orchestrator.service.redacting_store import RedactingStore
 from orchestrator.service.replays import ReplayService
 from orchestrator.service.runs import RunService
+from orchestrator.service.threads import ThreadService
 from orchestrator.service.token_costs import TokenCostService
 from orchestrator.service.tokens import TokenService
 from orchestrator.testing import (
@@ -154,6 +155,7 @@ async def house(
             forks=ForkService(chats, responses),
             branches=BranchService(readers, graph, responses),
             replays=ReplayService(chats, responses, catalog),
+            threads=ThreadService(graph, graph, keep_skeleton=True),
             models=models,
             instances=instances,
             runs=runs,

@@ -41,6 +41,7 @@ RESPONSES = [
     ("GET", "/api/v1/responses/{response_id:str}/tree"),
     ("POST", "/api/v1/responses/{response_id:str}/cancel"),
 ]
+THREADS = [("GET", "/api/v1/threads"), *((method, "/api/v1/threads/{thread_id:str}") for method in ("GET", "DELETE"))]
 GUARDED = [
     ("POST", CHAT),
     ("GET", MODELS),
@@ -66,7 +67,7 @@ async def token_text(api: House, *permissions: str, owner: str | None = None) ->
     return (await api.tokens.create_token(f"test {made}", permissions, owner=owner))[1]
 
 
-@pytest.mark.parametrize(("method", "path"), [*GUARDED, *RESPONSES, *DOWNLOADS, *PLUGINS, *CALLS])
+@pytest.mark.parametrize(("method", "path"), [*GUARDED, *RESPONSES, *THREADS, *DOWNLOADS, *PLUGINS, *CALLS])
 async def test_where_tokens_are_required_nobody_gets_further_without_one(method: str, path: str) -> None:
     async with house(require_authentication=True) as api:
         response = await api.client.request(method, path)

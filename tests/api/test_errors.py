@@ -39,6 +39,8 @@ CONTRACT = {
     ErrorKind.FORBIDDEN_ORIGIN: (403, "invalid_request", "forbidden_origin"),
     ErrorKind.RESPONSE_NOT_FOUND: (404, "invalid_request", "response_not_found"),
     ErrorKind.CALL_NOT_FOUND: (404, "invalid_request", "call_not_found"),
+    ErrorKind.THREAD_NOT_FOUND: (404, "invalid_request", "thread_not_found"),
+    ErrorKind.THREAD_CONFLICT: (409, "invalid_request", "thread_conflict"),
     ErrorKind.MODEL_NOT_FOUND: (404, "model_not_found", None),
     ErrorKind.UNKNOWN_INSTANCE: (404, "invalid_request", "model_not_found"),
     ErrorKind.ELICITATION_NOT_FOUND: (404, "invalid_request", "elicitation_not_found"),

@@ -109,6 +109,30 @@ def test_the_seeds_request_streams_and_ends_with_the_same_reply(service: Running
     assert set(plain) == set(result)
 
 
+def test_the_older_seeds_request_gets_the_older_seeds_reply_and_a_thread_that_goes_on(
+    service: RunningService, adder: str
+) -> None:
+    servers = [{"server_label": "adder", "server_url": adder, "allowed_tools": ["add"]}]
+    seed = {"input": "Use add with a=17 and b=25", "mcp_servers": servers, "reasoning_effort": "low"}
+    reply = service.chat(seed | {"temperature": 0.7, "context_length": 2048, "seed": 1}).json()
+    call = reply["output"][0]
+    assert {key: call[key] for key in ("type", "server_label", "tool", "arguments")} == {
+        "type": "mcp_call",
+        "server_label": "adder",
+        "tool": "add",
+        "arguments": {"a": 17, "b": 25},
+    }
+    assert text_of(call) == "42"
+    assert reply["output"][-1]["type"] == "message"
+    assert len(reply["thread_id"]) == len("thread_") + 48
+    appended = {"input": "Use add with a=1 and b=2", "mcp_servers": servers, "thread_id": reply["thread_id"]}
+    events = service.stream(appended)
+    assert events[0]["thread_id"] == events[-1]["result"]["thread_id"] == reply["thread_id"]
+    with service.client() as client:
+        thread = client.get(f"/api/v1/threads/{reply['thread_id']}").json()
+    assert [entry["output"][0]["arguments"] for entry in thread["responses"]] == [{"a": 17, "b": 25}, {"a": 1, "b": 2}]
+
+
 def test_a_response_is_continued_and_branched(service: RunningService, adder: str) -> None:
     first = service.chat(seed_request(adder)).json()
     integrations = seed_request(adder)["integrations"]

@@ -15,8 +15,10 @@ from orchestrator.ports import (
     CallDecision,
     ForkPoint,
     Suspension,
+    ThreadMove,
 )
-from orchestrator.testing_store import Node
+from orchestrator.testing_nodes import Node
+from orchestrator.testing_store import MemoryStore
 from tests.store.draws import (
     COUNTERS,
     DECIDED,
@@ -45,14 +47,18 @@ from tests.store.samples import (
 
 
 class Changes:
-    """Makes changes that mostly fit what there is: `nodes` are those of the twin."""
+    """Makes changes that mostly fit what there is in the twin."""
 
-    def __init__(self, nodes: dict[str, Node]) -> None:
-        self.nodes = nodes
+    def __init__(self, twin: MemoryStore) -> None:
+        self.twin = twin
         self.minutes = 0
         self.opened = 0
         self.positions: dict[str, int] = defaultdict(int)
         self.calls: dict[str, list[str]] = defaultdict(list)
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        return self.twin.nodes
 
     def now(self) -> datetime:
         return NOON + self.minutes * MINUTE
@@ -93,6 +99,21 @@ class Changes:
         unsettled = [item.position for item in items if isinstance(item, PlacedCall) and item.outcome is None]
         point = ForkPoint(id, min([place, len(items), *unsettled]))
         return self._opening(previous, owner, holder, 9, lease, forked_from=point)
+
+    def appending(self, which: int, owner: str, holder: str, lease: int) -> Ask:
+        """A response that begins a thread, is appended to one, or for a `which` of 2 comes too late for that."""
+        known = list(self.twin.threads)
+        if which < 2 or not known:
+            return self._opening(None, owner, holder, 9, lease, thread=ThreadMove(f"thread_{self.opened:03}", None))
+        thread_id = known[which % len(known)]
+        newest = self.twin.threads[thread_id].newest
+        move = ThreadMove(thread_id, "resp_0" if which == 2 else newest)
+        return self._opening(newest, owner, holder, 9, lease, thread=move)
+
+    def deleting_thread(self, which: int, owner: str, keep: bool) -> Ask:
+        known, now = [*self.twin.threads, "thread_unknown"], self.now()
+        id = known[which % len(known)]
+        return lambda place: place.threads.delete_thread(id, owner, now, keep_skeleton=keep)
 
     def _opening(
         self, previous: str | None, owner: str, holder: str, unstored: int, lease: int, taken: bool = False, **of: Any
@@ -167,6 +188,10 @@ class Changes:
         match kind:
             case "open":
                 return self.opening(which, draw(OWNERS), draw(HOLDERS), 9, draw(MINUTES))
+            case "append":
+                return self.appending(which, "ada", draw(HOLDERS), draw(MINUTES))
+            case "delete thread":
+                return self.deleting_thread(which, "ada", draw(st.booleans()))
             case "branch":
                 return self.branching(which, draw(PLACES), "ada", draw(HOLDERS), draw(MINUTES))
             case "journal":

@@ -56,8 +56,8 @@ DECIDED = st.lists(st.tuples(PICKS, DECISIONS), min_size=1, max_size=3)
 COUNTERS = (Counters(10, 5, 0, 8, 0.5, 0.25),)
 KINDS_OF_CHANGE = st.sampled_from(
     [
-        *("open", "branch", "journal", "settle", "save", "abandon", "suspend"),
-        *("decide", "resume", "expire", "end suspended", "delete", "cancel"),
+        *("open", "branch", "append", "journal", "settle", "save", "abandon", "suspend"),
+        *("decide", "resume", "expire", "end suspended", "delete", "delete thread", "cancel"),
     ]
 )
 """What two processes can be about to do to one response."""

@@ -11,11 +11,13 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.ports import (
     ResponseGraph,
     ResponseStore,
+    ThreadStore,
 )
 from orchestrator.store.chain_memory import ChainMemory
 from orchestrator.store.database import Database
 from orchestrator.store.graph import SqlResponseGraph
 from orchestrator.store.responses import SqlResponseStore
+from orchestrator.store.threads import SqlThreadStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Place:
 
     store: ResponseStore
     graph: ResponseGraph
+    threads: ThreadStore
 
 
 Ask: TypeAlias = Callable[[Place], Coroutine[Any, Any, object]]
@@ -43,7 +46,9 @@ class BrokenCommits:
 
 
 def place(database: Database, memory: ChainMemory) -> Place:
-    return Place(SqlResponseStore(database, memory), SqlResponseGraph(database, memory))
+    return Place(
+        SqlResponseStore(database, memory), SqlResponseGraph(database, memory), SqlThreadStore(database, memory)
+    )
 
 
 async def answer(place: Place, ask: Ask) -> object:
@@ -83,4 +88,7 @@ async def read_whole(place: Place, id: str, owner: str | None) -> list[object]:
 
 async def dump(place: Place, ids: Sequence[str]) -> dict[str, object]:
     """All that can be read, by the responses' ids."""
-    return {id: [await read_whole(place, id, owner) for owner in ("ada", "bob", None)] for id in ids}
+    found: dict[str, object] = {
+        id: [await read_whole(place, id, owner) for owner in ("ada", "bob", None)] for id in ids
+    }
+    return found | {"threads": [await place.threads.list_threads(owner, None, 100) for owner in ("ada", "bob")]}

@@ -7,6 +7,7 @@ once; then every reader has to see what the twin says.
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
+from datetime import datetime
 from typing import cast
 
 from anyio.from_thread import BlockingPortal
@@ -22,6 +23,7 @@ from orchestrator.ports import (
     Pruning,
     ResponseFilter,
     ResponseSummary,
+    Thread,
 )
 from orchestrator.store.audit_verify import verify
 from orchestrator.store.chain_memory import ChainMemory
@@ -63,8 +65,9 @@ class StoreMachine(RuleBasedStateMachine):
         address = type(self).fresh(self.closing)
         self.databases = [self.open_database(address), self.open_database(address)]
         store = MemoryStore()
-        self.twin = Place(store, MemoryGraph(store))
-        self.make = Changes(store.nodes)
+        graph = MemoryGraph(store)
+        self.twin = Place(store, graph, graph)
+        self.make = Changes(store)
         one, other = self.databases
         # The second one forgets everything and the third one most of it.
         rooms = ((one, 10_000_000), (other, 0), (one, 20_000))
@@ -120,6 +123,10 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(which=PICKS, place=PLACES, owner=OWNERS, holder=HOLDERS, lease=MINUTES)
     def branch(self, which: int, place: int, owner: str, holder: str, lease: int) -> None:
         self.change(self.make.branching(which, place, owner, holder, lease))
+
+    @rule(which=PICKS, owner=OWNERS, holder=HOLDERS, lease=MINUTES)
+    def append(self, which: int, owner: str, holder: str, lease: int) -> None:
+        self.change(self.make.appending(which, owner, holder, lease))
 
     @rule(which=PICKS, shapes=SHAPES)
     def journal(self, which: int, shapes: list[Shape]) -> None:
@@ -187,6 +194,10 @@ class StoreMachine(RuleBasedStateMachine):
     def delete(self, which: int, owner: str, subtree: bool, keep: bool) -> None:
         self.change(self.make.deleting(which, owner, subtree, keep))
 
+    @rule(which=PICKS, owner=OWNERS, keep=st.booleans())
+    def delete_thread(self, which: int, owner: str, keep: bool) -> None:
+        self.change(self.make.deleting_thread(which, owner, keep))
+
     @rule(minutes=st.integers(0, 200), limit=st.integers(1, 4), keep=st.booleans())
     def prune_older(self, minutes: int, limit: int, keep: bool) -> None:
         before, now = self.make.now() - minutes * MINUTE, self.make.now()
@@ -221,21 +232,21 @@ class StoreMachine(RuleBasedStateMachine):
         one, other, *_ = self.places
         told = self.portal.call(both, [(one, asks[0]), (other, asks[1])])
         self.sweep_again(one, kinds, asks, told)
-        seen = self.portal.call(dump, other, list(self.make.nodes))
-        possible: list[tuple[list[object], dict[str, object]]] = []
-        for first in (0, 1):
-            twin = deepcopy(self.twin)
-            assert isinstance(twin.store, MemoryStore)
-            answers = [self.answer(twin, asks[first]), self.answer(twin, asks[1 - first])]
-            expected = answers if first == 0 else answers[::-1]
-            self.sweep_again(twin, kinds, asks, expected)
-            ids = list(dict.fromkeys([*self.make.nodes, *twin.store.nodes]))
-            seen |= self.portal.call(dump, other, [id for id in ids if id not in seen])
-            possible.append((expected, self.portal.call(dump, twin, ids)))
-            if possible[-1] == (told, {id: seen[id] for id in ids}):
-                self.twin, self.make.nodes = twin, twin.store.nodes
-                return
-        raise AssertionError(f"told {told!r} and left {seen!r}, as neither order of the two does: {possible!r}")
+        possible = [self.one_after_the_other(kinds, asks, first) for first in (0, 1)]
+        ids = {id for _, twin in possible for id in store_of(twin).nodes} | set(self.make.nodes)
+        found = told, self.portal.call(dump, other, sorted(ids))
+        expected = [(answers, self.portal.call(dump, twin, sorted(ids))) for answers, twin in possible]
+        assert found in expected, f"{found!r} is as neither order of the two makes it: {expected!r}"
+        self.twin = possible[expected.index(found)][1]
+        self.make.twin = store_of(self.twin)
+
+    def one_after_the_other(self, kinds: Sequence[str], asks: Sequence[Ask], first: int) -> tuple[list[object], Place]:
+        """What a twin says of the two in this order, and the twin."""
+        twin = deepcopy(self.twin)
+        answers = [self.answer(twin, asks[first]), self.answer(twin, asks[1 - first])]
+        told = answers if first == 0 else answers[::-1]
+        self.sweep_again(twin, kinds, asks, told)
+        return told, twin
 
     def sweep_again(self, place: Place, kinds: Sequence[str], asks: Sequence[Ask], answers: list[object]) -> None:
         """A sweep passes over what somebody else is at, and comes again: what counts is all that it found."""
@@ -271,9 +282,29 @@ class StoreMachine(RuleBasedStateMachine):
             if after is None:
                 break
 
+    @rule(owner=OWNERS, which=PICKS, limit=st.integers(1, 3))
+    def look_at_threads(self, owner: str, which: int, limit: int) -> None:
+        known = [*self.make.twin.threads, "thread_unknown"]
+        self.see(lambda place: place.threads.find_thread(known[which % len(known)], owner))
+        after: tuple[datetime, str] | None = None
+        for _ in range(3):
+            page = cast(
+                "list[Thread]",
+                self.see(lambda place, after=after: place.threads.list_threads(owner, after, limit)),
+            )
+            if not page:
+                break
+            after = page[-1].updated_at, page[-1].id
+
     @rule(holder=HOLDERS)
     def look_at_holders(self, holder: str) -> None:
         self.see(lambda place: place.store.holders_in_progress())
         self.see(lambda place: place.graph.cancels_requested(holder))
 
     # ---- values -------------------------------------------------------------------------------
+
+
+def store_of(twin: Place) -> MemoryStore:
+    """The twin's responses and threads."""
+    assert isinstance(twin.store, MemoryStore)
+    return twin.store

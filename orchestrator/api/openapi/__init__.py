@@ -9,7 +9,7 @@ from typing import Final, cast
 
 import msgspec
 
-from orchestrator.api.openapi import audit, branches, chat, models, plugins, responses, service, tokens
+from orchestrator.api.openapi import audit, branches, chat, models, plugins, responses, service, threads, tokens
 from orchestrator.api.openapi.parts import SCHEMAS
 from orchestrator.api.wire import ErrorEnvelope
 from orchestrator.api.wire_events import WireEvent
@@ -18,6 +18,7 @@ from orchestrator.core.json_types import JsonObject, JsonValue
 SECTIONS: Final = (
     chat.SECTION,
     responses.SECTION,
+    threads.SECTION,
     branches.SECTION,
     models.SECTION,
     plugins.SECTION,

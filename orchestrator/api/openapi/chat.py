@@ -8,7 +8,7 @@ from orchestrator.api.wire import ChatReply
 from orchestrator.api.wire_events import WireEvent
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.core.errors import ErrorKind
-from orchestrator.core.json_types import JsonObject
+from orchestrator.core.json_types import JsonObject, JsonValue
 
 CHAT: Final = """\
 Sends a message and receives what the model says and does: reasoning, messages, tool calls and their
@@ -17,7 +17,12 @@ can continue by `previous_response_id`; several may continue the same one.
 
 Whatever can be refused is refused before the model says anything, with a status, also with
 `stream: true`. When generating fails after that, a JSON reply has the status of the error. A client that
-goes away ends the request; what there is by then is stored as `incomplete`."""
+goes away ends the request; what there is by then is stored as `incomplete`.
+
+A request with a field of the older dialect (`mcp_servers`, `thread_id`, `reasoning_effort`, `enable_thinking`) is
+answered in it: tool calls are `mcp_call`, and `thread_id` takes the place of `response_id`. Send it back to append
+to the same thread. Two requests that append to one thread at the same time do not both succeed: the second is
+refused, with a 409. Fields of both dialects do not go together."""
 
 STREAM: Final = """\
 With `"stream": true` the reply is `text/event-stream`. Each event has an increasing `id:`, its name in
@@ -98,6 +103,7 @@ IN_CHAT: Final = (
     ErrorKind.INSUFFICIENT_RESOURCES,
     ErrorKind.UNKNOWN_MODEL,
     ErrorKind.RESPONSE_NOT_FINISHED,
+    ErrorKind.THREAD_CONFLICT,
     ErrorKind.PLUGIN_CONNECTION_ERROR,
     ErrorKind.MCP_CONNECTION_ERROR,
     ErrorKind.RATE_LIMITED,
@@ -112,8 +118,12 @@ IN_CHAT: Final = (
 def _chat() -> JsonObject:
     reply = success("The reply, or its stream.", "ChatReply", headers=[RESPONSE_ID_HEADER])
     content = cast(JsonObject, reply["content"])
-    cast(JsonObject, content[JSON])["example"] = REPLY_EXAMPLE
-    content["text/event-stream"] = {"schema": reference("StreamEvent")}
+    content[JSON] = {
+        "schema": {"oneOf": [reference("ChatReply"), reference("ThreadChatReply")]},
+        "example": REPLY_EXAMPLE,
+    }
+    events: list[JsonValue] = [reference(name) for name in ("StreamEvent", "ThreadChatStart", "ThreadChatEnd")]
+    content["text/event-stream"] = {"schema": {"anyOf": events}}
     return {
         "operationId": "chat",
         "tags": ["Chat"],

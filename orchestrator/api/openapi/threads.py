@@ -1,0 +1,98 @@
+"""Threads, in the OpenAPI document."""
+
+from typing import Final
+
+from orchestrator.api.openapi.parts import WITH_TOKEN, Section, errors, path_parameter, query_parameter, success
+from orchestrator.api.responses import CHAIN_PAGE, LIST_PAGE
+from orchestrator.api.threads import THREAD_PATH, THREADS_PATH
+from orchestrator.api.wire_threads import (
+    ThreadChatEnd,
+    ThreadChatReply,
+    ThreadChatStart,
+    ThreadDeletionReply,
+    ThreadDetailReply,
+    ThreadListReply,
+)
+from orchestrator.core.errors import ErrorKind
+from orchestrator.core.json_types import JsonObject, JsonValue
+
+_THREAD_ID: Final = path_parameter("thread_id", "The id of a thread.")
+_CURSOR: Final = query_parameter("cursor", "The `next_cursor` of the page before.", {"type": "string"})
+_ASKED: Final = (ErrorKind.INVALID_VALUE, ErrorKind.UNRECOGNIZED_KEYS, ErrorKind.STORE_ERROR, *WITH_TOKEN)
+
+_READING: Final = """\
+An extension. The thread and its responses, whole, oldest first. They are ordinary responses: each can be read,
+continued and forked by its own id too, which leaves the thread where it is."""
+
+_DELETION: Final = """\
+An extension. Deletes the thread and overwrites the content of its responses, from the newest upwards, as
+`DELETE /api/v1/responses/{response_id}` does. What another branch continues or another thread points to stays, and
+all that comes before it. A thread whose newest response runs has to be cancelled first."""
+
+
+def _limit(page: tuple[int, int]) -> JsonObject:
+    usual, most = page
+    return query_parameter(
+        "limit", "How many to a page.", {"type": "integer", "minimum": 1, "maximum": most, "default": usual}
+    )
+
+
+def _operation(
+    name: str, summary: str, description: str, parameters: list[JsonValue], answers: JsonObject
+) -> JsonObject:
+    return {
+        "operationId": name,
+        "tags": ["Threads"],
+        "summary": summary,
+        "description": description,
+        "parameters": parameters,
+        "responses": answers,
+    }
+
+
+SECTION: Final = Section(
+    "Threads",
+    "The older dialect of `POST /api/v1/chat` (`mcp_servers`, `thread_id`, `reasoning_effort`, `enable_thinking`) keeps "
+    "a chat under one id: a thread points to the newest response of a chain.",
+    {
+        THREADS_PATH: {
+            "get": _operation(
+                "listThreads",
+                "List threads",
+                "An extension. The caller's threads, the last moved first.",
+                [_limit(LIST_PAGE), _CURSOR],
+                {"200": success("A page.", "ThreadListReply"), **errors(_ASKED)},
+            )
+        },
+        THREAD_PATH: {
+            "get": _operation(
+                "getThread",
+                "Read a thread",
+                _READING,
+                [_THREAD_ID, _limit(CHAIN_PAGE), _CURSOR],
+                {
+                    "200": success("The thread.", "ThreadDetailReply"),
+                    **errors((ErrorKind.THREAD_NOT_FOUND, *_ASKED)),
+                },
+            ),
+            "delete": _operation(
+                "deleteThread",
+                "Delete a thread",
+                _DELETION,
+                [_THREAD_ID],
+                {
+                    "200": success("What is gone.", "ThreadDeletionReply"),
+                    **errors(
+                        (
+                            ErrorKind.THREAD_NOT_FOUND,
+                            ErrorKind.THREAD_CONFLICT,
+                            ErrorKind.RESPONSE_NOT_FINISHED,
+                            *_ASKED,
+                        )
+                    ),
+                },
+            ),
+        },
+    },
+    (ThreadListReply, ThreadDetailReply, ThreadDeletionReply, ThreadChatReply, ThreadChatStart, ThreadChatEnd),
+)

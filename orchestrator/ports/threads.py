@@ -1,0 +1,43 @@
+"""What the services need of the store for threads: pointers to the newest response of a chain each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from orchestrator.ports.graph import ResponseSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread, and the response that it points to."""
+
+    id: str
+    owner: str
+    created_at: datetime
+    updated_at: datetime
+    newest: ResponseSummary
+
+
+class ThreadStore(Protocol):
+    """Threads of one owner at a time. An id that is unknown, or another owner's, is answered in one way: None."""
+
+    async def find_thread(self, thread_id: str, owner: str) -> Thread | None: ...
+
+    async def list_threads(self, owner: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[Thread]:
+        """The last moved first; those beyond the one that moved at a time and has an id."""
+        ...
+
+    async def delete_thread(
+        self, thread_id: str, owner: str, at: datetime, *, keep_skeleton: bool, token_id: str | None = None
+    ) -> Sequence[str] | None:
+        """Delete the thread, and overwrite the content of its responses from the newest upwards.
+
+        What another branch continues or another thread points to stays, and all that comes before it. Returns the
+        ids, the oldest first. The deletion is an event of the audit.
+
+        Raises:
+            OrchestratorError: `response_not_finished` on `thread_id`: the newest response runs. `thread_conflict`:
+                the thread was moved meanwhile. Nothing is deleted.
+        """
+        ...

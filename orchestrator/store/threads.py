@@ -1,0 +1,71 @@
+"""Threads in a database, as their owners see them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, RowMapping, select, tuple_
+
+from orchestrator.core.json_types import JsonObject
+from orchestrator.ports import Thread
+from orchestrator.store import deletion, listing, readings
+from orchestrator.store.audit_chain import append_event
+from orchestrator.store.chain_memory import ChainMemory
+from orchestrator.store.database import Database
+from orchestrator.store.search_tables import threads
+from orchestrator.store.tables import responses
+
+_THREAD: Final = select(
+    threads.c.id.label("thread_id"),
+    threads.c.owner.label("thread_owner"),
+    threads.c.created_at.label("thread_created_at"),
+    threads.c.updated_at.label("thread_updated_at"),
+    *listing.SUMMARY,
+).join_from(threads, responses, responses.c.id == threads.c.newest_response_id)
+
+
+class SqlThreadStore:
+    """`ThreadStore` in SQLite or Postgres; `memory` is that of the store which continues chains."""
+
+    def __init__(self, database: Database, memory: ChainMemory | None = None) -> None:
+        self._database = database
+        self._memory = memory or ChainMemory()
+
+    async def find_thread(self, thread_id: str, owner: str) -> Thread | None:
+        mine = _THREAD.where(threads.c.id == thread_id, threads.c.owner == owner)
+        row = await self._database.read(lambda connection: connection.execute(mine).mappings().one_or_none())
+        return None if row is None else _thread(row)
+
+    async def list_threads(self, owner: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[Thread]:
+        query = _THREAD.where(threads.c.owner == owner)
+        if after is not None:
+            query = query.where(tuple_(threads.c.updated_at, threads.c.id) < tuple_(*after))
+        query = query.order_by(threads.c.updated_at.desc(), threads.c.id.desc()).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return [_thread(row) for row in rows]
+
+    async def delete_thread(
+        self, thread_id: str, owner: str, at: datetime, *, keep_skeleton: bool, token_id: str | None = None
+    ) -> Sequence[str] | None:
+        def work(connection: Connection) -> list[str] | None:
+            gone = deletion.delete_thread(connection, thread_id, owner, at, keep_skeleton=keep_skeleton)
+            if gone is not None:
+                told: JsonObject = {"thread_id": thread_id, "responses": len(gone)}
+                append_event(connection, "deletion", at, owner, token_id, told)
+            return gone
+
+        gone = await self._database.write(work)
+        if gone:
+            self._memory.forget(gone)
+            await self._database.overwrite_deleted()
+        return gone
+
+
+def _thread(row: RowMapping) -> Thread:
+    return Thread(
+        id=row["thread_id"],
+        owner=row["thread_owner"],
+        created_at=row["thread_created_at"],
+        updated_at=row["thread_updated_at"],
+        newest=readings.summary(row),
+    )

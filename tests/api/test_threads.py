@@ -1,0 +1,269 @@
+"""The older dialect over HTTP: threads instead of response ids, and the fields that go with them."""
+
+import json
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.items import TextInput
+from orchestrator.core.models import Model, ReasoningSupport
+from orchestrator.core.prompt import AssistantMessage, UserMessage
+from orchestrator.testing import Call, FakeServer, Say, ScriptedEngine, Stall, Think
+from tests.api.house import CHAT, House, chat_body, fake_tool, house
+from tests.api.test_auth import token_text
+from tests.api.test_stream import tell_time
+
+pytestmark = pytest.mark.anyio
+
+ONE_TWO = (UserMessage((TextInput("one?"),)), AssistantMessage("", "One.", ()), UserMessage((TextInput("two?"),)))
+THREADS = "/api/v1/threads"
+SERVER = {"server_label": "tiktoken", "server_url": "https://gitmcp.io/openai/tiktoken"}
+NOT_THERE = {
+    "type": "invalid_request",
+    "message": "There is no such thread, or it is somebody else's.",
+    "code": "thread_not_found",
+    "param": "thread_id",
+}
+
+
+def servers() -> dict[str, FakeServer]:
+    return {"tiktoken": FakeServer([fake_tool("now", tell_time), fake_tool("other", tell_time)])}
+
+
+async def threads_of(api: House, length: int) -> list[str]:
+    """Threads, each newer than the one before; their ids."""
+    return [
+        (await api.chat(input=f"question {number}", mcp_servers=[])).json()["thread_id"] for number in range(length)
+    ]
+
+
+async def test_a_reply_of_the_older_dialect_has_its_calls_and_its_thread() -> None:
+    script = [[Think("Let me see."), Call("now", {"zone": "UTC"}), Call("fly")], [Say("It is noon.")]]
+    async with house(ScriptedEngine(script), servers()) as api:
+        response = await api.chat(mcp_servers=[SERVER | {"allowed_tools": ["now"]}], reasoning_effort="low")
+        assert response.status_code == 200, response.text
+        reply = response.json()
+        [_, call, invalid, _] = reply["output"]
+        assert reply["thread_id"].startswith("thread_")
+        assert len(reply["thread_id"]) == 55
+        assert "response_id" not in reply
+        assert response.headers["X-Response-Id"].startswith("resp_")
+        assert call == {
+            "type": "mcp_call",
+            "server_label": "tiktoken",
+            "tool": "now",
+            "arguments": {"zone": "UTC"},
+            "output": '[{"text":"noon","type":"text"}]',
+            "call_id": call["call_id"],
+            "is_error": False,
+            "duration_ms": call["duration_ms"],
+        }
+        assert invalid["type"] == "invalid_tool_call"
+        assert [item["type"] for item in reply["output"]] == ["reasoning", "mcp_call", "invalid_tool_call", "message"]
+        assert [tool.name for tool in api.engine.requests[0].tools] == ["now"]
+
+
+async def test_a_stream_of_the_older_dialect_has_the_same_events_and_ends_with_its_reply() -> None:
+    script = [[Call("now", {"zone": "UTC"})], [Say("It is noon.")]]
+    async with house(ScriptedEngine(script), servers()) as api:
+        response = await api.chat(mcp_servers=[SERVER], stream=True)
+    events = [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: ")]
+    [start, end] = [event for event in events if event["type"] in ("chat.start", "chat.end")]
+    assert start == {
+        "type": "chat.start",
+        "model_instance_id": "test/scripted",
+        "thread_id": end["result"]["thread_id"],
+    }
+    assert [item["type"] for item in end["result"]["output"]] == ["mcp_call", "message"]
+    [success] = [event for event in events if event["type"] == "tool_call.success"]
+    assert success["provider_info"] == {"type": "ephemeral_mcp", "server_label": "tiktoken"}
+
+
+async def test_what_is_appended_to_a_thread_continues_it_and_moves_it() -> None:
+    async with house(ScriptedEngine([[Say("One.")], [Say("Two.")]])) as api:
+        first = await api.chat(input="one?", mcp_servers=[])
+        thread_id = first.json()["thread_id"]
+        second = await api.chat(input="two?", thread_id=thread_id)
+        assert second.json()["thread_id"] == thread_id
+        read = (await api.client.get(f"{THREADS}/{thread_id}")).json()
+        assert [entry["response_id"] for entry in read["responses"]] == [
+            first.headers["X-Response-Id"],
+            second.headers["X-Response-Id"],
+        ]
+        assert api.engine.requests[1].messages == ONE_TWO
+        thread = read["thread"]
+        assert thread.pop("created_at") <= thread.pop("updated_at")
+        assert thread == {
+            "thread_id": thread_id,
+            "newest_response_id": second.headers["X-Response-Id"],
+            "model": "test/scripted",
+            "status": "completed",
+            "responses_count": 2,
+            "input_preview": "two?",
+            "output_preview": "Two.",
+        }
+
+
+async def test_a_response_of_a_thread_is_continued_in_the_newer_dialect_and_the_thread_stays_where_it_is() -> None:
+    async with house() as api:
+        first = await api.chat(mcp_servers=[])
+        branch = await api.chat(previous_response_id=first.headers["X-Response-Id"])
+        assert branch.json()["response_id"].startswith("resp_")
+        read = (await api.client.get(f"{THREADS}/{first.json()['thread_id']}")).json()
+        assert len(read["responses"]) == 1
+
+
+async def test_what_is_not_stored_reads_a_thread_and_does_not_move_it() -> None:
+    async with house(ScriptedEngine([[Say("One.")], [Say("Two.")]])) as api:
+        thread_id = (await api.chat(input="one?", mcp_servers=[])).json()["thread_id"]
+        aside = await api.chat(input="two?", thread_id=thread_id, store=False)
+        assert "thread_id" not in aside.json()
+        assert api.engine.requests[1].messages == ONE_TWO
+        read = (await api.client.get(f"{THREADS}/{thread_id}")).json()
+        assert read["thread"]["responses_count"] == 1
+        fresh = await api.chat(mcp_servers=[], store=False)
+        assert "thread_id" not in fresh.json()
+        assert len((await api.client.get(THREADS)).json()["threads"]) == 1
+
+
+@pytest.mark.parametrize("thread_id", ["thread_" + "0" * 48, "thread_"])
+async def test_a_thread_that_is_not_there_cannot_be_appended_to(thread_id: str) -> None:
+    async with house() as api:
+        response = await api.chat(thread_id=thread_id)
+    message = f"There is no stored thread '{thread_id}' to append to."
+    error = {"type": "invalid_request", "message": message, "code": "invalid_value", "param": "thread_id"}
+    assert (response.status_code, response.json()) == (400, {"error": error})
+
+
+async def test_what_is_no_threads_id_is_said_so() -> None:
+    async with house() as api:
+        error = (await api.chat(thread_id="resp_1")).json()["error"]
+    assert (error["param"], error["message"]) == ("thread_id", '"thread_id" must start with "thread_".')
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ({"thread_id": "thread_1"}, {"previous_response_id": "resp_1"}),
+        ({"mcp_servers": []}, {"integrations": []}),
+        ({"enable_thinking": True}, {"reasoning": "on"}),
+    ],
+)
+async def test_fields_of_both_dialects_do_not_go_together(older: dict[str, Any], newer: dict[str, Any]) -> None:
+    async with house() as api:
+        response = await api.chat(**older, **newer)
+    error = response.json()["error"]
+    assert (response.status_code, error["type"], error["param"]) == (400, "invalid_request", next(iter(older)))
+    assert next(iter(newer)) in error["message"]
+
+
+async def test_two_who_append_at_once_do_not_both_succeed() -> None:
+    """The second is refused while the first runs, and nothing of it is generated."""
+    stalled = ScriptedEngine([[Say("One.")], [Stall(anyio.Event())]])
+    async with house(stalled) as api, anyio.create_task_group() as tasks:
+        thread_id = (await api.chat(mcp_servers=[])).json()["thread_id"]
+        body = chat_body(thread_id=thread_id)
+
+        async def append() -> None:
+            await api.client.post(CHAT, json=body)
+
+        tasks.start_soon(append)
+        await api.generating(1)
+        response = await api.client.post(CHAT, json=body)
+        error = response.json()["error"]
+        assert (response.status_code, error["code"], error["param"]) == (409, "response_not_finished", "thread_id")
+        assert error["message"] == "The newest response of this thread has not ended yet."
+        assert len(stalled.requests) == 2
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offered", "chosen"),
+    [
+        ({"reasoning_effort": "low"}, ("low", "medium", "high"), "low"),
+        ({"reasoning_effort": "low"}, ("off", "on"), None),
+        ({"reasoning_effort": "low", "enable_thinking": True}, ("off", "on"), "on"),
+        ({"reasoning_effort": "low", "enable_thinking": False}, ("off", "on"), "off"),
+        ({"enable_thinking": False}, ("low", "medium", "high"), None),
+        ({"enable_thinking": True}, (), None),
+    ],
+)
+async def test_reasoning_is_as_asked_where_the_model_offers_it_and_ignored_where_not(
+    wanted: dict[str, Any], offered: tuple[Any, ...], chosen: str | None
+) -> None:
+    reasoning = ReasoningSupport(offered, offered[0]) if offered else None
+    model = Model("test/scripted", "scripted", "llm", "test", "Scripted", reasoning=reasoning)
+    async with house(ScriptedEngine([[Say("Hi.")]], model=model)) as api:
+        response = await api.chat(**wanted)
+        assert response.status_code == 200, response.text
+        assert api.engine.requests[0].reasoning == chosen
+
+
+async def test_the_setting_decides_for_requests_without_a_field_of_either() -> None:
+    async with house(usual_dialect="thread") as api:
+        older, newer = await api.chat(), await api.chat(integrations=[])
+    assert ("thread_id" in older.json(), "response_id" in newer.json()) == (True, True)
+
+
+async def test_an_error_names_the_field_of_the_dialect() -> None:
+    unreachable = OrchestratorError(ErrorKind.MCP_CONNECTION_ERROR, "No route.", param="integrations.0.server_url")
+    async with house(servers={"tiktoken": FakeServer(error=unreachable)}) as api:
+        error = (await api.chat(mcp_servers=[SERVER])).json()["error"]
+    assert (error["type"], error["param"]) == ("mcp_connection_error", "mcp_servers.0.server_url")
+
+
+async def test_threads_are_listed_page_by_page_the_last_moved_first() -> None:
+    async with house() as api:
+        ids = await threads_of(api, 5)
+        await api.chat(thread_id=ids[0])
+        found: list[str] = []
+        query: dict[str, Any] | None = {"limit": 2}
+        while query is not None:
+            page = (await api.client.get(THREADS, params=query)).json()
+            found += [entry["thread_id"] for entry in page["threads"]]
+            query = None if page["next_cursor"] is None else {"limit": 2, "cursor": page["next_cursor"]}
+        assert found == [ids[0], *ids[:0:-1]]
+
+
+async def test_a_long_thread_is_read_page_by_page() -> None:
+    async with house() as api:
+        [thread_id] = await threads_of(api, 1)
+        made = [(await api.chat(thread_id=thread_id)).headers["X-Response-Id"] for _ in range(3)]
+        first = (await api.client.get(f"{THREADS}/{thread_id}", params={"limit": 2})).json()
+        rest = (
+            await api.client.get(f"{THREADS}/{thread_id}", params={"limit": 2, "cursor": first["next_cursor"]})
+        ).json()
+        assert [entry["response_id"] for entry in [*first["responses"], *rest["responses"]]][1:] == made
+        assert rest["next_cursor"] is None
+
+
+async def test_deleting_a_thread_takes_its_responses_with_it() -> None:
+    async with house() as api:
+        [thread_id] = await threads_of(api, 1)
+        await api.chat(thread_id=thread_id)
+        ids = [each["response_id"] for each in (await api.client.get(f"{THREADS}/{thread_id}")).json()["responses"]]
+        deleted = await api.client.delete(f"{THREADS}/{thread_id}")
+        assert deleted.json() == {"thread_id": thread_id, "deleted": True, "deleted_responses": ids}
+        for path in (f"{THREADS}/{thread_id}", *(f"/api/v1/responses/{id}" for id in ids)):
+            assert (await api.client.get(path)).status_code == 404
+        again = await api.client.delete(f"{THREADS}/{thread_id}")
+        assert (again.status_code, again.json()) == (404, {"error": NOT_THERE})
+
+
+async def test_anothers_thread_is_as_unknown_as_one_that_never_was() -> None:
+    async with house(require_authentication=True) as api:
+        ada, bob = [{"x-api-key": await token_text(api, "chat")} for _ in range(2)]
+        made = await api.client.post(CHAT, json=chat_body(mcp_servers=[]), headers=ada)
+        thread_id = made.json()["thread_id"]
+        answers: list[httpx.Response] = []
+        for id in (thread_id, "thread_" + "0" * 48):
+            path = f"{THREADS}/{id}"
+            answers += [await api.client.get(path, headers=bob), await api.client.delete(path, headers=bob)]
+            appended = await api.client.post(CHAT, json=chat_body(thread_id=id), headers=bob)
+            assert appended.json()["error"]["message"] == f"There is no stored thread '{id}' to append to."
+        assert [(answer.status_code, answer.json()) for answer in answers] == [(404, {"error": NOT_THERE})] * 4
+        assert (await api.client.get(THREADS, headers=bob)).json() == {"threads": [], "next_cursor": None}
+        assert (await api.client.get(f"{THREADS}/{thread_id}", headers=ada)).status_code == 200
