@@ -71,6 +71,7 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         ephemeral_deny=(),
         cors_origins=(),
         allowed_hosts=(),
+        chat_dialect="responses",
         drift_policy="warn",
         tool_timeout=60.0,
         tool_timeout_cap=600.0,

@@ -91,6 +91,7 @@ async def test_every_route_is_either_guarded_or_known_to_be_open() -> None:
         ("GET", "/schema/{asset:str}"),
         *GUARDED,
         *RESPONSES,
+        *THREADS,
         *DOWNLOADS,
         *PLUGINS,
         *CALLS,

@@ -7,6 +7,7 @@ import httpx
 import pytest
 import structlog
 
+from orchestrator.api.encode_threads import Encoding
 from orchestrator.testing import ScriptedEngine
 from tests.api.house import CHAT, chat_body, house, served
 
@@ -93,10 +94,10 @@ async def test_the_lines_of_a_run_carry_the_id_of_its_request() -> None:
 
 
 async def test_a_reply_that_breaks_down_is_logged_and_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_events(event: object) -> object:
+    def no_events(event: object) -> tuple[()]:
         raise RuntimeError("a defect in the middle of a stream")
 
-    monkeypatch.setattr("orchestrator.api.sse.wire_events", no_events)
+    monkeypatch.setattr("orchestrator.api.chat.RESPONSES", Encoding(events=no_events))
     async with house() as api, served(api.app) as client:
         with structlog.testing.capture_logs() as logged:
             with pytest.raises(httpx.RemoteProtocolError):

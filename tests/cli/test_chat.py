@@ -26,7 +26,10 @@ def test_an_answer_is_streamed_and_its_stats_and_id_come_last() -> None:
     )
     assert script.requests == [
         ("/api/v1/models", None),
-        ("/api/v1/chat", {"model": "demo/tiny-tools", "input": "Hi", "stream": True, "store": True}),
+        (
+            "/api/v1/chat",
+            {"model": "demo/tiny-tools", "input": "Hi", "integrations": [], "stream": True, "store": True},
+        ),
     ]
 
 

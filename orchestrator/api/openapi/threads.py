@@ -4,7 +4,7 @@ from typing import Final
 
 from orchestrator.api.openapi.parts import WITH_TOKEN, Section, errors, path_parameter, query_parameter, success
 from orchestrator.api.responses import CHAIN_PAGE, LIST_PAGE
-from orchestrator.api.threads import THREAD_PATH, THREADS_PATH
+from orchestrator.api.threads import THREADS_PATH
 from orchestrator.api.wire_threads import (
     ThreadChatEnd,
     ThreadChatReply,
@@ -64,7 +64,7 @@ SECTION: Final = Section(
                 {"200": success("A page.", "ThreadListReply"), **errors(_ASKED)},
             )
         },
-        THREAD_PATH: {
+        THREADS_PATH + "/{thread_id}": {
             "get": _operation(
                 "getThread",
                 "Read a thread",
