@@ -65,16 +65,6 @@ SECTION: Final = Section(
             )
         },
         THREADS_PATH + "/{thread_id}": {
-            "get": _operation(
-                "getThread",
-                "Read a thread",
-                _READING,
-                [_THREAD_ID, _limit(CHAIN_PAGE), _CURSOR],
-                {
-                    "200": success("The thread.", "ThreadDetailReply"),
-                    **errors((ErrorKind.THREAD_NOT_FOUND, *_ASKED)),
-                },
-            ),
             "delete": _operation(
                 "deleteThread",
                 "Delete a thread",
@@ -90,6 +80,16 @@ SECTION: Final = Section(
                             *_ASKED,
                         )
                     ),
+                },
+            ),
+            "get": _operation(
+                "getThread",
+                "Read a thread",
+                _READING,
+                [_THREAD_ID, _limit(CHAIN_PAGE), _CURSOR],
+                {
+                    "200": success("The thread.", "ThreadDetailReply"),
+                    **errors((ErrorKind.THREAD_NOT_FOUND, *_ASKED)),
                 },
             ),
         },
