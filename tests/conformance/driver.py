@@ -1,6 +1,6 @@
 """The client under test of MCP's conformance suite: our integration layer, as a chat uses it.
 
-Run by the suite with the address of its server as the last argument, and the scenario in the environment.
+`ready.py` runs it with the address of the suite's server, and the scenario in the environment.
 What a scenario wants called is called through `McpCatalog`; nothing here speaks MCP by itself.
 """
 
@@ -164,8 +164,12 @@ def reason(error: BaseException) -> str:
     return str(error)  # pyright: ignore[reportUnknownArgumentType]
 
 
-if __name__ == "__main__":
+def run(url: str) -> int:
+    """Be the client of the server at `url`; the exit status."""
+    status = 0
     try:
-        anyio.run(main, sys.argv[-1])
+        anyio.run(main, url)
     except* OrchestratorError as errors:
-        sys.exit(reason(errors))
+        sys.stderr.write(reason(errors) + "\n")
+        status = 1
+    return status
