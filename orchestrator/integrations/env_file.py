@@ -1,8 +1,11 @@
 """Files of environment variables, as `envFile` of VS Code and Cursor names them: a line `NAME=value` each."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from orchestrator.integrations.file_version import FileVersion, file_version
 
 _LINE: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*=\s*(.*?)\s*", re.DOTALL)
 _QUOTED: Final = re.compile(r"""(["'])(.*)\1\s*(?:#.*)?""", re.DOTALL)
@@ -11,6 +14,19 @@ _ESCAPES: Final = {"\\n": "\n", "\\r": "\r", "\\t": "\t", '\\"': '"', "\\\\": "\
 
 class EnvFileProblem(Exception):
     """The file cannot be used; the message holds no value of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFile:
+    """A file that an entry names, in the version that was read, or that was missed."""
+
+    path: Path
+    version: FileVersion
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether another version is there now."""
+        return file_version(self.path) != self.version
 
 
 def read_env_file(path: Path) -> dict[str, str]:

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
+from orchestrator.integrations.env_file import EnvFile
+from orchestrator.integrations.file_version import FileVersion, file_version
 from orchestrator.integrations.mcp_json import (
     McpConfig,
     McpJsonError,
@@ -20,9 +22,6 @@ from orchestrator.integrations.mcp_json import (
     read_config,
 )
 from orchestrator.ports import PluginFile, PluginFiles
-
-Signature: TypeAlias = tuple[int, int, int] | None
-"""What tells a version of a file from another without reading it; None where there is no file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +49,21 @@ def config_layers(
 @dataclass(slots=True)
 class _File:
     layer: ConfigLayer
-    signature: Signature | Literal["unread"] = "unread"
+    version: FileVersion | Literal["unread"] = "unread"
     text: str | None = None
     config: McpConfig = field(default_factory=McpConfig)
     error: McpJsonError | None = None
     loaded_at: datetime | None = None
+
+    @property
+    def env_files(self) -> tuple[EnvFile, ...]:
+        """Those that its entries name."""
+        return tuple(plugin.env_file for plugin in self.config.plugins if plugin.env_file is not None)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether it, or a file that it names, looks otherwise than when it was read."""
+        return self.version != file_version(self.layer.path) or any(named.has_changed for named in self.env_files)
 
 
 class McpConfigFiles:
@@ -72,6 +81,11 @@ class McpConfigFiles:
     def paths(self) -> tuple[Path, ...]:
         """Where the files are, or would be."""
         return tuple(file.layer.path for file in self._files)
+
+    @property
+    def watched_paths(self) -> tuple[Path, ...]:
+        """The files, and those that entries of them name as their environment."""
+        return (*self.paths, *(named.path for file in self._files for named in file.env_files))
 
     @property
     def config(self) -> McpConfig:
@@ -93,21 +107,17 @@ class McpConfigFiles:
                 raise file.error
         return self.config
 
-    def signatures(self) -> tuple[Signature, ...]:
-        """What the files look like from outside now."""
-        return tuple(_signature(path) for path in self.paths)
+    def versions(self) -> tuple[FileVersion, ...]:
+        """What the watched files look like from outside now."""
+        return tuple(file_version(path) for path in self.watched_paths)
 
     def has_changed(self) -> bool:
-        """Whether a file looks otherwise than when it was read."""
-        return any(file.signature != _signature(file.layer.path) for file in self._files)
+        """Whether a watched file looks otherwise than when it was read."""
+        return any(file.has_changed for file in self._files)
 
     def reload(self) -> tuple[Path, ...]:
-        """Read the files that have changed; returns those whose content did."""
-        return tuple(
-            file.layer.path
-            for file in self._files
-            if file.signature != _signature(file.layer.path) and self._read(file)
-        )
+        """Read the files that have changed; returns those whose content did, or what they name."""
+        return tuple(file.layer.path for file in self._files if file.has_changed and self._read(file))
 
     def state(self) -> PluginFiles:
         """What the files say, and what is wrong with them."""
@@ -128,13 +138,13 @@ class McpConfigFiles:
     def _read(self, file: _File) -> bool:
         path = file.layer.path
         before = (file.text, file.error is None)
-        first = file.signature == "unread"
-        file.signature = _signature(path)
+        again = file.version == "unread" or any(named.has_changed for named in file.env_files)
+        file.version = file_version(path)
         try:
             text = read_config(path)
             if text is None and file.layer.required:
                 raise McpJsonError("the file does not exist", file=path)
-            if text == file.text and file.error is None and not first:
+            if text == file.text and file.error is None and not again:
                 return False
             file.config = McpConfig() if text is None else parse_mcp_json(text, file=path, environ=self._environ)
         except McpJsonError as error:
@@ -142,7 +152,7 @@ class McpConfigFiles:
             file.error = error
             return not known
         file.text, file.error, file.loaded_at = text, None, datetime.now(UTC)
-        return before != (text, True)
+        return again or before != (text, True)
 
     def _state(self, file: _File, later: Iterable[_File]) -> PluginFile:
         elsewhere = {normal_plugin_id(plugin.id) for other in later for plugin in other.config.plugins}
@@ -150,18 +160,10 @@ class McpConfigFiles:
         return PluginFile(
             path=str(file.layer.path),
             origin=file.layer.origin,
-            exists=file.signature not in (None, "unread"),
+            exists=file.version not in (None, "unread"),
             loaded_at=file.loaded_at,
             error=None if file.error is None else file.error.info.message,
             plugins=tuple(plugin.id for plugin in installed),
             replaced=tuple(plugin.id for plugin in installed if normal_plugin_id(plugin.id) in elsewhere),
             warnings=file.config.warnings,
         )
-
-
-def _signature(path: Path) -> Signature:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -33,7 +33,7 @@ class ConfigWatcher:
         try:
             self._reload()  # what changed between the start and now
             while True:
-                folders = _folders(self._files.paths)
+                folders = _folders(self._files.watched_paths)
                 problem = await self._watch(folders)
                 if isinstance(problem, FileNotFoundError):
                     await anyio.sleep(SETTLE_SECONDS)  # a folder has just gone
@@ -68,7 +68,7 @@ class ConfigWatcher:
                 async with aclosing(changes):
                     async for _ in changes:
                         await self._look()
-                        if _folders(self._files.paths) != folders:
+                        if _folders(self._files.watched_paths) != folders:
                             break  # a folder has appeared or gone, or a link leads elsewhere
             except (OSError, RuntimeError) as error:  # such as too few handles for watching
                 problem = error
@@ -83,10 +83,10 @@ class ConfigWatcher:
     async def _look(self) -> None:
         if not self._files.has_changed():
             return
-        found = self._files.signatures()
+        found = self._files.versions()
         for _ in range(_MOST_SETTLING):
             await anyio.sleep(SETTLE_SECONDS)
-            again = self._files.signatures()
+            again = self._files.versions()
             if again == found:
                 break
             found = again

@@ -15,6 +15,7 @@ from orchestrator.core.drift import DriftPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.redaction import NOTHING, Redaction
+from orchestrator.integrations.env_file import EnvFile
 from orchestrator.integrations.mcp_json_entry import Entry, EntryProblem, Scope, Start, read_entry
 from orchestrator.integrations.mcp_json_text import Pairs, read_json
 from orchestrator.integrations.mcp_json_variables import Variables
@@ -89,7 +90,7 @@ class PluginConfig:
 
     `raw` is the entry as it was written, for keys that are read elsewhere. `idle_seconds` None is the setting's.
     `approval` says which calls need somebody's approval, whatever a request says.
-    `roots` None is the setting's for a server with a command, and none for others.
+    `roots` None is the setting's for a server with a command, and none for others. `env_file` was read with the entry.
     """
 
     label: str
@@ -108,6 +109,7 @@ class PluginConfig:
     drift: DriftPolicy | None = None
     roots: tuple[Path, ...] | None = None
     redaction: Redaction = NOTHING
+    env_file: EnvFile | None = field(default=None, compare=False)
 
     @property
     def id(self) -> str:
@@ -248,7 +250,8 @@ def _plugin(label: str, entry: object, file: Path, variables: Variables) -> tupl
         error = McpJsonError(problem.problem, file=file, label=label, key=problem.key)
         disabled = raw.get("disabled") is True  # who switched it off is not asked to mend it
         notes = () if disabled else (error.info.message,)
-        return PluginConfig(label, file, UnusableServer(error), disabled, raw=raw), notes
+        unusable = UnusableServer(error)
+        return PluginConfig(label, file, unusable, disabled, raw=raw, env_file=problem.env_file), notes
     notes = tuple(f"{file}, server '{label}': {note}" for note in read.warnings)
     plugin = PluginConfig(
         label,
@@ -267,6 +270,7 @@ def _plugin(label: str, entry: object, file: Path, variables: Variables) -> tupl
         read.drift,
         read.roots,
         read.redaction,
+        read.env_file,
     )
     return plugin, notes
 

@@ -13,7 +13,8 @@ from orchestrator.core.drift import DRIFT_POLICIES, DriftPolicy
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.redaction import NOTHING, Redaction
 from orchestrator.core.redaction_rules import RedactionProblem, parse_paths, parse_patterns
-from orchestrator.integrations.env_file import EnvFileProblem, read_env_file
+from orchestrator.integrations.env_file import EnvFile, EnvFileProblem, read_env_file
+from orchestrator.integrations.file_version import file_version
 from orchestrator.integrations.mcp_json_variables import VariableProblem, Variables
 from orchestrator.integrations.oauth.config import OAuthConfig, OAuthConfigProblem, read_oauth
 from orchestrator.integrations.request_headers import header_problem, repeated_header
@@ -49,12 +50,16 @@ T = TypeVar("T")
 
 
 class EntryProblem(Exception):
-    """The entry cannot be used because of `key` (None: as a whole); `problem` holds no value of it."""
+    """The entry cannot be used because of `key` (None: as a whole); `problem` holds no value of it.
+
+    `env_file` is the file that it names, where it came as far: another version of it may mend the entry.
+    """
 
     def __init__(self, problem: str, key: str | None) -> None:
         super().__init__(problem)
         self.problem = problem
         self.key = key
+        self.env_file: EnvFile | None = None
 
 
 @dataclass(slots=True)
@@ -65,6 +70,7 @@ class Entry:
     command: str | None = None
     args: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict[str, str])
+    env_file: EnvFile | None = None
     cwd: Path = Path()
     url: str = ""
     headers: dict[str, str] = field(default_factory=dict[str, str])
@@ -100,11 +106,15 @@ def read_entry(raw: JsonObject, variables: Variables) -> Entry:
         except VariableProblem as problem:
             raise EntryProblem(str(problem), key) from None
 
-    if _TYPES[kind] is _STDIO_KEYS:
-        _read_process(raw, entry, variables.folder, expand)
-    else:
-        _read_address(raw, entry, expand)
-    _read_common(raw, entry)
+    try:
+        if _TYPES[kind] is _STDIO_KEYS:
+            _read_process(raw, entry, variables.folder, expand)
+        else:
+            _read_address(raw, entry, expand)
+        _read_common(raw, entry)
+    except EntryProblem as problem:
+        problem.env_file = entry.env_file
+        raise
     if raw.get("roots") is not None:
         written = [expand(value, key) for key, value in _texts(raw["roots"], "roots")]
         entry.roots = tuple((variables.folder / Path(path).expanduser()).absolute() for path in written)
@@ -128,6 +138,8 @@ def _read_process(raw: JsonObject, entry: Entry, folder: Path, expand: _Expand) 
     entry.cwd = folder / Path(expand(_text(raw.get("cwd", "."), "cwd"), "cwd")).expanduser()
     if raw.get("envFile") is not None:
         path = folder / Path(expand(_text(raw["envFile"], "envFile"), "envFile")).expanduser()
+        # Its version first: what is written while it is read is noticed later.
+        entry.env_file = EnvFile(path, file_version(path))
         try:
             entry.env = read_env_file(path)
         except EnvFileProblem as problem:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.integrations.mcp_config import ConfigLayer, McpConfigFiles, config_layers
-from orchestrator.integrations.mcp_json import McpJsonError
+from orchestrator.integrations.mcp_json import McpJsonError, StdioServer, UnusableServer
 from orchestrator.ports import PluginFile
 
 
@@ -154,3 +154,45 @@ def test_an_error_tells_nothing_of_the_values(world: Files) -> None:
     write(world.project, '{"mcpServers": {"a": {"command": "x", "env": {"KEY": "hush"}}, oops}}')
     world.files.reload()
     assert "hush" not in repr(world.files.state())
+
+
+def test_another_version_of_a_file_of_variables_changes_the_entry_that_names_it_and_no_other(world: Files) -> None:
+    entries = {"with": {"command": "x", "envFile": "keys.env"}, "without": {"command": "x"}}
+    write(world.project, json.dumps({"mcpServers": entries}))
+    keys = world.project.with_name("keys.env")
+    write(keys, "KEY=old")
+    before = {plugin.label: plugin for plugin in world.files.load().plugins}
+    assert not world.files.has_changed()
+    assert keys in world.files.watched_paths
+    write(keys, "KEY=new")
+    assert world.files.has_changed()
+    assert world.files.reload() == (world.project,)
+    after = {plugin.label: plugin for plugin in world.files.config.plugins}
+    assert after["without"] == before["without"]
+    assert not after["with"].is_same_server(before["with"])
+    assert isinstance(after["with"].server, StdioServer) and after["with"].server.env == {"KEY": "new"}
+    assert not world.files.has_changed()
+
+
+def test_a_file_of_variables_that_is_missing_or_wrong_is_looked_for_until_it_is_right(world: Files) -> None:
+    write(world.project, json.dumps({"mcpServers": {"x": {"command": "x", "envFile": "keys.env"}}}))
+    keys = world.project.with_name("keys.env")
+
+    def problem() -> str | None:
+        (plugin,) = (plugin for plugin in world.files.config.plugins if plugin.label == "x")
+        return plugin.server.error.problem if isinstance(plugin.server, UnusableServer) else None
+
+    world.files.load()
+    assert problem() == f"the file {keys} cannot be read (No such file or directory)"
+    write(keys, "no variable")
+    assert world.files.reload() == (world.project,)
+    assert problem() == f"line 1 of {keys} is not NAME=value"
+    write(keys, "KEY=a\0b")
+    assert world.files.reload() == (world.project,)
+    assert problem() == "holds a NUL character"
+    write(keys, "KEY=new")
+    assert world.files.reload() == (world.project,)
+    assert problem() is None
+    keys.unlink()
+    assert world.files.reload() == (world.project,)
+    assert problem() == f"the file {keys} cannot be read (No such file or directory)"

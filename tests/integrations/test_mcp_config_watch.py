@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from orchestrator.integrations.mcp_config import McpConfigFiles, config_layers
 from orchestrator.integrations.mcp_config_watch import ConfigWatcher
+from orchestrator.integrations.mcp_json import StdioServer
 
 pytestmark = pytest.mark.anyio
 NOTICE_SECONDS = 20
@@ -166,3 +167,21 @@ async def test_files_are_looked_at_from_time_to_time_where_the_system_tells_noth
     assert [line["event"] for line in logged] == [
         "changes of mcp.json are looked for from time to time: the system does not tell of them"
     ]
+
+
+async def test_a_file_of_variables_is_watched_where_it_is_and_from_when_it_is_named(tmp_path: Path) -> None:
+    keys = tmp_path / "elsewhere" / "keys.env"
+
+    def env(world: Watched) -> object:
+        (plugin,) = world.files.config.plugins
+        return plugin.server.env if isinstance(plugin.server, StdioServer) else None
+
+    async with watched(tmp_path) as world:
+        named = {"x": {"command": "x", "envFile": str(keys)}}
+        world.project.write_text(json.dumps({"mcpServers": named}))
+        await world.until(lambda: world.labels == ["x"] and env(world) is None)
+        keys.parent.mkdir()
+        keys.write_text("KEY=first")
+        await world.until(lambda: env(world) == {"KEY": "first"})
+        keys.write_text("KEY=second one")
+        await world.until(lambda: env(world) == {"KEY": "second one"})

@@ -163,3 +163,16 @@ async def test_a_call_on_a_server_that_dies_after_its_entry_changed_fails_like_a
             with pytest.raises(OrchestratorError, match="it exited with status 9"):
                 await session.call_tool("first", {})
             assert (await session.call_tool("second", {})).text == "0 cancelled"  # its own server, once more
+
+
+async def test_a_changed_file_of_variables_restarts_its_server_as_a_changed_entry_does(tmp_path: Path) -> None:
+    keys, entry = tmp_path / "keys.env", program("tool_server.py") | {"envFile": "keys.env"}
+    keys.write_text("NAME=old")
+    async with catalog_of(tmp_path, {"x": entry}) as catalog:
+        async with catalog.open([plugin()], SCOPE) as (before,):
+            assert (await before.call_tool("environment", {"name": "NAME"})).text == "old"
+            keys.write_text("NAME=newer")
+            reload(catalog, tmp_path, {"x": entry})
+            async with catalog.open([plugin()], SCOPE) as (after,):
+                assert (await after.call_tool("environment", {"name": "NAME"})).text == "newer"
+            assert (await before.call_tool("environment", {"name": "NAME"})).text == "old"
