@@ -134,7 +134,9 @@ def error_answer(
     if info.kind is ErrorKind.INVALID_API_KEY:
         more["WWW-Authenticate"] = "Bearer"
     if info.kind is ErrorKind.RATE_LIMITED:
-        more["Retry-After"] = str(max(1, math.ceil(retry_after_seconds or 1)))
+        more["Retry-After"] = str(max(1, math.ceil(retry_after_seconds or info.retry_after_seconds or 1)))
+    elif info.retry_after_seconds is not None:
+        more["Retry-After"] = str(max(1, math.ceil(info.retry_after_seconds)))
     return ErrorAnswer(row.status, json_bytes(ErrorEnvelope(wire_error(info))), more)
 
 

@@ -4,7 +4,7 @@ An `ErrorKind` says what happened; which HTTP status, wire type and wire code it
 one place, `orchestrator/api/errors.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -58,12 +58,14 @@ class ErrorInfo:
     """An error as data: what a client is told and what a stored response keeps.
 
     `message` is written for the person who reads it and never holds a secret; `param` is the path
-    of the offending field, such as `integrations.0.server_url`.
+    of the offending field, such as `integrations.0.server_url`. `retry_after_seconds` is when to ask again, where that is
+    known; it is for who asked, and is not kept.
     """
 
     kind: ErrorKind
     message: str
     param: str | None = None
+    retry_after_seconds: float | None = field(default=None, compare=False)
 
 
 class OrchestratorError(Exception):
@@ -78,7 +80,7 @@ class OrchestratorError(Exception):
         retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(message)
-        self.info = ErrorInfo(kind, message, param)
+        self.info = ErrorInfo(kind, message, param, retry_after_seconds)
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -56,7 +56,7 @@ async def embed(
     finally:
         await response.aclose()
     if response.status_code != 200:
-        raise refusal(reply, response.status_code, who, scrub)
+        raise refusal(reply, response, who, scrub)
     try:
         wire = msgspec.json.decode(reply, type=_WireEmbeddings)
     except msgspec.MsgspecError:

@@ -4,6 +4,8 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import anyio
@@ -63,6 +65,8 @@ class Completion:
         self._who = who
         self._scrub = scrub
         self.decoder = StreamDecoder(who)
+        self.heard = False
+        """Whether anything of an answer has come."""
         self._sent_at = 0.0
         self._first_at: float | None = None
         self._last_at: float | None = None
@@ -83,7 +87,7 @@ class Completion:
         try:
             if response.status_code != 200:
                 body_start = await read_bounded(response, MAX_ERROR_BYTES)
-                raise refusal(body_start, response.status_code, self._who, self._scrub)
+                raise refusal(body_start, response, self._who, self._scrub)
             async with aclosing(self._events(response)) as events:
                 async for data in events:
                     for chunk in self._decode(data):
@@ -93,6 +97,8 @@ class Completion:
         finally:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await response.aclose()
+        if not self.heard:
+            raise httpx.RemoteProtocolError("the connection was closed before the first byte")
         if not (self._done or self.decoder.finished):
             raise self._broken("ended its answer without saying that it was finished")
 
@@ -115,8 +121,9 @@ class Completion:
     async def _events(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         """The data of each event; a server that does not stream sends one body, which is taken for one event."""
         if "json" in response.headers.get("content-type", ""):
-            yield await read_bounded(response, MAX_REPLY_BYTES)
-            self._done = True
+            body = await read_bounded(response, MAX_REPLY_BYTES)
+            self.heard = self._done = True
+            yield body
             return
         parser = SseParser()
         try:
@@ -139,6 +146,7 @@ class Completion:
                 raise FellSilentError(seconds or 0.0) from None
             if block is None:
                 return
+            self.heard = True
             yield block
 
     def _decode(self, data: bytes) -> list[GenerationChunk]:
@@ -165,16 +173,34 @@ class Completion:
         return OrchestratorError(ErrorKind.ENGINE_ERROR, f"{self._who} {what}.")
 
 
-def refusal(body: bytes, status: int, who: str, scrub: Callable[[str], str]) -> OrchestratorError:
-    """What a reply that is no success means to us."""
+def refusal(body: bytes, response: httpx.Response, who: str, scrub: Callable[[str], str]) -> OrchestratorError:
+    """What a reply that is no success means to us; `body` is what was read of it."""
     try:
         failure = decode_chunk(body).failure() or WireError()
     except ValueError:
         failure = WireError()
-    return translate_error(failure, status, who, scrub)
+    return translate_error(failure, response.status_code, who, scrub, retry_after(response.headers))
 
 
-def translate_error(failure: WireError, status: int | None, who: str, scrub: Callable[[str], str]) -> OrchestratorError:
+def retry_after(headers: httpx.Headers) -> float | None:
+    """The seconds of `Retry-After`, which may be a date (RFC 9110, 10.2.3)."""
+    text = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,6}", text, re.ASCII):
+        return float(text)
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+def translate_error(
+    failure: WireError,
+    status: int | None,
+    who: str,
+    scrub: Callable[[str], str],
+    retry_after_seconds: float | None = None,
+) -> OrchestratorError:
     """What a server's error means to us. `status` is None for an error in the middle of a stream.
 
     The message may quote the server, for the client to read: it is not for the log.
@@ -209,8 +235,30 @@ def translate_error(failure: WireError, status: int | None, who: str, scrub: Cal
     if status in (401, 403):  # its words may echo the key in part
         return OrchestratorError(ErrorKind.ENGINE_ERROR, f"{who} refused the API key (status {status}).")
     said = " ".join(scrub(text).split())[:MAX_QUOTED]
-    answered = f"{who} failed while generating" if status is None else f"{who} answered with status {status}"
-    return OrchestratorError(ErrorKind.ENGINE_ERROR, f"{answered}: {said}" if said else f"{answered}.")
+    kind, answered, param = _by_status(status)
+    message = f"{who} {answered}: {said}" if said else f"{who} {answered}."
+    return OrchestratorError(kind, message, param=param, retry_after_seconds=retry_after_seconds)
+
+
+def _by_status(status: int | None) -> tuple[ErrorKind, str, str | None]:
+    """What is to blame, where the server's words do not tell: the kind, what happened, the field."""
+    match status:
+        case None:
+            return ErrorKind.ENGINE_ERROR, "failed while generating", None
+        case 404:
+            return ErrorKind.UNKNOWN_MODEL, "does not know this model, or its URL is not right (status 404)", "model"
+        case 413:
+            return ErrorKind.REQUEST_TOO_LARGE, "finds the request too large (status 413)", None
+        case 429:
+            return ErrorKind.RATE_LIMITED, "takes no more requests now (status 429)", None
+        case 503:
+            return ErrorKind.ENGINE_UNAVAILABLE, "cannot answer now (status 503)", None
+        case 408 | 409 | 425:  # nothing is wrong with the request
+            return ErrorKind.ENGINE_ERROR, f"answered with status {status}", None
+        case _ if 400 <= status < 500:
+            return ErrorKind.INVALID_VALUE, f"refused the request (status {status})", None
+        case _:
+            return ErrorKind.ENGINE_ERROR, f"answered with status {status}", None
 
 
 def _too_long(text: str) -> bool:

@@ -248,6 +248,14 @@ async def test_too_many_requests_are_told_when_to_come_back() -> None:
         asking.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMITED, ErrorKind.ENGINE_UNAVAILABLE])
+async def test_when_an_engine_says_to_come_back_is_passed_on(kind: ErrorKind) -> None:
+    error = OrchestratorError(kind, "Later.", retry_after_seconds=6.5)
+    async with house(ScriptedEngine([[Break(error)]])) as api:
+        response = await api.chat()
+    assert (response.status_code, response.headers["Retry-After"]) == (ERROR_TABLE[kind].status, "7")
+
+
 async def test_an_engine_that_cannot_be_reached_is_named() -> None:
     message = "The engine 'scripted' does not answer at http://127.0.0.1:9."
     error = OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, message)

@@ -5,6 +5,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import anyio
 import httpx
 import msgspec
 
@@ -21,6 +22,10 @@ from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadSt
 
 ENGINE_NAME: Final = "openai_compatible"
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
+RETRY_SECONDS: Final = 0.2
+"""How long a server that was not there is left alone before it is asked once more."""
+LONGEST_PAUSE_SECONDS: Final = 5.0
+"""What a server may ask for before it is asked once more; beyond that the client is told to come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,8 @@ class OpenAICompatibleEngine:
         except httpx.TransportError as error:
             raise self._unavailable(error) from None
         if response.status_code != 200:
-            raise refusal(body, response.status_code, self._who, self._scrub)
+            why = refusal(body, response, self._who, self._scrub)
+            raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, why.info.message)
         try:
             listed = msgspec.json.decode(body, type=_WireModels, strict=False)
         except msgspec.MsgspecError:
@@ -160,11 +166,14 @@ class OpenAICompatibleEngine:
     async def generate(
         self, model: Model, instance_id: str, request: Generate
     ) -> AsyncGenerator[GenerationChunk, None]:
-        """See `Engine.generate`. A connection that fails before anything was sent is tried once more."""
+        """See `Engine.generate`. What fails before the first byte of an answer is tried once more.
+
+        A server that says when to come back is waited for, unless that is long; one that wants fewer requests is not
+        asked again.
+        """
         body = completion_body(model.key, request) | _extras(request)
-        attempts = 0
+        again = True
         while True:
-            attempts += 1
             completion = Completion(
                 self._client,
                 f"{self._base_url}/chat/completions",
@@ -174,11 +183,16 @@ class OpenAICompatibleEngine:
                 scrub=self._scrub,
             )
             try:
-                with self._translated(but=httpx.ConnectError if attempts == 1 else None):
+                with self._translated():
                     async with aclosing(completion.chunks(body)) as chunks:
                         async for chunk in chunks:
                             yield chunk
-            except httpx.ConnectError:
+            except OrchestratorError as error:
+                pause = _pause_before_another(error) if again and not completion.heard else None
+                if pause is None:
+                    raise
+                again = False
+                await anyio.sleep(pause)
                 continue
             end = completion.finished(None)
             if request.tool_choice not in ("auto", "none") and not completion.decoder.called and end.reason != "length":
@@ -204,13 +218,11 @@ class OpenAICompatibleEngine:
         return text if self._api_key is None else text.replace(self._api_key, "[key]")
 
     @contextmanager
-    def _translated(self, but: type[httpx.TransportError] | None = None) -> Generator[None]:
-        """What httpx raises becomes ours, except `but`."""
+    def _translated(self) -> Generator[None]:
+        """What httpx raises becomes ours."""
         try:
             yield
         except httpx.TransportError as error:
-            if but is not None and isinstance(error, but):
-                raise
             if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
                 raise self._unavailable(error) from None
             if isinstance(error, httpx.TimeoutException):
@@ -218,12 +230,30 @@ class OpenAICompatibleEngine:
                 seconds = error.seconds if isinstance(error, FellSilentError) else longest
                 message = f"{self._who} sent nothing for {seconds:g} seconds, and was given up."
             else:
-                message = f"{self._who} broke off its answer ({type(error).__name__})."
+                raise _BrokenOffError(self._who, error) from None
             raise OrchestratorError(ErrorKind.ENGINE_ERROR, message) from None
 
     def _unavailable(self, error: Exception) -> OrchestratorError:
         message = f"{self._who} cannot be reached ({type(error).__name__})."
         return OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, message)
+
+
+class _BrokenOffError(OrchestratorError):
+    """The connection broke."""
+
+    def __init__(self, who: str, error: Exception) -> None:
+        super().__init__(ErrorKind.ENGINE_ERROR, f"{who} broke off its answer ({type(error).__name__}).")
+
+
+def _pause_before_another(error: OrchestratorError) -> float | None:
+    """How many seconds to wait before the same request is sent again, None where that is of no use."""
+    if isinstance(error, _BrokenOffError):
+        return 0.0
+    if error.info.kind is not ErrorKind.ENGINE_UNAVAILABLE:
+        return None
+    if error.retry_after_seconds is None:
+        return RETRY_SECONDS
+    return error.retry_after_seconds if error.retry_after_seconds <= LONGEST_PAUSE_SECONDS else None
 
 
 def _checked_url(base_url: str) -> httpx.URL:

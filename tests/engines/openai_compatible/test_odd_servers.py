@@ -3,6 +3,8 @@
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TypeAlias
 
 import anyio
@@ -16,6 +18,7 @@ from orchestrator.core.models import LoadSettings, Model
 from orchestrator.core.request import Sampling
 from orchestrator.core.response import Counters
 from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine, Timeouts
+from orchestrator.engines.openai_http import retry_after
 from tests.engines.samples import Written, ask, written
 
 pytestmark = pytest.mark.anyio
@@ -250,16 +253,111 @@ async def test_a_server_that_comes_back_meanwhile_answers() -> None:
     assert (await answer(handler)).text == "Hi"
 
 
-async def test_a_request_that_was_sent_is_never_sent_again() -> None:
+Reply: TypeAlias = Callable[[], httpx.Response]
+
+
+def broken(error: Exception) -> Reply:
+    def reply() -> httpx.Response:
+        raise error
+
+    return reply
+
+
+async def tried(*replies: Reply) -> tuple[Written | ErrorInfo, int]:
+    """What comes of a request that is answered by `replies` in turn, and how often it was sent."""
     attempts = 0
 
     def handler(request: httpx.Request) -> httpx.Response:
         nonlocal attempts
         attempts += 1
-        raise httpx.ReadError("reset")
+        return replies[attempts - 1]()
 
-    assert (await refused(handler)).kind == ErrorKind.ENGINE_ERROR
-    assert attempts == 1
+    try:
+        return await answer(handler), attempts
+    except OrchestratorError as error:
+        return error.info, attempts
+
+
+def fine() -> httpx.Response:
+    return httpx.Response(200, content=events(said("Hi", "stop")))
+
+
+def busy(seconds: str | None = None) -> Reply:
+    headers = {} if seconds is None else {"Retry-After": seconds}
+    return lambda: httpx.Response(503, json={"error": {"message": "Loading model"}}, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        broken(httpx.RemoteProtocolError("Server disconnected without sending a response.")),
+        broken(httpx.ReadError("reset")),
+        lambda: httpx.Response(200, stream=Blocks([httpx.RemoteProtocolError("closed")])),
+        lambda: httpx.Response(200, stream=Blocks([])),
+        busy(),
+        busy("0"),
+    ],
+)
+async def test_what_fails_before_the_first_byte_is_tried_once_more(first: Reply) -> None:
+    turn, attempts = await tried(first, fine)
+    assert isinstance(turn, Written)
+    assert (turn.text, attempts) == ("Hi", 2)
+
+
+async def test_what_fails_twice_is_told() -> None:
+    gone = broken(httpx.RemoteProtocolError("Server disconnected without sending a response."))
+    broke_off = ErrorInfo(ErrorKind.ENGINE_ERROR, f"{WHO} broke off its answer (RemoteProtocolError).")
+    assert await tried(gone, gone, fine) == (broke_off, 2)
+    loading = ErrorInfo(ErrorKind.ENGINE_UNAVAILABLE, f"{WHO} cannot answer now (status 503): Loading model")
+    assert await tried(busy(), busy(), fine) == (loading, 2)
+
+
+async def test_a_server_that_wants_to_be_left_alone_for_long_is() -> None:
+    info, attempts = await tried(busy("60"), fine)
+    assert isinstance(info, ErrorInfo)
+    assert (info.kind, info.retry_after_seconds, attempts) == (ErrorKind.ENGINE_UNAVAILABLE, 60, 1)
+
+
+async def test_after_the_first_byte_nothing_is_sent_again() -> None:
+    def half() -> httpx.Response:
+        return httpx.Response(200, stream=Blocks([b": hello\n\n", httpx.ReadError("reset")]))
+
+    info = ErrorInfo(ErrorKind.ENGINE_ERROR, f"{WHO} broke off its answer (ReadError).")
+    assert await tried(half, fine) == (info, 1)
+
+
+REFUSALS: dict[int, ErrorInfo] = {
+    400: ErrorInfo(ErrorKind.INVALID_VALUE, f"{WHO} refused the request (status 400): no"),
+    402: ErrorInfo(ErrorKind.INVALID_VALUE, f"{WHO} refused the request (status 402): no"),
+    404: ErrorInfo(
+        ErrorKind.UNKNOWN_MODEL, f"{WHO} does not know this model, or its URL is not right (status 404): no", "model"
+    ),
+    408: ErrorInfo(ErrorKind.ENGINE_ERROR, f"{WHO} answered with status 408: no"),
+    413: ErrorInfo(ErrorKind.REQUEST_TOO_LARGE, f"{WHO} finds the request too large (status 413): no"),
+    429: ErrorInfo(ErrorKind.RATE_LIMITED, f"{WHO} takes no more requests now (status 429): no"),
+    500: ErrorInfo(ErrorKind.ENGINE_ERROR, f"{WHO} answered with status 500: no"),
+}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+async def test_a_refusal_is_told_as_what_it_is_and_not_tried_again(status: int) -> None:
+    def refusing() -> httpx.Response:
+        return httpx.Response(status, json={"error": {"message": "no"}}, headers={"Retry-After": "7"})
+
+    info, attempts = await tried(refusing, fine)
+    assert isinstance(info, ErrorInfo)
+    assert (info, info.retry_after_seconds, attempts) == (REFUSALS[status], 7, 1)
+
+
+@pytest.mark.parametrize(
+    ("said_when", "seconds"),
+    [("7", 7), (" 0 ", 0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0), ("soon", None), ("-1", None), ("", None)],
+)
+def test_when_to_come_back_may_be_a_number_or_a_date(said_when: str, seconds: float | None) -> None:
+    assert retry_after(httpx.Headers({"Retry-After": said_when})) == seconds
+    later = datetime.now(UTC) + timedelta(hours=1)
+    told = retry_after(httpx.Headers({"Retry-After": format_datetime(later, usegmt=True)}))
+    assert told is not None and 3000 < told <= 3600
 
 
 async def test_a_port_where_nobody_listens_is_unavailable() -> None:
