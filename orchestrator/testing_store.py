@@ -49,6 +49,11 @@ class MemoryStore:
         past = tuple(PastResponse(step.new.input, _shortened(step.output())) for step in reversed(path))
         return Chain(past, last.new.system_prompt, dict(last.new.tool_names), last.root_id)
 
+    async def read_outputs(self, call_ids: Sequence[str], owner: str) -> Mapping[str, str]:
+        own = [call for node in self.nodes.values() if node.new.owner == owner for call in node.items.values()]
+        calls = [call for call in own if isinstance(call, PlacedCall) and call.call_id in call_ids]
+        return {call.call_id: call.outcome.output for call in calls if call.outcome is not None and call.outcome.output}
+
     async def open_response(self, response: NewResponse) -> None:
         root_id, depth = response.id, 0
         origin_id = response.replay_of if response.forked_from is None else response.forked_from.response_id

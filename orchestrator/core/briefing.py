@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.core.calls import output_entry
-from orchestrator.core.commands import ExtendOffer, Generate, OpenResponse, ReopenResponse
+from orchestrator.core.calls import executed_arguments, output_entry
+from orchestrator.core.commands import CallTool, ExtendOffer, Generate, OpenResponse, ReadOutput, ReopenResponse
 from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.guards import Guards
 from orchestrator.core.inputs import OpenedIntegration
@@ -13,7 +13,7 @@ from orchestrator.core.ledger import Ledger
 from orchestrator.core.offering import chosen_tool, offer, with_materials
 from orchestrator.core.placed import PlacedCall
 from orchestrator.core.prompt import PromptMessage, turn_messages
-from orchestrator.core.reading import read_on, reading_tool, reads_on
+from orchestrator.core.reading import read_on, reading_tool, reads_on, unread
 from orchestrator.core.request import Resumed, RunRequest
 from orchestrator.core.resumption import first_messages, last_turn, opening_events, unusable_call
 from orchestrator.core.stream import StreamEvent
@@ -84,7 +84,8 @@ class Briefing:
 
     def turn_done(self) -> None:
         """Every call of the turn has its outcome: the model is told."""
-        self._messages += turn_messages(output_entry(item) for item in self._ledger.of_turn(self._turn))
+        entries = (output_entry(item) for item in self._ledger.of_turn(self._turn))
+        self._messages += turn_messages(entries, vision=self.request.vision)
 
     def extension(self) -> ExtendOffer | None:
         """What is to be written down before the next turn, because something was cut and can be read on now."""
@@ -93,11 +94,20 @@ class Briefing:
         self.offered[self.reader.name] = self.reader
         return ExtendOffer(tuple(self.offered.values()), self._names())
 
-    def reads(self, call: PlacedCall) -> PlacedCall | None:
-        """`call` with its outcome, where it is one of the reader's; None for those of servers."""
-        if self.offered[call.model_name] is not self.reader:
-            return None
-        return replace(call, outcome=read_on(call, self.request, self._settled()))
+    def begin_call(self, call: PlacedCall) -> CallTool | ReadOutput | PlacedCall:
+        """What is to be done for `call`; the reader's own have their outcome at once where the run has what they read."""
+        if not self.is_reading(call):
+            return CallTool(call.call_id, self.offered[call.model_name], executed_arguments(call))
+        wanted = unread(call, self.request, self._settled())
+        return self.read(call, None) if wanted is None else ReadOutput(call.call_id, wanted)
+
+    def is_reading(self, call: PlacedCall) -> bool:
+        """Whether it is a call of the reader."""
+        return self.offered[call.model_name] is self.reader
+
+    def read(self, call: PlacedCall, stored: str | None) -> PlacedCall:
+        """`call`, one of the reader's, with its outcome; `stored` is what the store has of the output."""
+        return replace(call, outcome=read_on(call, self.request, self._settled(), stored))
 
     def _settled(self) -> list[OutputEntry]:
         return [output_entry(call) for call in self._ledger.calls() if call.outcome is not None]

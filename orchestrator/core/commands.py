@@ -95,6 +95,14 @@ class RecordOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadOutput:
+    """Get the whole output of the call `wanted` for `call_id`, which reads on in it. Answer: `OutputRead` or `StoreFailed`."""
+
+    call_id: str
+    wanted: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExtendOffer:
     """Write down that more is offered from now on; as in `OpenResponse`. Answer: `OfferExtended` or `StoreFailed`."""
 
@@ -144,6 +152,7 @@ Command: TypeAlias = (
     | JournalCalls
     | CallTool
     | RecordOutcome
+    | ReadOutput
     | ExtendOffer
     | StopWork
     | SaveResponse

@@ -1,9 +1,13 @@
 """What a text model reads of the content that MCP servers send. Pure: JSON in, text out."""
 
 import json
-from typing import cast
+import re
+from typing import Final, cast
 
 from orchestrator.core.json_types import JsonObject, JsonValue
+
+_IMAGE_TYPE: Final = re.compile(r"image/[a-z0-9][a-z0-9.+-]{0,63}", re.IGNORECASE)
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
 def content_text(content: str) -> str:
@@ -31,6 +35,28 @@ def described(part: JsonValue) -> str:
             return f"[content of type {kind}]"
         case _:
             return "[content of unknown type]"
+
+
+def content_images(content: str) -> tuple[str, ...]:
+    """The pictures in `content`, the JSON text of a content array, as `data:` URLs; what is none is left out."""
+    if '"image' not in content:  # most results have none, and may be long
+        return ()
+    found: list[str] = []
+    for part in cast("list[JsonValue]", json.loads(content)):
+        match part:
+            case {"type": "image", "data": str(data), "mimeType": str(kind)}:
+                found.append(data_url(kind, data))
+            case {"type": "resource", "resource": {"blob": str(data), "mimeType": str(kind)}}:
+                found.append(data_url(kind, data))
+            case _:
+                pass
+    return tuple(url for url in found if url)
+
+
+def data_url(kind: str, data: str) -> str:
+    """The `data:` URL of a picture of the MIME type `kind`; empty where that is none, or `data` no base64."""
+    fits = _IMAGE_TYPE.fullmatch(kind) and _BASE64.fullmatch(data)
+    return f"data:{kind.lower()};base64,{data}" if fits else ""
 
 
 def _word(part: JsonObject, key: str, default: str) -> str:

@@ -203,6 +203,14 @@ class ModelSampled:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputRead:
+    """What the store has of an output that `call_id` reads on in: JSON text of a content array; None where it is gone."""
+
+    call_id: str
+    output: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class OfferExtended:
     """The store knows what else is offered from now on."""
 
@@ -266,6 +274,7 @@ WorkInput: TypeAlias = (
     | UserAsked
     | UserAnswered
     | ModelSampled
+    | OutputRead
     | OfferExtended
     | OutcomeRecorded
     | ResponseSuspended

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from orchestrator.core.items import InputItem, Message, OutputEntry, Reasoning, TextInput
+from orchestrator.core.content import content_images
+from orchestrator.core.items import ImageInput, InputItem, Message, OutputEntry, Reasoning, TextInput, ToolCall
 from orchestrator.core.tools import provider_label
 
 
@@ -61,7 +62,11 @@ class PastResponse:
 
 
 def opening_messages(
-    system_prompt: str | None, history: Sequence[PastResponse], new_input: tuple[InputItem, ...]
+    system_prompt: str | None,
+    history: Sequence[PastResponse],
+    new_input: tuple[InputItem, ...],
+    *,
+    vision: bool = False,
 ) -> tuple[PromptMessage, ...]:
     """The prompt of a request's first turn: system prompt, the chain from its root, the new input."""
     messages: list[PromptMessage] = []
@@ -69,7 +74,7 @@ def opening_messages(
         messages.append(SystemMessage(system_prompt))
     for past in history:
         messages.extend(input_messages(past.input))
-        messages.extend(turn_messages(past.output))
+        messages.extend(turn_messages(past.output, vision=vision))
     messages.extend(input_messages(new_input))
     return tuple(messages)
 
@@ -100,9 +105,11 @@ def _framed(item: InputItem) -> InputItem:
     return TextInput(f"[resource {where}]\n{item.content}\n[end of resource {where}]")
 
 
-def turn_messages(entries: Iterable[OutputEntry]) -> list[PromptMessage]:
+def turn_messages(entries: Iterable[OutputEntry], *, vision: bool = False) -> list[PromptMessage]:
     """What the model wrote, turn by turn, each followed by the results of its calls.
 
+    With `vision` the pictures in them follow as a message of the user: no other kind may hold any with
+    most engines. In the results themselves they are described, whether the model sees them or not.
     A call that was cut off stands in no prompt; a turn of which nothing is left stands in none either.
     """
     turns: dict[int, list[OutputEntry]] = {}
@@ -110,15 +117,16 @@ def turn_messages(entries: Iterable[OutputEntry]) -> list[PromptMessage]:
         turns.setdefault(entry.turn, []).append(entry)
     messages: list[PromptMessage] = []
     for number in sorted(turns):
-        messages.extend(_one_turn(turns[number]))
+        messages.extend(_one_turn(turns[number], vision=vision))
     return messages
 
 
-def _one_turn(entries: Sequence[OutputEntry]) -> list[PromptMessage]:
+def _one_turn(entries: Sequence[OutputEntry], *, vision: bool) -> list[PromptMessage]:
     reasoning: list[str] = []
     content: list[str] = []
     calls: list[PromptToolCall] = []
     results: list[PromptMessage] = []
+    pictures: list[InputItem] = []
     for entry in entries:
         match entry.item:
             case Reasoning(text):
@@ -129,6 +137,23 @@ def _one_turn(entries: Sequence[OutputEntry]) -> list[PromptMessage]:
                 if entry.shown is not None:
                     calls.append(PromptToolCall(call.call_id, entry.shown.name, entry.shown.arguments))
                     results.append(ToolMessage(call.call_id, entry.shown.name, entry.shown.result))
+                    if vision and isinstance(call, ToolCall):
+                        pictures += _pictures(call, entry.shown.name)
     if not (reasoning or content or calls):
         return []
-    return [AssistantMessage("".join(reasoning), "".join(content), tuple(calls)), *results]
+    seen = [UserMessage(tuple(pictures))] if pictures else []
+    return [AssistantMessage("".join(reasoning), "".join(content), tuple(calls)), *results, *seen]
+
+
+def _pictures(call: ToolCall, name: str) -> list[InputItem]:
+    urls = content_images(call.output) if call.output else ()
+    note = TextInput(f"[images in the result of {name}, call {call.call_id}]")
+    return [note, *map(ImageInput, urls)] if urls else []
+
+
+def lacks_pictures(entry: OutputEntry) -> bool:
+    """Whether the output of a call of the chain is not here, and may hold pictures."""
+    call, shown = entry.item, entry.shown
+    if not isinstance(call, ToolCall) or call.output or shown is None:
+        return False
+    return any(sign in shown.result for sign in ("[image, ", "[resource, ", "[cut: "))

@@ -10,7 +10,6 @@ from typing import Final
 
 from orchestrator.core.content import content_text
 from orchestrator.core.items import OutputEntry, PluginProvider, ToolCall
-from orchestrator.core.json_types import JsonObject
 from orchestrator.core.placed import Outcome, PlacedCall
 from orchestrator.core.request import RunRequest
 from orchestrator.core.tools import (
@@ -110,16 +109,32 @@ def reads_on(request: RunRequest, entries: Iterable[OutputEntry]) -> bool:
     return any(entry.shown is not None and was_cut(entry.shown.result) for entry in every)
 
 
-def read_on(call: PlacedCall, request: RunRequest, entries: Iterable[OutputEntry]) -> Outcome:
-    """The outcome of a call of the tool; `entries` are this run's own."""
-    history, limit_bytes = request.history, request.limits.max_tool_output_model_bytes
-    arguments: JsonObject = call.arguments or {}
-    wanted, offset = arguments.get("call_id"), arguments.get("offset")
-    for entry in (*(entry for past in history for entry in past.output), *entries):
+def unread(call: PlacedCall, request: RunRequest, entries: Iterable[OutputEntry]) -> str | None:
+    """The id of the call that `call` reads, where only the store has its output; `entries` are this run's own."""
+    found = _wanted(call, request, entries)
+    return found.call_id if found is not None and not found.output else None
+
+
+def read_on(
+    call: PlacedCall, request: RunRequest, entries: Iterable[OutputEntry], stored: str | None = None
+) -> Outcome:
+    """The outcome of a call of the tool; `stored` is the output where it is `unread`, None where it is gone."""
+    offset = (call.arguments or {}).get("offset")
+    found = _wanted(call, request, entries)
+    content = None if found is None else found.output or stored
+    if content is None:
+        wanted = (call.arguments or {}).get("call_id")
+        return _outcome(f'There is no tool call with the id "{wanted}" in this chat.', is_error=True)
+    limit_bytes = request.limits.max_tool_output_model_bytes
+    return _outcome(_piece(content_text(content), offset if isinstance(offset, int) else 0, limit_bytes))
+
+
+def _wanted(call: PlacedCall, request: RunRequest, entries: Iterable[OutputEntry]) -> ToolCall | None:
+    wanted = (call.arguments or {}).get("call_id")
+    for entry in (*(entry for past in request.history for entry in past.output), *entries):
         if isinstance(entry.item, ToolCall) and entry.item.call_id == wanted and entry.shown is not None:
-            text = content_text(entry.item.output)
-            return _outcome(_piece(text, offset if isinstance(offset, int) else 0, limit_bytes))
-    return _outcome(f'There is no tool call with the id "{wanted}" in this chat.', is_error=True)
+            return entry.item
+    return None
 
 
 def _outcome(text: str, *, is_error: bool = False) -> Outcome:

@@ -40,13 +40,13 @@ def unusable_call(resumed: Resumed, offered: Mapping[str, OfferedTool]) -> Error
 
 def first_messages(request: RunRequest, ledger: Ledger) -> list[PromptMessage]:
     """The prompt up to the turn whose calls are still to be settled, or up to the next one to be written."""
-    messages = list(opening_messages(request.system_prompt, request.history, request.input))
+    messages = list(opening_messages(request.system_prompt, request.history, request.input, vision=request.vision))
     resumed = request.resumed
     if resumed is None:
         return messages
     unfinished = last_turn(resumed) if resumed.call is not None or ledger.unsettled() else None
     settled = [item for item in ledger.items if item.turn != unfinished]
-    return messages + turn_messages(output_entry(item) for item in settled)
+    return messages + turn_messages((output_entry(item) for item in settled), vision=request.vision)
 
 
 def opening_events(request: RunRequest, ledger: Ledger, warnings: Sequence[str]) -> tuple[StreamEvent, ...]:

@@ -17,8 +17,7 @@ The rules:
    the stopped work still says is heard and has no effect.
 
 States: `Idle → Resolving → Opening → Loading → Generating ⇄ CallingTools → Saving → Ended`, and
-`CallingTools → AwaitingApproval → Ended` for a run that is put away. The table of transitions is
-`states.TRANSITIONS`; the documentation is checked against it by a test.
+`CallingTools → AwaitingApproval → Ended` for a run that is put away (`states.TRANSITIONS`).
 """
 
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ from orchestrator.core import commands as c
 from orchestrator.core import inputs as i
 from orchestrator.core import stream as s
 from orchestrator.core.briefing import Briefing
-from orchestrator.core.calls import broke, executed_arguments, pending_approval, refuse_all, returned
+from orchestrator.core.calls import broke, pending_approval, refuse_all, returned
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
 from orchestrator.core.guards import Guards
 from orchestrator.core.ledger import Ledger
@@ -211,6 +210,10 @@ class Run:
                 )
             case i.CallBroke(call_id, message, duration_ms) if (call := self._running(state, call_id)) is not None:
                 return self._settle(broke(call, message, duration_ms))
+            case i.OutputRead(call_id, output) if (call := self._running(state, call_id)) is not None:
+                if not self._briefing.is_reading(call):
+                    raise self._illegal(event)
+                return self._settle(self._briefing.read(call, output))
             case i.CallProgressed() | i.UserAsked() | i.UserAnswered() | i.ModelSampled() if state.journaled:
                 return [*server_news(event, lambda call_id: self._running(state, call_id) is not None)]
             case i.OfferExtended() if state.journaled and not state.open and not state.waiting:
@@ -228,8 +231,7 @@ class Run:
     def _awaiting_approval(self, event: i.RunInput) -> list[Emission]:
         match event:
             case i.ResponseSuspended(expires_at):
-                pending = tuple(pending_approval(call) for call in self._ledger.unsettled())
-                ending = Suspended(pending, expires_at)
+                ending = Suspended(tuple(pending_approval(call) for call in self._ledger.unsettled()), expires_at)
                 self.state = Ended(ending, announced=True)
                 return [s.ChatEnd(self._result(ending, self.request.response_id))]
             case i.StoreFailed(error):
@@ -341,10 +343,8 @@ class Run:
     def _begin_call(self, state: CallingTools, call: c.PlacedCall) -> list[Emission]:
         if call.call_id in state.waiting:
             return [s.ToolCallApprovalRequired(pending_approval(call))]
-        read = self._briefing.reads(call)
-        if read is not None:
-            return self._settle(read)
-        return [c.CallTool(call.call_id, self._briefing.offered[call.model_name], executed_arguments(call))]
+        begun = self._briefing.begin_call(call)
+        return self._settle(begun) if isinstance(begun, c.PlacedCall) else [begun]
 
     def _settle(self, call: c.PlacedCall) -> list[Emission]:
         assert call.outcome is not None

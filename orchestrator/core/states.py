@@ -81,7 +81,7 @@ TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
     "Idle": frozenset({"Resolving", "Ended"}),
     "Resolving": frozenset({"Opening", "Ended"}),
     "Opening": frozenset({"Loading", "Saving", "Ended"}),
-    "Loading": frozenset({"Loading", "Generating", "CallingTools", "Saving"}),
+    "Loading": frozenset({"Loading", "Generating", "CallingTools", "AwaitingApproval", "Saving"}),
     "Generating": frozenset({"Generating", "CallingTools", "Saving"}),
     "CallingTools": frozenset({"CallingTools", "AwaitingApproval", "Generating", "Saving"}),
     "AwaitingApproval": frozenset({"AwaitingApproval", "Saving", "Ended"}),

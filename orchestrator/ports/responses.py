@@ -156,6 +156,13 @@ class ResponseStore(SuspendedRunStore, Protocol):
         """
         ...
 
+    async def read_outputs(self, call_ids: Sequence[str], owner: str) -> Mapping[str, str]:
+        """The whole outputs of these calls, by their id: JSON text of content arrays.
+
+        Left out are calls that are unknown, of another owner or not settled, and outputs that are deleted.
+        """
+        ...
+
     async def extend_offer(
         self, response_id: str, offered: Sequence[OfferedTool], tool_names: Mapping[ToolKey, str], at: datetime
     ) -> None:

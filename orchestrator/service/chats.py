@@ -29,6 +29,7 @@ from orchestrator.service.driver import RunContext
 from orchestrator.service.ids import new_response_id
 from orchestrator.service.instances import InstanceService
 from orchestrator.service.models import ModelChoice, ModelService
+from orchestrator.service.pictures import with_pictures
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.runs import LiveRun, RunService
 from orchestrator.service.server_callbacks import NO_POLICIES, ServerPolicies
@@ -123,6 +124,9 @@ class ChatService:
         chain = Chain((), None)
         if chat.previous_response_id is not None:
             chain = await self._load_chain(chat, chat.previous_response_id, caller.owner)
+        history = chain.responses
+        if model.vision:
+            history = await with_pictures(history, self._store, caller.owner)
         budget = await self._quotas.output_budget(caller, chat.max_output_tokens)
         inherited = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
         limits = self._limits
@@ -132,7 +136,7 @@ class ChatService:
             model_key=model.key,
             model_instance_id=instance_id,
             input=chat.input,
-            history=chain.responses,
+            history=history,
             system_prompt=inherited or None,
             integrations=chat.integrations if replayed is None else _replayed_integrations(chat, replayed),
             store=chat.store,

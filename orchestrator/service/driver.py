@@ -49,6 +49,7 @@ _StorageCommand: TypeAlias = (
     | c.ReopenResponse
     | c.JournalCalls
     | c.RecordOutcome
+    | c.ReadOutput
     | c.ExtendOffer
     | c.SuspendResponse
     | c.SaveResponse
@@ -169,6 +170,7 @@ class RunDriver:
                     | c.JournalCalls()
                     | c.RecordOutcome()
                     | c.SuspendResponse()
+                    | c.ReadOutput()
                     | c.ExtendOffer()
                     | c.SaveResponse()
                 ):
@@ -203,6 +205,9 @@ class RunDriver:
                 case c.RecordOutcome(call_id, outcome):
                     await store.record_outcome(response_id, call_id, outcome, now)
                     return i.OutcomeRecorded(call_id)
+                case c.ReadOutput(call_id, wanted):
+                    found = await store.read_outputs([wanted], self.context.owner)
+                    return i.OutputRead(call_id, found.get(wanted))
                 case c.ExtendOffer(offered, tool_names):
                     await store.extend_offer(response_id, offered, tool_names, now)
                     return i.OfferExtended()

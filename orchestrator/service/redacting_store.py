@@ -147,6 +147,9 @@ class RedactingStore:
     async def load_chain(self, response_id: str, owner: str) -> Chain:
         return await self._store.load_chain(response_id, owner)
 
+    async def read_outputs(self, call_ids: Sequence[str], owner: str) -> Mapping[str, str]:
+        return await self._store.read_outputs(call_ids, owner)
+
     async def get_response(self, response_id: str, owner: str) -> StoredResponse | None:
         return await self._store.get_response(response_id, owner)
 

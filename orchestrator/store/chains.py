@@ -1,5 +1,6 @@
 """Reading responses: the items of one, or of a whole chain in a fixed number of queries whatever its depth."""
 
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Select, bindparam, func, select
@@ -118,6 +119,21 @@ are left out: a prompt has what the model was shown of them, and a chain may hol
 """
 
 _WHOLE_CALLS: Final = _calls(long_outputs=True)
+
+
+_OUTPUTS: Final = select(tool_calls.c.call_id, func.coalesce(tool_calls.c.output, long_text("output"))).where(
+    tool_calls.c.call_id.in_(bindparam("call_ids", expanding=True)), tool_calls.c.owner == bindparam("owner")
+)
+_OUTPUTS_AT_ONCE: Final = 500
+
+
+def read_outputs(connection: Connection, call_ids: Sequence[str], owner: str) -> dict[str, str]:
+    """See `ResponseStore.read_outputs`."""
+    outputs: dict[str, str] = {}
+    for start in range(0, len(call_ids), _OUTPUTS_AT_ONCE):
+        asked = {"call_ids": call_ids[start : start + _OUTPUTS_AT_ONCE], "owner": owner}
+        outputs |= {id: output for id, output in connection.execute(_OUTPUTS, asked).all() if output is not None}
+    return outputs
 
 
 def load_chain(connection: Connection, memory: ChainMemory, response_id: str, owner: str) -> Chain:

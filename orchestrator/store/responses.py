@@ -40,6 +40,9 @@ class SqlResponseStore:
             lambda connection: chains.load_chain(connection, self._memory, response_id, owner)
         )
 
+    async def read_outputs(self, call_ids: Sequence[str], owner: str) -> Mapping[str, str]:
+        return await self._database.read(lambda connection: chains.read_outputs(connection, call_ids, owner))
+
     async def open_response(self, response: NewResponse) -> None:
         await self._database.write(lambda connection: journal.open_response(connection, response))
 

@@ -180,6 +180,12 @@ async def test_a_chain_holds_what_the_model_was_shown_of_a_long_output_and_not_t
         await finish(store, replace(new, id=f"resp_{length}"), item)
         in_chain = past(new, item if kept else settled(item, replace(outcome, output="")))
         assert (await store.load_chain(f"resp_{length}", "ada")).responses == (in_chain,)
+    wanted = {f"call_{length}": "x" * length for length in (LONG_TEXT, LONG_TEXT + 1)}
+    assert await store.read_outputs([*wanted, "call_unknown"], "ada") == wanted
+    assert await store.read_outputs([*wanted], "bob") == {}
+    await store.open_response(replace(new, id="resp_open"))
+    await store.journal_calls("resp_open", [call(0, "call_open")], NOON)
+    assert await store.read_outputs(["call_open"], "ada") == {}
 
 
 # ---- chains -------------------------------------------------------------------------------------

@@ -110,6 +110,7 @@ COMMANDS = (
     c.JournalCalls,
     c.CallTool,
     c.RecordOutcome,
+    c.ReadOutput,
     c.ExtendOffer,
     c.StopWork,
     c.SaveResponse,

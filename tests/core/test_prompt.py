@@ -1,5 +1,7 @@
 """Prompts grow at their end only."""
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.core.calls import output_entry
@@ -8,6 +10,7 @@ from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import (
     EphemeralProvider,
     ImageInput,
+    InvalidToolCall,
     Message,
     OutputEntry,
     Reasoning,
@@ -22,6 +25,7 @@ from orchestrator.core.prompt import (
     SystemMessage,
     ToolMessage,
     UserMessage,
+    lacks_pictures,
     opening_messages,
     turn_messages,
 )
@@ -30,6 +34,7 @@ from orchestrator.core.response import Cancelled, Completed, Failed, Incomplete,
 from tests.core.dialogue import CLOCK
 
 CALL = ToolCall("call_0", "add", {}, "[]", CLOCK, is_error=False, duration_ms=1)
+INVALID = InvalidToolCall("call_1", "invalid_name", "no", "fly")
 
 
 def test_a_chain_is_told_from_its_root_with_every_turn_and_result() -> None:
@@ -50,6 +55,50 @@ def test_a_chain_is_told_from_its_root_with_every_turn_and_result() -> None:
         AssistantMessage("", "two", ()),
         UserMessage((TextInput("second"),)),
     )
+
+
+PICTURES = (
+    '[{"type":"text","text":"a"},{"type":"image","data":"AAAA","mimeType":"image/PNG"},'
+    '{"type":"resource","resource":{"uri":"x:y","blob":"BBBB","mimeType":"image/webp"}},'
+    '{"type":"resource","resource":{"uri":"x:z","blob":"CCCC","mimeType":"application/pdf"}},'
+    '{"type":"image","data":"not base64!","mimeType":"image/png"}]'
+)
+
+
+def shot(output: str, shown: str = "described") -> OutputEntry:
+    return OutputEntry(1, replace(CALL, output=output), Shown("add", "{}", shown))
+
+
+def test_a_model_that_sees_is_shown_the_pictures_of_results_after_all_of_them() -> None:
+    entries = [shot(PICTURES), shot(""), shot("[]"), OutputEntry(1, INVALID, Shown("add", "", "no"))]
+    told = turn_messages(entries)
+    assert turn_messages(entries, vision=True) == [
+        *told,
+        UserMessage(
+            (
+                TextInput("[images in the result of add, call call_0]"),
+                ImageInput("data:image/png;base64,AAAA"),
+                ImageInput("data:image/webp;base64,BBBB"),
+            )
+        ),
+    ]
+    past = PastResponse((), (shot(PICTURES),))
+    assert opening_messages(None, (past,), (), vision=True)[1:-1] == tuple(turn_messages([shot(PICTURES)], vision=True))
+
+
+@pytest.mark.parametrize(
+    ("entry", "lacks"),
+    [
+        (shot("", "[image, image/png, 3 bytes]"), True),
+        (shot("", "begun\n[cut: 9 bytes in all, gone]"), True),
+        (shot("", "text"), False),
+        (shot("[]", "[image, image/png, 3 bytes]"), False),
+        (OutputEntry(1, replace(CALL, output=""), None), False),
+        (OutputEntry(1, Message("[image, ]")), False),
+    ],
+)
+def test_pictures_may_be_missing_where_a_long_output_is(entry: OutputEntry, lacks: bool) -> None:
+    assert lacks_pictures(entry) == lacks
 
 
 def test_a_call_that_was_cut_stands_in_no_prompt() -> None:

@@ -1,6 +1,7 @@
 """Reading on in outputs that were cut for the model."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,10 +16,11 @@ from orchestrator.core.commands import (
     JournalCalls,
     Outcome,
     PlacedCall,
+    ReadOutput,
     RecordOutcome,
     SaveResponse,
 )
-from orchestrator.core.errors import ErrorInfo, ErrorKind
+from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
 from orchestrator.core.inputs import (
     CallArgumentsArrived,
     CallOpened,
@@ -30,6 +32,7 @@ from orchestrator.core.inputs import (
     OfferExtended,
     OpenedIntegration,
     OutcomeRecorded,
+    OutputRead,
     ResponseOpened,
     Start,
     StoreFailed,
@@ -215,6 +218,39 @@ def test_a_later_request_has_the_reader_where_it_has_tools(integrations: tuple[P
     *_, generate = run.feed(ModelReady())
     assert isinstance(generate, Generate)
     assert [tool.name for tool in generate.tools] == (["dump", "read_tool_output"] if integrations else [])
+
+
+def run_that_reads_history(stored: str | None) -> tuple[list[Any], list[Any]]:
+    """What is said of a call that reads in an output which only the store has whole."""
+    before = settled(TEXT)
+    past = PastResponse((TextInput("?"),), (replace(before, item=replace(before.item, output="")),))  # pyright: ignore[reportCallIssue] it is a call
+    run = Run(
+        RunRequest("resp_1", "m", "m", (TextInput("?"),), history=(past,), integrations=(PluginRequest("mcp/desk"),))
+    )
+    run.feed(Start())
+    run.feed(IntegrationsOpened((OpenedIntegration(DESK, (DUMP,)),)))
+    run.feed(ResponseOpened())
+    run.feed(ModelReady())
+    run.feed(CallOpened(0, "dump", "call_2"))
+    run.feed(CallArgumentsArrived(0, "{}"))
+    run.feed(CallOpened(1, READER.name, "call_3"))
+    run.feed(CallArgumentsArrived(1, '{"call_id": "call_1", "offset": 1990}'))
+    run.feed(GenerationFinished("tool_calls", Counters()))
+    begun = run.feed(CallsJournaled())
+    with pytest.raises(IllegalInputError):
+        run.feed(OutputRead("call_2", stored))  # a call of a server is not read
+    return begun, run.feed(OutputRead("call_3", stored))
+
+
+def test_an_output_that_the_chain_came_without_is_read_from_the_store() -> None:
+    (_, wanted), (recorded,) = run_that_reads_history(text_content(TEXT))
+    assert wanted == ReadOutput("call_3", "call_1")
+    assert recorded.outcome.shown == "[bytes 1990 to 2000 of 2000]\nxxxxxxxxxx\n[end of the output]"
+
+
+def test_an_output_that_was_deleted_meanwhile_is_not_there() -> None:
+    _, (recorded,) = run_that_reads_history(None)
+    assert recorded.outcome.shown == 'There is no tool call with the id "call_1" in this chat.'
 
 
 def test_only_parts_are_json_text() -> None:

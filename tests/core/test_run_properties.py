@@ -249,6 +249,8 @@ class RunMachine(RuleBasedStateMachine):
         if isinstance(self.d.run.state, Ended):
             return
         self.tell(i.Cancel("over"))
+        if self.in_state("AwaitingApproval"):
+            self.tell(i.ResponseSuspended(LATER))
         if not isinstance(self.d.run.state, Ended):
             self.tell(i.ResponseSaved())
         assert isinstance(self.d.run.state, Ended)

@@ -10,7 +10,7 @@ from orchestrator.core.items import TextInput
 from orchestrator.core.request import IntegrationRequest, Limits
 from orchestrator.core.stream import StreamEvent
 from orchestrator.core.tools import ToolDefinition
-from orchestrator.ports import ResponseStore
+from orchestrator.ports import IntegrationCatalog, ResponseStore
 from orchestrator.service.callers import Caller
 from orchestrator.service.chats import ChatRequest, ChatService
 from orchestrator.service.instances import InstancePolicy, InstanceService
@@ -59,6 +59,7 @@ async def service(
     limits: Limits | None = None,
     policy: InstancePolicy | None = None,
     policies: ServerPolicies | None = None,
+    catalog: IntegrationCatalog | None = None,
 ) -> AsyncGenerator[Service]:
     """The services over these twins; leaving it ends what still runs."""
     store = store or MemoryStore()
@@ -66,12 +67,12 @@ async def service(
         quotas = Quotas(MemoryTokenStore())
         runs = RunService(store, "holder", tasks, max_concurrent_runs)
         models = ModelService([engine])
-        catalog = FakeCatalog(servers)
+        fakes = FakeCatalog(servers)
         instances = InstanceService(models, policy or InstancePolicy())
         chats = ChatService(
             models=models,
             instances=instances,
-            catalog=catalog,
+            catalog=catalog or fakes,
             store=store,
             runs=runs,
             quotas=quotas,
@@ -81,7 +82,7 @@ async def service(
             policies=policies or ServerPolicies(),
         )
         try:
-            yield Service(chats, runs, store, instances, catalog)
+            yield Service(chats, runs, store, instances, fakes)
         finally:
             await runs.close(5)
             tasks.cancel_scope.cancel()

@@ -1,5 +1,6 @@
 """A real MCP server with tools for the tests; run as a program it speaks stdio."""
 
+import base64
 import os
 import sys
 
@@ -83,9 +84,10 @@ def _add_tools_about_the_process(server: MCPServer) -> None:
         return CallToolResult(content=[TextContent(type="text", text="no such thing")], is_error=True)
 
     @server.tool()
-    async def picture() -> CallToolResult:
+    async def picture(kilobytes: int = 0) -> CallToolResult:
         """A picture and a word."""
-        image = ImageContent(type="image", data="iVBORw0KGgo=", mime_type="image/png")
+        data = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(1000 * kilobytes)).decode()
+        image = ImageContent(type="image", data=data, mime_type="image/png")
         return CallToolResult(content=[TextContent(type="text", text="look"), image])
 
 
