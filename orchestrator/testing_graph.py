@@ -106,7 +106,7 @@ class MemoryGraph:
             raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="response_id")
         return self._erase(nodes, at, keep_skeleton=keep_skeleton)
 
-    async def overwrite(self) -> None:
+    async def overwrite(self, *, whole: bool = False) -> None:
         """There are no files."""
 
     async def record_reading(

@@ -111,7 +111,7 @@ def list_(settings: Settings, limit: int, oldest_first: bool, as_json: bool, **a
     async def read() -> list[ListedCall]:
         found: list[ListedCall] = []
         place: CallPlace | None = None
-        async with audit_store(settings) as store:
+        async with audit_store(settings, "list", CallFilter(**asked).given()) as store:
             while len(found) < limit:
                 size = min(500, limit - len(found))
                 page = await store.list_calls(CallFilter(**asked), place, size, newest_first=not oldest_first)
@@ -148,7 +148,7 @@ def show(settings: Settings, call_id: str, as_json: bool) -> None:
     """Show the call CALL_ID whole: its arguments, its output, its definition and its links of the chain."""
 
     async def read() -> AuditedCall | None:
-        async with audit_store(settings) as store:
+        async with audit_store(settings, "get", {"call_id": call_id}) as store:
             return await store.get_call(call_id, None)
 
     call = anyio.run(read)
@@ -176,7 +176,7 @@ def stats(settings: Settings, bucket: int | None, as_json: bool, **asked: Any) -
     """Show how many calls there were, how many failed and how long they took, by server and tool."""
 
     async def read() -> Any:
-        async with audit_store(settings) as store:
+        async with audit_store(settings, "stats", CallFilter(**asked).given()) as store:
             return summarised(await store.count_calls(CallFilter(**asked), bucket), bucket)
 
     found = anyio.run(read)

@@ -1,21 +1,32 @@
 """The audit's commands at work on the database."""
 
-from collections.abc import AsyncGenerator, Sequence
+import getpass
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
 
 from orchestrator.cli.command_settings import make_data_dir
+from orchestrator.core.json_types import JsonObject
 from orchestrator.ports.audit import AuditHead, AuditStore, AuditVerification, CallFilter
 from orchestrator.service.audit import EXPORT_ROWS
 from orchestrator.service.audit_export import ExportFormat, written
 from orchestrator.settings import Settings
 
 
+def reader() -> str:
+    """Who sits at the command line, as the audit names them."""
+    try:
+        return f"command line: {getpass.getuser()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return "command line"
+
+
 @asynccontextmanager
-async def audit_store(settings: Settings) -> AsyncGenerator[AuditStore]:
-    """The audit of the database that the settings name."""
+async def audit_store(settings: Settings, use: str, asked: Mapping[str, object]) -> AsyncGenerator[AuditStore]:
+    """The audit of the database that the settings name, once it is recorded who reads what in it."""
     from orchestrator.store.audit import SqlAuditStore
     from orchestrator.store.database import open_database
     from orchestrator.store.migrate import prepare
@@ -24,14 +35,17 @@ async def audit_store(settings: Settings) -> AsyncGenerator[AuditStore]:
     await prepare(settings.database_url)
     database = await open_database(settings.database_url)
     try:
-        yield SqlAuditStore(database)
+        store = SqlAuditStore(database)
+        told: JsonObject = {"use": use, "asked": {name: str(value) for name, value in asked.items()}}
+        await store.record_event("reading", datetime.now(UTC), reader(), None, told)
+        yield store
     finally:
         await database.aclose()
 
 
 async def export_to(settings: Settings, wanted: CallFilter, form: ExportFormat, path: Path) -> Sequence[AuditHead]:
     """Write an export to `path`; the heads of the chains as they were when it began."""
-    async with audit_store(settings) as store:
+    async with audit_store(settings, "export", wanted.given()) as store:
         heads = await store.heads()
         async with await anyio.open_file(path, "xb") as file:
             async for piece in written(store.export_calls(wanted, EXPORT_ROWS), form):

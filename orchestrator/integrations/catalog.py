@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import anyio
@@ -34,6 +34,14 @@ from orchestrator.ports import DefinitionGuard, IntegrationFailedError, Integrat
 
 TOOL_TIMEOUT_CAP: Final = 600.0
 """How long a call may take in seconds, whatever progress it reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lent:
+    """What a request brings along that is secret, for the server of that label (None: for any that it uses)."""
+
+    label: str | None
+    secrets: frozenset[str]
 
 
 class McpCatalog:
@@ -74,7 +82,7 @@ class McpCatalog:
         self._general_redaction = redaction
         self._logins = logins
         self._known: dict[str, tuple[PluginConfig, frozenset[str]]] = {}
-        self._lent: list[tuple[str, frozenset[str]]] = []
+        self._lent: list[_Lent] = []
         self._plugins = Plugins(
             config,
             connect_timeout=connect_timeout,
@@ -103,10 +111,12 @@ class McpCatalog:
         held: list[PluginServer] = []
         members: list[Member] = []
         lent = [
-            (each.server_label, frozenset([*each.headers.values(), *parse_server_url(each.server_url).secrets]))
+            _Lent(each.server_label, frozenset([*each.headers.values(), *parse_server_url(each.server_url).secrets]))
             for each in integrations
             if isinstance(each, EphemeralRequest)
         ]
+        if scope.caller_token is not None:
+            lent.append(_Lent(None, frozenset([scope.caller_token])))
         self._lent += lent
         try:
             for integration in integrations:
@@ -131,9 +141,9 @@ class McpCatalog:
             if provider is None or provider == PluginProvider(plugin.id):
                 tokens = frozenset[str]() if self._logins is None else self._logins.secrets(plugin.id)
                 rules = rules.joined(plugin.redaction).joined(redaction_of(self._secrets(plugin) | tokens))
-        for label, secrets in self._lent:
-            if provider is None or provider == EphemeralProvider(label):
-                rules = rules.joined(redaction_of(secrets))
+        for lent in self._lent:
+            if provider is None or lent.label is None or provider == EphemeralProvider(lent.label):
+                rules = rules.joined(redaction_of(lent.secrets))
         return rules
 
     def _secrets(self, plugin: PluginConfig) -> frozenset[str]:

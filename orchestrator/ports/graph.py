@@ -154,8 +154,11 @@ class ResponseGraph(Protocol):
         """
         ...
 
-    async def overwrite(self) -> None:
-        """See that the files of the database hold nothing any more of what was deleted, as far as that can be done now."""
+    async def overwrite(self, *, whole: bool = False) -> None:
+        """See that the files of the database hold nothing any more of what was deleted, as far as that can be done now.
+
+        With `whole` also the index of words, which an SQLite before 3.42 must write anew for that.
+        """
         ...
 
     async def record_reading(

@@ -41,7 +41,7 @@ class RetentionService:
                 erased = await self.sweep(datetime.now(UTC))
                 if erased:
                     log.info("retention", erased=erased)
-                await self._graph.overwrite()
+                await self._graph.overwrite(whole=True)
             except OrchestratorError as error:
                 log.error("retention could not be kept", reason=error.info.message)
             await anyio.sleep(SWEEP_SECONDS)

@@ -49,6 +49,14 @@ class Database(Protocol):
         """Let nothing of what was deleted be left in the files, as far as the readers of the moment allow it."""
         ...
 
+    async def vacuum(self) -> None:
+        """Write the database anew without what is free in it, however long that takes.
+
+        Raises:
+            OrchestratorError: `store_error`, as when somebody else holds an SQLite file for too long.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Close every connection."""
         ...

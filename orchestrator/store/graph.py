@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
+import anyio
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, tuple_, update
 
-from orchestrator.core.json_types import JsonObject
+from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.response import ResponseStatus
 from orchestrator.ports import (
     MAX_CHILDREN,
@@ -18,7 +19,7 @@ from orchestrator.ports import (
     ResponseSummary,
     StoredResponse,
 )
-from orchestrator.store import chains, deletion, listing, readings, suspended_runs
+from orchestrator.store import chains, deletion, listing, readings, search, suspended_runs
 from orchestrator.store.audit_chain import append_event
 from orchestrator.store.audit_links import SERVICE
 from orchestrator.store.chain_memory import ChainMemory
@@ -26,6 +27,12 @@ from orchestrator.store.database import Database
 from orchestrator.store.tables import offered_tools, responses
 
 _T = TypeVar("_T")
+
+NAMED_IDS: Final = 1_000
+"""Ids in one event: a larger subtree is named by its first ones, and counted."""
+
+MERGE_PAUSE_SECONDS: Final = 0.05
+"""Between two steps of rewriting the index of words, so that others write meanwhile."""
 
 _STORED: Final = responses.c.stored.is_(True)
 _above = responses.alias("above")
@@ -54,6 +61,8 @@ class SqlResponseGraph:
     def __init__(self, database: Database, memory: ChainMemory | None = None) -> None:
         self._database = database
         self._memory = memory or ChainMemory()
+        # What another process deleted, or this one before it was started anew, may be in the index too.
+        self._unmerged = True
 
     async def read_detail(self, response_id: str, owner: str | None) -> ResponseDetail | None:
         def work(connection: Connection) -> ResponseDetail | None:
@@ -140,13 +149,24 @@ class SqlResponseGraph:
                 connection, response_id, owner, at, subtree=subtree, keep_skeleton=keep_skeleton
             )
             if gone:
-                told: JsonObject = {"response_id": response_id, "responses": len(gone)}
+                told: JsonObject = {
+                    "reason": "subtree" if subtree else "request",
+                    "response_id": response_id,
+                    "responses": len(gone),
+                    "response_ids": _named(gone),
+                }
                 append_event(connection, "deletion", at, owner, token_id, told)
             return gone
 
         return await self._erase(work, lambda gone: gone or ())
 
-    async def overwrite(self) -> None:
+    async def overwrite(self, *, whole: bool = False) -> None:
+        if whole and self._unmerged:
+            self._unmerged = False
+            begin = True
+            while await self._database.write(lambda connection, begin=begin: _merge(connection, begin=begin)):
+                begin = False
+                await anyio.sleep(MERGE_PAUSE_SECONDS)
         await self._database.overwrite_deleted()
 
     async def record_reading(
@@ -202,6 +222,7 @@ class SqlResponseGraph:
         result = await self._database.write(work)
         gone = ids_in(result)
         if gone:
+            self._unmerged = True
             self._memory.forget(gone)
         return result
 
@@ -210,10 +231,25 @@ class SqlResponseGraph:
         return connection.execute(query).one_or_none()
 
 
+def _merge(connection: Connection, *, begin: bool) -> bool:
+    return search.needs_merge(connection) and search.merge_step(connection, begin=begin)
+
+
+def _named(ids: Sequence[str]) -> JsonValue:
+    return [*ids[:NAMED_IDS]]
+
+
 def _told(connection: Connection, at: datetime, gone: list[str]) -> list[str]:
     """What retention deleted, once the audit knows of it."""
     if gone:
-        append_event(connection, "deletion", at, SERVICE, None, {"reason": "retention", "responses": len(gone)})
+        append_event(
+            connection,
+            "deletion",
+            at,
+            SERVICE,
+            None,
+            {"reason": "retention", "responses": len(gone), "response_ids": _named(gone)},
+        )
     return gone
 
 

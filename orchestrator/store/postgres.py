@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from orchestrator.store.failures import our_failures
+from orchestrator.store.tables import metadata
 
 CONNECTIONS: Final = 16
 POOL_SECONDS: Final = 30
@@ -48,6 +49,7 @@ class PostgresDatabase:
     """`Database` on a Postgres server."""
 
     def __init__(self, url: URL) -> None:
+        self._url = url
         self._writer = postgres_engine(url, CONNECTIONS, STATEMENT_SECONDS)
         self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
@@ -61,6 +63,18 @@ class PostgresDatabase:
 
     async def overwrite_deleted(self) -> None:
         """See `Database.overwrite_deleted`: that is the server's autovacuum's to do."""
+
+    async def vacuum(self) -> None:
+        """See `Database.vacuum`: `VACUUM (ANALYZE)`, beside which everybody reads and writes."""
+        engine = postgres_engine(self._url, 1, None)
+        try:
+            with our_failures():
+                async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+                    for table in metadata.tables:
+                        await connection.exec_driver_sql(f'VACUUM (ANALYZE) "{table}"')
+        finally:
+            with anyio.CancelScope(shield=True):
+                await engine.dispose()
 
     async def aclose(self) -> None:
         """See `Database.aclose`."""

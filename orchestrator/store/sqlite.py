@@ -117,6 +117,11 @@ class SqliteDatabase:
         with our_failures():
             await anyio.to_thread.run_sync(self._checkpoint, limiter=self._write_threads)
 
+    async def vacuum(self) -> None:
+        """See `Database.vacuum`: the whole file is written anew, and takes the free space of its size meanwhile."""
+        with our_failures():
+            await anyio.to_thread.run_sync(self._vacuum, limiter=self._write_threads)
+
     async def aclose(self) -> None:
         """See `Database.aclose`."""
         with anyio.CancelScope(shield=True):
@@ -151,6 +156,14 @@ class SqliteDatabase:
         # On a connection of its own, and not for long: what reads just now would hold up every writer.
         with self._writing, closing(sqlite3.connect(self._file, uri=self._is_uri, isolation_level=None)) as connection:
             connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_SECONDS * 1000}")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def _vacuum(self) -> None:
+        with self._writing, closing(sqlite3.connect(self._file, uri=self._is_uri, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA optimize")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _close(self) -> None:

@@ -247,3 +247,20 @@ def test_a_manifest_that_was_changed_or_signed_by_another_is_refused(
     manifest.write_text(signed)
     file.write_text(file.read_text().replace("call_2", "call_2 ", 1))
     assert proof("one.pub").exit_code == 1
+
+
+def test_who_reads_at_the_command_line_is_recorded_before(audit: Callable[..., Result], url: str) -> None:
+    audit("list", "--owner", "ada", "--json")
+    audit("show", "call_1")
+    audit("stats")
+    with sqlite3.connect(url.partition(":///")[2]) as connection:
+        found = connection.execute("SELECT kind, actor, details FROM audit_events ORDER BY sequence").fetchall()
+    connection.close()
+    readings = [(actor, json.loads(details)) for kind, actor, details in found if kind == "reading"]
+    assert [told for _, told in readings] == [
+        {"use": "list", "asked": {"owner": "ada"}},
+        {"use": "get", "asked": {"call_id": "call_1"}},
+        {"use": "stats", "asked": {}},
+    ]
+    assert all(actor.startswith("command line") for actor, _ in readings)
+    assert said(audit("verify", "--json"))["ok"] is True
