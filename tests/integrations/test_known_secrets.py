@@ -1,5 +1,6 @@
 """What is known to be secret of a server is found wherever it repeats it; what is only in its environment mostly is none."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,11 @@ async def test_what_a_request_lends_counts_as_long_as_it_is_open(tmp_path: Path)
                 assert catalog.redaction(whose).text("header-value query-value") == f"{PUT} {PUT}"
             assert catalog.redaction(PluginProvider("mcp/x")).text("header-value") == "header-value"
         assert catalog.redaction(provider) == NOTHING
+
+
+@pytest.mark.anyio
+async def test_the_callers_own_token_is_hidden_while_a_request_may_pass_it_on(tmp_path: Path) -> None:
+    async with serving(FaultyApp()) as origin, catalog_of(tmp_path) as catalog:
+        async with catalog.open([ephemeral(f"{origin}/fine")], replace(SCOPE, caller_token="sk-lm-caller:token")):
+            assert catalog.redaction(PluginProvider("mcp/x")).text("it is sk-lm-caller:token") == f"it is {PUT}"
+        assert catalog.redaction(PluginProvider("mcp/x")) == NOTHING
