@@ -85,6 +85,11 @@ class HttpServerTransport:
         return self._progress.status
 
     @property
+    def speaks_mcp(self) -> bool:
+        """Whether the server answered in the way that it was spoken to, be it with an error."""
+        return self._progress.speaks_mcp
+
+    @property
     def notices_loss(self) -> bool:
         return False
 
@@ -129,6 +134,7 @@ class HttpServerTransport:
             more = ""
             if isinstance(error, MCPError) and refused.stage is Stage.HTTP_STATUS and not _is_stand_in(error.message):
                 more = f" ({error.message})"
+                progress.speaks_mcp = True
             return Failure(refused.stage, refused.why + more)
         if not isinstance(error, httpx2.TransportError):
             return None
@@ -164,6 +170,7 @@ class _Progress:
         self.stage: Stage | None = Stage.RESOLVE
         self.refused: Failure | None = None
         self.status: int | None = None
+        self.speaks_mcp = False
         self._telling = telling
 
     def note(self, event: str) -> None:
@@ -186,6 +193,8 @@ class _Progress:
         self.status = response.status_code
         if response.is_redirect:
             self.refused = Failure(Stage.HTTP_STATUS, _redirected(request, response))
+        elif response.is_success:
+            self.speaks_mcp = True
         elif response.is_error:
             self.refused = Failure(Stage.HTTP_STATUS, f"it answered {_status(response.status_code)}")
 

@@ -114,7 +114,7 @@ class McpPluginHost:
             resources=_resources(known),
             prompts=_prompts(known),
             processes=tuple(_processes(living, use)),
-            restarts=max(0, record.starts - 1),
+            restarts=record.restarts,
             last_failure=record.failure,
             stderr=record.stderr.lines,
             log=tuple(_log_line(line) for line in record.log),

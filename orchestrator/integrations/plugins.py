@@ -58,7 +58,8 @@ class PluginRecord:
         self.stderr = StderrRing()
         self.log = log_ring()
         self.last: PluginServer | None = None
-        self.starts = 0
+        self.restarts = 0
+        self.was_started = False
         self.failure: PluginFailure | None = None
 
     def failed(self, failure: Failure) -> None:
@@ -96,9 +97,13 @@ class PluginServer:
         """Say what does the work."""
         self._server = server
 
-    def starts(self, transport: ServerTransport) -> ServerTransport:
-        """Take note of a connection that is about to be made."""
-        self.record.starts += 1
+    def starts(self, transport: ServerTransport, *, second_try: bool = False) -> ServerTransport:
+        """Take note of a connection that is about to be made; a `second_try` only goes on with the first."""
+        # What is one's own takes nobody's place when it begins.
+        shared = self.chain is None and self.plugin.scope != "request"
+        again = self.record.was_started if shared else self._transport is not None
+        self.record.restarts += again and not second_try
+        self.record.was_started = True
         self.started_at = datetime.now(UTC)
         self._transport = transport
         return transport
@@ -318,19 +323,17 @@ class Plugins:
                 roots = ()  # folders of this machine: a server elsewhere has no use for them
 
                 def transport() -> ServerTransport:
-                    return held.starts(
-                        way.went(
-                            HttpServerTransport(
-                                url,
-                                kind=way.kind,
-                                headers=http.headers,
-                                policy=None,  # who writes mcp.json decides where its servers are
-                                connect_timeout=self._connect_timeout,
-                                bearers=login,
-                                caller_token=token,
-                            )
-                        )
+                    second_try = way.is_second_try
+                    made = HttpServerTransport(
+                        url,
+                        kind=way.kind,
+                        headers=http.headers,
+                        policy=None,  # who writes mcp.json decides where its servers are
+                        connect_timeout=self._connect_timeout,
+                        bearers=login,
+                        caller_token=token,
                     )
+                    return held.starts(way.went(made), second_try=second_try)
 
             case UnusableServer(error):
                 raise error

@@ -55,6 +55,7 @@ class SupervisedServer:
         self._on_failure = on_failure
         self._other_way = other_way
         self._turned_from: McpConnection | None = None
+        self._first_failure: Failure | None = None  # until it is known how the other way ends
         self._clock = clock
         self._current: McpConnection | None = None
         self._alive: set[McpConnection] = set()
@@ -81,7 +82,9 @@ class SupervisedServer:
     @property
     def overdue(self) -> Failure:
         """What is to be said of an opening that takes too long."""
-        return Failure(Stage.START, "it is not connected") if self._current is None else self._current.overdue
+        if self._current is None:
+            return Failure(Stage.START, "it is not connected")
+        return self._with_first(self._current.overdue)
 
     @property
     def failure(self) -> Failure | None:
@@ -162,19 +165,13 @@ class SupervisedServer:
         connection = self._connection()
         try:
             await connection.wait_open()
-        except ConnectionEndedError as error:
+        except ConnectionEndedError:
             if connection is not self._turned_from:
                 raise
-            first = error.failure
         else:
             return connection
         connection = self._connection()
-        try:
-            await connection.wait_open()
-        except ConnectionEndedError as error:
-            second = error.failure
-            why = first.why if first.why == second.why else f"{first.why}; and in the older way: {second.why}"
-            raise ConnectionEndedError(Failure(first.stage, why)) from None
+        await connection.wait_open()
         return connection
 
     def _connection(self) -> McpConnection:
@@ -218,10 +215,21 @@ class SupervisedServer:
             self._alive.discard(connection)
             self._ended_at = self._clock()
             if self._turns_from(connection):
-                self._turned_from = connection
+                self._turned_from, self._first_failure = connection, connection.failure
             else:
+                if connection.failure is not None and not connection.was_open:
+                    connection.failure = self._with_first(connection.failure)
+                self._first_failure = None
                 self._failed_starts = 0 if connection.was_open else self._failed_starts + 1
                 self._tell(connection)
+
+    def _with_first(self, failure: Failure) -> Failure:
+        """`failure` with what had been tried before."""
+        first = self._first_failure
+        if first is None:
+            return failure
+        second = "it did the same" if first.why == failure.why else failure.why
+        return Failure(first.stage, f"{first.why}; asked in the older way, by HTTP with SSE: {second}")
 
     def _turns_from(self, connection: McpConnection) -> bool:
         """Whether the failed opening only showed that there is another way."""

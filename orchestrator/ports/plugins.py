@@ -107,7 +107,7 @@ class PluginStatus:
     `approval` is the entry's `require_approval`, None where it asks for none.
     `tools` are all of them, `withheld` those that the entry does not give out. `stderr` and `log` are the
     last lines, the oldest first, over all of its processes; `processes` holds more than one where the scope
-    is not `shared`. `restarts` counts the connections after the first, `last_failure` stays when it runs again.
+    is not `shared`. `restarts` counts the connections that took an earlier one's place, `last_failure` stays when it runs again.
     """
 
     id: str

@@ -63,6 +63,7 @@ _NO_ANSWER: Final = "there was no answer within SECONDS s"
 _LATE: Final = f"{_NO_ANSWER}, so the call was cancelled"
 _LINES: Final = "; its last lines were: "
 _LOGIN: Final = "it answered 401 Unauthorized; where it has a login, run `orchestrator plugins login mcp/x`"
+_BOTH: Final = "it answered 404 Not Found; asked in the older way, by HTTP with SSE: it did the same"
 _NOT_MCP: Final = "its answer is not a valid MCP message"
 CUT: Final = "the connection broke (peer closed connection without sending complete message body (received 10 bytes, expected 1000))"
 _UNCONNECTED: Final = "does not connect"
@@ -101,7 +102,7 @@ FAULTS: Final = (
     Fault("closes its output", "stdio", "closes its output", _UNCONNECTED, "initialise", "it closed its output"),
     Fault("answers 401", "HTTP", "401", _UNCONNECTED, "HTTP status", "it answered 401 Unauthorized", of_plugin=("authorise", _LOGIN)),
     Fault("answers 403", "HTTP", "403", _UNCONNECTED, "HTTP status", "it answered 403 Forbidden"),
-    Fault("answers 404", "HTTP", "404", _UNCONNECTED, "HTTP status", "it answered 404 Not Found"),
+    Fault("answers 404", "HTTP", "404", _UNCONNECTED, "HTTP status", "it answered 404 Not Found", of_plugin=("HTTP status", _BOTH)),
     Fault("answers 429", "HTTP", "429", _UNCONNECTED, "HTTP status", "it answered 429 Too Many Requests"),
     Fault("answers 500", "HTTP", "500", _UNCONNECTED, "HTTP status", "it answered 500 Internal Server Error"),
     Fault("answers a call with 503", "HTTP", "fails-in-the-call", _FAILS, "", "it answered 503 Service Unavailable"),

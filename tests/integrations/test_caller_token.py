@@ -192,6 +192,7 @@ async def test_sessions_are_as_many_as_the_scope_and_the_tokens_make(kind: str, 
             for token, chain in users:
                 async with catalog.open([plugin()], scope(token, chain=chain)) as (session,):
                     await session.call_tool("second", {})
+            assert catalog.host.plugins()[0].restarts == 0
     assert app.sessions == {"shared": 2, "chain": 3, "request": 5}[kind]
     used = {(request.headers.get("mcp-session-id"), request.headers["authorization"]) for request in app.seen}
     assert len([session for session, _ in used if session is not None]) == app.sessions

@@ -90,7 +90,7 @@ async def test_a_server_that_knows_only_the_older_transport_is_spoken_to_in_it(
             await ask()
             (status,) = catalog.host.plugins()
     assert answers == ["5"] * 4
-    assert (status.state, status.last_failure, status.restarts) == ("running", None, 1)
+    assert (status.state, status.last_failure, status.restarts) == ("running", None, 0)
 
 
 async def test_who_says_streamable_http_means_it(tmp_path: Path) -> None:
@@ -101,14 +101,53 @@ async def test_who_says_streamable_http_means_it(tmp_path: Path) -> None:
     assert "(stage: HTTP status): it answered 405 Method Not Allowed" in refused.message
 
 
-async def test_a_server_that_knows_neither_transport_is_asked_for_both_and_the_first_answer_counts(
-    tmp_path: Path,
+OLDER_WAY = "asked in the older way, by HTTP with SSE"
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("404", f"it answered 404 Not Found; {OLDER_WAY}: it did the same"),
+        ("405-and-500", f"it answered 405 Method Not Allowed; {OLDER_WAY}: it answered 500 Internal Server Error"),
+        ("400-and-hangs", f"it answered 400 Bad Request; {OLDER_WAY}: there was no answer within 1 s"),
+    ],
+)
+async def test_a_server_that_knows_neither_transport_is_asked_for_both_and_both_answers_are_told(
+    tmp_path: Path, path: str, why: str
 ) -> None:
     app = FaultyApp()
-    async with serving(app) as origin, catalog_of(tmp_path, {"x": {"url": f"{origin}/404"}}) as catalog:
+    async with (
+        serving(app) as origin,
+        catalog_of(tmp_path, {"x": {"url": f"{origin}/{path}"}}, connect_timeout=1) as catalog,
+    ):
         refused = await refusal_to_open(catalog, plugin())
-    assert "(stage: HTTP status): it answered 404 Not Found" in refused.message
+        (status,) = catalog.host.plugins()
+    assert refused.message == f"The plugin 'mcp/x' could not be started (stage: HTTP status): {why}."
     assert [request.method for request in app.seen if request.method == "GET"] == ["GET"]
+    assert status.restarts == 0
+    if "hangs" not in path:  # else it is still at it
+        assert status.last_failure is not None and status.last_failure.why == why
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("401", "it answered 401 Unauthorized; where it has a login, run `orchestrator plugins login mcp/x`"),
+        ("403", "it answered 403 Forbidden"),
+        ("500", "it answered 500 Internal Server Error"),
+        ("400-in-MCP", "it answered 400 Bad Request (not in this way)"),
+        ("404-at-list", "it answered 404 Not Found"),
+    ],
+)
+async def test_the_older_way_is_tried_only_where_the_first_one_was_not_understood(
+    tmp_path: Path, path: str, why: str
+) -> None:
+    app = FaultyApp()
+    async with serving(app) as origin, catalog_of(tmp_path, {"x": {"url": f"{origin}/{path}"}}) as catalog:
+        refused = await refusal_to_open(catalog, plugin())
+    assert refused.message.endswith(f"): {why}.")
+    listens = path == "404-at-list"  # for what the server may say unasked, once it has answered
+    assert listens or {request.method for request in app.seen} == {"POST"}
 
 
 async def test_a_legacy_plugin_that_refuses_says_so(tmp_path: Path) -> None:
@@ -152,8 +191,8 @@ async def test_ipv6_addresses_work(tmp_path: Path) -> None:
 FAILED_CONNECTIONS: list[tuple[str, str]] = [
     ("/401", "): it answered 401 Unauthorized"),
     ("/403", "(stage: HTTP status): it answered 403 Forbidden."),
-    ("/404", "(stage: HTTP status): it answered 404 Not Found."),
-    ("/405", "(stage: HTTP status): it answered 405 Method Not Allowed."),
+    ("/404", "(stage: HTTP status): it answered 404 Not Found"),
+    ("/405", "(stage: HTTP status): it answered 405 Method Not Allowed"),
     ("/429", "(stage: HTTP status): it answered 429 Too Many Requests."),
     ("/500", "(stage: HTTP status): it answered 500 Internal Server Error."),
     ("/599", "(stage: HTTP status): it answered 599."),

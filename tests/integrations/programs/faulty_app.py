@@ -63,6 +63,17 @@ class FaultyApp:
         if mode.isdigit():
             return await reply.status(int(mode))
         match mode:
+            case "405-and-500" if request.method == "POST":
+                return await reply.status(405)
+            case "405-and-500":
+                return await reply.status(500)
+            case "400-and-hangs" if request.method == "POST":
+                return await reply.status(400)
+            case "400-and-hangs":
+                return await reply.hang()
+            case "400-in-MCP":
+                refused = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "not in this way"}}
+                return await reply.send(400, json.dumps(refused).encode(), "application/json")
             case "redirect-away":
                 return await reply.status(307, location=self.elsewhere)
             case "redirect-within":
@@ -104,8 +115,8 @@ class FaultyApp:
             case "tools/list":
                 if mode == "hangs-at-list":
                     await reply.hang()
-                if mode == "fails-at-list":
-                    return await reply.status(500)
+                if mode in ("fails-at-list", "404-at-list"):
+                    return await reply.status(500 if mode == "fails-at-list" else 404)
                 await reply.result(id_, {"tools": self.tools})
             case "tools/call":
                 await self.call(mode, request, reply)
