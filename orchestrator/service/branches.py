@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, Final, Literal, cast
 
+from anyio import to_thread
+
 from orchestrator.core.calls import executed_arguments
 from orchestrator.core.comparison import (
     BranchNode,
@@ -72,7 +74,8 @@ class BranchService:
             )
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="a" if len(rests[0]) > MOST else "b")
         first, second = [await self._nodes(rest, whose, param) for param, rest in zip("ab", rests, strict=True)]
-        compared = compare_branches(first, second)
+        # Long branches take seconds of work.
+        compared = await to_thread.run_sync(compare_branches, first, second)
         return BranchComparison(a, b, shared[-1] if shared else None, len(shared), compared)
 
     async def report(self, replay_id: str, owner: str | None, caller: Caller) -> ReplayReport:
@@ -94,6 +97,7 @@ class BranchService:
             raise OrchestratorError(ErrorKind.RESPONSE_NOT_FOUND, message, param="response_id")
         whoever = replay.response.owner
         runs = [await self._store.read_run(each, whoever) for each in (original_id, replay_id)]
+        compared = await to_thread.run_sync(compare_responses, _node(original), _node(replay))
         asked = cast("Mapping[str, Any]", replay.response.parameters)[REPLAY]
         tools: Literal["live", "stored"] = asked["tools"]
         return ReplayReport(
@@ -101,7 +105,7 @@ class BranchService:
             original_id,
             tools,
             replay.response.status,
-            differences(compare_responses(_node(original), _node(replay))),
+            differences(compared),
             _not_run(tools, asked["allow_tools"], *(run for run in runs if run is not None)),
         )
 

@@ -172,7 +172,8 @@ class ChatService:
             forked_from=None if taken_up is None else taken_up.forked_from,
             replay_of=None if replayed is None else replayed.response_id,
             thread=chat.thread if chat.store else None,
-            policies=self._policies,
+            # Recorded turns answer no question of a server, and nobody is there to be asked.
+            policies=self._policies if written is None else NO_POLICIES,
             interactive=chat.interactive,
         )
         return self._runs.start(request, context)

@@ -14,6 +14,7 @@ from orchestrator.service import branches
 from orchestrator.testing import Call, FakeServer, FakeTool, MemoryStore, Say, ScriptedEngine, Think
 from tests.api.house import House, fake_tool, house
 from tests.api.test_approvals import APPROVE, DENY, NUMBER, count, decide, error_of, output, tool_calls
+from tests.api.test_auth import token_text
 from tests.api.test_redaction import LOGIN, RULES, vault
 from tests.api.test_stream import events_in
 
@@ -172,6 +173,31 @@ async def test_another_owners_response_is_answered_as_an_unknown_one() -> None:
                 answers = [await api.client.request(method, path.format(each), json=body) for each in (id, unknown)]
                 assert answers[0].status_code == 404, path
                 assert answers[0].json() == answers[1].json(), path
+
+
+async def test_an_auditor_compares_others_branches_by_name_and_that_is_written_down() -> None:
+    async with house(ScriptedEngine([[Say("One.")], [Say("Two.")]]), require_authentication=True) as api:
+        keys = {
+            name: {"x-api-key": await token_text(api, *permissions, owner=name)}
+            for name, permissions in (("ada", ["chat"]), ("eve", ["chat"]), ("auditor", ["chat", "audit.read_all"]))
+        }
+        said = {"model": "test/scripted", "input": "x"}
+        id = (await api.client.post("/api/v1/chat", json=said, headers=keys["ada"])).json()["response_id"]
+        replay = await api.client.post(f"/api/v1/responses/{id}/replay", json={}, headers=keys["ada"])
+        again = replay.json()["response_id"]
+        paths = (f"/api/v1/responses/diff?a={id}&b={again}", f"/api/v1/responses/{again}/replay?")
+
+        async def statuses(who: str, query: str) -> list[int]:
+            return [(await api.client.get(f"{each}{query}", headers=keys[who])).status_code for each in paths]
+
+        assert await statuses("ada", "") == await statuses("ada", "&owner=ada") == [200, 200]
+        assert await statuses("eve", "") == await statuses("auditor", "") == [404, 404]
+        assert await statuses("eve", "&owner=ada") == [403, 403]
+        assert api.graph.readings == []
+        assert await statuses("auditor", "&owner=ada") == await statuses("auditor", "&owner=*") == [200, 200]
+        for path in (f"/api/v1/responses/{id}/fork", f"/api/v1/responses/{id}/replay"):
+            assert (await api.client.post(path, json={}, headers=keys["auditor"])).status_code == 404
+    assert api.graph.readings[:2] == [("auditor", "diff", f"ada {id} {again}"), ("auditor", "replay", f"ada {again}")]
 
 
 # ---- replay with live tools -------------------------------------------------------------------

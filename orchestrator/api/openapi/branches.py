@@ -63,7 +63,7 @@ still do the same, does another `model`? A call that the original never made has
 
 Only tools that are annotated read-only (`readOnlyHint`) run again, and those that `allow_tools` names. Any other call,
 one that needs somebody's approval, that was denied, whose result somebody edited, or whose arguments were redacted, is answered
-from the store: `report.not_run` lists them with the reason, the journal has them as `replayed`. Nothing ever waits for approval.
+from the store. Nor may a server ask its user, or the model, anything while the tools are live. `report.not_run` lists these calls with the reason, the journal has them as `replayed`. Nothing ever waits for approval.
 
 `report.differences` says what came out otherwise: `definition`, `tool_missing`, `tool_added` of what is offered;
 `arguments`, `result`, `error`, `call_added`, `call_removed` of calls; `text` of messages and reasoning; `status` of the end.
