@@ -39,22 +39,14 @@ _CONTENT_OF_CALL: Final = (
     # With its salt, what the audit chain says of content can be matched with nothing any more.
     *("arguments_salt", "output_salt"),
 )
-_CALLS_OF: Final = (
+_MADE: Final = select(tool_calls.c.call_id).where(tool_calls.c.response_id.in_(_IDS))
+_HAD: Final = select(output_items.c.call_id).where(output_items.c.response_id.in_(_IDS))
+_LOCKED_CALLS: Final = (
     select(tool_calls.c.call_id)
-    .where(
-        or_(
-            tool_calls.c.response_id.in_(_IDS),
-            tool_calls.c.call_id.in_(select(output_items.c.call_id).where(output_items.c.response_id.in_(_IDS))),
-        )
-    )
+    .where(tool_calls.c.call_id.in_(_IDS))
     .order_by(tool_calls.c.call_id)
-    .with_for_update()
+    .with_for_update(key_share=True)
 )
-"""The calls that responses made, and those that branches have of another one.
-
-Locked, in one order, so that of two who erase the last responses that have a call the second knows it.
-"""
-
 _UNHELD: Final = select(tool_calls.c.call_id).where(
     tool_calls.c.call_id.in_(_IDS), ~exists().where(output_items.c.call_id == tool_calls.c.call_id)
 )
@@ -90,7 +82,7 @@ def erase(connection: Connection, nodes: Sequence[Erased], at: datetime, *, keep
     for some in _some(nodes):
         ids = {"ids": [node.id for node in some]}
         _repoint_threads(connection, ids["ids"], at)
-        calls = connection.execute(_CALLS_OF, ids).scalars().all()
+        calls = _calls_of(connection, ids)
         unread = _blobs_of(connection, ids["ids"], calls)
         connection.execute(delete(input_items).where(input_items.c.response_id.in_(_IDS)), ids)
         connection.execute(delete(output_items).where(output_items.c.response_id.in_(_IDS)), ids)
@@ -121,11 +113,24 @@ def erase_skeletons(connection: Connection, ids: Sequence[str]) -> None:
         connection.execute(delete(responses).where(responses.c.id.in_(_IDS)), {"ids": list(some)})
 
 
+def _calls_of(connection: Connection, ids: dict[str, list[str]]) -> list[str]:
+    """The calls that responses made, and those that branches have of another one.
+
+    They are locked, in one order: of two who erase the last responses that have a call the second knows it.
+    """
+    found = {*connection.execute(_MADE, ids).scalars(), *connection.execute(_HAD, ids).scalars()} - {None}
+    calls = sorted(found)
+    for some in _some(calls):
+        connection.execute(_LOCKED_CALLS, {"ids": list(some)})
+    return calls
+
+
 def _erase_calls(connection: Connection, calls: Sequence[str]) -> None:
     for some in _some(calls):
-        unheld = {"ids": [*connection.execute(_UNHELD, {"ids": list(some)}).scalars()]}
-        connection.execute(_calls_to_skeletons(), unheld)
-        connection.execute(_DECISIONS_TO_SKELETONS, unheld)
+        unheld = connection.execute(_UNHELD, {"ids": list(some)}).scalars().all()
+        if unheld:
+            connection.execute(_calls_to_skeletons(), {"ids": list(unheld)})
+            connection.execute(_DECISIONS_TO_SKELETONS, {"ids": list(unheld)})
 
 
 def _calls_to_skeletons() -> Any:
