@@ -154,12 +154,17 @@ def offer_tools(
     """Give every tool a name that the model can carry and that no other tool has.
 
     A name given `earlier` in the chain is kept; on a collision only the newcomer is prefixed with
-    its provider's label. The order is that of the integrations and of each server's own list.
+    its provider's label. The order is that of the integrations; of each server come first the tools
+    that have a name already, in the order in which they got it, then the others in that of its own
+    list: a server that lists anew in another order changes no prompt.
     """
     taken = set(earlier.values())
+    places = {key: place for place, key in enumerate(earlier)}
     offered: list[OfferedTool] = []
     for integration, provider, definitions in found:
-        for definition in definitions:
+        keys = [tool_key(provider, definition.name) for definition in definitions]
+        order = sorted(range(len(keys)), key=lambda index: places.get(keys[index], len(places)))
+        for definition in (definitions[index] for index in order):
             name = earlier.get(tool_key(provider, definition.name))
             if name is None:
                 name = _free_name(definition.name, provider, taken)

@@ -144,7 +144,7 @@ def offer_rows(offered: Sequence[OfferedTool], tool_names: Mapping[ToolKey, str]
     """The rows of an offer, or None where nothing is offered and no name was ever given."""
     if not offered and not tool_names:
         return None
-    names: JsonValue = [[provider, tool, name] for (provider, tool), name in sorted(tool_names.items())]
+    names: JsonValue = [[provider, tool, name] for (provider, tool), name in tool_names.items()]
     tools: list[Row] = []
     definitions: dict[str, Row] = {}
     for position, tool in enumerate(offered):

@@ -56,6 +56,14 @@ def test_only_the_newcomer_of_a_collision_is_prefixed() -> None:
     assert [one.name for one in offered] == ["search", "b_c_search", "b_c_b_c_search"]
 
 
+def test_a_server_that_lists_in_another_order_changes_none() -> None:
+    x = PluginProvider("mcp/x")
+    first = offer_tools([(0, x, [tool("b"), tool("a"), tool("c")])], {})
+    earlier = {tool_key(x, one.definition.name): one.name for one in first}
+    again = offer_tools([(0, x, [tool("new"), tool("c"), tool("a"), tool("b")])], earlier)
+    assert [one.name for one in again] == ["b", "a", "c", "new"]
+
+
 def test_two_names_that_only_differ_where_a_model_cannot_see_it_stay_apart() -> None:
     offered = offer_tools([(0, EphemeralProvider("x"), [tool("é"), tool("ü"), tool("ö")])], {})
     names = [one.name for one in offered]

@@ -93,3 +93,17 @@ async def test_an_output_that_was_cut_is_read_on_in_a_later_request(tmp_path: Pa
         False,
         f"[bytes {length - 3} to {length} of {length}]\nxxx\n[end of the output]",
     )
+
+
+@pytest.mark.parametrize("family", ["handshake", "stateless"])
+async def test_a_server_that_lists_its_tools_in_another_order_changes_no_prompt(tmp_path: Path, family: str) -> None:
+    engine = ScriptedEngine([[Call("change")], [Say("Done.")], [Say("Still.")]])
+    servers = {"x": program("asking_server.py", family)}
+    async with catalog_of(tmp_path, servers) as catalog, service(engine, catalog=catalog) as house:
+        first, _ = await done(await house.chat("Change.", plugin()))
+        await done(await house.chat("And now?", plugin(), previous_response_id=first))
+        status = catalog.host.plugin("mcp/x")
+    before, _, after = engine.requests
+    assert after.tools == before.tools
+    assert status is not None and status.tools is not None
+    assert [tool.name for tool in status.tools] == [tool.name for tool in reversed(before.tools)]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-NAMES = ("ask", "visit", "sample", "roots", "progress", "flood", "log", "hush", "wait", "change")
+NAMES = ["ask", "knock", "visit", "sample", "roots", "progress", "flood", "log", "hush", "wait", "change"]
 ASKS: dict[str, dict[str, Any]] = {
     "ask": {
         "method": "elicitation/create",
@@ -25,6 +25,7 @@ ASKS: dict[str, dict[str, Any]] = {
         "method": "sampling/createMessage",
         "params": {"messages": [{"role": "user", "content": {"type": "text", "text": "Say hi."}}], "maxTokens": 50},
     },
+    "knock": {"method": "ping"},
     "roots": {"method": "roots/list", "params": {}},
 }
 # Closed, so that a model that has to call a tool can write nothing but `{}`.
@@ -36,7 +37,7 @@ CAPABILITIES: dict[str, Any] = {
     "prompts": {"listChanged": True},
     "logging": {},
 }
-state: dict[str, Any] = {"capabilities": {}, "level": None, "pings": 0, "lists": 0}
+state: dict[str, Any] = {"capabilities": {}, "level": None, "pings": 0, "lists": 0, "cancels": 0}
 backlog: list[dict[str, Any]] = []
 
 
@@ -69,7 +70,7 @@ def answer_to(id_: str) -> Any:
         message = read()
         if message.get("id") == id_ and "method" not in message:
             backlog[:0] = kept
-            return message.get("result") or {"error": message["error"]["message"]}
+            return message["result"] if "result" in message else {"error": message["error"]["message"]}
         kept.append(message)
 
 
@@ -97,12 +98,13 @@ def call(request: dict[str, Any]) -> dict[str, Any] | None:
                 notify("notifications/message", level="info", logger="flood", data={"step": step})
         case "log":
             notify("notifications/message", level="warning", logger="desk", data="the secret is hunter22")
-            return text({"level": state["level"], "pings": state["pings"], "lists": state["lists"]})
+            return text({name: state[name] for name in ("level", "pings", "lists", "cancels")})
         case "hush":
             return None
         case "wait":
             return None
         case "change":
+            NAMES.reverse()
             for what in ("tools", "resources", "prompts"):
                 notify(f"notifications/{what}/list_changed")
         case _:
@@ -177,5 +179,5 @@ while True:
             continue
         for result in results(message):
             send(id=message["id"], result=result)
-    elif message.get("method") == "notifications/cancelled" and state.get("log_cancels"):
-        notify("notifications/message", level="info", data="cancelled")
+    elif message.get("method") == "notifications/cancelled":
+        state["cancels"] += 1
