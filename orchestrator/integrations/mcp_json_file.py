@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,11 +18,17 @@ from orchestrator.integrations.mcp_json import (
 from orchestrator.integrations.mcp_json_edit import EditProblem, installed, same_label, with_servers, without_servers
 
 
-class _AnyEnvironment(dict[str, str]):
+class _AnyEnvironment(Mapping[str, str]):
     """Has every variable: what is not known when an entry is written may be set when it is used."""
 
-    def get(self, key: str, default: object = None) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __getitem__(self, key: str) -> str:
         return "x"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
 
 
 def entries_of(path: Path) -> dict[str, object]:

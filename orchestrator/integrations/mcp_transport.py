@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, cast
 
 import anyio
 from mcp.shared._stream_protocols import ReadStream, WriteStream
@@ -89,8 +89,8 @@ class ServerTransport(Protocol):
 def leaves(error: BaseException) -> Iterator[Exception]:
     """The single exceptions of nested groups, in their order."""
     if isinstance(error, BaseExceptionGroup):
-        for part in error.exceptions:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-            yield from leaves(part)  # pyright: ignore[reportUnknownArgumentType]
+        for part in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from leaves(part)
     elif isinstance(error, Exception):
         yield error
 

@@ -278,7 +278,7 @@ async def _end_process(process: anyio.abc.Process, *, patience: float) -> None:
 async def _exited(process: anyio.abc.Process, *, within: float) -> None:
     """Wait until the process has exited. Asked, not awaited: asyncio waits for the pipes' ends too."""
     with anyio.move_on_after(within):
-        while process.returncode is None:  # noqa: ASYNC110
+        while process.returncode is None:  # noqa: ASYNC110  nothing tells
             await anyio.sleep(_POLL_SECONDS)
 
 

@@ -223,7 +223,7 @@ async def test_a_run_of_another_process_is_asked_to_end_and_the_answer_does_not_
         live = api.runs._live.pop(running)  # pyright: ignore[reportPrivateUsage] - as if another process had it
         reply = await api.client.post(f"{RESPONSES}/{running}/cancel")
         asked = await api.graph.cancels_requested("holder")
-        api.runs._live[running] = live  # pyright: ignore[reportPrivateUsage]
+        api.runs._live[running] = live  # pyright: ignore[reportPrivateUsage] - and as it was again
         tasks.start_soon(api.runs.heed_cancels, api.graph.cancels_requested)
         with anyio.fail_after(5):
             await live.ended()

@@ -26,6 +26,7 @@ from orchestrator.core.server_requests import (
 from orchestrator.core.tools import ToolDefinition
 from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.mcp_json import parse_mcp_json
+from orchestrator.integrations.mcp_transport import leaves
 from orchestrator.integrations.network_policy import NetworkPolicy
 from orchestrator.integrations.oauth.logins import OAuthLogins
 from orchestrator.integrations.server_requests import ClientFeatures
@@ -157,19 +158,12 @@ async def main(url: str) -> None:
             await catalog.aclose()
 
 
-def reason(error: BaseException) -> str:
-    """The first of the errors of a group."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    return str(error)  # pyright: ignore[reportUnknownArgumentType]
-
-
 def run(url: str) -> int:
     """Be the client of the server at `url`; the exit status."""
     status = 0
     try:
         anyio.run(main, url)
-    except* OrchestratorError as errors:
-        sys.stderr.write(reason(errors) + "\n")
+    except* OrchestratorError as errors:  # those of the catalog's task group come in a group
+        sys.stderr.write(f"{next(leaves(errors))}\n")
         status = 1
     return status

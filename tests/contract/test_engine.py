@@ -123,7 +123,7 @@ async def _real_ollama() -> AsyncGenerator[Runtime]:
 @asynccontextmanager
 async def _recorded_ollama() -> AsyncGenerator[None]:
     if os.environ.get(RECORD) is not None:
-        pytest.skip("being recorded")
+        pytest.skip(f"{RECORD} is set: what is played here is written by the same run")
     yield None
 
 

@@ -95,7 +95,7 @@ async def test_every_ending_is_kept_and_can_be_continued(
     new = new_response("resp_a")
     await finish(store, new, ending=ending)
     ended: dict[str, object] = {"stats": STATS, "ended_at": NOON, **fields}
-    assert await store.get_response("resp_a", "ada") == replace(as_opened(new, "resp_a", 0), **ended)  # pyright: ignore[reportArgumentType]
+    assert await store.get_response("resp_a", "ada") == replace(as_opened(new, "resp_a", 0), **ended)  # pyright: ignore[reportArgumentType] - field names are the tests' own
     assert (await store.load_chain("resp_a", "ada")).responses == (past(new),)
 
 

@@ -198,8 +198,7 @@ class OllamaClient:
         """
         await self._listing(self._ollama.generate(name, keep_alive=0))
         with anyio.move_on_after(UNLOAD_SECONDS):
-            # It says yes before it has done it, and tells nobody when it has.
-            while whole_name(name) in await self.loaded():  # noqa: ASYNC110
+            while whole_name(name) in await self.loaded():  # noqa: ASYNC110  it says yes before, and nothing after
                 await anyio.sleep(UNLOAD_SECONDS / 100)
 
     @asynccontextmanager

@@ -1,6 +1,5 @@
 """What is left of the memory, and what a load takes of it."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -85,7 +84,10 @@ async def test_what_is_given_up_counts_as_available(bench: OpenBench, monkeypatc
     async with bench() as it:
         await it.load()
         needed = needed_bytes(DEMO, PLAN)
-        room: Callable[[], int] = lambda: needed // 2  # noqa: E731
+
+        def room() -> int:
+            return needed // 2
+
         monkeypatch.setattr("orchestrator.engines.llama_cpp.memory.available_bytes", room)
         await it.engine.check_fit(it.model, LoadSettings(), ["an-instance", "no-such-instance"])
         with pytest.raises(OrchestratorError) as caught:

@@ -57,7 +57,7 @@ async def stage(request: pytest.FixtureRequest) -> AsyncGenerator[Stage]:
     name = f"wire/{request.function.__name__.removeprefix('test_')}"
     version = os.environ.get(RECORD)
     if request.param == "recorded" and version is not None:
-        pytest.skip("being recorded")
+        pytest.skip(f"{RECORD} is set: what is played here is written by the same run")
     runtime: Runtime | None = request.getfixturevalue("runtime") if request.param == "real" else None
     async with staged(name, None if runtime is None else runtime.host, version) as host:
         engine = OllamaEngine(host)

@@ -33,7 +33,7 @@ def says(**message: object) -> str:
 
 def end(reason: str = "stop", **counters: object) -> GenerationFinished:
     counted = {"output_tokens": 0, "reasoning_tokens": 0, "first_token_seconds": 1.0, **counters}
-    return GenerationFinished(reason, Counters(**counted))  # pyright: ignore[reportArgumentType]
+    return GenerationFinished(reason, Counters(**counted))  # pyright: ignore[reportArgumentType] - field names are the tests' own
 
 
 @settings(deadline=None)
