@@ -130,7 +130,9 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
     async with contextlib.AsyncExitStack() as closing, anyio.create_task_group() as tasks:
         if settings.start_ollama:
             log_path = settings.data_dir / "ollama.log"
-            await SupervisedOllama(settings.ollama_binary, settings.ollama_host, log_path).start(tasks)
+            slots = max(1, settings.ollama_num_parallel)
+            ollama = SupervisedOllama(settings.ollama_binary, settings.ollama_host, log_path, parallel=slots)
+            await ollama.start(tasks)
         database = await open_database(settings.database_url)
         closing.push_async_callback(database.aclose)
         memory = ChainMemory()
@@ -332,15 +334,17 @@ def _engines(
         silence_seconds=silence,
         first_token_seconds=first,
         keep_alive=KEPT_FOR_EVER,
+        parallel=max(1, settings.ollama_num_parallel),
         supervised=settings.start_ollama,
     )
-    keys = settings.openai_compatible_api_key
+    keys, slots = settings.openai_compatible_api_key, settings.openai_compatible_parallel
     remote = [
         OpenAICompatibleEngine(
             url,
             keys[index] if index < len(keys) else None,
             name=REMOTE if index == 0 else f"{REMOTE}:{index + 1}",  # as the second instance of a model is called
             timeouts=Timeouts(first_token=first, silence=silence),
+            parallel=slots[index] if index < len(slots) else slots[0],
         )
         for index, url in enumerate(settings.openai_compatible_url)
     ]

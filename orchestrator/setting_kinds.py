@@ -237,6 +237,7 @@ URLS = _several(_http_url, "http or https URLs without user, password or query, 
 API_KEYS = Kind(
     _api_keys, "one for each OPENAI_COMPATIBLE_URL, separated by commas; empty for a server that needs none"
 )
+WHOLE_NUMBERS = _several(whole_number(1, 100_000).parse, "whole numbers from 1 to 100000, separated by commas")
 ENCRYPTION_KEYS = _several(
     _encryption_key, "32 random bytes in base64 (openssl rand -base64 32); several, separated by commas"
 )

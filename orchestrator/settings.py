@@ -37,6 +37,7 @@ from orchestrator.setting_kinds import (
     REDACT_PATTERNS,
     SIZE,
     URLS,
+    WHOLE_NUMBERS,
     Kind,
     UnusableValueError,
     choice,
@@ -46,8 +47,7 @@ from orchestrator.setting_kinds import (
 
 PREFIX = "ORCHESTRATOR_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"
-TESTS_PREFIX = PREFIX + "TEST_"
-"""What the project's own tests are told. It may be exported in the shell that a service is started from."""
+TESTS_PREFIX = PREFIX + "TEST_"  # what the project's own tests are told, which a shell may have exported
 HIDDEN = "(hidden)"
 
 EngineChoice: TypeAlias = Literal["auto", "ollama", "embedded", "openai_compatible"]
@@ -84,9 +84,11 @@ class Settings:
     default_engine: EngineChoice
     openai_compatible_url: tuple[str, ...]
     openai_compatible_api_key: tuple[str, ...] = field(repr=False)
+    openai_compatible_parallel: tuple[int, ...]
     ollama_host: str
     ollama_host_given: bool
     """Whether somebody said where Ollama is; nobody misses one at its own default address."""
+    ollama_num_parallel: int
     ollama_binary: str
     start_ollama: bool
     jit_loading: bool
@@ -202,7 +204,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DEFAULT_ENGINE", ENGINE, "auto", "Which engine answers first when two have a model of the same key."),
     Setting("OPENAI_COMPATIBLE_URL", URLS, "", "Model servers that speak `/v1/chat/completions`: the URL including `/v1`; several are separated by commas.", secret=True),
     Setting("OPENAI_COMPATIBLE_API_KEY", API_KEYS, "", "Their keys, in the same order.", secret=True),
+    Setting("OPENAI_COMPATIBLE_PARALLEL", WHOLE_NUMBERS, "64", "How many turns such a server writes at once for one model, others wait here in a fair queue: one number for all, or one for each, separated by commas. They batch by themselves; a small one has few slots."),
     Setting("OLLAMA_HOST", OLLAMA_ADDRESS, "http://127.0.0.1:11434", "Where Ollama listens; `OLLAMA_HOST` without the prefix is heard too, as Ollama's own tools do. Where it is set, an Ollama that does not answer is an error that requests are told of."),
+    Setting("OLLAMA_NUM_PARALLEL", whole_number(0, 1024), "1", "How many turns Ollama writes at once for one model, others wait here in a fair queue; `OLLAMA_NUM_PARALLEL` without the prefix is heard too. An Ollama that `START_OLLAMA` starts is told so; any other one has to be set alike. 0 counts as 1."),
     Setting("OLLAMA_BINARY", PROGRAM, "ollama", "The program that `START_OLLAMA` starts: a name on PATH, or a path."),
     Setting("START_OLLAMA", BOOLEAN, "false", "Start `ollama serve` where none answers at `OLLAMA_HOST`, start it again when it dies, end it with the service."),
     Setting("JIT_LOADING", BOOLEAN, "true", "Load a model when a request needs it."),
@@ -257,6 +261,8 @@ LATER = frozenset({"CHAT_DIALECT", "STRICT_LMSTUDIO"})
 ADDING = frozenset({"MCP_CONFIG"})
 """Settings whose flag adds to what the environment and the file say, and may be given several times."""
 
+OLLAMAS_OWN = frozenset({"OLLAMA_HOST", "OLLAMA_NUM_PARALLEL"})  # heard without our prefix, too
+
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 # ---- reading ------------------------------------------------------------------------------------------
@@ -296,10 +302,10 @@ def load_with_sources(
             value = _parsed(raw, setting.kind, where, secret=setting.secret)
             values[key] = _beside(config_path, value) if setting.path else value
             sources[key] = str(config_path)
-    if "OLLAMA_HOST" in environ:
-        where = "OLLAMA_HOST (environment)"
-        values["ollama_host"] = _parsed(environ["OLLAMA_HOST"], OLLAMA_ADDRESS, where, secret=False)
-        sources["ollama_host"] = "OLLAMA_HOST"
+    for variable in OLLAMAS_OWN & environ.keys():
+        setting = _BY_NAME[variable]
+        values[setting.key] = _parsed(environ[variable], setting.kind, f"{variable} (environment)", secret=False)
+        sources[setting.key] = variable
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and variable != CONFIG_VARIABLE and not variable.startswith(TESTS_PREFIX):
             setting = _find(variable.removeprefix(PREFIX), variable, f"{variable} (environment)")
@@ -390,6 +396,9 @@ def _contradiction(settings: Settings) -> str | None:
     keys, urls = len(settings.openai_compatible_api_key), len(settings.openai_compatible_url)
     if keys and keys != urls:
         return f"OPENAI_COMPATIBLE_API_KEY has {keys} keys for {urls} OPENAI_COMPATIBLE_URL; one for each is needed"
+    if len(settings.openai_compatible_parallel) not in (1, urls):
+        numbers = f"OPENAI_COMPATIBLE_PARALLEL has {len(settings.openai_compatible_parallel)} numbers"
+        return f"{numbers} for {urls} OPENAI_COMPATIBLE_URL; one for each, or one for all, is needed"
     if settings.default_engine == "openai_compatible" and not urls:
         return "DEFAULT_ENGINE openai_compatible needs OPENAI_COMPATIBLE_URL"
     if settings.max_tool_output_model_bytes > settings.max_tool_output_bytes:

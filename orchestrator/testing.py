@@ -149,8 +149,8 @@ class ScriptedEngine:
     def check_response_format(self, response_format: ResponseFormat) -> None:
         pass
 
-    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
-        pass
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> bool:
+        return True
 
     async def load(
         self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None

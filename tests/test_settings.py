@@ -53,8 +53,10 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         default_engine="auto",
         openai_compatible_url=(),
         openai_compatible_api_key=(),
+        openai_compatible_parallel=(64,),
         ollama_host="http://127.0.0.1:11434",
         ollama_host_given=False,
+        ollama_num_parallel=1,
         ollama_binary="ollama",
         start_ollama=False,
         jit_loading=True,
@@ -243,10 +245,23 @@ def test_a_setting_of_a_later_version_says_so(name: str) -> None:
 
 
 def test_ollamas_own_variable_is_heard_and_ours_wins_over_it() -> None:
-    own = {"OLLAMA_HOST": "127.0.0.1:11435"}
-    assert load_settings(own).ollama_host == "127.0.0.1:11435"
-    assert load_settings(own).ollama_host_given
-    assert load_settings(own | {PREFIX + "OLLAMA_HOST": "127.0.0.1:11436"}).ollama_host == "127.0.0.1:11436"
+    own = {"OLLAMA_HOST": "127.0.0.1:11435", "OLLAMA_NUM_PARALLEL": "3"}
+    settings = load_settings(own)
+    assert (settings.ollama_host, settings.ollama_num_parallel) == ("127.0.0.1:11435", 3)
+    assert settings.ollama_host_given
+    ours = {PREFIX + "OLLAMA_HOST": "127.0.0.1:11436", PREFIX + "OLLAMA_NUM_PARALLEL": "4"}
+    settings = load_settings(own | ours)
+    assert (settings.ollama_host, settings.ollama_num_parallel) == ("127.0.0.1:11436", 4)
+
+
+def test_slots_of_model_servers_are_one_number_for_all_or_one_for_each() -> None:
+    urls = "http://a:1/v1,http://b:1/v1"
+    assert load(OPENAI_COMPATIBLE_URL=urls, OPENAI_COMPATIBLE_PARALLEL="8").openai_compatible_parallel == (8,)
+    assert load(OPENAI_COMPATIBLE_URL=urls, OPENAI_COMPATIBLE_PARALLEL="8,2").openai_compatible_parallel == (8, 2)
+    message = refusal(OPENAI_COMPATIBLE_URL=urls, OPENAI_COMPATIBLE_PARALLEL="8,2,1")
+    assert message == (
+        "OPENAI_COMPATIBLE_PARALLEL has 3 numbers for 2 OPENAI_COMPATIBLE_URL; one for each, or one for all, is needed"
+    )
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:

@@ -260,6 +260,7 @@ def model_info(model: Model) -> wire.ModelInfo:
         variants=list(model.variants) or UNSET,
         selected_variant=(model.selected_variant or UNSET) if model.variants else UNSET,
         engine=model.engine,
+        problem=UNSET if model.problem is None else model.problem,
     )
 
 

@@ -303,6 +303,10 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     variants: Annotated[list[str], Meta(description="Present where there are several.")] | UnsetType = UNSET
     selected_variant: Annotated[str, Meta(description="Present when `variants` is.")] | UnsetType = UNSET
     engine: Annotated[str, Meta(description="Extension. Which engine has it.")]
+    problem: (
+        Annotated[str, Meta(description="Extension. Why it will hardly load; absent for a model that is well.")]
+        | UnsetType
+    ) = UNSET
 
 
 class LoadReply(Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import anyio
 import click
 import rich_click
+from msgspec import UNSET
 
 from orchestrator.api.wire import ModelInfo
 from orchestrator.cli.chat_client import ServiceClient
@@ -46,7 +47,7 @@ def list_(settings: Settings, url: str | None, as_json: bool) -> None:
             model.params_string or "",
             size_text(model.size_bytes),
             str(model.max_context_length or ""),
-            ", ".join(instance.id for instance in model.loaded_instances),
+            ", ".join(one.id for one in model.loaded_instances) if model.problem is UNSET else "(cannot be read)",
             model.engine,
         )
         for model in found

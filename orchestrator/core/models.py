@@ -61,7 +61,8 @@ class Model:
     """A model that an engine has; what the engine does not tell is None, never guessed.
 
     `key` is `publisher/name` or the engine's own name, `size_bytes` the file's size,
-    `max_context_length` the longest context, in tokens, that the model was made for.
+    `max_context_length` the longest context, in tokens, that the model was made for. `problem` is why it will hardly
+    load, where its file cannot be read.
     """
 
     key: str
@@ -82,3 +83,4 @@ class Model:
     variants: tuple[str, ...] = ()
     selected_variant: str | None = None
     loaded_instances: tuple[ModelInstance, ...] = ()
+    problem: str | None = None

@@ -39,7 +39,8 @@ class EngineTraits:
     """What an engine can be asked for. An engine that does not load has its models ready, or loads them itself.
 
     One that does not know which reasoning settings its models offer passes any setting on. `address` is where it is, fit
-    for messages; None for one that lives with the service.
+    for messages; None for one that lives with the service. `parallel` is how many turns an instance writes at once where
+    its config does not say; None is as many as come.
     """
 
     loads: bool
@@ -47,6 +48,7 @@ class EngineTraits:
     embeds: bool = False
     knows_reasoning: bool = True
     address: str | None = None
+    parallel: int | None = None
 
 
 class NobodyThereError(OrchestratorError):
@@ -90,11 +92,14 @@ class Engine(Protocol):
         """
         ...
 
-    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
-        """Whether the instance would fit, were the instances `freed` gone; an engine that cannot know says nothing.
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> bool:
+        """Whether the instance fits beside all others, so that nothing has to go before it is loaded.
+
+        False where the instances `freed` have to go first, or nobody knows.
 
         Raises:
-            OrchestratorError: `insufficient_resources`; the message says what it needs and what there is.
+            OrchestratorError: it must fail also without `freed`: `insufficient_resources`, whose message says what it
+                needs and what there is, `engine_error` where its file cannot be read, or as `load`.
         """
         ...
 

@@ -120,7 +120,6 @@ class ChatService:
                 _check_reasoning(chat, model)
         if chat.response_format is not None:
             choice.engine.check_response_format(chat.response_format)
-        instance_id = instances.choose(choice, chat.context_length)
         chain = Chain((), None)
         if chat.previous_response_id is not None:
             chain = await self._load_chain(chat, chat.previous_response_id, caller.owner)
@@ -131,10 +130,11 @@ class ChatService:
         inherited = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
         limits = self._limits
         replayed = None if taken_up is None else taken_up.replayed
+        place = instances.choose(choice, chat.context_length)  # from here on nothing is awaited: it is always left
         request = RunRequest(
             response_id=new_response_id() if taken_up is None else taken_up.response_id,
             model_key=model.key,
-            model_instance_id=instance_id,
+            model_instance_id=place.instance_id,
             input=chat.input,
             history=history,
             system_prompt=inherited or None,
@@ -154,6 +154,7 @@ class ChatService:
         context = RunContext(
             choice=choice,
             instances=instances,
+            place=place,
             ttl_seconds=chat.ttl_seconds,
             catalog=as_caller(self._catalog if replayed is None else replayed.catalog, caller),
             store=self._store,
@@ -176,7 +177,11 @@ class ChatService:
             policies=self._policies if written is None else NO_POLICIES,
             interactive=chat.interactive,
         )
-        return self._runs.start(request, context)
+        try:
+            return self._runs.start(request, context)
+        except OrchestratorError:
+            place.leave()
+            raise
 
     async def _load_chain(self, chat: ChatRequest, response_id: str, owner: str) -> Chain:
         try:

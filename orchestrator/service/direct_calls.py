@@ -130,6 +130,7 @@ class DirectCallService:
         context = RunContext(
             choice=choice,
             instances=instances,
+            place=None,
             ttl_seconds=None,
             catalog=as_caller(self._catalog, caller),
             store=self._store,

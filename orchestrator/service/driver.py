@@ -33,6 +33,7 @@ from orchestrator.ports import (
     Suspension,
     ThreadMove,
 )
+from orchestrator.service.admission import Place
 from orchestrator.service.ids import new_call_id
 from orchestrator.service.instances import Instance, InstanceService
 from orchestrator.service.leases import LEASE_SECONDS
@@ -66,6 +67,7 @@ class RunContext:
 
     choice: ModelChoice
     instances: InstanceService
+    place: Place | None
     ttl_seconds: float | None
     catalog: IntegrationCatalog
     store: ResponseStore
@@ -132,6 +134,8 @@ class RunDriver:
                     await self._carry_out(await self._next_input(), workers)
             finally:
                 self._done.set()
+                if self.context.place is not None:
+                    self.context.place.leave()
         state = self.run.state
         assert isinstance(state, Ended)
         return state
@@ -347,7 +351,7 @@ class RunDriver:
         def moved(position: int) -> None:
             self._report(epoch, i.QueueMoved(position))
 
-        async with context.instances.slot(instance, context.owner, moved):
+        async with context.instances.slot(instance, context.owner, moved, context.place):
             chunks = instance.engine.generate(instance.model, instance.id, command)
             async with aclosing(chunks):
                 async for chunk in chunks:

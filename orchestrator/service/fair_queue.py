@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 import anyio
 
+SHARE_OF_THE_NEWEST = 0.3
+"""How much the last turn counts in how long turns take: they change with the model and with what is asked."""
+
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
@@ -14,6 +17,7 @@ class _Waiter:
     moved: Callable[[int], None]
     turn: anyio.Event = field(default_factory=anyio.Event)
     told: int = 0
+    admitted_at: float = 0.0
 
 
 class FairQueue:
@@ -24,20 +28,35 @@ class FairQueue:
     that leaves at the moment of its turn loses nothing: it has the slot already, and gives it back.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, clock: Callable[[], float] = anyio.current_time) -> None:
         self._slots = slots
-        self._taken = 0
+        self._clock = clock
+        self._running: list[_Waiter] = []
         self._lines: dict[str, deque[_Waiter]] = {}
+        self._turn_seconds: float | None = None
+
+    @property
+    def slots(self) -> int:
+        """How many there are."""
+        return self._slots
 
     @property
     def taken(self) -> int:
         """Slots in use."""
-        return self._taken
+        return len(self._running)
 
     @property
     def waiting(self) -> int:
         """Requests in the queue."""
         return sum(len(line) for line in self._lines.values())
+
+    def seconds_to_a_turn(self) -> float | None:
+        """How long it takes until a slot is free, as turns took lately; None where none was there yet."""
+        now = self._clock()
+        lasting = max((now - waiter.admitted_at for waiter in self._running), default=0.0)
+        if self._turn_seconds is None and not lasting:
+            return None
+        return max(self._turn_seconds or 0.0, lasting) / self._slots
 
     def resize(self, slots: int) -> None:
         """The instance has another number of slots now."""
@@ -59,10 +78,15 @@ class FairQueue:
             yield
         finally:
             if waiter.turn.is_set():
-                self._taken -= 1
+                self._release(waiter)
             else:
                 self._leave(waiter)
             self._admit()
+
+    def _release(self, waiter: _Waiter) -> None:
+        self._running.remove(waiter)
+        took, before = self._clock() - waiter.admitted_at, self._turn_seconds
+        self._turn_seconds = took if before is None else before + SHARE_OF_THE_NEWEST * (took - before)
 
     def _leave(self, waiter: _Waiter) -> None:
         line = self._lines[waiter.owner]
@@ -71,13 +95,14 @@ class FairQueue:
             del self._lines[waiter.owner]
 
     def _admit(self) -> None:
-        while self._taken < self._slots and self._lines:
+        while self.taken < self._slots and self._lines:
             owner = next(iter(self._lines))
             line = self._lines.pop(owner)
             waiter = line.popleft()
             if line:
                 self._lines[owner] = line  # at the end: the others come first
-            self._taken += 1
+            self._running.append(waiter)
+            waiter.admitted_at = self._clock()
             waiter.turn.set()
             if waiter.told:
                 waiter.moved(0)

@@ -3,67 +3,22 @@
 Source: section 5 of the contract, and "context_length" in its section 9.
 """
 
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
 
 import anyio
-import anyio.abc
-import structlog
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import ModelReady
-from orchestrator.core.models import LoadConfig, LoadSettings, Model
+from orchestrator.core.models import LoadSettings
 from orchestrator.ports import Engine, LoadStep
+from orchestrator.service.admission import Admissions, Place
+from orchestrator.service.evictions import Evictions
 from orchestrator.service.fair_queue import FairQueue
+from orchestrator.service.instance import Instance as Instance
+from orchestrator.service.instance import InstancePolicy as InstancePolicy
+from orchestrator.service.instance import Loaded
 from orchestrator.service.models import ModelChoice, ModelService
-
-REAP_SECONDS = 1.0
-
-log = structlog.stdlib.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class InstancePolicy:
-    """`ttl_seconds` is how long an idle just-in-time instance stays, None for ever."""
-
-    jit_loading: bool = True
-    ttl_seconds: float | None = 3600
-    auto_evict: bool = True
-    keep_only_last: bool = False
-    max_queued: int = 64
-
-
-@dataclass(slots=True, eq=False)
-class Instance:
-    """A model in memory, or on its way there. `explicit` ones were asked for by a load and stay until unloaded."""
-
-    id: str
-    engine: Engine
-    model: Model
-    explicit: bool
-    ttl_seconds: float | None
-    config: LoadConfig = field(default_factory=LoadConfig)
-    users: int = 0
-    ready: bool = False
-    leaving: bool = False
-    idle_since: float = 0.0
-    queue: FairQueue | None = None
-    changed: anyio.Event = field(default_factory=anyio.Event)
-
-    def tell(self) -> None:
-        """Wake who waits for the end of a use, or of the instance."""
-        changed, self.changed = self.changed, anyio.Event()
-        changed.set()
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What an explicit load reports."""
-
-    instance: Instance
-    load_seconds: float
 
 
 class InstanceService:
@@ -76,9 +31,8 @@ class InstanceService:
         self._models = models
         self._policy = policy
         self._instances: dict[str, Instance] = {}
-        self._changing = defaultdict[str, anyio.Lock](anyio.Lock)
-        """Of each engine: an engine that hangs holds up none but its own loads."""
-        self._unloads: anyio.abc.TaskGroup | None = None
+        self._admissions = Admissions(policy.max_queued)
+        self._evictions = Evictions(policy, self._instances, self._unload)
 
     def instances(self) -> list[Instance]:
         """Those in memory or being loaded, the oldest first."""
@@ -86,8 +40,10 @@ class InstanceService:
 
     # ---- by request ---------------------------------------------------------------------------
 
-    def choose(self, choice: ModelChoice, context_length: int | None) -> str:
-        """The id of the instance that a run will use: one that is there and large enough, else one to be loaded.
+    def choose(self, choice: ModelChoice, context_length: int | None) -> Place:
+        """A place at the instance that a run will use: one that is there and large enough, else one to be loaded.
+
+        It counts as one of those that wait until `slot` is asked for one with it, or it is left.
 
         Raises:
             OrchestratorError: `invalid_value` on `context_length` where only an explicit instance that
@@ -95,16 +51,13 @@ class InstanceService:
                 may be; `rate_limited` where its queue is full.
         """
         instance = self._pick(choice, context_length)
-        if instance is None:
-            if not self._policy.jit_loading and choice.engine.traits.loads:
-                message = f"'{choice.model.key}' is not loaded, and just-in-time loading is off. Load it first."
-                raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
-            return self._free_id(choice, after_leaving=True)
-        waiting = instance.queue.waiting if instance.queue is not None else 0
-        if waiting >= self._policy.max_queued:
-            message = f"{waiting} requests wait for '{instance.id}' already. Try again later."
-            raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=2)
-        return instance.id
+        if instance is not None:
+            queue = instance.queue
+            return self._admissions.admit(instance.id, queue.slots if queue else None, queue)
+        if not self._policy.jit_loading and choice.engine.traits.loads:
+            message = f"'{choice.model.key}' is not loaded, and just-in-time loading is off. Load it first."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
+        return self._admissions.admit(self._free_id(choice, after_leaving=True), choice.engine.traits.parallel, None)
 
     @asynccontextmanager
     async def use(
@@ -147,8 +100,12 @@ class InstanceService:
             instance.tell()
 
     @asynccontextmanager
-    async def slot(self, instance: Instance, owner: str, moved: Callable[[int], None]) -> AsyncGenerator[None]:
-        """A slot of the instance to generate in; see `FairQueue.slot`."""
+    async def slot(
+        self, instance: Instance, owner: str, moved: Callable[[int], None], place: Place | None = None
+    ) -> AsyncGenerator[None]:
+        """A slot of the instance to generate in; see `FairQueue.slot`. Whoever has a `place` comes with it."""
+        if place is not None:
+            place.leave()
         if instance.queue is None:
             yield
             return
@@ -182,7 +139,7 @@ class InstanceService:
             raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param="model")
         while leaver := self._instances.get(own_id := self._free_id(choice, after_leaving=not traits.many_instances)):
             await leaver.changed.wait()
-        instance = self._new(choice, own_id, explicit=True, ttl_seconds=ttl_seconds)
+        instance = self._new(choice, own_id, explicit=True, ttl_seconds=ttl_seconds, parallel=settings.parallel)
         instance.users += 1
         seconds = 0.0
         try:
@@ -217,23 +174,8 @@ class InstanceService:
     # ---- beside -------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Unload instances whose time is over, and those that other engines' loads give up; runs until cancelled."""
-        async with anyio.create_task_group() as unloads:
-            self._unloads = unloads
-            try:
-                while True:
-                    await anyio.sleep(REAP_SECONDS)
-                    for instance in self._overdue():
-                        unloads.start_soon(self._try_unload, instance, "its time is over")
-            finally:
-                self._unloads = None
-
-    def _overdue(self) -> list[Instance]:
-        now = anyio.current_time()
-        idle = [
-            one for one in self.instances() if one.ready and one.engine.traits.loads and not (one.users or one.leaving)
-        ]
-        return [one for one in idle if one.ttl_seconds is not None and now - one.idle_since >= one.ttl_seconds]
+        """Unload instances whose time is over, or whose place others took; runs until cancelled."""
+        await self._evictions.run()
 
     # ---- inside -------------------------------------------------------------------------------
 
@@ -247,7 +189,7 @@ class InstanceService:
         wanted = context_length or 0
         large = [one for one in of_model if not one.ready or (one.config.context_length or wanted) >= wanted]
         if large:
-            return min(large, key=lambda one: one.users)
+            return min(large, key=lambda one: one.users + self._admissions.coming(one.id))
         loadable = [one for one in of_model if not one.explicit]
         if loadable or not of_model:
             return loadable[0] if loadable else None
@@ -266,9 +208,19 @@ class InstanceService:
             candidate = f"{choice.model.key}:{number}"
         return candidate
 
-    def _new(self, choice: ModelChoice, instance_id: str, *, explicit: bool, ttl_seconds: float | None) -> Instance:
+    def _new(
+        self,
+        choice: ModelChoice,
+        instance_id: str,
+        *,
+        explicit: bool,
+        ttl_seconds: float | None,
+        parallel: int | None = None,
+    ) -> Instance:
         instance = Instance(instance_id, choice.engine, choice.model, explicit, ttl_seconds)
         instance.idle_since = anyio.current_time()
+        slots = parallel or choice.engine.traits.parallel
+        instance.queue = None if slots is None else FairQueue(slots)
         self._instances[instance_id] = instance
         return instance
 
@@ -277,13 +229,15 @@ class InstanceService:
             del self._instances[instance.id]
 
     async def _load(self, instance: Instance, settings: LoadSettings) -> AsyncGenerator[LoadStep]:
-        if not instance.ready and instance.engine.traits.loads:
-            await self._make_room(instance, settings)
+        if new := not instance.ready and instance.engine.traits.loads:
+            await self._evictions.make_room(instance, settings)
         steps = instance.engine.load(instance.model, instance.id, settings, instance.ttl_seconds)
         async with aclosing(steps):
             async for step in steps:
                 if isinstance(step, ModelReady) and (step.load_seconds is not None or not instance.ready):
                     await self._took_effect(instance)
+                    if new:
+                        self._evictions.took_place(instance)
                 yield step
 
     async def _took_effect(self, instance: Instance) -> None:
@@ -299,41 +253,6 @@ class InstanceService:
             instance.queue = FairQueue(instance.config.parallel)
         else:
             instance.queue.resize(instance.config.parallel)
-
-    async def _make_room(self, instance: Instance, settings: LoadSettings) -> None:
-        """Evict what the policy gives up for this load, but only if the load fits then.
-
-        No load counts on what another engine gives back, so it is not waited for.
-        """
-        async with self._changing[instance.engine.name]:
-            given_up = [
-                one for one in self._instances.values() if one is not instance and self._gives_up(one, instance)
-            ]
-            same_engine = [one.id for one in given_up if one.engine is instance.engine]
-            await instance.engine.check_fit(instance.model, settings, same_engine)
-            for one in given_up:
-                if one.engine is instance.engine or self._unloads is None:
-                    await self._give_up(one, instance)
-                else:
-                    self._unloads.start_soon(self._give_up, one, instance)
-
-    async def _give_up(self, one: Instance, newcomer: Instance) -> None:
-        if self._gives_up(one, newcomer):  # somebody may have come for it meanwhile
-            await self._try_unload(one, f"'{newcomer.id}' takes its place")
-
-    def _gives_up(self, one: Instance, newcomer: Instance) -> bool:
-        if one.users or one.leaving or not one.ready:
-            return False
-        if self._policy.keep_only_last:
-            return True
-        return self._policy.auto_evict and not one.explicit and not newcomer.explicit
-
-    async def _try_unload(self, instance: Instance, why: str) -> None:
-        log.info("unloading", instance=instance.id, why=why)
-        try:
-            await self._unload(instance)
-        except OrchestratorError as error:
-            log.warning("an instance could not be unloaded", instance=instance.id, reason=error.info.message)
 
     async def _unload(self, instance: Instance) -> None:
         """Returns when it is gone. Cancelling calls it off."""

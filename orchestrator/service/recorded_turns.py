@@ -84,8 +84,8 @@ class RecordedTurns:
     def check_response_format(self, response_format: ResponseFormat) -> None:
         """See `Engine.check_response_format`: what was written was held already."""
 
-    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
-        return None
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> bool:
+        return True
 
     async def load(
         self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None

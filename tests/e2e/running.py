@@ -1,5 +1,6 @@
 """The service as its users run it: a process of its own, spoken to over HTTP."""
 
+import contextlib
 import json
 import os
 import signal
@@ -72,6 +73,25 @@ class RunningService:
         request = {"model": DEMO_MODEL, "temperature": 0, "stream": True, **body}
         with self.client() as client, client.stream("POST", "/api/v1/chat", json=request) as response:
             return list(events(response))
+
+    def positions_behind(self, first: dict[str, Any], second: dict[str, Any]) -> list[int]:
+        """What places in the queue `second` hears of that is sent while `first` writes, whose client then leaves."""
+        with self.client() as client, contextlib.ExitStack() as leaving:
+            body = {"model": DEMO_MODEL, "temperature": 0, "stream": True}
+            writing = leaving.enter_context(client.stream("POST", "/api/v1/chat", json=body | first))
+            told = events(writing)  # held: the stream is closed with its last reader
+            next(event for event in told if event["type"] == "message.delta")
+            places: list[int] = []
+            ended = False
+            headers = {"X-Stream-Extensions": "true"}
+            with client.stream("POST", "/api/v1/chat", json=body | second, headers=headers) as response:
+                for event in events(response):
+                    if event["type"] == "queue.position":
+                        places.append(event["position"])
+                        leaving.close()
+                    ended = event["type"] == "chat.end"
+            assert ended
+        return places
 
     def kill(self) -> None:
         """`kill -9`, and nothing after it."""

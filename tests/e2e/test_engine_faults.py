@@ -80,6 +80,7 @@ def test_a_corrupt_file_says_what_is_wrong_with_it_and_hurts_nobody(tmp_path: Pa
         (folder / name).mkdir(parents=True)
         (folder / name / "x.gguf").write_bytes(content)
     with running_service(tmp_path / "data", ORCHESTRATOR_MODELS_DIR=str(tmp_path / "models")) as service:
+        assert service.chat({"input": "Hello!"}).status_code == 200
         for key in ("a/text", "a/cut"):
             with service.client() as client:
                 load = client.post("/api/v1/models/load", json={"model": key})
@@ -88,6 +89,12 @@ def test_a_corrupt_file_says_what_is_wrong_with_it_and_hurts_nobody(tmp_path: Pa
                 assert (refused.status_code, refused.json()["error"]["code"]) == (502, "engine_error")
                 assert refused.json()["error"]["message"].startswith(f"{key} could not be loaded: ")
             assert stored(service, chat.headers["X-Response-Id"])["status"] == "failed"
+        with service.client() as client:
+            models = {model["key"]: model for model in client.get("/api/v1/models").json()["models"]}
+        assert [one["id"] for one in models["demo/tiny-tools"]["loaded_instances"]] == ["demo/tiny-tools"]
+        problems = {key: model.get("problem", "").partition(":")[0] for key, model in models.items()}
+        unreadable = "its file cannot be read"
+        assert problems == {"a/text": unreadable, "a/cut": unreadable, "demo/tiny-tools": ""}
         is_well(service)
 
 

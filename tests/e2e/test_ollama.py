@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import psutil
 import pytest
 
 from tests.e2e.adder import running_adder
-from tests.e2e.running import RunningService, free_port, running_service
+from tests.e2e.running import RunningService, events, free_port, running_service
 from tests.engines.ollama.runtime import TOOLS, make_models, missing, own_binary, real_ollama
 
 pytestmark = pytest.mark.ollama
@@ -65,6 +66,23 @@ def test_chat_tools_streaming_load_list_and_unload(service: RunningService) -> N
     with service.client() as client:
         assert client.post("/api/v1/models/unload", json={"instance_id": TOOLS}).json() == {"instance_id": TOOLS}
     assert listed(service)["loaded_instances"] == []
+
+
+def test_turns_beyond_the_slots_of_ollama_hear_their_place(service: RunningService) -> None:
+    text = {"type": "string", "minLength": 900, "maxLength": 1000}
+    long = {"type": "json_schema", "json_schema": {"name": "long", "schema": text}}
+    body = {"model": TOOLS, "input": "Hello!", "response_format": long, "stream": True, "temperature": 1}
+
+    def places(_: int) -> list[int]:
+        headers = {"X-Stream-Extensions": "true"}
+        with service.client() as client, client.stream("POST", "/api/v1/chat", json=body, headers=headers) as response:
+            return [event["position"] for event in events(response) if event["type"] == "queue.position"]
+
+    with ThreadPoolExecutor(4) as pool:  # all of them while the first has the model loaded
+        heard = list(pool.map(places, range(4)))
+    waited = [told for told in heard if told]
+    assert waited
+    assert waited == [list(range(told[0], -1, -1)) for told in waited]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent however that ends")

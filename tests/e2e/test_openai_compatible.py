@@ -90,3 +90,12 @@ def test_a_key_that_the_server_refuses_is_said_without_the_key(
         assert service.chat({"model": bare, "input": "Hello!"}).status_code == 200
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine_unavailable")
     assert "a-wrong-key" not in refused.text + service.log
+
+
+def test_a_server_gets_as_many_turns_at_once_as_it_is_said_to_have_slots_and_the_others_hear_their_place(
+    peers: tuple[LlamaPeer, LlamaPeer], tmp_path: Path
+) -> None:
+    with serving(peers, tmp_path, ORCHESTRATOR_OPENAI_COMPATIBLE_PARALLEL="64,1") as service:
+        _, second = keys(service)
+        long: dict[str, Any] = {"model": second, "input": "Hello!", "reasoning": "off", "response_format": LONG}
+        assert service.positions_behind(long, {"model": second, "input": "Hello!"}) == [1, 0]

@@ -1,6 +1,7 @@
 """Which models are in memory: one policy over all engines."""
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
@@ -22,7 +23,10 @@ pytestmark = pytest.mark.anyio
 
 
 class Shelf(ScriptedEngine):
-    """An engine with several models; `log` is what it was told to load and unload, `fits` how many fit at once."""
+    """An engine with several models; `log` is what it was told to load and unload, `fits` how many fit at once.
+
+    A model of the name `broken` does not load.
+    """
 
     def __init__(self, *keys: str, fits: int = 99, traits: EngineTraits | None = None) -> None:
         super().__init__([[Say("hi")]], load=(LoadStarted(), ModelReady(1.0)), parallel=1)
@@ -48,9 +52,10 @@ class Shelf(ScriptedEngine):
             for key in self._keys
         ]
 
-    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> bool:
         if len(self.loaded) - len(freed) >= self.fits:
             raise OrchestratorError(ErrorKind.INSUFFICIENT_RESOURCES, "it does not fit")
+        return len(self.loaded) < self.fits
 
     async def load(
         self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None
@@ -59,6 +64,8 @@ class Shelf(ScriptedEngine):
             yield ModelReady()
             return
         self.log.append(f"+{instance_id}")
+        if model.key == "broken":
+            raise OrchestratorError(ErrorKind.ENGINE_ERROR, "its file is cut short")
         async for step in super().load(model, instance_id, settings, ttl_seconds):
             yield step
 
@@ -76,8 +83,9 @@ def house_of(engine: ScriptedEngine, policy: InstancePolicy | None = None) -> tu
 async def visit(models: ModelService, instances: InstanceService, key: str, context_length: int | None = None) -> str:
     """Use a model once, just in time; returns the instance that served."""
     choice = await models.find(key)
-    chosen = instances.choose(choice, context_length)
-    async with instances.use(choice, chosen, context_length, None, lambda _: None) as (instance, _):
+    place = instances.choose(choice, context_length)
+    place.leave()
+    async with instances.use(choice, place.instance_id, context_length, None, lambda _: None) as (instance, _):
         return instance.id
 
 
@@ -102,13 +110,44 @@ async def test_an_explicit_load_makes_another_instance_and_an_unload_ends_it() -
     assert (raised.value.info.kind, raised.value.info.param) == (ErrorKind.UNKNOWN_INSTANCE, "instance_id")
 
 
-async def test_a_just_in_time_load_evicts_the_one_before_it_and_no_explicit_one() -> None:
+@asynccontextmanager
+async def looked_after(instances: InstanceService) -> AsyncGenerator[None]:
+    """As in a running service; what is due when it is left is done."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(instances.run)
+        yield
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_just_in_time_load_evicts_the_one_before_it_once_it_is_there_and_no_explicit_one() -> None:
     engine = Shelf("a", "b", "c")
     models, instances = house_of(engine)
-    await instances.load("a", LoadSettings(), None)
+    async with looked_after(instances):
+        await instances.load("a", LoadSettings(), None)
+        await visit(models, instances, "b")
+        await visit(models, instances, "c")
+    assert engine.log == ["+a", "+b", "+c", "-b"]
+
+
+async def test_where_there_is_no_room_for_both_the_old_one_goes_first() -> None:
+    engine = Shelf("a", "b", fits=1)
+    models, instances = house_of(engine)
+    await visit(models, instances, "a")
     await visit(models, instances, "b")
-    await visit(models, instances, "c")
-    assert engine.log == ["+a", "+b", "-b", "+c"]
+    assert engine.log == ["+a", "-a", "+b"]
+
+
+@pytest.mark.parametrize("policy", [InstancePolicy(), InstancePolicy(keep_only_last=True)])
+async def test_a_load_that_fails_evicts_nothing(policy: InstancePolicy) -> None:
+    engine = Shelf("a", "broken")
+    models, instances = house_of(engine, policy)
+    async with looked_after(instances):
+        await visit(models, instances, "a")
+        with pytest.raises(OrchestratorError, match="its file is cut short"):
+            await visit(models, instances, "broken")
+    assert engine.log == ["+a", "+broken"]
+    assert [one.id for one in instances.instances()] == ["a"]
 
 
 async def test_without_auto_evict_everything_stays() -> None:
@@ -122,18 +161,20 @@ async def test_without_auto_evict_everything_stays() -> None:
 async def test_keep_only_last_gives_up_explicit_ones_too() -> None:
     engine = Shelf("a", "b")
     models, instances = house_of(engine, InstancePolicy(keep_only_last=True))
-    await instances.load("a", LoadSettings(), None)
-    await visit(models, instances, "b")
-    assert engine.log == ["+a", "-a", "+b"]
+    async with looked_after(instances):
+        await instances.load("a", LoadSettings(), None)
+        await visit(models, instances, "b")
+    assert engine.log == ["+a", "+b", "-a"]
 
 
 async def test_an_instance_in_use_is_never_evicted() -> None:
     engine = Shelf("a", "b")
     models, instances = house_of(engine)
     choice = await models.find("a")
-    async with instances.use(choice, "a", None, None, lambda _: None):
+    async with looked_after(instances), instances.use(choice, "a", None, None, lambda _: None):
         await visit(models, instances, "b")
-    assert engine.log == ["+a", "+b"]
+        await anyio.wait_all_tasks_blocked()
+        assert engine.log == ["+a", "+b"]
 
 
 async def test_a_load_that_does_not_fit_fails_and_evicts_nothing() -> None:
@@ -253,7 +294,7 @@ async def test_a_full_queue_is_told_to_come_back() -> None:
                 break
         with pytest.raises(OrchestratorError) as raised:
             await house.chat()
-        assert (raised.value.info.kind, raised.value.retry_after_seconds) == (ErrorKind.RATE_LIMITED, 2)
+        assert raised.value.info.kind is ErrorKind.RATE_LIMITED
         gate.set()
         for run in runs:
             await run.result()
@@ -369,7 +410,8 @@ async def test_a_load_waits_for_no_unload_on_another_engine() -> None:
         await visit(models, instances, "a")
         with anyio.fail_after(5):
             assert [await visit(models, instances, "b"), await visit(models, instances, "c")] == ["b", "c"]
-        assert (stuck.log, engine.log) == (["+a"], ["+b", "-b", "+c"])
+        await anyio.wait_all_tasks_blocked()
+        assert (stuck.log, engine.log) == (["+a"], ["+b", "+c", "-b"])
         stuck.gate.set()
         with anyio.fail_after(5):
             await stuck.unloaded.wait()
@@ -378,7 +420,7 @@ async def test_a_load_waits_for_no_unload_on_another_engine() -> None:
 
 
 async def test_an_unload_that_hangs_keeps_no_other_instance_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.service.instances.REAP_SECONDS", 0.01)
+    monkeypatch.setattr("orchestrator.service.evictions.REAP_SECONDS", 0.01)
     stuck, engine = Hanging("a"), Shelf("b")
     models = ModelService([stuck, engine])
     instances = InstanceService(models, InstancePolicy(auto_evict=False, ttl_seconds=0.01))

@@ -44,6 +44,13 @@ class _Stamp:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """A file that is no GGUF, and why."""
+
+    why: str
+
+
 class Catalogue:
     """Finds models in every layout of `layouts.py`. Every method blocks on the disk: call it from a thread.
 
@@ -55,7 +62,7 @@ class Catalogue:
     def __init__(self, models_dir: Path | None, bundled: Path = BUNDLED) -> None:
         self._roots = [root for root in (models_dir, bundled) if root is not None]
         self._lock = threading.Lock()
-        self._read: dict[_Stamp, GgufMetadata | None] = {}
+        self._read: dict[_Stamp, GgufMetadata | _Unreadable] = {}
 
     def scan(self) -> dict[str, InstalledModel]:
         """Every model by its key: the user's by key, then the bundled ones."""
@@ -80,7 +87,8 @@ class Catalogue:
                 continue
             seen.update(stamps)
             metadata = self._metadata(stamps[0])
-            variant = metadata.quantization.name if metadata and metadata.quantization else path.stem
+            named = metadata.quantization if isinstance(metadata, GgufMetadata) else None
+            variant = path.stem if named is None else named.name
             variant = path.stem if variant in by_variant else variant
             own_key = f"{found.key}@{variant}" if by_variant else found.key
             model = _model(own_key, found, sum(stamp.size for stamp in stamps), metadata)
@@ -93,20 +101,21 @@ class Catalogue:
             for name, one in zip(names, by_variant.values(), strict=True)
         ]
 
-    def _metadata(self, stamp: _Stamp) -> GgufMetadata | None:
+    def _metadata(self, stamp: _Stamp) -> GgufMetadata | _Unreadable:
         if stamp not in self._read:
             try:
                 self._read[stamp] = read_gguf(stamp.path)
             except (InvalidGgufError, OSError) as error:
                 _log.warning("model_file_unreadable", path=str(stamp.path), reason=str(error))
-                self._read[stamp] = None
+                self._read[stamp] = _Unreadable(error.strerror or "" if isinstance(error, OSError) else str(error))
         return self._read[stamp]
 
 
-def _model(key: str, found: FoundModel, size: int, metadata: GgufMetadata | None) -> Model:
+def _model(key: str, found: FoundModel, size: int, metadata: GgufMetadata | _Unreadable) -> Model:
     publisher, name = found.publisher, found.name
-    if metadata is None:
-        return Model(key, ENGINE_NAME, "llm", publisher, name, format="gguf", size_bytes=size)
+    if isinstance(metadata, _Unreadable):
+        problem = f"its file cannot be read: {metadata.why}"
+        return Model(key, ENGINE_NAME, "llm", publisher, name, format="gguf", size_bytes=size, problem=problem)
     quantization = metadata.quantization
     embedding = metadata.is_embedding_model
     return Model(
@@ -128,11 +137,11 @@ def _model(key: str, found: FoundModel, size: int, metadata: GgufMetadata | None
 
 
 def _installed(
-    model: Model, path: Path, projector: Path | None, projector_bytes: int, metadata: GgufMetadata | None
+    model: Model, path: Path, projector: Path | None, projector_bytes: int, metadata: GgufMetadata | _Unreadable
 ) -> InstalledModel:
     if not model.vision:
         projector, projector_bytes = None, 0
-    if metadata is None:
+    if isinstance(metadata, _Unreadable):
         return InstalledModel(model, path)
     return InstalledModel(
         model=model,

@@ -20,7 +20,7 @@ from orchestrator.engines.llama_cpp.devices import has_gpu
 from orchestrator.engines.llama_cpp.host import ModelHost
 from orchestrator.engines.llama_cpp.load_plan import HostSettings, check_settings, plan_load
 from orchestrator.engines.llama_cpp.long_runs import refuse_long_runs
-from orchestrator.engines.llama_cpp.memory import check_memory
+from orchestrator.engines.llama_cpp.memory import check_memory, has_room
 from orchestrator.engines.openai_request import has_images
 from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadStep
 
@@ -73,7 +73,7 @@ class LlamaCppEngine:
     @property
     def traits(self) -> EngineTraits:
         """See `Engine.traits`."""
-        return EngineTraits(loads=True, many_instances=True, embeds=True)
+        return EngineTraits(loads=True, many_instances=True, embeds=True, parallel=self._settings.slots)
 
     async def models(self) -> Sequence[Model]:
         """See `Engine.models`."""
@@ -91,19 +91,24 @@ class LlamaCppEngine:
         """See `Engine.check_response_format`."""
         check_response_format(response_format)
 
-    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> bool:
         """See `Engine.check_fit`. What the instance needs is estimated from the model's file and its shape.
 
         Settings that no load could meet are refused here already, before anything makes room for it. With a GPU
-        llama.cpp itself spreads the model over both memories, and nothing is foretold.
+        llama.cpp itself spreads the model over both memories, and nothing is foretold. A file that our own reader
+        cannot read is tried, where that costs no other model its place: llama.cpp may know better.
         """
         installed, gpu = await self._installed_model(model), await has_gpu()
         check_settings(installed, settings, gpu=gpu)
-        if gpu:
-            return
-        plan = plan_load(installed, settings, self._settings, None, gpu=gpu)
-        given_back = sum(host.needed_bytes for key in freed if (host := self._hosts.get(key)) is not None)
-        await anyio.to_thread.run_sync(check_memory, installed, plan, given_back)
+        roomy = False
+        if not gpu:
+            plan = plan_load(installed, settings, self._settings, None, gpu=gpu)
+            given_back = sum(host.needed_bytes for key in freed if (host := self._hosts.get(key)) is not None)
+            await anyio.to_thread.run_sync(check_memory, installed, plan, given_back)
+            roomy = await anyio.to_thread.run_sync(has_room, installed, plan)
+        if freed and not roomy and model.problem is not None:
+            raise OrchestratorError(ErrorKind.ENGINE_ERROR, f"{model.key} could not be loaded: {model.problem}.")
+        return roomy
 
     async def load(
         self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None

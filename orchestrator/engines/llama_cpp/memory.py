@@ -14,6 +14,8 @@ from orchestrator.engines.llama_cpp.load_plan import LoadPlan
 PROCESS_BYTES: Final = 64 * 1024 * 1024
 """Python, llama.cpp and its buffers in a worker; 70 to 90 MiB were measured beside a model of 2 MiB."""
 LOGIT_BYTES: Final = 4
+CAUTION: Final = 1.5
+"""How much more than reckoned must be there for a load that nothing makes room for: the estimate is rather too low."""
 UNLIMITED: Final = 2**60
 """cgroups write a number near 2**63 where there is no limit."""
 PROC: Final = Path("/proc")
@@ -44,6 +46,12 @@ def check_memory(installed: InstalledModel, plan: LoadPlan, given_back_bytes: in
         f"{_gib(needed)}, and {_gib(there)} of memory are available."
     )
     raise OrchestratorError(ErrorKind.INSUFFICIENT_RESOURCES, message)
+
+
+def has_room(installed: InstalledModel, plan: LoadPlan) -> bool:
+    """Whether it fits beside everything that is loaded, also where it takes more than was reckoned. Blocks, as above."""
+    available = available_bytes()
+    return available is not None and needed_bytes(installed, plan) * CAUTION <= available
 
 
 def available_bytes(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:

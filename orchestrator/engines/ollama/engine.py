@@ -45,7 +45,7 @@ class OllamaEngine:
     `load_seconds` a load, `first_token_seconds` the time until a turn begins to speak, and while it may be collecting a tool
     call, `silence_seconds` every other silence of a turn. `patience_seconds` is how long the turn after a broken-off one may be
     silent before the model is loaded anew. `keep_alive` is how long a model stays in memory that was loaded without a
-    time of its own; None leaves it to Ollama.
+    time of its own; None leaves it to Ollama. `parallel` is its `OLLAMA_NUM_PARALLEL`, which it tells nobody.
     Models that Ollama passes on to another machine are left out unless `allow_remote`. A `supervised` Ollama is started
     again by itself: nobody is told to do it.
     """
@@ -63,6 +63,7 @@ class OllamaEngine:
         first_token_seconds: float = 300.0,
         patience_seconds: float = 20.0,
         keep_alive: KeepAlive | None = None,
+        parallel: int = 1,
         allow_remote: bool = False,
         supervised: bool = False,
     ) -> None:
@@ -75,7 +76,7 @@ class OllamaEngine:
             first_token_seconds=first_token_seconds,
             supervised=supervised,
         )
-        self.traits = EngineTraits(loads=True, embeds=True, address=self._client.peer.address)
+        self.traits = EngineTraits(loads=True, embeds=True, address=self._client.peer.address, parallel=parallel)
         self._patience_seconds = patience_seconds
         self._keep_alive: KeepAlive | None = keep_alive
         self._allow_remote = allow_remote
@@ -138,8 +139,11 @@ class OllamaEngine:
         """Ollama makes its grammars with llama.cpp."""
         check_response_format(response_format)
 
-    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> bool:
         """Ollama makes room by itself, and says what does not fit when it loads."""
+        refuse_what_ollama_lacks(settings)
+        self._check(model, settings.context_length)
+        return True
 
     async def load(
         self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None

@@ -34,16 +34,24 @@ log = structlog.stdlib.get_logger(__name__)
 
 class SupervisedOllama:
     """`ollama serve` as a child. `binary` is a name on PATH or a path, `host` is where it shall listen, `log_path` gets what it prints.
+    `parallel` is how many turns it writes at once for a model.
 
     It ends with this process, however that ends: on Linux also where the process is killed.
     """
 
     def __init__(
-        self, binary: str, host: str, log_path: Path, *, first_pause_seconds: float = FIRST_PAUSE_SECONDS
+        self,
+        binary: str,
+        host: str,
+        log_path: Path,
+        *,
+        parallel: int = 1,
+        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         self._binary = binary
         self._url = base_url(host)
         self._log_path = log_path
+        self._parallel = parallel
         self._first_pause = first_pause_seconds
 
     async def start(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -90,7 +98,7 @@ class SupervisedOllama:
                 return await asyncio.create_subprocess_exec(
                     binary,
                     "serve",
-                    env=os.environ | {"OLLAMA_HOST": self._url},
+                    env=os.environ | {"OLLAMA_HOST": self._url, "OLLAMA_NUM_PARALLEL": str(self._parallel)},
                     stdin=DEVNULL,
                     stdout=output,
                     stderr=output,

@@ -69,7 +69,8 @@ class _WireModels(msgspec.Struct, frozen=True):
 
 class OpenAICompatibleEngine:
     """One server. `base_url` includes `/v1`; the key is sent to it and shown nowhere, nor is a password in the URL, which is
-    used where there is no key. `name` tells it from other servers that have the same model.
+    used where there is no key. `name` tells it from other servers that have the same model. `parallel` is how many turns
+    of a model are sent to it at once.
 
     Raises:
         ValueError: the URL or the key cannot be used; the message holds neither the key nor the password.
@@ -82,9 +83,11 @@ class OpenAICompatibleEngine:
         *,
         name: str = ENGINE_NAME,
         timeouts: Timeouts = Timeouts(),
+        parallel: int | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._name = name
+        self._parallel = parallel
         url = _checked_url(base_url)
         # httpx would log the URL of each request: what is secret in it goes along as what it is.
         self._base_url = str(url.copy_with(userinfo=b"")).rstrip("/")
@@ -111,7 +114,9 @@ class OpenAICompatibleEngine:
     @property
     def traits(self) -> EngineTraits:
         """See `Engine.traits`."""
-        return EngineTraits(loads=False, embeds=True, knows_reasoning=False, address=self._base_url)
+        return EngineTraits(
+            loads=False, embeds=True, knows_reasoning=False, address=self._base_url, parallel=self._parallel
+        )
 
     async def models(self) -> Sequence[Model]:
         """See `Engine.models`: in the server's order."""
@@ -139,8 +144,9 @@ class OpenAICompatibleEngine:
     def check_response_format(self, response_format: ResponseFormat) -> None:
         """See `Engine.check_response_format`: only the server knows, and says so when it is asked to generate."""
 
-    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> None:
-        """See `Engine.check_fit`: only the server knows."""
+    async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> bool:
+        """See `Engine.check_fit`: the server makes room by itself."""
+        return True
 
     async def load(
         self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None

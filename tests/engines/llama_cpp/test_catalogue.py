@@ -83,12 +83,13 @@ def test_a_split_model_is_one_model_of_the_whole_size(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_that_cannot_be_read_stays_in_the_list(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_stays_in_the_list_and_is_marked(tmp_path: Path) -> None:
     (tmp_path / "a" / "broken").mkdir(parents=True)
     (tmp_path / "a" / "broken" / "x.gguf").write_bytes(b"no model")
     found = Catalogue(tmp_path, tmp_path / "none").scan()
+    problem = "its file cannot be read: not a GGUF: it begins with b'no m'"
     assert found["a/broken"].model == Model(
-        "a/broken", "embedded", "llm", "a", "broken", format="gguf", size_bytes=len(b"no model")
+        "a/broken", "embedded", "llm", "a", "broken", format="gguf", size_bytes=len(b"no model"), problem=problem
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.models import LoadSettings
-from orchestrator.engines.llama_cpp.catalogue import BUNDLED, Catalogue
+from orchestrator.engines.llama_cpp.catalogue import BUNDLED, Catalogue, InstalledModel
 from orchestrator.engines.llama_cpp.load_plan import LoadPlan
 from orchestrator.engines.llama_cpp.memory import PROCESS_BYTES, available_bytes, check_memory, needed_bytes
 from tests.engines.llama_cpp.conftest import DEMO_FILE, OpenBench
@@ -89,7 +89,26 @@ async def test_what_is_given_up_counts_as_available(bench: OpenBench, monkeypatc
             return needed // 2
 
         monkeypatch.setattr("orchestrator.engines.llama_cpp.memory.available_bytes", room)
-        await it.engine.check_fit(it.model, LoadSettings(), ["an-instance", "no-such-instance"])
+        beside_it = await it.engine.check_fit(it.model, LoadSettings(), ["an-instance", "no-such-instance"])
+        assert not beside_it, "the other one has to go first"
         with pytest.raises(OrchestratorError) as caught:
             await it.engine.check_fit(it.model, LoadSettings(), [])
         assert caught.value.info.kind == ErrorKind.INSUFFICIENT_RESOURCES
+
+
+@pytest.mark.anyio
+async def test_nothing_has_to_go_where_there_is_room_for_both_and_nothing_goes_for_a_file_that_cannot_be_read(
+    bench: OpenBench, monkeypatch: pytest.MonkeyPatch, demo_folder: Path
+) -> None:
+    broken = demo_folder / "someone" / "cut"
+    broken.mkdir()
+    (broken / "cut.gguf").write_bytes(DEMO_FILE.read_bytes()[: 2**20])
+    async with bench(demo_folder, "someone/cut") as it:
+        there = 64 * GIB
+        monkeypatch.setattr("orchestrator.engines.llama_cpp.memory.available_bytes", lambda: there)
+        assert await it.engine.check_fit(it.model, LoadSettings(), ["another"])
+        there = needed_bytes(InstalledModel(it.model, broken / "cut.gguf"), PLAN)
+        with pytest.raises(
+            OrchestratorError, match="someone/cut could not be loaded: its file cannot be read: cut short"
+        ):
+            await it.engine.check_fit(it.model, LoadSettings(), ["another"])
