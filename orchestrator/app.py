@@ -37,6 +37,7 @@ from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
+from orchestrator.service.embeddings import EmbeddingService
 from orchestrator.service.forks import ForkService
 from orchestrator.service.graph import GraphService
 from orchestrator.service.instances import InstancePolicy, InstanceService
@@ -247,6 +248,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 replays=ReplayService(chats, store, catalog),
                 models=models,
                 instances=instances,
+                embeddings=EmbeddingService(models, instances, settings.run_timeout),
                 runs=runs,
                 downloads=downloads,
                 audit=audit,

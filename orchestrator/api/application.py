@@ -14,6 +14,7 @@ from orchestrator.api.departures import ClientGoneError
 from orchestrator.api.downloads import download_routes
 from orchestrator.api.edge import Edge
 from orchestrator.api.elicitations import elicitation_routes
+from orchestrator.api.embeddings import embeddings_route
 from orchestrator.api.errors import (
     CLIENT_GONE,
     HttpRequest,
@@ -42,6 +43,7 @@ from orchestrator.service.branches import BranchService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
+from orchestrator.service.embeddings import EmbeddingService
 from orchestrator.service.forks import ForkService
 from orchestrator.service.graph import GraphService
 from orchestrator.service.instances import InstanceService
@@ -72,6 +74,7 @@ def create_api(
     replays: ReplayService,
     models: ModelService,
     instances: InstanceService,
+    embeddings: EmbeddingService,
     runs: RunService,
     downloads: DownloadService,
     audit: AuditService,
@@ -124,6 +127,7 @@ def create_api(
             *elicitation_routes(chats, authenticator, max_body_bytes=max_body_bytes),
             models_route(models, authenticator),
             *loading_routes(instances, authenticator, max_body_bytes=max_body_bytes),
+            embeddings_route(embeddings, authenticator, max_body_bytes=max_body_bytes),
             *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),
             *token_routes(tokens, authenticator, max_body_bytes=max_body_bytes),
             *tool_call_routes(audit, authenticator),

@@ -26,6 +26,7 @@ from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.downloads import DownloadService
+from orchestrator.service.embeddings import EmbeddingService
 from orchestrator.service.forks import ForkService
 from orchestrator.service.graph import GraphService
 from orchestrator.service.instances import InstancePolicy, InstanceService
@@ -158,6 +159,7 @@ async def house(
             threads=ThreadService(graph, graph, keep_skeleton=True),
             models=models,
             instances=instances,
+            embeddings=EmbeddingService(models, instances, 30),
             runs=runs,
             downloads=downloads,
             audit=AuditService(audit),

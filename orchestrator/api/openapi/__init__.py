@@ -9,7 +9,18 @@ from typing import Final, cast
 
 import msgspec
 
-from orchestrator.api.openapi import audit, branches, chat, models, plugins, responses, service, threads, tokens
+from orchestrator.api.openapi import (
+    audit,
+    branches,
+    chat,
+    embeddings,
+    models,
+    plugins,
+    responses,
+    service,
+    threads,
+    tokens,
+)
 from orchestrator.api.openapi.parts import SCHEMAS
 from orchestrator.api.wire import ErrorEnvelope
 from orchestrator.api.wire_events import WireEvent
@@ -21,6 +32,7 @@ SECTIONS: Final = (
     threads.SECTION,
     branches.SECTION,
     models.SECTION,
+    embeddings.SECTION,
     plugins.SECTION,
     audit.SECTION,
     tokens.SECTION,

@@ -25,7 +25,8 @@ def main(arguments: list[str]) -> int:
         return 1
     version = arguments[0] if arguments else _version()
     shutil.rmtree(FOLDER, ignore_errors=True)
-    tests = [Path(__file__).parent / "test_wire.py", Path(__file__).parents[2] / "contract" / "test_engine.py"]
+    contract = Path(__file__).parents[2] / "contract"
+    tests = [Path(__file__).parent / "test_wire.py", contract / "test_engine.py", contract / "test_embeddings.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-m", "ollama", *map(str, tests)]
     return subprocess.run(command, env={**os.environ, RECORD: version}, check=False).returncode
 
