@@ -89,7 +89,7 @@ async def test_what_the_engine_cannot_apply_is_an_invalid_value_on_that_setting(
 class Full(ScriptedEngine):
     """Has no room."""
 
-    async def check_fit(self, model: Model, settings: object, freed: object) -> None:
+    async def check_fit(self, model: Model, settings: object, freed: object) -> bool:
         raise OrchestratorError(ErrorKind.INSUFFICIENT_RESOURCES, "It needs 9 GiB, there are 4.")
 
 
