@@ -3,8 +3,9 @@
     python benchmarks/store_writers.py [database URL]
 
 Without a URL it uses an SQLite file of its own; a Postgres must be migrated and is left with the
-responses in it. A run is four units of work: open, journal, record, save. Beside it stands what one
-synchronous write to the same disk takes.
+responses in it. A run is four units of work: open, journal, record, save. `unchained` is the same
+without the links of the audit's chain, and so what they cost. Beside it stands what one synchronous
+write to the same disk takes.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from orchestrator.core.items import Message, PluginProvider, TextInput
 from orchestrator.core.response import Completed, Stats
 from orchestrator.core.tools import OfferedTool, ToolDefinition, definition_digest, text_content
 from orchestrator.ports import NewResponse
+from orchestrator.store import audit_chain
 from orchestrator.store.database import open_database
 from orchestrator.store.migrate import prepare
 from orchestrator.store.responses import SqlResponseStore
@@ -74,8 +76,10 @@ async def measure(url: str) -> None:
     database = await open_database(url)
     store = SqlResponseStore(database)
     await run_once(store, [])
-    sys.stdout.write("at once   units/s   CPU ms/unit   p50 ms   p99 ms\n")
-    for at_once in (1, 32):
+    sys.stdout.write("            at once   units/s   CPU ms/unit   p50 ms   p99 ms\n")
+    chained = audit_chain.append_links
+    for at_once, is_chained in ((1, True), (1, False), (32, True), (32, False)):
+        audit_chain.append_links = chained if is_chained else _leave_out
         latencies: list[float] = []
 
         async def run_some(latencies: list[float] = latencies) -> None:
@@ -89,10 +93,15 @@ async def measure(url: str) -> None:
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         shares = statistics.quantiles(latencies, n=100)
         units = len(latencies)
+        kind = "chained" if is_chained else "unchained"
         sys.stdout.write(
-            f"{at_once:7}{units / wall:10.0f}{cpu / units * 1000:14.2f}{shares[49]:9.1f}{shares[98]:9.1f}\n"
+            f"{kind:10}{at_once:9}{units / wall:10.0f}{cpu / units * 1000:14.2f}{shares[49]:9.1f}{shares[98]:9.1f}\n"
         )
     await database.aclose()
+
+
+def _leave_out(*_: object) -> None:
+    """What stands in for the chain."""
 
 
 def disk_milliseconds(folder: Path) -> float:

@@ -1,7 +1,10 @@
 """The whole application in process, asked by HTTP without a socket in between, and how long its answers take."""
 
+import asyncio
 import os
+import re
 import resource
+import socket
 import statistics
 import sys
 import tempfile
@@ -9,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -33,6 +37,52 @@ async def client_of(database_url: str) -> AsyncGenerator[httpx.AsyncClient]:
             transport = httpx.ASGITransport(application)
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:1234", timeout=600) as client:
                 yield client
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The service in a process of its own."""
+
+    pid: int
+
+    def peak_memory(self) -> float:
+        """The most memory that it ever had, in MiB, as Linux counts it."""
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text("utf-8"))
+        return int(found[1]) / 1024 if found is not None else 0.0
+
+
+@asynccontextmanager
+async def served(database_url: str) -> AsyncGenerator[tuple[httpx.AsyncClient, Service]]:
+    """A client of the service over a socket: what answers in process would be kept whole by the client."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        environ = {
+            **os.environ,
+            "ORCHESTRATOR_DATABASE_URL": database_url,
+            "ORCHESTRATOR_DATA_DIR": folder,
+            "ORCHESTRATOR_PORT": str(port),
+            "ORCHESTRATOR_LOG_LEVEL": "warning",
+        }
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "orchestrator", "serve", env=environ)
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600) as client:
+                await _answering(client)
+                yield client, Service(process.pid)
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def _answering(client: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                if (await client.get("/health")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
 
 
 @dataclass(frozen=True, slots=True)

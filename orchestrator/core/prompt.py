@@ -1,7 +1,7 @@
 """The messages that an engine is sent: append-only along a chain, so that its prefix cache holds."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from orchestrator.core.content import content_images
@@ -59,6 +59,15 @@ class PastResponse:
 
     input: tuple[InputItem, ...]
     output: tuple[OutputEntry, ...]
+    _messages: dict[bool, Sequence[PromptMessage]] = field(
+        default_factory=dict[bool, Sequence["PromptMessage"]], init=False, repr=False, compare=False
+    )
+
+    def messages(self, *, vision: bool) -> Sequence[PromptMessage]:
+        """What a prompt has of it, made once: the whole chain is told again with every request at its end."""
+        if vision not in self._messages:
+            self._messages[vision] = (*input_messages(self.input), *turn_messages(self.output, vision=vision))
+        return self._messages[vision]
 
 
 def opening_messages(
@@ -73,8 +82,7 @@ def opening_messages(
     if system_prompt:
         messages.append(SystemMessage(system_prompt))
     for past in history:
-        messages.extend(input_messages(past.input))
-        messages.extend(turn_messages(past.output, vision=vision))
+        messages.extend(past.messages(vision=vision))
     messages.extend(input_messages(new_input))
     return tuple(messages)
 

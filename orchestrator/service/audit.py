@@ -28,7 +28,7 @@ CHECKPOINT_SECONDS: Final = 600.0
 EVERYBODY: Final = "*"
 """What stands for every owner in a request."""
 
-EXPORT_ROWS: Final = 1_000
+EXPORT_ROWS: Final = 2_000
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -5,9 +5,24 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Integer, RowMapping, case, cast, func, literal, null, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    RowMapping,
+    Text,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    type_coerce,
+)
 
+from orchestrator.core.items import ProviderInfo
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.storable_text import original
 from orchestrator.ports.audit import (
     AuditedCall,
     AuditEvent,
@@ -108,25 +123,7 @@ class SqlAuditStore:
         return await self._database.read(work)
 
     async def count_calls(self, wanted: CallFilter, bucket_seconds: int | None) -> Sequence[DurationCount]:
-        def work(connection: Connection) -> list[DurationCount]:
-            columns = (
-                _bucket(connection, bucket_seconds).label("bucket"),
-                _calls.tool,
-                _calls.provider_type,
-                _calls.provider_name,
-                _calls.status,
-                _calls.is_error,
-                _calls.duration_ms,
-            )
-            query = select(*columns, func.count().label("count")).where(*conditions(connection, wanted))
-            return [
-                DurationCount(bucket, tool, provider_from(kind, name), status, is_error, duration_ms, count)
-                for bucket, tool, kind, name, status, is_error, duration_ms, count in connection.execute(
-                    query.group_by(*columns)
-                )
-            ]
-
-        return await self._database.read(work)
+        return await self._database.read(lambda connection: _counted(connection, wanted, bucket_seconds))
 
     def export_calls(self, wanted: CallFilter, rows: int) -> AsyncGenerator[Sequence[ExportedCall]]:
         return export_calls(self._database, wanted, rows)
@@ -160,6 +157,33 @@ def owner_heads(connection: Connection) -> list[AuditHead]:
     query = select(audit_heads.c.owner, audit_heads.c.sequence, audit_heads.c.hash)
     found = connection.execute(query.where(audit_heads.c.owner != SERVICE).order_by(audit_heads.c.owner))
     return [AuditHead(owner, sequence, digest.hex()) for owner, sequence, digest in found]
+
+
+def _counted(connection: Connection, wanted: CallFilter, bucket_seconds: int | None) -> list[DurationCount]:
+    """See `AuditStore.count_calls`. There are many counts of few tools: names are read once each, rows as they come."""
+    columns = (
+        _bucket(connection, bucket_seconds),
+        type_coerce(_calls.tool, Text),
+        _calls.provider_type,
+        type_coerce(_calls.provider_name, Text),
+        _calls.status,
+        _calls.is_error,
+        _calls.duration_ms,
+    )
+    query = select(*columns, func.count()).where(*conditions(connection, wanted)).group_by(*columns)
+    cursor: Any = connection.execute(query).cursor
+    servers: dict[tuple[str | None, str | None], ProviderInfo | None] = {}
+    names: dict[str | None, str | None] = {None: None}
+    counts: list[DurationCount] = []
+    for bucket, tool, kind, name, status, is_error, duration_ms, count in cursor.fetchall():
+        if tool not in names:
+            names[tool] = original(tool)
+        if (kind, name) not in servers:
+            servers[kind, name] = provider_from(kind, None if name is None else original(name))
+        counts.append(
+            DurationCount(bucket, names[tool], servers[kind, name], status, bool(is_error), duration_ms, count)
+        )
+    return counts
 
 
 def _bucket(connection: Connection, seconds: int | None) -> ColumnElement[int]:

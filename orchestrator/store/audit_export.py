@@ -6,15 +6,12 @@ from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Connection,
     FromClause,
     LargeBinary,
     Select,
     Text,
-    any_,
-    bindparam,
     case,
     func,
     or_,
@@ -29,6 +26,7 @@ from orchestrator.ports.audit import CallFilter, ExportedCall
 from orchestrator.store.audit_links import KINDS, moment_text
 from orchestrator.store.audit_query import conditions
 from orchestrator.store.database import Database
+from orchestrator.store.id_lists import id_list, is_listed
 from orchestrator.store.long_texts import long_text
 from orchestrator.store.tables import audit_chain, tool_call_approvals, tool_calls
 
@@ -172,14 +170,9 @@ def _page(connection: Connection, rows: list[Sequence[Any]], most: int) -> _Page
 
 
 def _links_of(connection: Connection, call_ids: Sequence[str]) -> Mapping[tuple[str, str], tuple[Any, ...]]:
-    """The links about these calls, by call and kind. The ids go as one value: to parse a thousand takes its time."""
-    if connection.dialect.name == "sqlite":
-        one = func.json_each(bindparam("call_ids", type_=Text)).table_valued("value")
-        among: ColumnElement[bool] = audit_chain.c.call_id.in_(select(one.c.value))
-        given: object = "[" + ",".join(f'"{call_id}"' for call_id in call_ids) + "]"
-    else:
-        among = audit_chain.c.call_id == any_(bindparam("call_ids", type_=ARRAY(Text)))
-        given = list(call_ids)
+    """The links about these calls, by call and kind."""
+    dialect = connection.dialect.name
+    among, given = is_listed(dialect, audit_chain.c.call_id, "call_ids"), id_list(dialect, call_ids)
     return {
         (call_id, kind): (sequence, None if digest is None else digest.hex(), previous.hex(), head.hex())
         for call_id, kind, sequence, digest, previous, head in _fetched(connection, _LINKS.where(among), call_ids=given)

@@ -25,6 +25,7 @@ from orchestrator.core.prompt import (
     SystemMessage,
     ToolMessage,
     UserMessage,
+    input_messages,
     lacks_pictures,
     opening_messages,
     turn_messages,
@@ -129,3 +130,13 @@ def test_words_of_the_wire() -> None:
         2,
         "later",
     )
+
+
+def test_what_a_prompt_has_of_a_response_is_made_once_and_is_no_part_of_its_value() -> None:
+    past = PastResponse((TextInput("Hello."),), (OutputEntry(1, Message("Hi.")),))
+    for vision in (True, False):
+        told = past.messages(vision=vision)
+        assert told == (*input_messages(past.input), *turn_messages(past.output, vision=vision))
+        assert past.messages(vision=vision) is told
+        assert opening_messages(None, [past, past], (), vision=vision) == (*told, *told, UserMessage(()))
+    assert past == PastResponse(past.input, past.output)
