@@ -56,10 +56,34 @@ def argument_text(arguments: JsonValue) -> str | None:
     if arguments is None:
         return None
     try:
-        return rfc8785.dumps(arguments).decode()
+        return (_FLAT.encode(arguments) if _is_plain(arguments) else rfc8785.dumps(arguments)).decode()
     except (rfc8785.CanonicalizationError, UnicodeEncodeError):
         # Whole numbers beyond 2^53 and lone surrogates are no I-JSON; models write them all the same.
         return storable(canonical_json(arguments))
+
+
+_MOST_EXACT: Final = 2**53
+"""Beyond it a whole number is none that every reader of JSON has exactly: RFC 8785 has no word for it."""
+
+
+_MOST_LEVELS: Final = 16
+
+
+def _is_plain(value: JsonValue, level: int = 0) -> bool:
+    """Whether nothing is in `value` but what the fast encoder writes as RFC 8785 asks for; not where it is deep."""
+    if level > _MOST_LEVELS:
+        return False
+    match value:
+        case dict():
+            return all(name.isascii() and _is_plain(inner, level + 1) for name, inner in value.items())
+        case list():
+            return all(_is_plain(inner, level + 1) for inner in value)
+        case bool() | str() | None:
+            return True
+        case int():
+            return -_MOST_EXACT < value < _MOST_EXACT
+        case float():
+            return False
 
 
 def journaled_facts(row: Mapping[str, Any], content: bytes | None) -> dict[str, Any]:

@@ -115,6 +115,7 @@ _LINKS: Final = (
     .order_by(audit_chain.c.sequence)
     .limit(PAGE)
 )
+_LINK_NAMES: Final = tuple(column.name for column in _LINKS.selected_columns)
 _LARGE_CONTENT: Final = select(*(_raw(name).label(name) for name in (*_ASKED, *_ANSWERED)))
 
 NOT_CHAINED: Final = "it is in the journal, and no link of the chain speaks of it"
@@ -248,8 +249,9 @@ async def _chained(
     """The links of a chain from `first` on, each with the row that it is about."""
     while True:
         query = _LINKS.where(audit_chain.c.owner == owner, audit_chain.c.sequence >= first)
-        page = await database.read(lambda connection, query=query: connection.execute(query).mappings().all())
-        for row in page:
+        page = await database.read(lambda connection, query=query: connection.execute(query).all())
+        for found in page:
+            row: dict[str, Any] = dict(zip(_LINK_NAMES, found, strict=True))
             link = ChainLink(
                 row["owner"],
                 row["sequence"],
@@ -262,7 +264,7 @@ async def _chained(
             if row["the_call"] is None:
                 yield link, None
                 continue
-            call = dict(row)
+            call = row
             if row["large"]:
                 call |= await database.read(lambda connection, link=link: _large_content(connection, link))
             for name in _TEXTS:
@@ -274,7 +276,7 @@ async def _chained(
             yield link, call
         if len(page) < PAGE:
             return
-        first = page[-1]["sequence"] + 1
+        first = page[-1].sequence + 1
 
 
 def _large_content(connection: Connection, link: ChainLink) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from sqlalchemy import Connection, func, select, text, update
 
 from orchestrator.core.approvals import Approve, Deny
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.json_types import JsonValue, canonical_json
 from orchestrator.core.response import Completed
+from orchestrator.core.storable_text import storable
 from orchestrator.ports.approvals import CallDecision, Suspension
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
 from orchestrator.store import audit_chain as chain
@@ -332,6 +334,39 @@ FLAT = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.tex
 @given(st.dictionaries(st.text(st.characters(codec="ascii"), min_size=1), FLAT))
 def test_the_fast_writer_writes_what_rfc_8785_asks_for(entry: dict[str, object]) -> None:
     assert msgspec.json.Encoder(order="sorted").encode(entry) == rfc8785.dumps(entry)  # pyright: ignore[reportArgumentType] - its own recursive type
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@settings(deadline=None)
+@given(ANY_JSON)
+def test_arguments_are_written_as_rfc_8785_asks_for_wherever_it_has_a_word_for_them(value: JsonValue) -> None:
+    try:
+        expected = None if value is None else rfc8785.dumps(value).decode()
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError):
+        expected = storable(canonical_json(value))
+    assert links.argument_text(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"b": 1, "a": [True, None, "\x7f\u2028é"]}, '{"a":[true,null,"\x7f\u2028é"],"b":1}'),
+        ({"b": 1.0, "a": 1e21}, '{"a":1e+21,"b":1}'),
+        ({"\uffff": 1, "😀": 2}, '{"😀":2,"\uffff":1}'),
+        (2**53 - 1, "9007199254740991"),
+        ([2**53], "[9007199254740992]"),
+        ("\ud800", "\x10d800".join(['"', '"'])),
+        ([[[[[[[[[[[[[[[[[[0]]]]]]]]]]]]]]]]]], "[" * 18 + "0" + "]" * 18),
+    ],
+    ids=repr,
+)
+def test_the_text_of_arguments_is_the_same_whichever_writer_writes_it(value: JsonValue, expected: str) -> None:
+    assert links.argument_text(value) == expected
 
 
 def test_the_hash_of_a_link_is_as_documented() -> None:
