@@ -110,16 +110,18 @@ def _query(
             number = response_labels.c.number
             source = source.join_from(response_labels, responses, responses.c.number == number)
             source = source.where(response_labels.c.label == first)
-    source = source.where(span.of(number), _STORED, *_on_columns(wanted), *(_has(each) for each in labels))
+    on_columns = _on_columns(wanted, may_lead=number is responses.c.number or connection.dialect.name != "sqlite")
+    source = source.where(span.of(number), _STORED, *on_columns, *(_has(each) for each in labels))
     if connection.dialect.name == "postgresql":
         source = source.where(span.of(responses.c.number))  # a merge join would begin at the other end of the table
     place = number if place is None else place
     return source.order_by(place.asc() if oldest_first else place.desc())
 
 
-def _on_columns(wanted: ResponseFilter) -> list[ColumnElement[bool]]:
+def _on_columns(wanted: ResponseFilter, *, may_lead: bool = True) -> list[ColumnElement[bool]]:
+    """What is asked of columns; SQLite would begin with their index and sort all that it finds, unless they are hidden."""
     given = ((responses.c.owner, wanted.owner), (responses.c.status, wanted.status))
-    return [column == value for column, value in given if value is not None]
+    return [(column if may_lead else column.concat("")) == value for column, value in given if value is not None]
 
 
 def _labels(wanted: ResponseFilter) -> list[int]:

@@ -162,8 +162,8 @@ def is_seldom(
     return connection.execute(count).scalar_one() < SELDOM
 
 
-SAMPLE: Final = 1_000
-SELDOM: Final = 20
+SAMPLE: Final = 500
+SELDOM: Final = 10
 """Of a sample: with as many, a page of the listing is met within a few thousand responses."""
 
 
