@@ -1,6 +1,6 @@
 """`GET /api/v1/tool-calls` and what goes with it: the audit. An extension."""
 
-from collections.abc import AsyncGenerator
+import hashlib
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final, assert_never
@@ -31,7 +31,7 @@ from orchestrator.api.wire_audit import (
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
 from orchestrator.ports.audit import AuditedCall, CallApproval, ListedCall
-from orchestrator.service.audit import AuditService, ToolStatistics
+from orchestrator.service.audit import AuditService, CallExport, ToolStatistics
 from orchestrator.service.audit_export import EXPORT_FORMATS, MEDIA_TYPES, ExportFormat, require_parquet, written
 
 TOOL_CALLS_PATH: Final = "/api/v1/tool-calls"
@@ -39,6 +39,7 @@ TOOL_CALL_PATH: Final = TOOL_CALLS_PATH + "/{call_id:str}"
 STATS_PATH: Final = TOOL_CALLS_PATH + "/stats"
 EXPORT_PATH: Final = TOOL_CALLS_PATH + "/export"
 EVENTS_PATH: Final = TOOL_CALLS_PATH + "/events"
+EXPORT_ID_HEADER: Final = "X-Export-Id"
 
 
 def tool_call_routes(audit: AuditService, authenticator: Authenticator) -> list[HTTPRouteHandler]:
@@ -67,7 +68,7 @@ def tool_call_routes(audit: AuditService, authenticator: Authenticator) -> list[
         form = _format(rest.get("format", "jsonl"))
         if form == "parquet":
             require_parquet()
-        return ExportStream(written(await audit.export_calls(caller, wanted), form), form)
+        return ExportStream(await audit.export_calls(caller, wanted), form)
 
     @get(EVENTS_PATH)
     async def events(request: HttpRequest) -> ASGIResponse:
@@ -102,20 +103,32 @@ class ExportStream(ASGIResponse):
 
     _should_set_content_length = False
 
-    def __init__(self, pieces: AsyncGenerator[bytes], form: ExportFormat) -> None:
+    def __init__(self, export: CallExport, form: ExportFormat) -> None:
         name = f"tool-calls-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{form}"
         super().__init__(
             status_code=OK,
             media_type=MEDIA_TYPES[form],
-            headers={"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}"'},
+            headers={
+                "Cache-Control": "no-store",
+                "Content-Disposition": f'attachment; filename="{name}"',
+                EXPORT_ID_HEADER: export.id,
+            },
         )
-        self._pieces = pieces
+        self._export = export
+        self._form: ExportFormat = form
 
     async def send_body(self, send: Send, receive: Receive) -> None:
-        """Send one piece after the other; a failure in the middle breaks the connection off, so that it shows."""
-        async with aclosing(self._pieces) as pieces:
+        """Send one piece after the other; a failure in the middle breaks the connection off, so that it shows.
+
+        The manifest is recorded before the end is sent.
+        """
+        digest, size = hashlib.sha256(), 0
+        async with aclosing(written(self._export.pages(), self._form)) as pieces:
             async for piece in pieces:
+                digest.update(piece)
+                size += len(piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._export.written(self._form, size, digest.hexdigest())
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

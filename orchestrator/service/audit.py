@@ -1,6 +1,7 @@
 """Who may see which calls, and that it is written down who looked at those of others."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
@@ -10,11 +11,12 @@ import structlog
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import ProviderInfo
-from orchestrator.core.json_types import JsonObject
+from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.tools import provider_label
 from orchestrator.ports.audit import (
     AuditedCall,
     AuditEvent,
+    AuditHead,
     AuditStore,
     CallFilter,
     CallPage,
@@ -23,6 +25,7 @@ from orchestrator.ports.audit import (
     ExportedCall,
 )
 from orchestrator.service.callers import Caller
+from orchestrator.service.ids import new_export_id
 
 CHECKPOINT_SECONDS: Final = 600.0
 EVERYBODY: Final = "*"
@@ -97,14 +100,16 @@ class AuditService:
         wanted = await self._admitted(caller, wanted, "stats")
         return summarised(await self._store.count_calls(wanted, bucket_seconds), bucket_seconds)
 
-    async def export_calls(self, caller: Caller, wanted: CallFilter) -> AsyncGenerator[Sequence[ExportedCall]]:
+    async def export_calls(self, caller: Caller, wanted: CallFilter) -> "CallExport":
         """Every call that is `wanted`, oldest first, in pieces.
 
         Raises:
             OrchestratorError: `permission_denied`, before there is anything to iterate over.
         """
+        given = {name: str(value) for name, value in wanted.given().items()}
         wanted = await self._admitted(caller, wanted, "export")
-        return self._store.export_calls(wanted, EXPORT_ROWS)
+        heads = [head for head in await self._store.heads() if wanted.owner in (None, head.owner)]
+        return CallExport(self._store, caller, wanted, given, heads)
 
     async def list_events(self, caller: Caller, before: int | None, limit: int) -> Sequence[AuditEvent]:
         """What happened to the journal as a whole, the newest first.
@@ -144,6 +149,58 @@ class AuditService:
     async def _record(self, caller: Caller, use: str, asked: Mapping[str, object]) -> None:
         details: JsonObject = {"use": use, "asked": {name: str(value) for name, value in asked.items()}}
         await self._store.record_event("reading", datetime.now(UTC), caller.owner, caller.token_id, details)
+
+
+class CallExport:
+    """An export that is being read. Its manifest is an event of the audit, once it was read to its end."""
+
+    def __init__(
+        self,
+        store: AuditStore,
+        caller: Caller,
+        wanted: CallFilter,
+        given: Mapping[str, str],
+        heads: Sequence[AuditHead],
+    ) -> None:
+        self.id: Final = new_export_id()
+        self._store = store
+        self._caller = caller
+        self._wanted = wanted
+        self._given = dict(given)
+        self._heads = heads
+        self._calls = 0
+        self._first: str | None = None
+        self._last: str | None = None
+
+    async def pages(self) -> AsyncGenerator[Sequence[ExportedCall]]:
+        """The calls."""
+        async with aclosing(self._store.export_calls(self._wanted, EXPORT_ROWS)) as pages:
+            async for page in pages:
+                if page:
+                    self._first = self._first or page[0].call_id
+                    self._last = page[-1].call_id
+                    self._calls += len(page)
+                yield page
+
+    async def written(self, form: str, size: int, sha256: str) -> None:
+        """All of it was written: so many bytes in this form, with this digest (hexadecimal).
+
+        Raises:
+            OrchestratorError: `store_error`.
+        """
+        heads: list[JsonValue] = [[head.owner, head.sequence, head.hash] for head in self._heads]
+        manifest: JsonObject = {
+            "export_id": self.id,
+            "format": form,
+            "asked": {**self._given},
+            "calls": self._calls,
+            "first_call_id": self._first,
+            "last_call_id": self._last,
+            "bytes": size,
+            "sha256": sha256,
+            "heads": heads,
+        }
+        await self._store.record_event("export", datetime.now(UTC), self._caller.owner, self._caller.token_id, manifest)
 
 
 def _require_audit(caller: Caller) -> None:

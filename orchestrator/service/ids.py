@@ -23,6 +23,11 @@ def new_elicitation_id() -> str:
     return f"elicit_{secrets.token_hex(12)}"
 
 
+def new_export_id() -> str:
+    """`export_` and 24 hex digits."""
+    return f"export_{secrets.token_hex(12)}"
+
+
 def new_job_id() -> str:
     """`job_` and 10 hex digits."""
     return f"job_{secrets.token_hex(5)}"

@@ -11,7 +11,7 @@ from orchestrator.api.openapi.parts import (
     query_parameter,
     success,
 )
-from orchestrator.api.tool_calls import EVENTS_PATH, EXPORT_PATH, STATS_PATH, TOOL_CALLS_PATH
+from orchestrator.api.tool_calls import EVENTS_PATH, EXPORT_ID_HEADER, EXPORT_PATH, STATS_PATH, TOOL_CALLS_PATH
 from orchestrator.api.wire_audit import AuditedCallList, AuditedCallWhole, AuditEventList, ToolStatisticsList
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject, JsonValue
@@ -43,11 +43,16 @@ An extension. Every call that is asked for, whole, the oldest first, as a stream
 the optional library `pyarrow` is installed). Each has its links of the audit chain and the salts of its digests:
 `orchestrator audit verify --file` proves the file without the database.
 
+`X-Export-Id` names the export. Once all of it was written, and before its end is sent, its manifest is an event of the
+service's own chain (`export`): how many calls it has, the first and the last, its SHA-256, and the heads of the chains
+when it began. An export without such an event is not whole.
+
 In CSV a cell that a spreadsheet would take for a formula has an apostrophe in front of it."""
 
 EVENTS: Final = """\
 An extension. The service's own chain, the newest first: who looked at other owners' calls and what was asked for
-(`reading`), and the heads of the owners' chains (`checkpoint`). A token needs `audit.read_all`."""
+(`reading`), what was deleted (`deletion`), the manifests of exports (`export`), and the heads of the owners' chains
+(`checkpoint`). A token needs `audit.read_all`."""
 
 
 def _text(name: str, description: str) -> JsonObject:
@@ -104,7 +109,8 @@ def _operation(id: str, summary: str, description: str, parameters: list[JsonVal
 
 def _export() -> JsonObject:
     content: JsonObject = {media.partition(";")[0]: {"schema": {"type": "string"}} for media in MEDIA_TYPES.values()}
-    told: JsonObject = {"description": "The export.", "content": content}
+    header: JsonObject = {"description": "By which its manifest names it.", "schema": {"type": "string"}}
+    told: JsonObject = {"description": "The export.", "headers": {EXPORT_ID_HEADER: header}, "content": content}
     form = _choice("format", "How it is written; `jsonl` by default.", *EXPORT_FORMATS)
     answers: JsonObject = {"200": told, **errors((ErrorKind.NOT_IMPLEMENTED, *_WRONG))}
     return _operation("exportToolCalls", "Export tool calls", EXPORT, [*_FILTERS, form], answers)
