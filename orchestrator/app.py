@@ -340,6 +340,7 @@ def _engines(
         supervised=settings.start_ollama,
     )
     keys, slots = settings.openai_compatible_api_key, settings.openai_compatible_parallel
+    offers = settings.openai_compatible_reasoning
     remote = [
         OpenAICompatibleEngine(
             url,
@@ -347,6 +348,7 @@ def _engines(
             name=REMOTE if index == 0 else f"{REMOTE}:{index + 1}",  # as the second instance of a model is called
             timeouts=Timeouts(first_token=first, silence=silence),
             parallel=slots[index] if index < len(slots) else slots[0],
+            reasoning=offers[index] if index < len(offers) else (),
         )
         for index, url in enumerate(settings.openai_compatible_url)
     ]

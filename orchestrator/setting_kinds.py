@@ -195,6 +195,19 @@ def _api_keys(raw: object) -> tuple[str, ...]:
     return tuple(keys)
 
 
+_REASONING = ("off", "low", "medium", "high", "on")
+
+
+def _reasoning(raw: object) -> tuple[tuple[str, ...], ...]:
+    offers: list[tuple[str, ...]] = []
+    for part in _parts(raw):
+        words = tuple(word.strip() for word in _text(part).lower().split("+")) if str(part).strip() else ()
+        if len(set(words)) != len(words) or not set(words) <= set(_REASONING):
+            raise ValueError
+        offers.append(words)
+    return tuple(offers)
+
+
 def _encryption_key(text: str) -> bytes:
     try:
         key = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
@@ -238,6 +251,10 @@ API_KEYS = Kind(
     _api_keys, "one for each OPENAI_COMPATIBLE_URL, separated by commas; empty for a server that needs none"
 )
 WHOLE_NUMBERS = _several(whole_number(1, 100_000).parse, "whole numbers from 1 to 100000, separated by commas")
+REASONING = Kind(
+    _reasoning,
+    "one for each OPENAI_COMPATIBLE_URL, separated by commas: words of off, low, medium, high, on, joined by +",
+)
 ENCRYPTION_KEYS = _several(
     _encryption_key, "32 random bytes in base64 (openssl rand -base64 32); several, separated by commas"
 )

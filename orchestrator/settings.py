@@ -18,6 +18,7 @@ import platformdirs
 from orchestrator.core.drift import DRIFT_POLICIES, DriftPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.redaction_rules import PathRule, PatternRule
+from orchestrator.core.request import ReasoningSetting
 from orchestrator.core.server_requests import ServerPolicy
 from orchestrator.setting_kinds import (
     API_KEYS,
@@ -33,6 +34,7 @@ from orchestrator.setting_kinds import (
     PATH,
     PATHS,
     PROGRAM,
+    REASONING,
     REDACT_PATHS,
     REDACT_PATTERNS,
     SIZE,
@@ -85,6 +87,7 @@ class Settings:
     openai_compatible_url: tuple[str, ...]
     openai_compatible_api_key: tuple[str, ...] = field(repr=False)
     openai_compatible_parallel: tuple[int, ...]
+    openai_compatible_reasoning: tuple[tuple[ReasoningSetting, ...], ...]
     ollama_host: str
     ollama_host_given: bool
     """Whether somebody said where Ollama is; nobody misses one at its own default address."""
@@ -205,6 +208,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("OPENAI_COMPATIBLE_URL", URLS, "", "Model servers that speak `/v1/chat/completions`: the URL including `/v1`; several are separated by commas.", secret=True),
     Setting("OPENAI_COMPATIBLE_API_KEY", API_KEYS, "", "Their keys, in the same order.", secret=True),
     Setting("OPENAI_COMPATIBLE_PARALLEL", WHOLE_NUMBERS, "64", "How many turns such a server writes at once for one model, others wait here in a fair queue: one number for all, or one for each, separated by commas. They batch by themselves; a small one has few slots."),
+    Setting("OPENAI_COMPATIBLE_REASONING", REASONING, "", "Which reasoning settings the models of each server offer, in the same order: joined by `+`, what they do unasked first, such as `on+off` (models with a switch in their template) or `medium+low+high`. Where nothing is said, what the server's list of models says counts, and else requests may not ask for any."),
     Setting("OLLAMA_HOST", OLLAMA_ADDRESS, "http://127.0.0.1:11434", "Where Ollama listens; `OLLAMA_HOST` without the prefix is heard too, as Ollama's own tools do. Where it is set, an Ollama that does not answer is an error that requests are told of."),
     Setting("OLLAMA_NUM_PARALLEL", whole_number(0, 1024), "1", "How many turns Ollama writes at once for one model, others wait here in a fair queue; `OLLAMA_NUM_PARALLEL` without the prefix is heard too. An Ollama that `START_OLLAMA` starts is told so; any other one has to be set alike. 0 counts as 1."),
     Setting("OLLAMA_BINARY", PROGRAM, "ollama", "The program that `START_OLLAMA` starts: a name on PATH, or a path."),
@@ -399,6 +403,9 @@ def _contradiction(settings: Settings) -> str | None:
     if len(settings.openai_compatible_parallel) not in (1, urls):
         numbers = f"OPENAI_COMPATIBLE_PARALLEL has {len(settings.openai_compatible_parallel)} numbers"
         return f"{numbers} for {urls} OPENAI_COMPATIBLE_URL; one for each, or one for all, is needed"
+    offers = len(settings.openai_compatible_reasoning)
+    if offers and offers != urls:
+        return f"OPENAI_COMPATIBLE_REASONING speaks of {offers} servers, OPENAI_COMPATIBLE_URL of {urls}; leave a place empty for each that has none"
     if settings.default_engine == "openai_compatible" and not urls:
         return "DEFAULT_ENGINE openai_compatible needs OPENAI_COMPATIBLE_URL"
     if settings.max_tool_output_model_bytes > settings.max_tool_output_bytes:

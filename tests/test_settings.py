@@ -54,6 +54,7 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         openai_compatible_url=(),
         openai_compatible_api_key=(),
         openai_compatible_parallel=(64,),
+        openai_compatible_reasoning=(),
         ollama_host="http://127.0.0.1:11434",
         ollama_host_given=False,
         ollama_num_parallel=1,
@@ -312,6 +313,11 @@ def test_loopback_is_what_only_this_machine_reaches(host: str, loopback: bool) -
 def test_settings_that_contradict_each_other_are_refused() -> None:
     urls = "http://a.example/v1,http://b.example/v1"
     assert "has 1 keys for 2" in refusal(OPENAI_COMPATIBLE_URL=urls, OPENAI_COMPATIBLE_API_KEY=SECRET)
+    reasoning = load(OPENAI_COMPATIBLE_URL=urls, OPENAI_COMPATIBLE_REASONING="on+OFF,").openai_compatible_reasoning
+    assert reasoning == (("on", "off"), ())
+    assert "speaks of 1 servers" in refusal(OPENAI_COMPATIBLE_URL=urls, OPENAI_COMPATIBLE_REASONING="on+off")
+    for wrong in ("on+loud,", "on+on,", "+,"):
+        assert "joined by +" in refusal(OPENAI_COMPATIBLE_URL=urls, OPENAI_COMPATIBLE_REASONING=wrong)
     assert "needs OPENAI_COMPATIBLE_URL" in refusal(DEFAULT_ENGINE="openai_compatible")
     assert "may not be more" in refusal(MAX_TOOL_OUTPUT_BYTES="1KiB")
 

@@ -38,17 +38,17 @@ GenerationChunk: TypeAlias = (
 class EngineTraits:
     """What an engine can be asked for. An engine that does not load has its models ready, or loads them itself.
 
-    One that does not know which reasoning settings its models offer passes any setting on. `address` is where it is, fit
-    for messages; None for one that lives with the service. `parallel` is how many turns an instance writes at once where
-    its config does not say; None is as many as come.
+    `address` is where it is, fit for messages; None for one that lives with the service. `parallel` is how many turns an
+    instance writes at once where its config does not say; None is as many as come. `reasoning_hint` is what to do where a
+    model reasons and is not known to.
     """
 
     loads: bool
     many_instances: bool = False
     embeds: bool = False
-    knows_reasoning: bool = True
     address: str | None = None
     parallel: int | None = None
+    reasoning_hint: str = ""
 
 
 class NobodyThereError(OrchestratorError):

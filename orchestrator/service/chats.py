@@ -116,8 +116,7 @@ class ChatService:
         chat = replace(chat, reasoning=chat.reasoning or _wished_reasoning(chat, model))
         if written is None:
             _check_model(chat, model)
-            if choice.engine.traits.knows_reasoning:
-                _check_reasoning(chat, model)
+            _check_reasoning(chat, model, choice.engine.traits.reasoning_hint)
         if chat.response_format is not None:
             choice.engine.check_response_format(chat.response_format)
         chain = Chain((), None)
@@ -274,11 +273,11 @@ def _wished_reasoning(chat: ChatRequest, model: Model) -> ReasoningSetting | Non
     return next((wish for wish in chat.reasoning_wishes if wish in offered), None)
 
 
-def _check_reasoning(chat: ChatRequest, model: Model) -> None:
+def _check_reasoning(chat: ChatRequest, model: Model, hint: str) -> None:
     if chat.reasoning is None:
         return
     if model.reasoning is None:
-        message = f"Model '{model.key}' does not expose reasoning configuration."
+        message = f"Model '{model.key}' does not expose reasoning configuration. {hint}".rstrip()
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="reasoning")
     if chat.reasoning not in model.reasoning.allowed_options:
         options = ", ".join(f"'{option}'" for option in model.reasoning.allowed_options)

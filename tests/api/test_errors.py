@@ -12,7 +12,7 @@ from litestar.exceptions import ClientException, InternalServerException
 
 from orchestrator.api.errors import ERROR_TABLE, answer_http_exception, error_answer
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.ports import Chain
+from orchestrator.ports import Chain, EngineTraits
 from orchestrator.testing import Break, FakeServer, MemoryStore, Say, ScriptedEngine, Stall
 from tests.api.house import CHAT, House, chat_body, house, served
 
@@ -254,6 +254,19 @@ async def test_when_an_engine_says_to_come_back_is_passed_on(kind: ErrorKind) ->
     async with house(ScriptedEngine([[Break(error)]])) as api:
         response = await api.chat()
     assert (response.status_code, response.headers["Retry-After"]) == (ERROR_TABLE[kind].status, "7")
+
+
+async def test_a_model_that_is_not_known_to_reason_is_told_with_what_to_do() -> None:
+    hint = "Declare it."
+    async with house(ScriptedEngine([[]], traits=EngineTraits(loads=False, reasoning_hint=hint))) as api:
+        response = await api.chat(reasoning="off")
+    told = {
+        "type": "invalid_request",
+        "message": f"Model 'test/scripted' does not expose reasoning configuration. {hint}",
+        "code": "invalid_value",
+        "param": "reasoning",
+    }
+    assert envelope(response) == (400, {"error": told})
 
 
 async def test_an_engine_that_cannot_be_reached_is_named() -> None:

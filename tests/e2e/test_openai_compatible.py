@@ -32,6 +32,7 @@ def serving(
     given = {
         "ORCHESTRATOR_OPENAI_COMPATIBLE_URL": ",".join(peer.url for peer in peers),
         "ORCHESTRATOR_OPENAI_COMPATIBLE_API_KEY": ",".join(KEYS),
+        "ORCHESTRATOR_OPENAI_COMPATIBLE_REASONING": "on+off,on+off",
         "ORCHESTRATOR_DEFAULT_ENGINE": "openai_compatible",
     }
     return running_service(data_dir, {"mcpServers": {"clock": {"command": "clock-mcp"}}}, **(given | settings))
@@ -55,6 +56,10 @@ def test_servers_with_the_same_model_are_each_reached_with_its_key_and_one_that_
             assert [item["type"] for item in reply["output"]] == ["tool_call", "message"], reply
         told = service.chat({"model": first, "input": "Hello!", "reasoning": "on"}).json()
         assert [item["type"] for item in told["output"]] == ["reasoning", "message"]
+
+        loud = service.chat({"model": first, "input": "Hello!", "reasoning": "high"})
+        assert (loud.status_code, loud.json()["error"]["param"]) == (400, "reasoning")
+        assert loud.json()["error"]["message"].endswith("Supported settings: 'on', 'off'.")
 
         request = {"model": second, "input": "Hello!", "stream": True, "reasoning": "off", "response_format": LONG}
         seen: list[dict[str, Any]] = []

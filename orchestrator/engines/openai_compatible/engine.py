@@ -8,13 +8,14 @@ from typing import Final
 import anyio
 import httpx
 import msgspec
+import structlog
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.inputs import ModelReady
+from orchestrator.core.inputs import ModelReady, ReasoningArrived
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.models import LoadSettings, Model
-from orchestrator.core.request import ResponseFormat
+from orchestrator.core.models import LoadSettings, Model, ReasoningSupport
+from orchestrator.core.request import ReasoningSetting, ResponseFormat
 from orchestrator.engines.openai_embeddings import embed
 from orchestrator.engines.openai_http import Completion, FellSilentError, read_bounded, refusal
 from orchestrator.engines.openai_request import completion_body, wire_response_format, wire_tool_choice
@@ -22,10 +23,14 @@ from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadSt
 
 ENGINE_NAME: Final = "openai_compatible"
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
+REASONING_HINT: Final = "OPENAI_COMPATIBLE_REASONING can say what the models of its server offer."
 RETRY_SECONDS: Final = 0.2
 """How long a server that was not there is left alone before it is asked once more."""
 LONGEST_PAUSE_SECONDS: Final = 5.0
 """What a server may ask for before it is asked once more; beyond that the client is told to come back."""
+
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,24 @@ class _WireArchitecture(msgspec.Struct, frozen=True):
     input_modalities: list[str] = []
 
 
+class _WireReasoning(msgspec.Struct, frozen=True):
+    allowed_options: list[ReasoningSetting]
+    default: ReasoningSetting
+
+
+class _WireCapabilities(msgspec.Struct, frozen=True):
+    reasoning: _WireReasoning | None = None
+
+
 class _WireModel(msgspec.Struct, frozen=True):
-    """An entry of `GET /v1/models`; `max_model_len` is vLLM's and SGLang's."""
+    """An entry of `GET /v1/models`; `max_model_len` is vLLM's and SGLang's.
+
+    `capabilities` are LM Studio's and ours, or a list that says other things; `supported_parameters` OpenRouter's.
+    """
 
     id: str
+    capabilities: object = None
+    supported_parameters: object = None
     max_model_len: int | None = None
     meta: _WireMeta | None = None
     architecture: _WireArchitecture | None = None
@@ -70,10 +89,11 @@ class _WireModels(msgspec.Struct, frozen=True):
 class OpenAICompatibleEngine:
     """One server. `base_url` includes `/v1`; the key is sent to it and shown nowhere, nor is a password in the URL, which is
     used where there is no key. `name` tells it from other servers that have the same model. `parallel` is how many turns
-    of a model are sent to it at once.
+        of a model are sent to it at once. `reasoning` are the settings that its models offer, what they do unasked first; where
+        there are none, its list of models may tell.
 
-    Raises:
-        ValueError: the URL or the key cannot be used; the message holds neither the key nor the password.
+        Raises:
+            ValueError: the URL or the key cannot be used; the message holds neither the key nor the password.
     """
 
     def __init__(
@@ -84,6 +104,7 @@ class OpenAICompatibleEngine:
         name: str = ENGINE_NAME,
         timeouts: Timeouts = Timeouts(),
         parallel: int | None = None,
+        reasoning: Sequence[ReasoningSetting] = (),
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._name = name
@@ -95,6 +116,8 @@ class OpenAICompatibleEngine:
         if self._api_key is not None and not (self._api_key.isascii() and self._api_key.isprintable()):
             raise ValueError(f"the API key for {self._base_url} holds characters that cannot stand in a header")
         self._timeouts = timeouts
+        self._reasoning = ReasoningSupport(tuple(reasoning), reasoning[0]) if reasoning else None
+        self._unheeded: set[str] = set()
         self._client = httpx.AsyncClient(
             auth=(url.username, url.password) if url.userinfo and self._api_key is None else None,
             timeout=httpx.Timeout(max(timeouts.first_token, timeouts.silence), connect=timeouts.connect),
@@ -115,7 +138,11 @@ class OpenAICompatibleEngine:
     def traits(self) -> EngineTraits:
         """See `Engine.traits`."""
         return EngineTraits(
-            loads=False, embeds=True, knows_reasoning=False, address=self._base_url, parallel=self._parallel
+            loads=False,
+            embeds=True,
+            address=self._base_url,
+            parallel=self._parallel,
+            reasoning_hint=REASONING_HINT,
         )
 
     async def models(self) -> Sequence[Model]:
@@ -139,7 +166,7 @@ class OpenAICompatibleEngine:
         except msgspec.MsgspecError:
             message = f"{self._who} does not list its models as an OpenAI-compatible server does."
             raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, message) from None
-        return [_model(entry, self._name) for entry in listed.data]
+        return [_model(entry, self._name, self._reasoning) for entry in listed.data]
 
     def check_response_format(self, response_format: ResponseFormat) -> None:
         """See `Engine.check_response_format`: only the server knows, and says so when it is asked to generate."""
@@ -177,7 +204,7 @@ class OpenAICompatibleEngine:
         A server that says when to come back is waited for, unless that is long; one that wants fewer requests is not
         asked again.
         """
-        body = completion_body(model.key, request) | _extras(request)
+        body = completion_body(model.key, request) | _extras(request, model.reasoning)
         again = True
         while True:
             completion = Completion(
@@ -192,8 +219,13 @@ class OpenAICompatibleEngine:
                 with self._translated():
                     async with aclosing(completion.chunks(body)) as chunks:
                         async for chunk in chunks:
+                            if isinstance(chunk, ReasoningArrived) and request.reasoning == "off":
+                                self._note_unheeded(model.key)
                             yield chunk
             except OrchestratorError as error:
+                if _dislikes_effort(error, body) and not completion.heard:
+                    del body["reasoning_effort"]
+                    continue
                 pause = _pause_before_another(error) if again and not completion.heard else None
                 if pause is None:
                     raise
@@ -210,6 +242,11 @@ class OpenAICompatibleEngine:
     async def aclose(self) -> None:
         """Close what is open."""
         await self._client.aclose()
+
+    def _note_unheeded(self, key: str) -> None:
+        if key not in self._unheeded:
+            self._unheeded.add(key)
+            log.warning("a model reasons though it was told not to", engine=self._name, model=key)
 
     @property
     def _headers(self) -> dict[str, str]:
@@ -274,7 +311,40 @@ def _checked_url(base_url: str) -> httpx.URL:
     return url
 
 
-def _extras(request: Generate) -> JsonObject:
+def _dislikes_effort(error: OrchestratorError, body: JsonObject) -> bool:
+    """Whether a server knows no such `reasoning_effort`, and was told in another way as well: some know only levels."""
+    refused = error.info.kind is ErrorKind.INVALID_VALUE and "reasoning_effort" in error.info.message
+    return refused and "reasoning_effort" in body and "chat_template_kwargs" in body
+
+
+def _reasoning(setting: ReasoningSetting | None, support: ReasoningSupport | None) -> JsonObject:
+    """What has a model reason as asked. `on` among its options is a switch in its template, levels are OpenAI's field.
+
+    OpenAI's word for `off` is an effort of `none`; servers with a switch may know only that, or only this.
+    """
+    if setting is None:
+        return {}
+    switch = setting in ("off", "on") if support is None else "on" in support.allowed_options
+    told: JsonObject = {"chat_template_kwargs": {"enable_thinking": setting != "off"}} if switch else {}
+    if setting != "on":
+        told["reasoning_effort"] = "none" if setting == "off" else setting
+    return told
+
+
+def _offered(entry: _WireModel) -> ReasoningSupport | None:
+    """The reasoning settings that the list of models tells."""
+    if isinstance(entry.supported_parameters, list) and "reasoning_effort" in entry.supported_parameters:
+        return ReasoningSupport(("low", "medium", "high"), "medium")
+    try:
+        told = msgspec.convert(entry.capabilities, _WireCapabilities).reasoning
+    except msgspec.ValidationError:
+        return None
+    if told is None or told.default not in told.allowed_options:
+        return None
+    return ReasoningSupport(tuple(told.allowed_options), told.default)
+
+
+def _extras(request: Generate, reasoning: ReasoningSupport | None) -> JsonObject:
     """What is sent only when it is asked for: calls and formats in OpenAI's form, and what is outside of its fields.
 
     `top_k` and `min_p` have one name everywhere; the repetition penalty is `repeat_penalty` for llama-server and
@@ -285,15 +355,11 @@ def _extras(request: Generate) -> JsonObject:
         extras |= wire_response_format(request.response_format)
     if request.sampling.repeat_penalty is not None:
         extras["repetition_penalty"] = request.sampling.repeat_penalty
-    if request.reasoning in ("off", "on"):
-        extras["chat_template_kwargs"] = {"enable_thinking": request.reasoning == "on"}
-    elif request.reasoning is not None:
-        extras["reasoning_effort"] = request.reasoning
-    return extras
+    return extras | _reasoning(request.reasoning, reasoning)
 
 
-def _model(entry: _WireModel, engine: str) -> Model:
-    """What the server tells, nothing more. Whether a model calls tools or reasons none of them says here."""
+def _model(entry: _WireModel, engine: str, reasoning: ReasoningSupport | None) -> Model:
+    """What the server tells, and the `reasoning` that was told of it. Whether a model calls tools none of them says here."""
     publisher, slash, name = entry.id.rpartition("/")
     meta = entry.meta or _WireMeta()
     return Model(
@@ -304,5 +370,6 @@ def _model(entry: _WireModel, engine: str) -> Model:
         display_name=name,
         size_bytes=meta.size,
         max_context_length=entry.max_model_len or meta.n_ctx or meta.n_ctx_train,
+        reasoning=reasoning or _offered(entry),
         vision=entry.architecture is not None and "image" in entry.architecture.input_modalities,
     )

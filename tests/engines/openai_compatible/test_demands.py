@@ -11,6 +11,7 @@ from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.request import ResponseFormat
+from orchestrator.engines.openai_compatible.engine import REASONING_HINT
 from orchestrator.ports import Embeddings, EngineTraits
 from tests.engines.openai_compatible.test_odd_servers import KEY, MODEL, URL, WHO, Handler, engine, events, said
 from tests.engines.samples import TIME_TOOL, ask, written
@@ -127,7 +128,7 @@ async def test_a_server_that_is_gone_is_unavailable_for_vectors_too() -> None:
 
 async def test_a_server_keeps_its_models_for_itself() -> None:
     remote = engine(replying(200, {}))
-    assert remote.traits == EngineTraits(loads=False, embeds=True, knows_reasoning=False, address=URL)
+    assert remote.traits == EngineTraits(loads=False, embeds=True, address=URL, reasoning_hint=REASONING_HINT)
     with pytest.raises(OrchestratorError) as caught:
         await remote.unload("m")
     message = f"{WHO} loads and unloads its models by itself."
