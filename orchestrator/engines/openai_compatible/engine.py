@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import anyio
 import httpx
@@ -333,7 +333,8 @@ def _reasoning(setting: ReasoningSetting | None, support: ReasoningSupport | Non
 
 def _offered(entry: _WireModel) -> ReasoningSupport | None:
     """The reasoning settings that the list of models tells."""
-    if isinstance(entry.supported_parameters, list) and "reasoning_effort" in entry.supported_parameters:
+    parameters = entry.supported_parameters
+    if isinstance(parameters, list) and "reasoning_effort" in cast("list[object]", parameters):
         return ReasoningSupport(("low", "medium", "high"), "medium")
     try:
         told = msgspec.convert(entry.capabilities, _WireCapabilities).reasoning
