@@ -88,11 +88,13 @@ class _WireModels(msgspec.Struct, frozen=True):
 
 class OpenAICompatibleEngine:
     """One server. `base_url` includes `/v1`; the key is sent to it and shown nowhere, nor is a password in the URL, which is
-    used where there is no key. `name` tells it from other servers that have the same model. `parallel` is how many turns
-        of a model are sent to it at once. `reasoning` are the settings that its models offer, what they do unasked first; where
-        there are none, its list of models may tell.
+    used where there is no key.
 
-        Raises:
+    `name` tells it from other servers that have the same model. `parallel` is how many turns of a model are sent to it at
+    once. `reasoning` are the settings that its models offer, what they do unasked first; where there are none, its list of
+    models may tell.
+
+    Raises:
             ValueError: the URL or the key cannot be used; the message holds neither the key nor the password.
     """
 
