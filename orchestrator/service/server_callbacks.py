@@ -104,13 +104,13 @@ class ServerCallbacks:
 
     async def elicit(self, provider: ProviderInfo, call_id: str | None, asked: Elicitation) -> ElicitationAnswer:
         if self._policies.elicitation == "off":
-            raise _refused("the user cannot be asked (elicitation is switched off)")
+            raise _refused("the user cannot be asked (setting ELICITATION; never in a direct call)")
         return await self._ask(provider, call_id, asked)
 
     async def sample(self, provider: ProviderInfo, call_id: str | None, asked: SamplingRequest) -> SamplingReply:
         policies = self._policies
         if policies.sampling == "off" or call_id is None:
-            raise _refused("servers may not use the model here")
+            raise _refused("servers may not use the model here (setting SAMPLING; never in a direct call)")
         if self._sampled >= policies.sampling_max_requests:
             raise _refused(f"servers have used the model {self._sampled} times in this run, which is the limit")
         self._sampled += 1
