@@ -97,6 +97,7 @@ def _query(
     source = select(*SUMMARY)
     place: ColumnElement[int] | None = None
     if wanted.text:
+        search.search_alone(connection)
         index, number, condition = search.matching(connection, wanted.text, wanted.owner)
         source = source.join_from(index, responses, responses.c.number == number).where(condition)
         if search.is_seldom(connection, wanted.text, wanted.owner, span.of(number), oldest_first=oldest_first):

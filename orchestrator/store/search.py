@@ -46,6 +46,7 @@ _FTS_DELETE: Final = text(
 )
 _SECURE_DELETE: Final = text("INSERT INTO response_words(response_words, rank) VALUES ('secure-delete', 1)")
 _MERGE: Final = text("INSERT INTO response_words(response_words, rank) VALUES ('merge', :pages)")
+_ALONE: Final = text("SET LOCAL max_parallel_workers_per_gather = 0")
 _OVERWRITES: Final = sqlite3.sqlite_version_info >= (3, 42)
 """Whether FTS5 can take a word out of its index at once, and not only when it next merges."""
 
@@ -142,6 +143,12 @@ def matching(
         query = " AND ".join(_fts_term(term) for term in _asked(terms, owner))
         return _FTS, _FTS.c.rowid, _FTS.c.response_words.op("MATCH")(query)
     return response_search, response_search.c.number, _matches(response_search.c.words, terms, owner)
+
+
+def search_alone(connection: Connection) -> None:
+    """Have no workers started for the searches of this unit of work: on Postgres that takes longer than they do."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(_ALONE)
 
 
 def is_seldom(
