@@ -13,7 +13,7 @@ from orchestrator.core.tools import ToolAnnotations
 from orchestrator.service import branches
 from orchestrator.testing import Call, FakeServer, FakeTool, MemoryStore, Say, ScriptedEngine, Think
 from tests.api.house import House, fake_tool, house
-from tests.api.test_approvals import APPROVE, DENY, NUMBER, count, decide, error_of, output, tool_calls
+from tests.api.test_approvals import ADDRESS, APPROVE, DENY, NUMBER, count, decide, error_of, output, tool_calls
 from tests.api.test_auth import token_text
 from tests.api.test_redaction import LOGIN, RULES, vault
 from tests.api.test_stream import events_in
@@ -382,6 +382,27 @@ async def test_what_a_token_limit_cut_off_is_cut_off_again() -> None:
         assert cut["incomplete_reason"] == "max_output_tokens"
         answer = await replayed(api, cut)
     assert (answer["incomplete_reason"], answer["report"]["equal"]) == ("max_output_tokens", True)
+
+
+async def test_header_values_must_come_along_for_live_tools_and_stored_ones_need_none(world: World) -> None:
+    remote = {
+        "type": "ephemeral_mcp",
+        "server_label": "counter",
+        "server_url": f"{ADDRESS}?key=s3cret",
+        "headers": {"Authorization": "Bearer s3cret"},
+    }
+    script = [[Call("look")], [Say("Done.")], [Call("look")], [Say("Done.")]]
+    async with house(ScriptedEngine(script), {"counter": world.server}) as api:
+        reply = (await api.chat(integrations=[remote])).json()
+        assert error_of(await replay(api, reply)) == (409, "integration_credentials_required", "integrations")
+        elsewhere = await replay(api, reply, integrations=[{**remote, "server_url": "https://example.org/mcp"}])
+        assert error_of(elsewhere) == (400, "invalid_value", "integrations.0.server_url")
+        live = await replayed(api, reply, integrations=[remote], allow_tools=["counter/look"])
+        stored = await replayed(api, reply, tools="stored")
+        kept = repr([node.new for node in api.store.nodes.values()])
+    assert (live["report"]["equal"], stored["report"]["equal"]) == (True, True)
+    assert world.server.calls == [("look", {})] * 2
+    assert "s3cret" not in kept
 
 
 async def test_a_direct_call_can_be_replayed(world: World) -> None:
