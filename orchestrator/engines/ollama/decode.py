@@ -20,6 +20,7 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.response import Counters
 from orchestrator.engines.ollama.failures import Peer, Subject
+from orchestrator.engines.ollama.passes import Passes
 from orchestrator.ports import CallBegun, GenerationChunk
 
 log = structlog.stdlib.get_logger(__name__)
@@ -110,13 +111,19 @@ _LINE: Final = msgspec.json.Decoder(WireLine)
 
 
 class TurnDecoder:
-    """Turns the lines of one turn into chunks. Calls are numbered in the order in which they come."""
+    """Turns the lines of one turn into chunks. Calls are numbered in the order in which they come.
 
-    def __init__(self, peer: Peer, about: Subject) -> None:
+    `limit` is how many tokens may be written; a `held` turn has a format.
+    """
+
+    def __init__(self, peer: Peer, about: Subject, *, held: bool = False, limit: int | None = None) -> None:
         self._peer = peer
         self._about = about
         self._calls = 0
-        self._reasoned = False
+        self._passes = Passes(held, limit)
+        self._seconds = 0.0
+        self.is_cut = False
+        """Whether the limit was passed, which Ollama itself does not heed there: nothing more is read."""
         self._first_token: float | None = None
         self._last: WireLine | None = None
         self._last_word = ""
@@ -135,6 +142,7 @@ class TurnDecoder:
         if wire.error is not None:
             text = wire.error if isinstance(wire.error, str) else wire.error.message
             raise self._peer.refusal(None, text, self._about)
+        self._seconds = seconds
         chunks = self._message(wire.message) if wire.message is not None else []
         if chunks and self._first_token is None:
             self._first_token = seconds
@@ -153,6 +161,8 @@ class TurnDecoder:
         Raises:
             OrchestratorError: `engine_error`: the stream ended before the turn did.
         """
+        if self.is_cut:
+            return GenerationFinished("length", self._counters(WireLine()))
         if self._last is None:
             if self._repeats >= REPEATS_THAT_END_A_TURN:
                 message = f"Model '{self._about.key}' repeated itself, and {self._peer.name} stopped it."
@@ -170,9 +180,11 @@ class TurnDecoder:
     def _message(self, message: WireMessage) -> list[GenerationChunk]:
         chunks: list[GenerationChunk] = []
         if message.thinking:
-            self._reasoned = True
+            self._passes.reasoning(self._seconds)
             chunks.append(ReasoningArrived(self._written(message.thinking)))
-        if message.content:
+        if message.content and not self._passes.text():
+            self.is_cut = True
+        elif message.content:
             chunks.append(TextArrived(self._written(message.content)))
         for call in message.tool_calls or ():
             chunks.append(CallBegun(self._calls, call.function.name))
@@ -191,12 +203,14 @@ class TurnDecoder:
         return "tool_calls" if self._calls else "stop"
 
     def _counters(self, last: WireLine) -> Counters:
+        passes = self._passes
+        lacking = passes.reasoned if passes.two else 0
         return Counters(
             input_tokens=last.prompt_eval_count,
-            output_tokens=last.eval_count,
-            reasoning_tokens=None if self._reasoned else 0,  # it counts them within eval_count, if at all
+            output_tokens=passes.limit if self.is_cut else last.eval_count + lacking,
+            reasoning_tokens=passes.reasoning_tokens,
             cached_tokens=None,
-            decode_seconds=last.eval_duration / _NANOSECONDS or None,
+            decode_seconds=last.eval_duration / _NANOSECONDS + passes.reasoning_seconds or None,
             first_token_seconds=self._first_token_seconds(last),
         )
 

@@ -259,14 +259,17 @@ class OllamaEngine:
             about = Subject(model.key, instance.context(listed))
             runner = LoadSettings() if model.key in self._remote else instance.options(listed)
             body = chat_body(model.key, request, runner, self._lasting(instance))
-            decoder = TurnDecoder(self._client.peer, about)
+            limit = request.max_output_tokens
+            decoder = TurnDecoder(self._client.peer, about, held="format" in body, limit=limit)
             sent_at = anyio.current_time()
             async with AsyncExitStack() as connection:
                 async for line in await self._lines(connection, body, about, instance):
                     for chunk in decoder.feed(line, anyio.current_time() - sent_at):
                         yield chunk
+                    if decoder.is_cut:
+                        break
             end = decoder.finish()
-            broken_off = False
+            broken_off = decoder.is_cut
         except OrchestratorError as error:
             # Silence is one, a connection that broke is another; a refusal breaks nothing off.
             broken_off = error.info.kind is ErrorKind.ENGINE_ERROR

@@ -138,3 +138,35 @@ def test_any_bytes_are_chunks_or_an_error_of_ours(line: bytes) -> None:
         decoder.feed(line, 0.0)
     except OrchestratorError as error:
         assert repr(line) not in error.info.message
+
+
+def held(*lines: JsonObject | str, limit: int | None = None) -> tuple[list[GenerationChunk], bool]:
+    """As `decoded`, of a turn with a format, each line 0.5 s after the one before it; and whether it was cut."""
+    decoder = TurnDecoder(Peer("http://ollama"), Subject("m"), held=True, limit=limit)
+    chunks: list[GenerationChunk] = []
+    for number, line in enumerate(lines, 2):
+        chunks += decoder.feed((line if isinstance(line, str) else json.dumps(line)).encode(), number / 2)
+        if decoder.is_cut:
+            break
+    return [*chunks, decoder.finish()], decoder.is_cut
+
+
+THINKS = (says(thinking="Hm"), says(thinking="so"), says(thinking="."))
+ANSWERS = (says(content="{"), says(content="}"))
+TWO = {**DONE, "eval_count": 3, "eval_duration": 2_000_000_000}
+
+
+def test_what_was_thought_before_a_held_answer_is_counted_with_it() -> None:
+    chunks, cut = held(*THINKS, *ANSWERS, TWO)
+    assert chunks[-1] == end(output_tokens=6, reasoning_tokens=3, decode_seconds=2.0 + 1.0)
+    assert not cut
+    alone, _ = held(*THINKS, TWO)  # it never came to the answer: the counters are of all that there was
+    assert alone[-1] == end(output_tokens=3, reasoning_tokens=None, decode_seconds=2.0)
+
+
+def test_a_held_answer_ends_where_both_parts_together_have_the_limit() -> None:
+    chunks, cut = held(*THINKS, *ANSWERS, TWO, limit=4)
+    assert chunks[3:] == [TextArrived("{"), end("length", output_tokens=4, reasoning_tokens=3, decode_seconds=1.0)]
+    assert cut
+    whole, cut = held(*THINKS, *ANSWERS, TWO, limit=5)
+    assert (whole[-2], cut) == (TextArrived("}"), False)
