@@ -71,8 +71,8 @@ from orchestrator.store.tokens import SqlTokenStore
 CLOSE_SECONDS = 5.0
 OLLAMA = "ollama"
 REMOTE = "openai_compatible"
-KEPT_FOR_EVER = -1
-"""What Ollama is told of a model without a time of its own; `service/instances.py` decides when it goes."""
+OLLAMA_KEEPS_SECONDS = 300
+"""What Ollama is told again and again of what was loaded; `service/instances.py` decides when it goes."""
 
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -335,10 +335,11 @@ def _engines(
         settings.ollama_host,
         silence_seconds=silence,
         first_token_seconds=first,
-        keep_alive=KEPT_FOR_EVER,
+        keep_alive=OLLAMA_KEEPS_SECONDS,
         parallel=max(1, settings.ollama_num_parallel),
         supervised=settings.start_ollama,
     )
+    tasks.start_soon(ollama.keep)
     keys, slots = settings.openai_compatible_api_key, settings.openai_compatible_parallel
     offers = settings.openai_compatible_reasoning
     remote = [

@@ -34,6 +34,9 @@ from orchestrator.engines.ollama.request import (
 from orchestrator.ports import CallBegun, Embeddings, EngineTraits, GenerationChunk, LoadStep
 
 SHOWN_AT_ONCE: Final = 8
+RENEWALS: Final = 3
+"""How often within its time Ollama is told again to keep a model: one may be lost."""
+UNLOAD_ALL_SECONDS: Final = 5.0
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -45,7 +48,9 @@ class OllamaEngine:
     `load_seconds` a load, `first_token_seconds` the time until a turn begins to speak, and while it may be collecting a tool
     call, `silence_seconds` every other silence of a turn. `patience_seconds` is how long the turn after a broken-off one may be
     silent before the model is loaded anew. `keep_alive` is how long a model stays in memory that was loaded without a
-    time of its own; None leaves it to Ollama. `parallel` is its `OLLAMA_NUM_PARALLEL`, which it tells nobody.
+    time of its own; None leaves it to Ollama. A number of seconds is also the longest that Ollama is told for any model
+    that we load: `keep` renews it, so that a model outlives a service that is killed by that time at most, and `aclose`
+    unloads them. `parallel` is its `OLLAMA_NUM_PARALLEL`, which it tells nobody.
     Models that Ollama passes on to another machine are left out unless `allow_remote`. A `supervised` Ollama is started
     again by itself: nobody is told to do it.
     """
@@ -85,8 +90,46 @@ class OllamaEngine:
         self._instances: dict[str, Instance] = {}
 
     async def aclose(self) -> None:
-        """Let go of the connections. Models stay in Ollama's memory as long as it keeps them."""
+        """Unload what we loaded, where we keep it, and let go of the connections; bounded in time."""
+        with anyio.move_on_after(UNLOAD_ALL_SECONDS, shield=True):
+            for key in self._kept():
+                try:
+                    await self.unload(key)
+                except OrchestratorError as error:
+                    log.warning("a model stays in Ollama's memory", model=key, reason=error.info.message)
         await self._client.aclose()
+
+    async def keep(self) -> None:
+        """Have Ollama keep what we loaded; runs until cancelled."""
+        while self._lease is not None:
+            await anyio.sleep(self._lease / RENEWALS)
+            if kept := self._kept():
+                try:
+                    await self._renew(kept, self._lease)
+                except OrchestratorError as error:
+                    log.warning("Ollama was not told to keep models", models=kept, reason=error.info.message)
+
+    @property
+    def _lease(self) -> float | None:
+        """The longest that Ollama is told to keep what we loaded, in seconds."""
+        seconds = self._keep_alive
+        return seconds if isinstance(seconds, int | float) and seconds > 0 else None
+
+    def _kept(self) -> list[str]:
+        """The models that we loaded, where it is us who decides how long they stay."""
+        return [] if self._lease is None else [key for key, one in self._instances.items() if one.ours]
+
+    async def _renew(self, keys: Sequence[str], lease: float) -> None:
+        loaded = await self._client.loaded()
+        for key in keys:
+            instance = self._instances[key]
+            if key not in loaded:  # somebody else ended it, and nobody here misses it until the next request
+                instance.ours = False
+                continue
+            async with instance.loading:
+                if instance.ours and (instance.keep_alive is None or instance.keep_alive > lease):
+                    make, path = (load_embedding_body, "/api/embed") if instance.embeds else (load_body, "/api/chat")
+                    await self._client.load(path, make(key, instance.options(None), lease), Subject(key))
 
     # ---- what there is ------------------------------------------------------------------------
 
@@ -193,6 +236,7 @@ class OllamaEngine:
 
     async def _load(self, model: Model, instance: Instance, settings: LoadSettings) -> None:
         keep_alive, context_length = self._lasting(instance), settings.context_length
+        instance.embeds = model.type == "embedding"
         if model.type == "embedding":
             body = load_embedding_body(model.key, settings, keep_alive)
             await self._client.load("/api/embed", body, Subject(model.key))
@@ -207,15 +251,19 @@ class OllamaEngine:
 
     async def unload(self, instance_id: str) -> None:
         key = whole_name(instance_id)
+        instance = self._instances.setdefault(key, Instance())
+        instance.ours = False
         if key not in await self._client.loaded():
             return
-        instance = self._instances.setdefault(key, Instance())
         async with instance.loading, instance.alone():
             await self._client.unload(key)
             instance.unloaded()
 
     def _lasting(self, instance: Instance) -> KeepAlive | None:
-        return self._keep_alive if instance.keep_alive is None else instance.keep_alive
+        ttl = instance.keep_alive
+        if ttl is None:
+            return self._keep_alive
+        return ttl if self._lease is None else min(ttl, self._lease)
 
     # ---- writing ------------------------------------------------------------------------------
 

@@ -32,6 +32,10 @@ class Instance:
         self._closed: anyio.Event | None = None
         self._broken_off = False
         self._failure: tuple[LoadSettings, ErrorInfo] | None = None
+        self.embeds = False
+        """Whether it is an embedding model, which refuses to chat."""
+        self.ours = False
+        """Whether we loaded the runner, and still want it: then it is ours to keep, and to end."""
         self.keep_alive: float | None = None
         """How many seconds the runner stays after a request; None leaves it to the engine."""
         self.loading = anyio.Lock()
@@ -56,10 +60,12 @@ class Instance:
         """The runner is there with this context. Where that is news, somebody else loaded it: it is kept as it is."""
         if self._pin is None or self._pin.seen != context_length:
             self._pin = Pin(LoadSettings(context_length=context_length), context_length)
+            self.ours = False
 
     def loaded(self, asked: LoadSettings, seen: int | None) -> None:
         """We loaded the runner."""
         self._pin = Pin(asked, seen)
+        self.ours = True
         self._failure = None
         self.attempts += 1
 

@@ -1,0 +1,91 @@
+"""How long models stay in Ollama that we loaded: as long as we say again and again, and no longer than we are there."""
+
+import json
+from datetime import UTC, datetime
+
+import anyio
+import httpx
+import pytest
+
+from orchestrator.core.json_types import JsonValue
+from orchestrator.core.models import LoadSettings
+from orchestrator.engines.ollama.engine import OllamaEngine
+from tests.engines.ollama.fakes import KEY, MODEL, as_json, line
+from tests.engines.ollama.loopback import Answer, Asked, loopback
+from tests.engines.ollama.runtime import TOOLS, Runtime
+
+pytestmark = pytest.mark.anyio
+
+
+class Keeper:
+    """An Ollama that has a model from the first load on, until it is told to let it go."""
+
+    def __init__(self, *, there_before: bool = False) -> None:
+        self.loaded: list[JsonValue] = [{"model": KEY, "context_length": 4096}] if there_before else []
+        self.told: list[JsonValue] = []
+        self.renewed = anyio.Event()
+
+    async def answer(self, asked: Asked) -> Answer:
+        if asked.path == "/api/ps":
+            return as_json({"models": self.loaded})
+        assert isinstance(asked.body, dict)
+        self.told.append(asked.body["keep_alive"])
+        if asked.body["keep_alive"] == 0:
+            self.loaded = []
+            return as_json({"done": True})
+        self.loaded = [{"model": KEY, "context_length": 4096}]
+        if len(self.told) > 2:
+            self.renewed.set()
+        return Answer((line(done=True, done_reason="stop"),))
+
+
+async def test_what_we_loaded_is_renewed_while_we_are_there_and_unloaded_when_we_go() -> None:
+    keeper = Keeper()
+    async with loopback(keeper.answer) as server:
+        engine = OllamaEngine(server.host, keep_alive=0.3)
+        _ = [step async for step in engine.load(MODEL, KEY, LoadSettings())]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(engine.keep)
+            with anyio.fail_after(10):
+                await keeper.renewed.wait()
+            tasks.cancel_scope.cancel()
+        await engine.aclose()
+    assert set(map(json.dumps, keeper.told[:-1])) == {"0.3"}
+    assert (keeper.told[-1], keeper.loaded) == (0, [])
+
+
+async def test_a_longer_time_of_its_own_is_promised_in_parts_and_a_shorter_one_is_kept_to() -> None:
+    for ttl, told in ((3600.0, 300), (60.0, 60.0)):
+        keeper = Keeper()
+        async with loopback(keeper.answer) as server:
+            engine = OllamaEngine(server.host, keep_alive=300)
+            _ = [step async for step in engine.load(MODEL, KEY, LoadSettings(), ttl)]
+            await engine.aclose()
+        assert keeper.told == [told, 0]
+
+
+async def test_what_somebody_else_loaded_is_not_ours_to_end() -> None:
+    keeper = Keeper(there_before=True)
+    async with loopback(keeper.answer) as server:
+        engine = OllamaEngine(server.host, keep_alive=300)
+        _ = [step async for step in engine.load(MODEL, KEY, LoadSettings())]
+        await engine.aclose()
+    assert keeper.told == []
+
+
+@pytest.mark.ollama
+async def test_the_real_one_keeps_a_model_for_a_bounded_time_and_not_beyond_us(runtime: Runtime) -> None:
+    runtime.unload(TOOLS)
+    engine = OllamaEngine(runtime.host, keep_alive=300)
+    model = next(model for model in await engine.models() if model.key == TOOLS)
+    _ = [step async for step in engine.load(model, TOOLS, LoadSettings())]
+
+    def listed() -> list[str]:
+        reply = httpx.get(f"{runtime.host}/api/ps", trust_env=False).json()
+        return [entry["expires_at"] for entry in reply["models"] if entry["model"] == TOOLS]
+
+    (until,) = listed()
+    left = datetime.fromisoformat(until) - datetime.now(UTC)
+    await engine.aclose()
+    assert 200 < left.total_seconds() <= 301
+    assert listed() == []
