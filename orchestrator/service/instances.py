@@ -135,6 +135,7 @@ class InstanceService:
         if not traits.many_instances and any(
             one.model.key == choice.model.key for one in self._of_engine(choice.engine)
         ):
+            await choice.engine.check_fit(choice.model, settings, ())  # a wrong setting is to blame first
             message = f"The engine '{choice.engine.name}' has one instance of a model at most."
             raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param="model")
         while leaver := self._instances.get(own_id := self._free_id(choice, after_leaving=not traits.many_instances)):

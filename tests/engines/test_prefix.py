@@ -6,10 +6,11 @@ import pytest
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.json_types import JsonObject, JsonValue
-from orchestrator.core.models import ReasoningSupport
+from orchestrator.core.models import LoadSettings, ReasoningSupport
 from orchestrator.core.prompt import ToolMessage
 from orchestrator.core.request import PluginRequest
 from orchestrator.engines.llama_cpp.constrained import turn_body
+from orchestrator.engines.ollama.request import chat_body
 from orchestrator.engines.openai_request import completion_body
 from orchestrator.testing import Call, FakeServer, Say, ScriptedEngine, Think, Turn
 from tests.service.house import events_of, fake_tool, service
@@ -30,8 +31,8 @@ async def answer(arguments: JsonObject) -> str:
     return f"found {sorted(arguments)}"
 
 
-async def bodies() -> list[tuple[JsonObject, JsonObject]]:
-    """What each turn of the chain is, for a server and for the embedded engine."""
+async def bodies() -> list[tuple[JsonObject, ...]]:
+    """What each turn of the chain is, for a server, for the embedded engine and for Ollama."""
     engine = ScriptedEngine(script)
     servers = {
         "mcp/a": FakeServer((fake_tool("first", answer), fake_tool("second", answer))),
@@ -47,7 +48,11 @@ async def bodies() -> list[tuple[JsonObject, JsonObject]]:
             await events_of(run)
             previous = run.response_id
     return [
-        (completion_body("m", request), turn_body("m", request, ReasoningSupport(("off", "on"), "on")))
+        (
+            completion_body("m", request),
+            turn_body("m", request, ReasoningSupport(("off", "on"), "on")),
+            chat_body("m", request, LoadSettings(), None),
+        )
         for request in engine.requests
     ]
 

@@ -184,14 +184,14 @@ class OllamaEngine:
 
     async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> bool:
         """Ollama makes room by itself, and says what does not fit when it loads."""
-        refuse_what_ollama_lacks(settings)
+        self._refuse(settings)
         self._check(model, settings.context_length)
         return True
 
     async def load(
         self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None
     ) -> AsyncGenerator[LoadStep, None]:
-        refuse_what_ollama_lacks(settings)
+        self._refuse(settings)
         self._check(model, settings.context_length)
         if model.key in self._remote:
             yield ModelReady()
@@ -345,6 +345,11 @@ class OllamaEngine:
 
     def _instance(self, model: Model) -> Instance:
         return self._instances.setdefault(whole_name(model.key), Instance())
+
+    def _refuse(self, settings: LoadSettings) -> None:
+        """What no request can set, but for what is there already."""
+        same = settings.parallel == self.traits.parallel
+        refuse_what_ollama_lacks(replace(settings, parallel=None) if same else settings)
 
     def _check(self, model: Model, context_length: int | None) -> None:
         if leaves_the_machine(model.key) and not self._allow_remote:

@@ -7,6 +7,7 @@ import anyio
 import httpx
 import pytest
 
+from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonValue
 from orchestrator.core.models import LoadSettings
 from orchestrator.engines.ollama.engine import OllamaEngine
@@ -29,8 +30,8 @@ class Keeper:
         if asked.path == "/api/ps":
             return as_json({"models": self.loaded})
         assert isinstance(asked.body, dict)
-        self.told.append(asked.body["keep_alive"])
-        if asked.body["keep_alive"] == 0:
+        self.told.append(asked.body.get("keep_alive"))
+        if asked.body.get("keep_alive") == 0:
             self.loaded = []
             return as_json({"done": True})
         self.loaded = [{"model": KEY, "context_length": 4096}]
@@ -71,6 +72,17 @@ async def test_what_somebody_else_loaded_is_not_ours_to_end() -> None:
         _ = [step async for step in engine.load(MODEL, KEY, LoadSettings())]
         await engine.aclose()
     assert keeper.told == []
+
+
+async def test_as_many_slots_as_there_are_may_be_asked_for_and_no_others() -> None:
+    keeper = Keeper()
+    async with loopback(keeper.answer) as server:
+        engine = OllamaEngine(server.host, parallel=2)
+        _ = [step async for step in engine.load(MODEL, KEY, LoadSettings(parallel=2))]
+        with pytest.raises(OrchestratorError) as caught:
+            await engine.check_fit(MODEL, LoadSettings(parallel=1), ())
+        await engine.aclose()
+    assert (caught.value.info.kind, caught.value.info.param) == (ErrorKind.INVALID_VALUE, "parallel")
 
 
 @pytest.mark.ollama
