@@ -98,7 +98,7 @@ async def build(url: str) -> dict[int, str]:
 async def measure(url: str) -> None:
     """Measure both chains, warm and cold, print."""
     ends = await build(url)
-    composition.__dict__["_engines"] = engines
+    composition.__dict__["engines_of"] = engines
     composition.__dict__["ChainMemory"] = remembered
     async with client_of(url) as client:
         times: dict[tuple[str, int], list[float]] = {(kind, depth): [] for kind in ("warm", "cold") for depth in DEPTHS}

@@ -7,29 +7,19 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import anyio
-import anyio.abc
 import structlog
 
 from orchestrator.api.application import create_api
 from orchestrator.api.metrics import Metrics
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.redaction import Redaction
-from orchestrator.core.request import Limits
-from orchestrator.engines.llama_cpp.engine import LlamaCppEngine
 from orchestrator.engines.llama_cpp.hugging_face import HuggingFaceDownloader
 from orchestrator.engines.ollama.client import OllamaClient
-from orchestrator.engines.ollama.engine import OllamaEngine
 from orchestrator.engines.ollama.pull import OllamaDownloader
 from orchestrator.engines.ollama.supervised import SupervisedOllama
-from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine, Timeouts
 from orchestrator.integrations.catalog import McpCatalog
-from orchestrator.integrations.mcp_config import ConfigLayer, McpConfigFiles, config_layers
+from orchestrator.integrations.mcp_config import ConfigLayer, McpConfigFiles
 from orchestrator.integrations.mcp_config_watch import ConfigWatcher
-from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
-from orchestrator.integrations.oauth.logins import OAuthLogins
-from orchestrator.integrations.plugins import ChainLimits
-from orchestrator.integrations.server_requests import ClientFeatures
-from orchestrator.ports import DefinitionGuard, OAuthCredentialStore
 from orchestrator.service.approvals import ApprovalService
 from orchestrator.service.audit import AuditService
 from orchestrator.service.branches import BranchService
@@ -67,12 +57,10 @@ from orchestrator.store.oauth_credentials import SqlOAuthCredentialStore
 from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.threads import SqlThreadStore
 from orchestrator.store.tokens import SqlTokenStore
+from orchestrator.wiring import engines_of, mcp_catalog, network_policy, plugin_files, run_limits
 
 CLOSE_SECONDS = 5.0
 OLLAMA = "ollama"
-REMOTE = "openai_compatible"
-OLLAMA_KEEPS_SECONDS = 300
-"""What Ollama is told again and again of what was loaded; `service/instances.py` decides when it goes."""
 
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -146,12 +134,12 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 keep_skeleton=settings.retention_keep_skeleton,
             ),
         )
-        engines = _engines(settings, tasks)
-        files = _plugin_files(settings)
+        engines = engines_of(settings, tasks)
+        files = plugin_files(settings)
         sealer = Sealer(settings.encryption_key, settings.encryption_key_file)
         pins = DefinitionPins(SqlDefinitionStore(database), settings.drift_policy)
         redaction = Redaction(settings.redact_patterns, settings.redact_paths)
-        catalog = _catalog(settings, files, SqlOAuthCredentialStore(database, sealer), tasks, pins, redaction)
+        catalog = mcp_catalog(settings, files, SqlOAuthCredentialStore(database, sealer), tasks, pins, redaction)
         store = RedactingStore(SqlResponseStore(database, memory, sealer), redaction, catalog.redaction)
         holder = this_holder()
         metrics = Metrics()
@@ -181,7 +169,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 max_queued=settings.max_queued,
             ),
         )
-        limits = _limits(settings)
+        limits = run_limits(settings)
         costs = TokenCostService(instances)
         plugins = PluginService(catalog.host, pins, costs)
         calls = DirectCallService(
@@ -288,12 +276,12 @@ async def open_checks(
         OrchestratorError: a file cannot be used.
     """
     named = None if files is None else McpConfigFiles([ConfigLayer(path.absolute(), "flag", True) for path in files])
-    read = named or _plugin_files(settings)
+    read = named or plugin_files(settings)
     config = read.load()
     async with anyio.create_task_group() as tasks:
         catalog = McpCatalog(
             config,
-            policy=_network_policy(settings),
+            policy=network_policy(settings),
             connect_timeout=settings.connect_timeout,
             tool_timeout=settings.tool_timeout,
             allow_plugins=True,
@@ -304,7 +292,7 @@ async def open_checks(
         try:
             costs = TokenCostService(InstanceService(ModelService([]), InstancePolicy()))
             installed = tuple(plugin.id for plugin in config.plugins if not plugin.disabled)
-            yield IntegrationCheckService(catalog, costs, _limits(settings)), installed
+            yield IntegrationCheckService(catalog, costs, run_limits(settings)), installed
         finally:
             with anyio.CancelScope(shield=True):
                 await catalog.aclose()
@@ -323,100 +311,3 @@ async def look_at_ollama(settings: Settings, seconds: float) -> tuple[str, int]:
         return client.peer.address, len(await client.tags())
     finally:
         await client.aclose()
-
-
-def _engines(
-    settings: Settings, tasks: anyio.abc.TaskGroup
-) -> list[LlamaCppEngine | OllamaEngine | OpenAICompatibleEngine]:
-    """Every engine, in the order in which a bare model key is looked up: the default one first."""
-    first, silence = settings.engine_first_token_timeout, settings.engine_silence_timeout
-    embedded = LlamaCppEngine(settings.models_dir, tasks, silence_seconds=silence, first_token_seconds=first)
-    ollama = OllamaEngine(
-        settings.ollama_host,
-        silence_seconds=silence,
-        first_token_seconds=first,
-        keep_alive=OLLAMA_KEEPS_SECONDS,
-        parallel=max(1, settings.ollama_num_parallel),
-        supervised=settings.start_ollama,
-    )
-    tasks.start_soon(ollama.keep)
-    keys, slots = settings.openai_compatible_api_key, settings.openai_compatible_parallel
-    offers = settings.openai_compatible_reasoning
-    remote = [
-        OpenAICompatibleEngine(
-            url,
-            keys[index] if index < len(keys) else None,
-            name=REMOTE if index == 0 else f"{REMOTE}:{index + 1}",  # as the second instance of a model is called
-            timeouts=Timeouts(first_token=first, silence=silence),
-            parallel=slots[index] if index < len(slots) else slots[0],
-            reasoning=offers[index] if index < len(offers) else (),
-        )
-        for index, url in enumerate(settings.openai_compatible_url)
-    ]
-    engines = [ollama, embedded, *remote]
-    return sorted(engines, key=lambda engine: engine.name.partition(":")[0] != settings.default_engine)
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        max_turns=settings.max_turns,
-        max_identical_calls=settings.max_identical_calls,
-        max_tool_output_bytes=settings.max_tool_output_bytes,
-        max_tool_output_model_bytes=settings.max_tool_output_model_bytes,
-        warn_tools=settings.warn_tools,
-        warn_tool_tokens=settings.warn_tool_tokens,
-    )
-
-
-def _catalog(
-    settings: Settings,
-    files: McpConfigFiles,
-    credentials: OAuthCredentialStore,
-    tasks: anyio.abc.TaskGroup,
-    guard: DefinitionGuard,
-    redaction: Redaction,
-) -> McpCatalog:
-    config = files.load()
-    for warning in config.warnings:
-        log.warning("mcp.json", warning=warning)
-    policy = _network_policy(settings)
-    return McpCatalog(
-        config,
-        policy=policy,
-        connect_timeout=settings.connect_timeout,
-        tool_timeout=settings.tool_timeout,
-        tool_timeout_cap=settings.tool_timeout_cap,
-        features=ClientFeatures(
-            # Who has to be asked whether the model may be used is asked in the same way.
-            elicitation=settings.elicitation != "off",
-            sampling=settings.sampling != "off",
-            roots=settings.roots,
-        ),
-        allow_plugins=settings.allow_plugins,
-        allow_ephemeral_mcp=settings.allow_ephemeral_mcp,
-        task_group=tasks,
-        chains=ChainLimits(settings.chain_session_idle, settings.max_chain_sessions),
-        files=files,
-        logins=OAuthLogins(credentials, policy, tasks),
-        guard=guard,
-        redaction=redaction,
-    )
-
-
-def _plugin_files(settings: Settings) -> McpConfigFiles:
-    return McpConfigFiles(
-        config_layers(
-            settings.mcp_user_config,
-            settings.mcp_config,
-            settings.mcp_config_added,
-            project_required=settings.mcp_config_given,
-        )
-    )
-
-
-def _network_policy(settings: Settings) -> NetworkPolicy:
-    return NetworkPolicy(
-        allow=HostRules.parse(settings.ephemeral_allow, setting="EPHEMERAL_ALLOW"),
-        deny=HostRules.parse(settings.ephemeral_deny, setting="EPHEMERAL_DENY"),
-        allow_loopback=settings.on_loopback,
-    )

@@ -45,7 +45,7 @@ def scripted_engines(*_: object) -> list[ScriptedEngine]:
 async def serve(settings: Settings, port: int) -> None:
     """The service, until it is ended."""
     # The composition root, as it is, but for the model.
-    composition.__dict__["_engines"] = scripted_engines
+    composition.__dict__["engines_of"] = scripted_engines
     async with composition.open_app(settings) as application:
         config = uvicorn.Config(application, "127.0.0.1", port, lifespan="off", ws="none", log_config=None)
         await uvicorn.Server(config).serve()

@@ -43,7 +43,7 @@ async def service(folder: Path, **settings: str) -> AsyncGenerator[httpx.AsyncCl
     }
     read = load_settings({"HOME": os.environ["HOME"], **{f"ORCHESTRATOR_{name}": text for name, text in given.items()}})
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(composition, "_engines", engines)
+        patched.setattr(composition, "engines_of", engines)
         async with composition.open_app(read) as application:
             transport = httpx.ASGITransport(application)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:1234", timeout=120) as client:
