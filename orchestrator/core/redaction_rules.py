@@ -152,7 +152,7 @@ def _pattern(name: object, written: object) -> PatternRule:
 
 def _compiled(name: str, source: str, holds: Callable[[str], bool] | None) -> PatternRule:
     if len(source) > MAX_PATTERN:
-        raise RedactionProblem(f"'{name}': a pattern has at most {MAX_PATTERN} characters")
+        raise RedactionProblem(f"{name!r}: a pattern has at most {MAX_PATTERN} characters")
     library: Any = re2
     options = library.Options()
     options.log_errors = False  # it would write them to standard error by itself
@@ -172,10 +172,10 @@ def _path(written: object) -> PathRule:
     path = written.strip()
     root = re.match(r"\$|[a-z]+", path)
     if root is None or root[0] not in _ROOTS:
-        raise RedactionProblem(f"'{path}': a path begins with 'arguments', 'result' or '$'")
+        raise RedactionProblem(f"{path!r}: a path begins with 'arguments', 'result' or '$'")
     steps = _steps(path, root.end())
     if not steps:
-        raise RedactionProblem(f"'{path}': it names nothing below '{root[0]}'")
+        raise RedactionProblem(f"{path!r}: it names nothing below '{root[0]}'")
     named = [step.name for step in steps if step.name is not None]
     word = re.sub(r"[^a-z0-9_.-]+", "_", named[-1].lower()).strip("_.-")[:40] if named else ""
     return PathRule(word or "value", path, _ROOTS[root[0]], steps)
@@ -186,7 +186,7 @@ def _steps(path: str, start: int) -> tuple[Step, ...]:
     while start < len(path):
         found = _STEP.match(path, start)
         if found is None:
-            raise RedactionProblem(f"'{path}': it cannot be read from '{path[start:]}' on")
+            raise RedactionProblem(f"{path!r}: it cannot be read from {path[start:]!r} on")
         start = found.end()
         name, index = found["name"] or found["quoted"], found["index"]
         steps.append(
@@ -197,5 +197,5 @@ def _steps(path: str, start: int) -> tuple[Step, ...]:
             )
         )
         if len(steps) > MAX_STEPS:
-            raise RedactionProblem(f"'{path[:80]}': a path has at most {MAX_STEPS} steps")
+            raise RedactionProblem(f"{path[:80]!r}: a path has at most {MAX_STEPS} steps")
     return tuple(steps)

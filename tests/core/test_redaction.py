@@ -129,6 +129,7 @@ def test_a_pattern_that_cannot_be_used_is_refused_with_the_reason(written: objec
         (["$"], "'$': it names nothing below '$'"),
         (["arguments.a..."], "'arguments.a...': it cannot be read from '...' on"),
         (["$items"], "'$items': it cannot be read from 'items' on"),
+        (["0\x850"], r"'0\x850': a path begins with 'arguments', 'result' or '$'"),
         (["$" + ".a" * 33], f"'{'$' + '.a' * 33}': a path has at most 32 steps"),
         (["$.a"] * (MAX_RULES + 1), "at most 100 paths"),
     ],
