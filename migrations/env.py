@@ -1,5 +1,6 @@
 """How Alembic runs here: on the connection it is handed, inside the transaction that is already open on it."""
 
+from collections import Counter
 from typing import Any, Literal
 
 from alembic import context
@@ -45,9 +46,36 @@ def migrate(connection: Connection) -> None:
     with context.begin_transaction():
         if not is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        # SQLite's keys are off here. Where there is nothing to do, as at most starts, nothing is looked through.
+        checked = is_sqlite and goes_elsewhere()
+        dangling = dangling_rows(connection) if checked else Counter[tuple[str, str]]()
         context.run_migrations()
-        if is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
-            raise OrchestratorError(ErrorKind.STORE_ERROR, "A migration left rows that refer to nothing.")
+        if checked:
+            check_references(connection, dangling)
+
+
+def goes_elsewhere() -> bool:
+    """Whether the database is to be at another revision than it is at."""
+    wanted = context.get_context().opts.get("destination_rev")
+    head = context.get_head_revision()
+    return wanted is not None and context.get_context().get_current_revision() != (head if wanted == "head" else wanted)
+
+
+def dangling_rows(connection: Connection) -> Counter[tuple[str, str]]:
+    """How many rows of which table refer to rows of which other one that are not there."""
+    found = connection.exec_driver_sql("PRAGMA foreign_key_check")
+    return Counter((row.table, row.parent) for row in found)
+
+
+def check_references(connection: Connection, before: Counter[tuple[str, str]]) -> None:
+    """See that a migration broke no reference. What somebody else broke before is the audit's to tell."""
+    for (table, parent), count in (dangling_rows(connection) - before).items():
+        message = (
+            f"The migration left rows of '{table}' ({count}) that refer to rows of '{parent}' which are not there; the"
+            " database is as it was. With the version that wrote it, run `orchestrator audit verify`: it says whether"
+            " somebody changed the database."
+        )
+        raise OrchestratorError(ErrorKind.STORE_ERROR, message)
 
 
 given = context.config.attributes.get("connection")

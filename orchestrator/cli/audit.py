@@ -30,6 +30,9 @@ from orchestrator.settings import Settings
 FOUND_WANTING: Final = 1
 """The exit status of `verify` when something is not as it was chained."""
 
+NOT_PROVED_WHOLE: Final = 3
+"""The exit status of `verify` when each row is as it was chained, and nothing says that none is missing."""
+
 
 class Moment(click.ParamType[datetime]):
     """A moment; one without a zone is in UTC."""
@@ -236,8 +239,14 @@ def export(
 
 
 @audit.command()
-@click.option("--owner", metavar="OWNER", help="One owner's chain.")
-@click.option("--from", "first", metavar="N|MOMENT", help="From this link, or from the calls of this moment, on.")
+@click.option("--owner", metavar="OWNER", help="One owner's chain; every owner's if absent.")
+@click.option(
+    "--from",
+    "first",
+    metavar="N|MOMENT",
+    help="From this link, or from the calls of this moment, on. A link's number is of one chain: where there are "
+    "several, it needs --owner. A moment is of all of them.",
+)
 @click.option("--to", "last", metavar="N|MOMENT", help="Up to this link, or to the calls of this moment.")
 @click.option("--since", type=click.Path(path_type=Path), metavar="MANIFEST", help="From the heads of an export on.")
 @click.option("--file", type=click.Path(path_type=Path), metavar="EXPORT", help="An export, instead of the database.")
@@ -256,46 +265,46 @@ def verify(
 ) -> None:
     """Prove that the journal is what it was when it was written, and name the first call that is not.
 
-    The exit status is 1 when something was changed, removed or slipped in.
+    The exit status is 1 when something was changed, removed or slipped in, and 3 for an export that is a selection,
+    or has no manifest beside it: each of its calls is proved, and nothing says that none is missing.
     """
     from orchestrator.store import audit_files
 
-    if (first or last) and owner is None:
-        raise CommandError("--from and --to are of one owner's chain: name it with --owner")
     if public_key is not None and file is None and since is None:
         raise CommandError("--public-key goes with --file or --since, whose manifest is signed")
+    unproved = None
     if file is not None:
         beside = file.with_name(file.name + audit_files.MANIFEST)
         needed = public_key is not None or beside.exists()
         manifest = audit_files.read_manifest(beside, public_key) if needed else None
         report = audit_files.verify_file(file, manifest)
-        whole = manifest is not None and not manifest.filters
-        note = (
-            ""
-            if whole
-            else "; each row by itself: "
-            + ("there is no manifest beside it" if manifest is None else "the export is a selection")
-        )
+        if manifest is None:
+            unproved = "there is no manifest beside it"
+        elif manifest.filters:
+            unproved = "the export is a selection"
     else:
         heads = () if since is None else audit_files.read_manifest(since, public_key).heads
         report = anyio.run(verify_database, settings, owner, first, last, heads)
-        note = ""
-    _print_verification(report, note, signed=public_key is not None, as_json=as_json)
+    _print_verification(report, unproved, signed=public_key is not None, as_json=as_json)
     if report.problem is not None:
         click.get_current_context().exit(FOUND_WANTING)
+    if unproved is not None:
+        click.get_current_context().exit(NOT_PROVED_WHOLE)
 
 
-def _print_verification(report: AuditVerification, note: str, *, signed: bool, as_json: bool) -> None:
+def _print_verification(report: AuditVerification, unproved: str | None, *, signed: bool, as_json: bool) -> None:
     problem = report.problem
     if as_json:
-        print_json({"ok": problem is None, "signature": signed or None, **asdict(report)})
+        told = {"ok": problem is None, "complete": problem is None and unproved is None, "signature": signed or None}
+        print_json(told | asdict(report))
         return
     proved = f"{report.links} links"
     proved += f" and {report.events} events" if report.events else ""
     erased = f", the content of {report.erased} is deleted" if report.erased else ""
     if problem is None:
+        verdict = "ok" if unproved is None else f"complete: not proven ({unproved}); each row by itself is right"
         click.echo(
-            f"ok: {proved} are as they were written{erased}{note}" + ("; the signature is right" if signed else "")
+            f"{verdict}: {proved} are as they were written{erased}" + ("; the signature is right" if signed else "")
         )
         return
     where = f"link {problem.sequence} of {problem.owner}" if problem.sequence else problem.owner or "the file"

@@ -56,18 +56,30 @@ async def export_to(settings: Settings, wanted: CallFilter, form: ExportFormat, 
 async def verify_database(
     settings: Settings, owner: str | None, first: str | None, last: str | None, since: Sequence[AuditHead]
 ) -> AuditVerification:
-    """Prove the chains of the database; `first` and `last` are sequence numbers or moments."""
-    from orchestrator.store.audit_verify import AuditRange, sequence_at, verify
-    from orchestrator.store.database import open_database
-    from orchestrator.store.migrate import prepare
+    """Prove the chains of the database; `first` and `last` are sequence numbers or moments.
 
-    make_data_dir(settings)
-    await prepare(settings.database_url)
-    database = await open_database(settings.database_url)
+    Raises:
+        OrchestratorError: the database is of another version, or the range means nothing in it.
+    """
+    from orchestrator.store.audit_ranges import ranges
+    from orchestrator.store.audit_verify import verify
+    from orchestrator.store.migrate import open_as_it_is
+
+    # It is evidence: nothing is made, migrated or recorded in it.
+    database = await open_as_it_is(settings.database_url)
     try:
-        start = 1 if first is None else await sequence_at(database, owner or "", first, last=False)
-        end = None if last is None else await sequence_at(database, owner or "", last, last=True)
-        kept = [head for head in since if owner in (None, head.owner)]
-        return await verify(database, AuditRange(owner, start, end), kept)
+        proved = AuditVerification(0, 0, 0, (), None)
+        for part in await ranges(database, owner, first, last):
+            found = await verify(database, part, [head for head in since if part.owner in (None, head.owner)])
+            proved = AuditVerification(
+                proved.links + found.links,
+                proved.events + found.events,
+                proved.erased + found.erased,
+                (*proved.heads, *found.heads),
+                found.problem,
+            )
+            if found.problem is not None:
+                break
+        return proved
     finally:
         await database.aclose()

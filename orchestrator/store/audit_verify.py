@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -15,7 +14,6 @@ from sqlalchemy import (
     and_,
     case,
     cast,
-    exists,
     func,
     literal,
     or_,
@@ -23,22 +21,20 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.json_types import canonical_json
 from orchestrator.core.storable_text import original
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
 from orchestrator.store import audit_links as links
+from orchestrator.store import audit_outside as outside
 from orchestrator.store.audit_proof import ChainLink, is_erased, link_problem
+from orchestrator.store.audit_ranges import AuditRange
 from orchestrator.store.database import Database
 from orchestrator.store.long_texts import long_text
-from orchestrator.store.rows import content_digest
 from orchestrator.store.tables import (
     audit_chain,
     audit_events,
     audit_heads,
     tool_call_approvals,
     tool_calls,
-    tool_definitions,
 )
 
 PAGE: Final = 1_000
@@ -118,31 +114,12 @@ _LINKS: Final = (
 _LINK_NAMES: Final = tuple(column.name for column in _LINKS.selected_columns)
 _LARGE_CONTENT: Final = select(*(_raw(name).label(name) for name in (*_ASKED, *_ANSWERED)))
 
-NOT_CHAINED: Final = "it is in the journal, and no link of the chain speaks of it"
-OUTCOME_NOT_CHAINED: Final = (
-    "its outcome, or the decision about it, is in the journal, and no link of the chain speaks of it"
-)
 CUT: Final = "the chain ends here, although it went on to link {}: its end was cut off"
 MISSING: Final = "the link before this one is missing: the chain goes on from {} to {}"
 NOT_LINKED: Final = "it does not follow from the link before it"
 OTHER_HEAD: Final = "the chain has another link here than the head that was kept outside"
 OTHER_CHECKPOINT: Final = "the chain has another link here than the one that checkpoint {} speaks of"
-DEFINITION: Final = "the definition {} is not the one that its digest stands for"
 EVENT_CHANGED: Final = "the event, or its link, is not what was chained"
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRange:
-    """Which part of which chains: sequence numbers, both ends included."""
-
-    owner: str | None = None
-    first: int = 1
-    last: int | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing is left out."""
-        return self == AuditRange()
 
 
 @dataclass(slots=True)
@@ -172,31 +149,6 @@ async def verify(
     if problem is None and part.is_whole:
         problem = await _verify_whole(database, tally)
     return AuditVerification(tally.links, tally.events, tally.erased, tuple(reached), problem)
-
-
-async def sequence_at(database: Database, owner: str, text: str, *, last: bool) -> int:
-    """The link that `text` means, a number or a moment: the first of the calls since then, or the last until then.
-
-    Raises:
-        OrchestratorError: `invalid_value`: it is neither.
-    """
-    if text.isascii() and text.isdigit() and len(text) < 19:
-        return max(1, int(text))
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        message = f"'{text}' is neither the number of a link nor a moment such as 2026-03-01T12:00:00Z."
-        raise OrchestratorError(ErrorKind.INVALID_VALUE, message) from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    sequence, at = audit_chain.c.sequence, tool_calls.c.created_at
-    query = select(func.max(sequence) if last else func.min(sequence))
-    query = query.join_from(tool_calls, audit_chain, audit_chain.c.call_id == tool_calls.c.call_id)
-    query = query.where(tool_calls.c.owner == owner, at <= moment if last else at >= moment)
-    found = await database.read(lambda connection: connection.execute(query).scalar())
-    if found is None:
-        message = f"'{owner}' has no calls {'until' if last else 'since'} {text}."
-        raise OrchestratorError(ErrorKind.INVALID_VALUE, message)
-    return found
 
 
 def _heads(connection: Connection, owner: str | None, kept: Mapping[str, AuditHead]) -> list[AuditHead]:
@@ -302,7 +254,9 @@ async def _compare(database: Database, head: AuditHead, what: str) -> AuditProbl
 async def _verify_whole(database: Database, tally: _Tally) -> AuditProblem | None:
     """The service's own chain, the checkpoints in it, calls outside of any chain, and the definitions."""
     problem = await _verify_events(database, tally)
-    return problem or await database.read(_outside) or await database.read(_definitions)
+    for look in outside.LOOKS:
+        problem = problem or await database.read(look)
+    return problem
 
 
 async def _verify_events(database: Database, tally: _Tally) -> AuditProblem | None:
@@ -340,28 +294,3 @@ def _checkpointed(row: Mapping[str, Any]) -> Iterator[AuditHead]:
     if row["kind"] == "checkpoint":
         for owner, sequence, digest in json.loads(row["details"])["heads"]:
             yield AuditHead(owner, sequence, digest)
-
-
-def _outside(connection: Connection) -> AuditProblem | None:
-    """A call of the journal that is in no chain."""
-
-    def chained(kind: str) -> ColumnElement[bool]:
-        return exists().where(audit_chain.c.call_id == tool_calls.c.call_id, audit_chain.c.kind == kind)
-
-    settled = tool_calls.c.settled_at.is_not(None)
-    decided = exists().where(tool_call_approvals.c.call_id == tool_calls.c.call_id)
-    stray = or_(~chained("journaled"), and_(settled, ~chained("settled")), and_(decided, ~chained("decided")))
-    query = select(tool_calls.c.owner, tool_calls.c.call_id, chained("journaled").label("known")).where(stray)
-    found = connection.execute(query.order_by(tool_calls.c.created_at, tool_calls.c.call_id).limit(1)).one_or_none()
-    if found is None:
-        return None
-    return AuditProblem(found.owner, 0, found.call_id, OUTCOME_NOT_CHAINED if found.known else NOT_CHAINED)
-
-
-def _definitions(connection: Connection) -> AuditProblem | None:
-    """A definition that is not what the calls' digests stand for."""
-    query = select(tool_definitions.c.digest, tool_definitions.c.definition).order_by(tool_definitions.c.digest)
-    for digest, definition in connection.execute(query.execution_options(yield_per=PAGE)):
-        if content_digest(canonical_json(definition)) != digest:
-            return AuditProblem(links.SERVICE, 0, None, DEFINITION.format(digest))
-    return None

@@ -4,7 +4,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import anyio.to_thread
 from alembic import command
@@ -15,7 +15,7 @@ from alembic.util.exc import CommandError
 from sqlalchemy import URL, Connection
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.store.database import database_url
+from orchestrator.store.database import Database, database_url, open_database
 from orchestrator.store.failures import our_failures
 from orchestrator.store.postgres import postgres_engine
 from orchestrator.store.sqlite import sqlite_engine
@@ -114,13 +114,36 @@ async def prepare(url: str) -> None:
     if database_url(url).drivername == "sqlite":
         await upgrade(url)
         return
-    found, needed = await current_revision(url), head_revision()
-    if found == needed:
-        return
+    found = await current_revision(url)
+    if found != head_revision():
+        _refuse(found)
+
+
+async def open_as_it_is(url: str) -> Database:
+    """Open a database that nothing is to be changed in, not even by a migration.
+
+    Raises:
+        OrchestratorError: `store_error`: it is at another revision than this version needs, or cannot be opened.
+    """
+    if _new_file(database_url(url)):
+        raise OrchestratorError(ErrorKind.STORE_ERROR, f"There is no database file '{database_url(url).database}'.")
+    database = await open_database(url)
+    try:
+        found = await database.read(lambda connection: MigrationContext.configure(connection).get_current_revision())
+        if found != head_revision():
+            _refuse(found)
+    except BaseException:
+        await database.aclose()
+        raise
+    return database
+
+
+def _refuse(found: str | None) -> NoReturn:
+    """Raise what is to be done about a database that is at another revision."""
     if found is not None and found not in _revisions():
         raise OrchestratorError(ErrorKind.STORE_ERROR, _NEWER.format(f"it is at revision '{found}'"))
     state = "has no tables yet" if found is None else f"is at revision {found}"
-    message = f"The database {state}; this version needs revision {needed}. Run: orchestrator db upgrade"
+    message = f"The database {state}; this version needs revision {head_revision()}. Run: orchestrator db upgrade"
     raise OrchestratorError(ErrorKind.STORE_ERROR, message)
 
 

@@ -11,9 +11,11 @@ import anyio
 import pytest
 from click.testing import Result
 
+from orchestrator.store import migrate
 from orchestrator.store.database import open_database
 from orchestrator.store.responses import SqlResponseStore
 from tests.cli.program import run
+from tests.store.samples import NOON, call, new_response
 from tests.store.test_audit_chain import ADA_LINKS, BOB_LINKS, write_everything
 
 pytest_plugins = ("tests.store.databases",)
@@ -119,6 +121,12 @@ def test_the_journal_is_proved_and_a_changed_row_is_named(audit: Callable[..., R
     assert part["links"] == 3
     later = said(audit("verify", "--owner", "ada", "--from", "2026-03-01T12:00:30", "--json"))
     assert 0 < later["links"] < ADA_LINKS
+    everybodys = said(audit("verify", "--from", "2026-03-01T12:00:30", "--json"))
+    assert later["links"] <= everybodys["links"] < ADA_LINKS + BOB_LINKS
+    assert said(audit("verify", "--to", "2027-01-01", "--json"))["links"] == ADA_LINKS + BOB_LINKS
+    several = audit("verify", "--from", "3").stderr
+    assert "there are 'ada', 'bob': name one with --owner" in several
+    assert "Nobody has calls since 2030-01-01" in audit("verify", "--from", "2030-01-01").stderr
 
     change(url, "UPDATE tool_calls SET output = '[]' WHERE call_id = 'call_2'")
     result = audit("verify")
@@ -128,6 +136,18 @@ def test_the_journal_is_proved_and_a_changed_row_is_named(audit: Callable[..., R
         "(5 links before it are as they were written)\n"
     )
     assert json.loads(audit("verify", "--json").stdout)["problem"]["call_id"] == "call_2"
+
+
+def test_where_there_is_one_chain_the_number_of_a_link_is_of_that(sqlite_url: str, tmp_path: Path) -> None:
+    async def one_chain() -> None:
+        database = await open_database(sqlite_url)
+        await SqlResponseStore(database).open_response(new_response("resp_a"))
+        await SqlResponseStore(database).journal_calls("resp_a", [call(0, "call_1"), call(1, "call_2")], NOON)
+        await database.aclose()
+
+    anyio.run(one_chain)
+    found = run("audit", "verify", "--from", "2", "--json", DATABASE_URL=sqlite_url, DATA_DIR=str(tmp_path / "data"))
+    assert said(found)["links"] == 1
 
 
 def test_a_cut_tail_is_noticed_with_an_earlier_export(audit: Callable[..., Result], url: str, tmp_path: Path) -> None:
@@ -144,6 +164,47 @@ def test_a_cut_tail_is_noticed_with_an_earlier_export(audit: Callable[..., Resul
     assert audit("verify").exit_code == 0, "nothing that is there is wrong"
     cut = audit("verify", "--since", manifest)
     assert (cut.exit_code, "its end was cut off" in cut.stdout) == (1, True)
+    # As before, but foreign keys do not hold: somebody left the item behind.
+    change(
+        url,
+        "DELETE FROM audit_chain WHERE owner = 'ada' AND sequence > 6",
+        "DELETE FROM tool_calls WHERE call_id IN ('call_5', 'call_6')",
+        "UPDATE audit_heads SET sequence = 6 WHERE owner = 'ada'",
+    )
+    cut = audit("verify", "--since", manifest)
+    assert (cut.exit_code, cut.stdout.startswith("NOT ok: ada: the chain ends here")) == (1, True), cut.output
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        (
+            "DELETE FROM tool_calls WHERE call_id = 'call_2'",
+            "link 2 of ada, call call_2: the journal has no such call any more: its row was removed",
+        ),
+        ("DELETE FROM tool_definitions", "ada, call call_1: its definition"),
+        ("DELETE FROM tool_calls; DELETE FROM audit_chain; DELETE FROM audit_heads; DELETE FROM audit_events", "resp_"),
+    ],
+)
+def test_a_row_that_others_refer_to_is_named_when_it_was_removed(
+    audit: Callable[..., Result], url: str, statement: str, said: str
+) -> None:
+    change(url, *statement.split("; "))
+    found = audit("verify")
+    assert (found.exit_code, found.stderr) == (1, "")
+    assert found.stdout.startswith("NOT ok: ") and said in found.stdout
+
+
+def test_a_database_of_another_version_is_not_migrated_to_be_proved(
+    audit: Callable[..., Result], url: str, tmp_path: Path
+) -> None:
+    anyio.run(migrate.downgrade, url, "0010")
+    found = audit("verify")
+    assert found.exit_code != 0 and "is at revision 0010" in found.stderr and "orchestrator db upgrade" in found.stderr
+    assert anyio.run(migrate.current_revision, url) == "0010"
+    missing = tmp_path / "missing.db"
+    nothing = run("audit", "verify", DATABASE_URL=f"sqlite+aiosqlite:///{missing}", DATA_DIR=str(tmp_path / "data"))
+    assert nothing.exit_code != 0 and "There is no database file" in nothing.stderr and not missing.exists()
 
 
 # ---- proving an export ------------------------------------------------------------------------
@@ -212,12 +273,26 @@ def test_a_selection_is_proved_row_by_row(audit: Callable[..., Result], tmp_path
     file = tmp_path / "errors.csv"
     said(audit("export", "--output", str(file), "--error", "--json"))
     result = audit("verify", "--file", str(file))
-    assert (result.exit_code, "the export is a selection" in result.stdout) == (0, True)
-    (tmp_path / "errors.csv.manifest.json").unlink()
-    assert "no manifest" in audit("verify", "--file", str(file)).stdout
+    assert result.exit_code == 3
+    assert result.stdout.startswith("complete: not proven (the export is a selection)")
     one = tmp_path / "ada.jsonl"
     said(audit("export", "--output", str(one), "--owner", "ada", "--json"))
     assert audit("verify", "--file", str(one)).stdout == f"ok: {ADA_LINKS} links are as they were written\n"
+
+
+def test_an_export_without_its_manifest_is_not_said_to_be_complete(
+    audit: Callable[..., Result], tmp_path: Path
+) -> None:
+    file = tmp_path / "calls.jsonl"
+    said(audit("export", "--output", str(file), "--json"))
+    assert said(audit("verify", "--file", str(file), "--json"))["complete"] is True
+    (tmp_path / "calls.jsonl.manifest.json").unlink()
+    file.write_text("".join(file.read_text("utf-8").splitlines(keepends=True)[:-2]), "utf-8")
+    result = audit("verify", "--file", str(file))
+    assert result.exit_code == 3
+    assert result.stdout.startswith("complete: not proven (there is no manifest beside it)")
+    told = json.loads(audit("verify", "--file", str(file), "--json").stdout)
+    assert (told["ok"], told["complete"]) == (True, False)
 
 
 def test_a_manifest_that_was_changed_or_signed_by_another_is_refused(

@@ -21,7 +21,7 @@ from orchestrator.ports.approvals import CallDecision, Suspension
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
 from orchestrator.store import audit_chain as chain
 from orchestrator.store import audit_links as links
-from orchestrator.store import audit_proof, audit_verify
+from orchestrator.store import audit_outside, audit_proof, audit_verify
 from orchestrator.store.audit_verify import AuditRange, verify
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.responses import SqlResponseStore
@@ -220,7 +220,7 @@ async def test_a_call_that_was_slipped_into_the_journal_is_named(written: Databa
         f"INSERT INTO tool_calls (call_id, position, {columns})"
         f" SELECT 'call_forged', 99, {columns} FROM tool_calls WHERE call_id = 'call_2'",
     )
-    assert (await verify(written)).problem == AuditProblem("ada", 0, "call_forged", audit_verify.NOT_CHAINED)
+    assert (await verify(written)).problem == AuditProblem("ada", 0, "call_forged", audit_outside.NOT_CHAINED)
 
 
 async def test_a_row_that_was_removed_is_named(written: Database) -> None:

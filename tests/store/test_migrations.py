@@ -1,8 +1,10 @@
 """The migrations: from nothing, back to nothing, and the same tables as the code has."""
 
 import shutil
+import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -105,6 +107,31 @@ async def test_a_start_migrates_sqlite_into_a_file_that_is_its_owners_alone(tmp_
     await migrate.prepare(url)
     assert await migrate.is_current(url)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_start_looks_for_lost_rows_only_when_it_migrates_and_names_those_that_it_lost(tmp_path: Path) -> None:
+    url = sqlite_address(tmp_path / "new.db")
+    await migrate.upgrade(url)
+    orphan = "INSERT INTO offered_tools VALUES ('{}', 0, 'n', 't', 'p', 'p', 'gone')"
+
+    def without_keys(statement: str) -> None:
+        with closing(sqlite3.connect(tmp_path / "new.db")) as connection:
+            connection.execute(statement)
+            connection.commit()
+
+    without_keys(orphan.format("one"))
+    await migrate.prepare(url)
+    await migrate.downgrade(url, "0010")
+    await migrate.prepare(url)
+    assert await migrate.is_current(url), "what somebody else lost is no reason not to migrate"
+    await migrate.downgrade(url, "0010")
+    without_keys(
+        "CREATE TRIGGER loses AFTER UPDATE ON alembic_version BEGIN " + orphan.format("two") + "; END",
+    )
+    with pytest.raises(OrchestratorError) as caught:
+        await migrate.prepare(url)
+    assert "rows of 'offered_tools' (1) that refer to rows of 'tool_definitions'" in caught.value.info.message
+    assert await migrate.current_revision(url) == "0010"
 
 
 async def test_a_start_refuses_a_postgres_that_nobody_has_migrated(empty_postgres_url: str) -> None:

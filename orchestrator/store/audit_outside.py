@@ -1,0 +1,97 @@
+"""What no link of a chain can say: rows that are in no chain, and rows that others refer to and that are gone."""
+
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
+
+from orchestrator.core.json_types import canonical_json
+from orchestrator.ports.audit import AuditProblem
+from orchestrator.store import audit_links as links
+from orchestrator.store.rows import content_digest
+from orchestrator.store.tables import (
+    audit_chain,
+    offered_tools,
+    output_items,
+    responses,
+    tool_call_approvals,
+    tool_calls,
+    tool_definitions,
+)
+
+PAGE: Final = 1_000
+
+NOT_CHAINED: Final = "it is in the journal, and no link of the chain speaks of it"
+OUTCOME_NOT_CHAINED: Final = (
+    "its outcome, or the decision about it, is in the journal, and no link of the chain speaks of it"
+)
+DEFINITION: Final = "the definition {} is not the one that its digest stands for"
+DEFINITION_GONE: Final = "its definition {} was removed"
+OFFER_GONE: Final = "the definition {}, which was offered as '{}', was removed"
+CALL_GONE: Final = "the response '{}' made it, and the journal has no such call any more"
+
+
+def not_chained(connection: Connection) -> AuditProblem | None:
+    """A call of the journal that is in no chain."""
+
+    def chained(kind: str) -> ColumnElement[bool]:
+        return exists().where(audit_chain.c.call_id == tool_calls.c.call_id, audit_chain.c.kind == kind)
+
+    settled = tool_calls.c.settled_at.is_not(None)
+    decided = exists().where(tool_call_approvals.c.call_id == tool_calls.c.call_id)
+    stray = or_(~chained("journaled"), and_(settled, ~chained("settled")), and_(decided, ~chained("decided")))
+    query = select(tool_calls.c.owner, tool_calls.c.call_id, chained("journaled").label("known")).where(stray)
+    found = connection.execute(query.order_by(tool_calls.c.created_at, tool_calls.c.call_id).limit(1)).one_or_none()
+    if found is None:
+        return None
+    return AuditProblem(found.owner, 0, found.call_id, OUTCOME_NOT_CHAINED if found.known else NOT_CHAINED)
+
+
+def changed_definition(connection: Connection) -> AuditProblem | None:
+    """A definition that is not what the calls' digests stand for."""
+    query = select(tool_definitions.c.digest, tool_definitions.c.definition).order_by(tool_definitions.c.digest)
+    for digest, definition in connection.execute(query.execution_options(yield_per=PAGE)):
+        if content_digest(canonical_json(definition)) != digest:
+            return AuditProblem(links.SERVICE, 0, None, DEFINITION.format(digest))
+    return None
+
+
+def lost_definition(connection: Connection) -> AuditProblem | None:
+    """A definition that a call, or an offer, refers to and that is not there any more."""
+    digest = tool_calls.c.definition_digest
+    query = select(tool_calls.c.owner, tool_calls.c.call_id, digest).where(
+        digest.is_not(None), ~exists().where(tool_definitions.c.digest == digest)
+    )
+    call = connection.execute(query.order_by(tool_calls.c.created_at, tool_calls.c.call_id).limit(1)).one_or_none()
+    if call is not None:
+        what = DEFINITION_GONE.format(call.definition_digest)
+        return AuditProblem(call.owner, 0, call.call_id, what)
+    offered = offered_tools.c.definition_digest
+    query = select(offered, offered_tools.c.name).where(~exists().where(tool_definitions.c.digest == offered))
+    offer = connection.execute(query.order_by(offered, offered_tools.c.name).limit(1)).one_or_none()
+    if offer is None:
+        return None
+    return AuditProblem(links.SERVICE, 0, None, OFFER_GONE.format(offer.definition_digest, offer.name))
+
+
+def lost_call(connection: Connection) -> AuditProblem | None:
+    """A call that a response shows and that is not in the journal any more."""
+    item = output_items.c
+    query = (
+        select(item.call_id, item.response_id, responses.c.owner)
+        .join_from(output_items, responses, responses.c.id == item.response_id, isouter=True)
+        .where(item.call_id.is_not(None), ~exists().where(tool_calls.c.call_id == item.call_id))
+    )
+    found = connection.execute(query.order_by(item.call_id).limit(1)).one_or_none()
+    if found is None:
+        return None
+    return AuditProblem(found.owner or links.SERVICE, 0, found.call_id, CALL_GONE.format(found.response_id))
+
+
+LOOKS: Final[tuple[Callable[[Connection], AuditProblem | None], ...]] = (
+    not_chained,
+    lost_call,
+    lost_definition,
+    changed_definition,
+)
+"""What is looked at in this order, each on one snapshot."""
