@@ -267,7 +267,11 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     ttl: (
         Annotated[
-            Count, Meta(description="Extension. Seconds that a model loaded for this request stays when it is idle.")
+            Count,
+            Meta(
+                description="Extension. Seconds that a model loaded just in time stays when it is idle. "
+                "Refused where the model was loaded by a command, or its engine decides by itself."
+            ),
         ]
         | UnsetType
     ) = UNSET

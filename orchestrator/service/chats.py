@@ -129,7 +129,8 @@ class ChatService:
         inherited = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
         limits = self._limits
         replayed = None if taken_up is None else taken_up.replayed
-        place = instances.choose(choice, chat.context_length)  # from here on nothing is awaited: it is always left
+        ttl = chat.ttl_seconds if taken_up is None else None  # what was taken up was accepted once
+        place = instances.choose(choice, chat.context_length, ttl)  # from here on nothing is awaited: it is always left
         request = RunRequest(
             response_id=new_response_id() if taken_up is None else taken_up.response_id,
             model_key=model.key,

@@ -40,7 +40,7 @@ class InstanceService:
 
     # ---- by request ---------------------------------------------------------------------------
 
-    def choose(self, choice: ModelChoice, context_length: int | None) -> Place:
+    def choose(self, choice: ModelChoice, context_length: int | None, ttl_seconds: float | None = None) -> Place:
         """A place at the instance that a run will use: one that is there and large enough, else one to be loaded.
 
         It counts as one of those that wait until `slot` is asked for one with it, or it is left.
@@ -48,9 +48,11 @@ class InstanceService:
         Raises:
             OrchestratorError: `invalid_value` on `context_length` where only an explicit instance that
                 is too small is meant; `invalid_value` on `model` where nothing is loaded and nothing
-                may be; `rate_limited` where its queue is full.
+                may be; `invalid_value` on `ttl` where it would not be kept; `rate_limited` where its queue is full.
         """
-        instance = self._pick(choice, context_length)
+        instance = self._pick(choice, context_length, prefer_passing=ttl_seconds is not None)
+        if ttl_seconds is not None:
+            _check_ttl(choice, instance)
         if instance is not None:
             queue = instance.queue
             return self._admissions.admit(instance.id, queue.slots if queue else None, queue)
@@ -183,14 +185,16 @@ class InstanceService:
     def _of_engine(self, engine: Engine) -> list[Instance]:
         return [one for one in self._instances.values() if one.engine is engine and not one.leaving]
 
-    def _pick(self, choice: ModelChoice, context_length: int | None) -> Instance | None:
+    def _pick(self, choice: ModelChoice, context_length: int | None, *, prefer_passing: bool) -> Instance | None:
         of_model = [one for one in self._of_engine(choice.engine) if one.model.key == choice.model.key]
         if choice.instance_id is not None:
             of_model = [one for one in of_model if one.id == choice.instance_id] or of_model
         wanted = context_length or 0
         large = [one for one in of_model if not one.ready or (one.config.context_length or wanted) >= wanted]
         if large:
-            return min(large, key=lambda one: one.users + self._admissions.coming(one.id))
+            return min(
+                large, key=lambda one: (prefer_passing and one.explicit, one.users + self._admissions.coming(one.id))
+            )
         loadable = [one for one in of_model if not one.explicit]
         if loadable or not of_model:
             return loadable[0] if loadable else None
@@ -285,3 +289,16 @@ class InstanceService:
             return None
         ids = [loaded.id for loaded in choice.model.loaded_instances]
         return choice.engine if instance_id in ids else None
+
+
+def _check_ttl(choice: ModelChoice, instance: Instance | None) -> None:
+    """Refuse a time that would not be kept: that of an explicit instance is its load's, and some engines have their own."""
+    if not choice.engine.traits.loads:
+        message = f"The engine '{choice.engine.name}' decides itself how long its models stay: leave 'ttl' out."
+    elif instance is not None and instance.explicit:
+        message = (
+            f"'{instance.id}' was loaded by a command, and stays as that said: leave 'ttl' out, or load it again with one."
+        )
+    else:
+        return
+    raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="ttl")

@@ -200,6 +200,34 @@ async def test_an_idle_instance_is_unloaded_when_its_time_is_over() -> None:
     assert engine.log == ["+b", "+a", "-a"]
 
 
+@pytest.mark.parametrize(
+    ("traits", "message"),
+    [
+        (None, "'a' was loaded by a command, and stays as that said"),
+        (EngineTraits(loads=False), "decides itself how long its models stay"),
+    ],
+)
+async def test_a_ttl_that_would_not_be_kept_is_refused(traits: EngineTraits | None, message: str) -> None:
+    models, instances = house_of(Shelf("a", traits=traits))
+    if traits is None:
+        await instances.load("a", LoadSettings(), None)
+    with pytest.raises(OrchestratorError, match=message) as raised:
+        instances.choose(await models.find("a"), None, 60)
+    assert (raised.value.info.kind, raised.value.info.param) == (ErrorKind.INVALID_VALUE, "ttl")
+
+
+async def test_a_request_with_a_ttl_goes_to_the_instance_that_can_keep_it() -> None:
+    models, instances = house_of(Shelf("a"))
+    choice = await models.find("a")
+    await visit(models, instances, "a")
+    await instances.load("a", LoadSettings(), None)
+    async with instances.use(choice, "a", None, None, lambda _: None):
+        for ttl, instance_id in ((None, "a:2"), (60, "a")):
+            place = instances.choose(choice, None, ttl)
+            place.leave()
+            assert place.instance_id == instance_id
+
+
 async def test_an_explicit_instance_that_is_too_small_is_an_error() -> None:
     engine = Shelf("a")
     models, instances = house_of(engine)
