@@ -296,9 +296,7 @@ def _check_ttl(choice: ModelChoice, instance: Instance | None) -> None:
     if not choice.engine.traits.loads:
         message = f"The engine '{choice.engine.name}' decides itself how long its models stay: leave 'ttl' out."
     elif instance is not None and instance.explicit:
-        message = (
-            f"'{instance.id}' was loaded by a command, and stays as that said: leave 'ttl' out, or load it again with one."
-        )
+        message = f"'{instance.id}' was loaded by a command, and stays as that said: leave 'ttl' out, or load it again with one."
     else:
         return
     raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="ttl")

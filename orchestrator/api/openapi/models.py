@@ -15,7 +15,8 @@ from orchestrator.core.json_types import JsonObject
 LOAD: Final = """\
 Loads a model and answers when it is in memory. It stays until it is unloaded, or until it was idle for `ttl` seconds.
 Loading a model again makes a further instance of it, `key:2`, where the engine can have several; else that is a 501
-`not_implemented`. A setting that the engine cannot apply is an `invalid_value` on that setting.
+`not_implemented`. A setting that the engine cannot apply is an `invalid_value` on that setting. A context may come out
+longer than asked for, as llama.cpp rounds it up to a multiple of 256: `load_config` and the list say what it is.
 
 What does not fit into memory is refused with `insufficient_resources`, an extension; nothing is unloaded for it in
 vain. Nobody has to load anything: a chat loads the model that it names, for `MODEL_TTL` seconds beyond its last use."""

@@ -9,6 +9,8 @@ from orchestrator.engines.llama_cpp.catalogue import InstalledModel
 
 MAX_SLOTS: Final = 256
 """llama.cpp's LLAMA_MAX_SEQ."""
+CONTEXT_STEP: Final = 256
+"""llama.cpp rounds a context up to a multiple of this. We do so first: a batch as long as the rest of it is an abort."""
 MIN_BATCH: Final = 2
 """Below this, and below one token a slot, b11549 aborts (GGML_ASSERT on the number of outputs)."""
 EMBEDDING_BATCH: Final = 2048
@@ -47,15 +49,12 @@ class LoadPlan:
         """Whether an instance that was loaded like this is what `settings` ask for; a longer context is, too."""
         return (
             (settings.context_length is None or settings.context_length <= self.context_length)
-            and (settings.eval_batch_size is None or self._has_batch(settings.eval_batch_size))
+            and settings.eval_batch_size in (None, self.batch)
             and settings.parallel in (None, self.slots)
             and settings.flash_attention in (None, self.flash_attention)
             and settings.num_experts in (None, self.num_experts)
             and settings.offload_kv_cache_to_gpu in (None, self.offload_kv_cache)
         )
-
-    def _has_batch(self, size: int) -> bool:
-        return min(size, self.context_length * self.slots) == self.batch
 
     def config(self, context_length: int) -> LoadConfig:
         """The same, for people; `context_length` is what the worker really has."""
@@ -97,11 +96,12 @@ def plan_load(
     """What to load with: what is asked for, otherwise what was there `before`, otherwise the default.
 
     Raises:
-        OrchestratorError: `invalid_value` on `eval_batch_size`, which must hold a token of each slot.
+        OrchestratorError: `invalid_value` on `eval_batch_size`, which must hold a token of each slot, and be filled by
+            the contexts of all slots.
     """
     maximum = installed.model.max_context_length
     wanted = settings.context_length or (before.context_length if before else defaults.context_length)
-    context_length = min(wanted, maximum or wanted)
+    context_length = -(-min(wanted, maximum or wanted) // CONTEXT_STEP) * CONTEXT_STEP
     slots = settings.parallel or (before.slots if before else defaults.slots)
     usual = min(EMBEDDING_BATCH, context_length) if installed.model.type == "embedding" else defaults.batch
     batch = settings.eval_batch_size or (before.batch if before else usual)
@@ -109,7 +109,14 @@ def plan_load(
     if settings.eval_batch_size is not None and settings.eval_batch_size < least:
         message = f"With {slots} requests at once llama.cpp needs a batch of at least {least} tokens."
         raise _refused("eval_batch_size", message)
-    batch = min(max(batch, least), context_length * slots)  # llama.cpp takes no more
+    most = context_length * slots  # llama.cpp takes no more
+    if settings.eval_batch_size is not None and settings.eval_batch_size > most:
+        message = (
+            f"With a context of {context_length} tokens and {slots} requests at once a batch has at most {most} tokens, "
+            f"{settings.eval_batch_size} were asked for."
+        )
+        raise _refused("eval_batch_size", message)
+    batch = min(max(batch, least), most)
     flash_attention = settings.flash_attention
     if flash_attention is None and before is not None:
         flash_attention = before.flash_attention

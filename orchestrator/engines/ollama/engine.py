@@ -184,15 +184,13 @@ class OllamaEngine:
 
     async def check_fit(self, model: Model, settings: LoadSettings, freed: Sequence[str]) -> bool:
         """Ollama makes room by itself, and says what does not fit when it loads."""
-        self._refuse(settings)
-        self._check(model, settings.context_length)
+        self._check_settings(model, settings)
         return True
 
     async def load(
         self, model: Model, instance_id: str, settings: LoadSettings, ttl_seconds: float | None = None
     ) -> AsyncGenerator[LoadStep, None]:
-        self._refuse(settings)
-        self._check(model, settings.context_length)
+        self._check_settings(model, settings)
         if model.key in self._remote:
             yield ModelReady()
             return
@@ -245,9 +243,18 @@ class OllamaEngine:
             await self._client.load("/api/chat", body, Subject(model.key))
         has = (await self._client.loaded()).get(whole_name(model.key))
         instance.loaded(settings, has)
-        if context_length is not None and has is not None and has < context_length:
-            message = f"{model.key} got a context of only {has} tokens from Ollama, {context_length} were asked for."
-            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
+        batch = settings.eval_batch_size
+        if has is not None and ((context_length or 0) > has or (batch or 0) > has):
+            await self._client.unload(model.key)  # it is not what was asked for, and nobody would look after it
+            instance.unloaded()
+            instance.ours = False
+            if context_length is not None and context_length > has:
+                message = (
+                    f"{model.key} got a context of only {has} tokens from Ollama, {context_length} were asked for."
+                )
+                raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
+            message = f"{model.key} got a context of {has} tokens from Ollama: a batch of {batch} would not be filled."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="eval_batch_size")
 
     async def unload(self, instance_id: str) -> None:
         key = whole_name(instance_id)
@@ -350,6 +357,14 @@ class OllamaEngine:
         """What no request can set, but for what is there already."""
         same = settings.parallel == self.traits.parallel
         refuse_what_ollama_lacks(replace(settings, parallel=None) if same else settings)
+
+    def _check_settings(self, model: Model, settings: LoadSettings) -> None:
+        self._refuse(settings)
+        self._check(model, settings.context_length)
+        most, batch = settings.context_length or model.max_context_length, settings.eval_batch_size
+        if batch is not None and most is not None and batch > most:  # Ollama would cut it without a word
+            message = f"A batch is at most as long as the context, {most} tokens; {batch} were asked for."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="eval_batch_size")
 
     def _check(self, model: Model, context_length: int | None) -> None:
         if leaves_the_machine(model.key) and not self._allow_remote:

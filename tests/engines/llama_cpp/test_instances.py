@@ -60,9 +60,9 @@ async def test_every_setting_is_in_force_and_told(bench: OpenBench) -> None:
         assert answer.text == "Hello! How can I help you?"
 
 
-async def test_a_batch_is_no_larger_than_what_there_is_to_fill_and_may_be_two(bench: OpenBench) -> None:
+async def test_a_batch_is_as_large_as_what_there_is_to_fill_or_two(bench: OpenBench) -> None:
     async with bench() as it:
-        large = LoadSettings(512, eval_batch_size=100_000, parallel=1)
+        large = LoadSettings(512, eval_batch_size=512, parallel=1)
         await load(it, "one", large)
         assert [one.config.eval_batch_size for one in await instances(it)] == [512]
         assert [step async for step in it.engine.load(it.model, "one", large)] == [ModelReady(None)]
@@ -70,6 +70,13 @@ async def test_a_batch_is_no_larger_than_what_there_is_to_fill_and_may_be_two(be
         assert [one.config.eval_batch_size for one in await instances(it)] == [2]
         answer = await written(it.engine.generate(it.model, "one", ask("Hello!")))
         assert answer.text == "Hello! How can I help you?"
+
+
+async def test_a_context_is_rounded_up_and_told_as_it_is(bench: OpenBench) -> None:
+    async with bench() as it:
+        await load(it, "one", LoadSettings(1, eval_batch_size=256, parallel=1))
+        (config,) = [one.config for one in await instances(it)]
+        assert (config.context_length, config.eval_batch_size) == (256, 256)
 
 
 async def test_a_batch_grows_with_the_slots_where_nobody_asked_for_its_size(bench: OpenBench) -> None:
@@ -95,6 +102,8 @@ async def test_more_slots_than_before_take_as_many_turns_at_once(bench: OpenBenc
         (LoadSettings(4096), "context_length", "demo/tiny-tools has a context of at most 2048 tokens"),
         (LoadSettings(eval_batch_size=1, parallel=1), "eval_batch_size", "a batch of at least 2 tokens"),
         (LoadSettings(eval_batch_size=3), "eval_batch_size", "With 4 requests at once"),
+        (LoadSettings(512, eval_batch_size=513, parallel=1), "eval_batch_size", "a batch has at most 512 tokens"),
+        (LoadSettings(eval_batch_size=100_000), "eval_batch_size", "a batch has at most 8192 tokens, 100000 were"),
         (LoadSettings(parallel=1000), "parallel", "At most 256 requests"),
         (LoadSettings(num_experts=2), "num_experts", "demo/tiny-tools has no experts."),
         (LoadSettings(offload_kv_cache_to_gpu=True), "offload_kv_cache_to_gpu", "no GPU"),

@@ -296,6 +296,35 @@ async def test_another_batch_size_loads_again_and_every_turn_asks_for_it() -> No
     assert [isinstance(one, dict) and one["num_batch"] for one in options] == [64, 64]
 
 
+@pytest.mark.parametrize(
+    ("settings", "message", "unloads"),
+    [
+        (LoadSettings(512, eval_batch_size=513), "A batch is at most as long as the context, 512 tokens", 0),
+        (LoadSettings(eval_batch_size=8193), "A batch is at most as long as the context, 8192 tokens", 0),
+        (LoadSettings(eval_batch_size=4097), f"{KEY} got a context of 4096 tokens from Ollama", 1),
+    ],
+)
+async def test_a_batch_beyond_the_context_is_refused_and_nothing_stays(
+    settings: LoadSettings, message: str, unloads: int
+) -> None:
+    listed: list[JsonValue] = []
+
+    async def answer(asked: Asked) -> Answer:
+        if asked.path == "/api/ps":
+            return as_json({"models": listed})
+        assert isinstance(asked.body, dict)
+        listed[:] = [] if asked.body.get("keep_alive") == 0 else [{"model": KEY, "context_length": 4096}]
+        return Answer((line(done=True, done_reason="stop"),))
+
+    async with loopback(answer) as server:
+        engine = OllamaEngine(server.host)
+        with pytest.raises(OrchestratorError, match=message) as raised:
+            _ = [step async for step in engine.load(MODEL, KEY, settings)]
+        await engine.aclose()
+    assert (raised.value.info.kind, raised.value.info.param) == (ErrorKind.INVALID_VALUE, "eval_batch_size")
+    assert (listed, len([one for one in server.asked if one.method == "POST"])) == ([], 2 * unloads)
+
+
 async def test_an_embedding_model_embeds_and_any_other_says_that_it_does_not() -> None:
     async def answer(asked: Asked) -> Answer:
         return as_json({"embeddings": [[0.5, 1.0], [0.25, 0.0]], "prompt_eval_count": 7})
