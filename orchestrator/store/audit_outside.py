@@ -1,6 +1,7 @@
 """What no link of a chain can say: rows that are in no chain, and rows that others refer to and that are gone."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
@@ -8,9 +9,11 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 from orchestrator.core.json_types import canonical_json
 from orchestrator.ports.audit import AuditProblem
 from orchestrator.store import audit_links as links
+from orchestrator.store.audit_arguments import argument_leaves
 from orchestrator.store.rows import content_digest
 from orchestrator.store.tables import (
     audit_chain,
+    call_arguments,
     offered_tools,
     output_items,
     responses,
@@ -20,6 +23,8 @@ from orchestrator.store.tables import (
 )
 
 PAGE: Final = 1_000
+INDEXED_PAGE: Final = 200
+"""Calls whose arguments are looked at together: there may be many, and large ones, of each."""
 
 NOT_CHAINED: Final = "it is in the journal, and no link of the chain speaks of it"
 OUTCOME_NOT_CHAINED: Final = (
@@ -28,6 +33,8 @@ OUTCOME_NOT_CHAINED: Final = (
 DEFINITION: Final = "the definition {} is not the one that its digest stands for"
 DEFINITION_GONE: Final = "its definition {} was removed"
 OFFER_GONE: Final = "the definition {}, which was offered as '{}', was removed"
+ARGUMENTS_INDEX: Final = "the index of arguments does not have those of this call: it cannot be found by them"
+ARGUMENTS_OF_NONE: Final = "the index of arguments has some of it, and the journal has no such call"
 CALL_GONE: Final = "the response '{}' made it, and the journal has no such call any more"
 
 
@@ -88,10 +95,39 @@ def lost_call(connection: Connection) -> AuditProblem | None:
     return AuditProblem(found.owner or links.SERVICE, 0, found.call_id, CALL_GONE.format(found.response_id))
 
 
+def changed_argument(connection: Connection) -> AuditProblem | None:
+    """A call that is not found by its arguments as they are, or a row of their index that is of no call."""
+    last = ""
+    indexed = call_arguments.c
+    while True:
+        query = select(tool_calls.c.call_id, tool_calls.c.owner, tool_calls.c.created_at, tool_calls.c.arguments)
+        calls = connection.execute(
+            query.where(tool_calls.c.call_id > last).order_by(tool_calls.c.call_id).limit(INDEXED_PAGE)
+        ).all()
+        here = indexed.call_id > last
+        if calls:
+            here &= indexed.call_id <= calls[-1].call_id
+        rows: dict[str, set[tuple[str, str, datetime]]] = {}
+        query = select(indexed.call_id, indexed.path, indexed.value, indexed.created_at).where(here)
+        # After the last call there are to be no rows: one tells as much as all of them.
+        for row in connection.execute(query if calls else query.limit(1)):
+            rows.setdefault(row.call_id, set()).add((row.path, row.value, row.created_at))
+        for call in calls:
+            leaves = () if call.arguments is None else argument_leaves(call.arguments)
+            if rows.pop(call.call_id, set()) != {(path, value, call.created_at) for path, value in leaves}:
+                return AuditProblem(call.owner, 0, call.call_id, ARGUMENTS_INDEX)
+        if rows:
+            return AuditProblem(links.SERVICE, 0, min(rows), ARGUMENTS_OF_NONE)
+        if not calls:
+            return None
+        last = calls[-1].call_id
+
+
 LOOKS: Final[tuple[Callable[[Connection], AuditProblem | None], ...]] = (
     not_chained,
     lost_call,
     lost_definition,
     changed_definition,
+    changed_argument,
 )
 """What is looked at in this order, each on one snapshot."""

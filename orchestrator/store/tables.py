@@ -219,7 +219,7 @@ call_arguments: Final = Table(
 )
 """The beginning of every scalar argument by its path: the index by which the audit finds arguments.
 
-A trigger empties it of a call whose arguments are deleted.
+A trigger empties it of a call whose arguments are deleted; others refuse every other change.
 """
 
 audit_chain: Final = Table(

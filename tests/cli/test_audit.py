@@ -198,10 +198,10 @@ def test_a_row_that_others_refer_to_is_named_when_it_was_removed(
 def test_a_database_of_another_version_is_not_migrated_to_be_proved(
     audit: Callable[..., Result], url: str, tmp_path: Path
 ) -> None:
-    anyio.run(migrate.downgrade, url, "0010")
+    anyio.run(migrate.downgrade, url, "0011")
     found = audit("verify")
     assert found.exit_code != 0 and "is at revision 0010" in found.stderr and "orchestrator db upgrade" in found.stderr
-    assert anyio.run(migrate.current_revision, url) == "0010"
+    assert anyio.run(migrate.current_revision, url) == "0011"
     missing = tmp_path / "missing.db"
     nothing = run("audit", "verify", DATABASE_URL=f"sqlite+aiosqlite:///{missing}", DATA_DIR=str(tmp_path / "data"))
     assert nothing.exit_code != 0 and "There is no database file" in nothing.stderr and not missing.exists()

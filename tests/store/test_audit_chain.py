@@ -123,6 +123,7 @@ async def test_an_empty_journal_is_proved(database: Database) -> None:
 async def test_pages_and_large_content_make_no_difference(written: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = await verify(written)
     monkeypatch.setattr(audit_verify, "PAGE", 3)
+    monkeypatch.setattr(audit_outside, "INDEXED_PAGE", 3)
     monkeypatch.setattr(audit_verify, "_LINKS", audit_verify._LINKS.limit(3))  # pyright: ignore[reportPrivateUsage] - a page of the size that the loop expects
     assert await verify(written) == expected
 
@@ -200,6 +201,21 @@ async def test_deleted_content_leaves_a_chain_that_is_proved(written: Database) 
         ("UPDATE audit_chain SET previous = hash WHERE owner = 'ada' AND sequence = 4", ("ada", 4, "call_3", "follow")),
         ("DELETE FROM audit_events", ("@service", 0, None, "cut")),
         ("UPDATE audit_events SET details = '{}'", ("@service", 1, None, audit_verify.EVENT_CHANGED)),
+        ("DELETE FROM call_arguments WHERE call_id = 'call_3'", ("ada", 0, "call_3", audit_outside.ARGUMENTS_INDEX)),
+        (
+            "UPDATE call_arguments SET value = 'mars' WHERE call_id = 'call_3'",
+            ("ada", 0, "call_3", audit_outside.ARGUMENTS_INDEX),
+        ),
+        (
+            "INSERT INTO call_arguments SELECT path, value, created_at, 'a_call' FROM call_arguments"
+            " WHERE call_id = 'call_3'",
+            ("@service", 0, "a_call", audit_outside.ARGUMENTS_OF_NONE),
+        ),
+        (
+            "INSERT INTO call_arguments SELECT path, value, created_at, 'zzz' FROM call_arguments"
+            " WHERE call_id = 'call_3'",
+            ("@service", 0, "zzz", audit_outside.ARGUMENTS_OF_NONE),
+        ),
         ("UPDATE tool_definitions SET definition = '{}'", ("@service", 0, None, "the definition")),
     ],
 )
@@ -289,6 +305,8 @@ async def test_a_chain_that_vanished_whole_is_noticed(written: Database) -> None
         "DELETE FROM audit_chain",
         "UPDATE audit_events SET actor = 'eve'",
         "DELETE FROM audit_events",
+        "DELETE FROM call_arguments WHERE call_id = 'call_3'",
+        "UPDATE call_arguments SET value = 'x' WHERE call_id = 'call_3'",
     ],
 )
 async def test_the_database_itself_refuses_to_change_what_is_journaled(written: Database, statement: str) -> None:
