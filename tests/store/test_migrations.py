@@ -112,7 +112,7 @@ async def test_a_start_migrates_sqlite_into_a_file_that_is_its_owners_alone(tmp_
 async def test_a_start_looks_for_lost_rows_only_when_it_migrates_and_names_those_that_it_lost(tmp_path: Path) -> None:
     url = sqlite_address(tmp_path / "new.db")
     await migrate.upgrade(url)
-    orphan = "INSERT INTO offered_tools VALUES ('{}', 0, 'n', 't', 'p', 'p', 'gone')"
+    orphan = "INSERT OR IGNORE INTO offered_tools VALUES ('{}', 0, 'n', 't', 'p', 'p', 'gone')"
 
     def without_keys(statement: str) -> None:
         with closing(sqlite3.connect(tmp_path / "new.db")) as connection:
