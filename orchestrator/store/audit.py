@@ -11,6 +11,7 @@ from sqlalchemy import (
     Integer,
     RowMapping,
     Text,
+    and_,
     case,
     cast,
     func,
@@ -37,9 +38,10 @@ from orchestrator.ports.audit import (
     ListedCall,
 )
 from orchestrator.store import audit_chain as chain
+from orchestrator.store.argument_search import certain, confirmed, possible
 from orchestrator.store.audit_export import export_calls
 from orchestrator.store.audit_links import SERVICE
-from orchestrator.store.audit_query import conditions, find_calls, rows_of
+from orchestrator.store.audit_query import column_conditions, find_calls, rows_of
 from orchestrator.store.database import Database
 from orchestrator.store.long_texts import long_text
 from orchestrator.store.readings import provider_from
@@ -105,7 +107,7 @@ class SqlAuditStore:
         def work(connection: Connection) -> CallPage:
             found = find_calls(connection, wanted, after, limit, newest_first=newest_first)
             rows = rows_of(connection, _LISTED, found.call_ids)
-            return CallPage(tuple([_listed(row) for row in rows]), found.next)
+            return CallPage(tuple([_listed(row) for row in rows]), found.next, found.complete)
 
         return await self._database.read(work)
 
@@ -170,12 +172,16 @@ def _counted(connection: Connection, wanted: CallFilter, bucket_seconds: int | N
         _calls.is_error,
         _calls.duration_ms,
     )
-    query = select(*columns, func.count()).where(*conditions(connection, wanted)).group_by(*columns)
+    sure = [certain(connection, pattern, _calls) for pattern in wanted.arguments]
+    query = select(*columns, func.count()).where(*column_conditions(wanted), *sure).group_by(*columns)
     cursor: Any = connection.execute(query).cursor
+    found = cursor.fetchall()
+    if sure:
+        found += _counted_by_reading(connection, wanted, columns, sure)
     servers: dict[tuple[str | None, str | None], ProviderInfo | None] = {}
     names: dict[str | None, str | None] = {None: None}
     counts: list[DurationCount] = []
-    for bucket, tool, kind, name, status, is_error, duration_ms, count in cursor.fetchall():
+    for bucket, tool, kind, name, status, is_error, duration_ms, count in found:
         if tool not in names:
             names[tool] = original(tool)
         if (kind, name) not in servers:
@@ -184,6 +190,23 @@ def _counted(connection: Connection, wanted: CallFilter, bucket_seconds: int | N
             DurationCount(bucket, names[tool], servers[kind, name], status, bool(is_error), duration_ms, count)
         )
     return counts
+
+
+def _counted_by_reading(
+    connection: Connection,
+    wanted: CallFilter,
+    columns: Sequence[ColumnElement[Any]],
+    sure: Sequence[ColumnElement[bool]],
+) -> list[Sequence[Any]]:
+    """The rows, each counting one, of the calls whose arguments the index does not have whole."""
+    maybe = [possible(connection, pattern, _calls) for pattern in wanted.arguments]
+    query = select(_calls.call_id, *columns).where(*column_conditions(wanted), *maybe, ~and_(*sure))
+    cursor: Any = connection.execute(query).cursor
+    rows = cursor.fetchall()
+    kept: set[str] = set()
+    for start in range(0, len(rows), 1_000):
+        kept |= confirmed(connection, wanted.arguments, [row[0] for row in rows[start : start + 1_000]])
+    return [(*row[1:], 1) for row in rows if row[0] in kept]
 
 
 def _bucket(connection: Connection, seconds: int | None) -> ColumnElement[int]:

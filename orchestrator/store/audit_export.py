@@ -23,6 +23,7 @@ from sqlalchemy import cast as sql_cast
 
 from orchestrator.core.storable_text import original
 from orchestrator.ports.audit import CallFilter, ExportedCall
+from orchestrator.store.argument_search import confirmed
 from orchestrator.store.audit_links import KINDS, moment_text
 from orchestrator.store.audit_query import conditions
 from orchestrator.store.database import Database
@@ -121,6 +122,7 @@ _LARGE_CONTENT: Final = select(
 class _Page(NamedTuple):
     calls: list[ExportedCall]
     is_last: bool
+    end: tuple[datetime, str] | None = None
 
 
 async def export_calls(database: Database, wanted: CallFilter, rows: int) -> AsyncGenerator[Sequence[ExportedCall]]:
@@ -135,14 +137,24 @@ async def export_calls(database: Database, wanted: CallFilter, rows: int) -> Asy
             if place is not None:
                 query = query.where(tuple_(_calls.created_at, _calls.call_id) > tuple_(*place))
             page = query.order_by(_calls.created_at, _calls.call_id).limit(rows).subquery("page")
-            return _page(connection, _fetched(connection, _rows(page)), rows)
+            found = _page(connection, _fetched(connection, _rows(page)), rows)
+            return _confirmed(connection, wanted, found)
 
-        calls, is_last = await database.read(work)
+        calls, is_last, place = await database.read(work)
         if calls:
             yield calls
         if is_last:
             return
-        place = datetime.fromisoformat(calls[-1].created_at), calls[-1].call_id
+
+
+def _confirmed(connection: Connection, wanted: CallFilter, page: _Page) -> _Page:
+    """The page without the calls that only possibly have the arguments that are asked for; its end stays."""
+    if not page.calls:
+        return page
+    last = page.calls[-1]
+    kept = confirmed(connection, wanted.arguments, [call.call_id for call in page.calls])
+    calls = [call for call in page.calls if call.call_id in kept]
+    return _Page(calls, page.is_last, (datetime.fromisoformat(last.created_at), last.call_id))
 
 
 def _fetched(connection: Connection, query: Select[*tuple[Any, ...]], **values: Any) -> list[Sequence[Any]]:

@@ -18,7 +18,6 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
-    exists,
     func,
     literal_column,
     select,
@@ -27,7 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from orchestrator.ports.audit import ArgumentPattern, CallFilter, CallPlace
+from orchestrator.ports.audit import CallFilter, CallPlace
+from orchestrator.store import argument_search
 from orchestrator.store.audit_arguments import MOST_CHARACTERS
 from orchestrator.store.tables import call_arguments, tool_calls
 
@@ -68,10 +68,11 @@ class _Walk:
 
 @dataclass(frozen=True, slots=True)
 class FoundCalls:
-    """Ids in order, and where to go on; None: there is no more."""
+    """Ids in order, and where to go on; None: there is no more. Not `complete`: see `CallPage`."""
 
     call_ids: Sequence[str]
     next: CallPlace | None
+    complete: bool = True
 
 
 def find_calls(
@@ -79,6 +80,13 @@ def find_calls(
 ) -> FoundCalls:
     """The ids of a page of calls."""
     walk = _choose(connection, wanted)
+    found = _walked(connection, walk, wanted, after, limit, newest_first=newest_first)
+    return replace(found, complete=not walk.by_argument)
+
+
+def _walked(
+    connection: Connection, walk: _Walk, wanted: CallFilter, after: CallPlace | None, limit: int, *, newest_first: bool
+) -> FoundCalls:
     is_rest = _questions(wanted) > walk.answers
     if is_rest and walk.ordered and not walk.by_argument:
         return _find_on_the_way(connection, walk, wanted, after, limit, newest_first=newest_first)
@@ -125,11 +133,13 @@ def _find_on_the_way(
     if connection.dialect.name != "sqlite":
         query = query.order_by(*_order(rows.c.created_at, rows.c.call_id, newest_first=newest_first))
     found = [CallPlace(*row) for row in connection.execute(query)]
+    kept = argument_search.confirmed(connection, wanted.arguments, [place.call_id for place in found[:limit]])
+    call_ids = [place.call_id for place in found[:limit] if place.call_id in kept]
     if len(found) > limit:
-        return FoundCalls([place.call_id for place in found[:limit]], found[limit - 1])
+        return FoundCalls(call_ids, found[limit - 1])
     last = _way(walk, wanted, after, 1, newest_first=newest_first).offset(MOST_LOOKED_AT - 1)
     end = connection.execute(last).one_or_none()
-    return FoundCalls([place.call_id for place in found], None if end is None else CallPlace(*end))
+    return FoundCalls(call_ids, None if end is None else CallPlace(*end))
 
 
 def _asked(wanted: CallFilter) -> list[str]:
@@ -150,23 +160,27 @@ def _matching(connection: Connection, wanted: CallFilter, call_ids: Sequence[str
     """Which of these calls, which are of the time that is wanted, are `wanted`.
 
     The limit changes nothing but the plan: the rows are found by their ids, whatever else has an index. Only the
-    columns that are asked for are read, and where arguments alone are, no row of the journal is.
+    columns that are asked for are read.
     """
     wanted = replace(wanted, since=None, until=None)
     asked = [_calls[name] for name in _asked(wanted)]
-    if asked:
-        rows = select(_calls.call_id, *asked).where(_calls.call_id.in_(call_ids)).limit(len(call_ids)).subquery()
-        query = select(rows.c.call_id).where(*conditions(connection, wanted, rows.c))
-        return frozenset(connection.execute(query).scalars())
-    kept = frozenset(call_ids)
-    for pattern in wanted.arguments:
-        matching = select(_arguments.call_id).where(_arguments.call_id.in_(kept)).where(_like(connection, pattern))
-        kept = frozenset(connection.execute(matching).scalars()) if kept else kept
-    return kept
+    rows = select(_calls.call_id, *asked).where(_calls.call_id.in_(call_ids)).limit(len(call_ids)).subquery()
+    query = select(rows.c.call_id).where(*conditions(connection, wanted, rows.c))
+    return argument_search.confirmed(connection, wanted.arguments, list(connection.execute(query).scalars()))
 
 
 def conditions(connection: Connection, wanted: CallFilter, columns: Columns = _calls) -> Iterator[ColumnElement[bool]]:
-    """What is asked for, each as a condition on a row that has these `columns` of the journal."""
+    """What is asked for, each as a condition on a row that has these `columns` of the journal.
+
+    Of the arguments they say what is possible: `argument_search.confirmed` tells which calls really have them.
+    """
+    yield from column_conditions(wanted, columns)
+    for pattern in wanted.arguments:
+        yield argument_search.possible(connection, pattern, columns)
+
+
+def column_conditions(wanted: CallFilter, columns: Columns = _calls) -> Iterator[ColumnElement[bool]]:
+    """What is asked for, but for the arguments."""
     yield from _column_walks(wanted, columns).values()
     if wanted.plugin_id is not None:
         yield columns.provider_type == "plugin"
@@ -180,8 +194,6 @@ def conditions(connection: Connection, wanted: CallFilter, columns: Columns = _c
         yield columns.created_at < wanted.until
     if (duration := _duration(wanted, columns)) is not None:
         yield duration
-    for pattern in wanted.arguments:
-        yield exists().where(_arguments.call_id == columns.call_id, _like(connection, pattern))
 
 
 _ASKED: Final = {
@@ -195,6 +207,7 @@ _ASKED: Final = {
     "owner": ("owner",),
     "is_error": ("is_error",),
     "duration_ms": ("duration_min", "duration_max"),
+    "arguments": ("arguments",),
 }
 """The columns that answer questions, each with the questions."""
 
@@ -222,12 +235,8 @@ def _choose(connection: Connection, wanted: CallFilter) -> _Walk:
         _Walk(where, ordered=name != "response_id", answers=int(name != "provider_name"))
         for name, where in _column_walks(wanted).items()
     ]
-    for pattern in wanted.arguments:
-        text, is_exact, is_prefix = literal_part(pattern.glob)
-        if is_exact:
-            ways.append(_Walk(and_(_arguments.path == pattern.path, _arguments.value == text), by_argument=True))
-        elif is_prefix and text:
-            ways.append(_Walk(_like(connection, pattern), ordered=False, by_argument=True))
+    if wanted.arguments and not _are_few(connection, wanted):
+        ways += _argument_walks(connection, wanted)
     if (duration := _duration(wanted)) is not None:
         ways.append(_Walk(duration, ordered=False))
     if not ways or (len(ways) == 1 and ways[0].ordered):
@@ -239,6 +248,24 @@ def _choose(connection: Connection, wanted: CallFilter) -> _Walk:
         if way.ordered or count <= MOST_COUNTED
     ]
     return min(usable, key=lambda entry: entry[:2])[2] if usable else _Walk(true(), answers=0)
+
+
+def _argument_walks(connection: Connection, wanted: CallFilter) -> Iterator[_Walk]:
+    """The ways by which the index of arguments has the calls: the quick ones, which miss values beyond its limits."""
+    for pattern in wanted.arguments:
+        text, is_exact, is_prefix = argument_search.literal_part(pattern.glob)
+        answers = int(len(text) < MOST_CHARACTERS and len(pattern.path) < MOST_CHARACTERS)
+        like = argument_search.like(connection, pattern)
+        if is_exact:
+            yield _Walk(like, by_argument=True, answers=answers)
+        elif is_prefix and text:
+            yield _Walk(like, ordered=False, by_argument=True, answers=answers)
+
+
+def _are_few(connection: Connection, wanted: CallFilter) -> bool:
+    """So few calls are of the time that is wanted that one page can look at all of them."""
+    some = select(literal_column("1", Integer)).select_from(tool_calls).where(*_in_time(wanted, _calls.created_at))
+    return connection.execute(some.limit(1).offset(MOST_LOOKED_AT)).one_or_none() is None
 
 
 def _bounded_count(way: _Walk, wanted: CallFilter) -> Any:
@@ -303,57 +330,6 @@ def _duration(wanted: CallFilter, columns: Columns = _calls) -> ColumnElement[bo
     if wanted.duration_max is not None:
         bounds.append(columns.duration_ms <= wanted.duration_max)
     return and_(*bounds) if bounds else None
-
-
-# ---- arguments --------------------------------------------------------------------------------
-
-
-def literal_part(glob: str) -> tuple[str, bool, bool]:
-    """The text that `glob` begins with, whether that is all of it, and whether only a `*` follows."""
-    text = ""
-    marks = list(_marks(glob))
-    for number, (mark, character) in enumerate(marks):
-        if mark:
-            rest = marks[number:]
-            return text[:MOST_CHARACTERS], False, rest == [(True, "*")]
-        text += character
-    return text[:MOST_CHARACTERS], True, False
-
-
-def _marks(glob: str) -> Iterator[tuple[bool, str]]:
-    """The characters of `glob`, each with whether it has a meaning of its own."""
-    escaped = False
-    for character in glob:
-        if character == "\\" and not escaped:
-            escaped = True
-            continue
-        yield character in "*?" and not escaped, character
-        escaped = False
-
-
-def _like(connection: Connection, pattern: ArgumentPattern) -> ColumnElement[bool]:
-    """A value of the argument index is like the pattern."""
-    text, is_exact, is_prefix = literal_part(pattern.glob)
-    at_path = _arguments.path == pattern.path
-    if is_exact:
-        return and_(at_path, _arguments.value == text)
-    in_range = and_(_arguments.value >= text, _arguments.value < text + "\U0010ffff") if text else true()
-    if is_prefix:
-        return and_(at_path, in_range)
-    if connection.dialect.name == "sqlite":
-        whole = "".join(
-            character if mark else _GLOB.get(character, character) for mark, character in _marks(pattern.glob)
-        )
-        return and_(at_path, in_range, _arguments.value.op("GLOB")(whole))
-    whole = "".join(
-        _LIKE_MARKS[character] if mark else f"/{character}" if character in "%_/" else character
-        for mark, character in _marks(pattern.glob)
-    )
-    return and_(at_path, in_range, _arguments.value.like(whole, escape="/"))
-
-
-_GLOB: Final = {"*": "[*]", "?": "[?]", "[": "[[]"}
-_LIKE_MARKS: Final = {"*": "%", "?": "_"}
 
 
 def rows_of(connection: Connection, query: Select[*tuple[Any, ...]], call_ids: Sequence[str]) -> list[RowMapping]:

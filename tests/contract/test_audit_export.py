@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.response import Completed
-from orchestrator.ports.audit import CallFilter, ExportedCall
+from orchestrator.ports.audit import ArgumentPattern, CallFilter, ExportedCall
 from orchestrator.service import audit_export as service_export
 from orchestrator.service.audit_export import ExportFormat, written
 from orchestrator.store import audit_export as store_export
@@ -47,6 +47,22 @@ async def journal(stores: Stores) -> Stores:
 
 async def exported(stores: Stores, rows: int = 1_000) -> list[Sequence[ExportedCall]]:
     return [page async for page in stores.audit.export_calls(CallFilter(), rows)]
+
+
+async def test_an_export_by_arguments_has_them_however_long_or_late_and_goes_on_past_those_that_are_not_like_them(
+    stores: Stores,
+) -> None:
+    await stores.responses.open_response(new_response("resp_a"))
+    endings = ("x", "secret.env", "y", "z", "secret.env")
+    for place, ending in enumerate(endings):
+        placed = call(place, f"call_{place}", arguments={"path": "a" * 300 + ending})
+        await stores.responses.journal_calls("resp_a", [placed], NOON + place * MINUTE)
+    late = call(9, "call_9", arguments={"numbers": [*range(100)], "path": "secret.env"})
+    await stores.responses.journal_calls("resp_a", [late], NOON + 9 * MINUTE)
+    wanted = CallFilter(arguments=(ArgumentPattern("path", "*secret.env"),))
+    for rows in (1, 2, 1_000):
+        found = [each.call_id async for page in stores.audit.export_calls(wanted, rows) for each in page]
+        assert found == ["call_1", "call_4", "call_9"]
 
 
 async def test_every_call_is_there_once_and_in_order_whatever_a_page_holds(

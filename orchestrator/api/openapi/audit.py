@@ -31,8 +31,8 @@ number of calls, so where several filters leave little over, a page can be short
 ARGUMENTS: Final = """\
 Calls with such an argument: `arguments.path=/etc/*`. `*` is any text, `?` any character, a backslash before them takes
 that away. Names are separated by dots (`arguments.options.depth=3`), `[]` is any element of an array
-(`arguments.files[].name=*.py`). Numbers, `true`, `false` and `null` are compared as JSON writes them. The first 256
-characters of a value are looked at, and the first 64 values of a call."""
+(`arguments.files[].name=*.py`). Numbers, `true`, `false` and `null` are compared as JSON writes them. Values
+are compared whole. Among very many calls the list may leave out some with more than 64 values: it says `incomplete`."""
 
 STATS: Final = """\
 An extension. How many calls there were, how many were errors, and the percentiles of how long they took, exact, by
