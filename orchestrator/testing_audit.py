@@ -8,6 +8,7 @@ from datetime import datetime
 from orchestrator.core.commands import PlacedCall
 from orchestrator.core.items import EphemeralProvider, PluginProvider
 from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.core.permissions import normal_label
 from orchestrator.ports import JournaledCall, NewResponse
 from orchestrator.ports.audit import (
     ArgumentPattern,
@@ -139,13 +140,21 @@ def _matches(call: ListedCall, wanted: CallFilter) -> bool:
     given = wanted.given()
     duration = call.duration_ms
     return (
-        all(facts[name] == value for name, value in given.items() if name in facts)
+        all(facts[name] == value for name, value in given.items() if name in facts and name not in _LABELS)
+        and all(_alike(facts[name], given[name]) for name in _LABELS if name in given)
         and (wanted.since is None or call.created_at >= wanted.since)
         and (wanted.until is None or call.created_at < wanted.until)
         and (wanted.duration_min is None or (duration is not None and duration >= wanted.duration_min))
         and (wanted.duration_max is None or (duration is not None and duration <= wanted.duration_max))
         and all(_has(call, pattern) for pattern in wanted.arguments)
     )
+
+
+_LABELS = ("plugin_id", "server_label")
+
+
+def _alike(label: object, asked: object) -> bool:
+    return label is not None and normal_label(str(label)) == normal_label(str(asked))
 
 
 def _has(call: ListedCall, pattern: ArgumentPattern) -> bool:

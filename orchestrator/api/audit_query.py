@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from orchestrator.api.errors import HttpRequest
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.ports.audit import ArgumentPattern, CallFilter, CallPlace
+from orchestrator.ports.audit import ArgumentPattern, CallFilter, CallPlace, plugin_of
 
 T = TypeVar("T")
 
@@ -44,6 +44,23 @@ def _text(name: str, value: str) -> str:
     return value
 
 
+def _plugin(name: str, value: str) -> str:
+    return plugin_of(_text(name, value))
+
+
+def _response_id(name: str, value: str) -> str:
+    if not re.fullmatch(r"resp_[0-9A-Za-z_-]+", value, re.ASCII):
+        raise _refused(name, "is the id of a response, such as resp_0123…")
+    return value
+
+
+def _digest(name: str, value: str) -> str:
+    digits = value.removeprefix("sha256:").lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digits, re.ASCII):
+        raise _refused(name, "is a whole digest: 'sha256:' and 64 hexadecimal digits")
+    return "sha256:" + digits
+
+
 def _boolean(name: str, value: str) -> bool:
     if value not in ("true", "false"):
         raise _refused(name, "is true or false")
@@ -75,14 +92,14 @@ def _status(name: str, value: str) -> str:
 
 _FILTERS: Final[Mapping[str, tuple[str, Callable[[str, str], Any]]]] = {
     "tool": ("tool", _text),
-    "plugin": ("plugin_id", _text),
+    "plugin": ("plugin_id", _plugin),
     "server_label": ("server_label", _text),
     "status": ("status", _status),
     "is_error": ("is_error", _boolean),
     "owner": ("owner", _text),
-    "response_id": ("response_id", _text),
+    "response_id": ("response_id", _response_id),
     "model": ("model", _text),
-    "definition_digest": ("definition_digest", _text),
+    "definition_digest": ("definition_digest", _digest),
     "from": ("since", _moment),
     "to": ("until", _moment),
     "duration_min": ("duration_min", _milliseconds),

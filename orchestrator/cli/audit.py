@@ -1,5 +1,6 @@
 """`orchestrator audit`: the journal of tool calls, read, exported and proved in the database directly."""
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from orchestrator.ports.audit import (
     CallFilter,
     CallPlace,
     ListedCall,
+    plugin_of,
 )
 from orchestrator.service.audit import summarised
 from orchestrator.service.audit_export import EXPORT_FORMATS, ExportFormat, require_parquet
@@ -53,6 +55,41 @@ class Moment(click.ParamType[datetime]):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+class Plugin(click.ParamType[str]):
+    """A plugin's id, with or without `mcp/`."""
+
+    name = "plugin"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The id."""
+        return plugin_of(str(value))
+
+
+class ResponseId(click.ParamType[str]):
+    """The id of a response."""
+
+    name = "response"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The id, or a usage error."""
+        if not str(value).startswith("resp_"):
+            self.fail(f"{value!r} is no id of a response; they begin with resp_", param, ctx)
+        return str(value)
+
+
+class Digest(click.ParamType[str]):
+    """The digest of a definition, with or without `sha256:`."""
+
+    name = "digest"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The digest, or a usage error."""
+        digits = str(value).removeprefix("sha256:").lower()
+        if not re.fullmatch(r"[0-9a-f]{64}", digits, re.ASCII):
+            self.fail(f"{value!r} is no whole digest: 'sha256:' and 64 hexadecimal digits", param, ctx)
+        return f"sha256:{digits}"
+
+
 class Argument(click.ParamType[ArgumentPattern]):
     """An argument by its path, and what it is like: `path=/etc/*`."""
 
@@ -69,7 +106,7 @@ class Argument(click.ParamType[ArgumentPattern]):
 _FILTERS: Final = (
     click.option("--owner", metavar="OWNER", help="Whose calls; everybody's if absent."),
     click.option("--tool", metavar="NAME", help="The server's own name of the tool."),
-    click.option("--plugin", "plugin_id", metavar="ID", help="A plugin, such as mcp/clock."),
+    click.option("--plugin", "plugin_id", type=Plugin(), metavar="ID", help="A plugin, such as mcp/clock."),
     click.option("--server-label", metavar="LABEL", help="A server that a request brought along."),
     click.option(
         "--status",
@@ -77,9 +114,15 @@ _FILTERS: Final = (
         help="succeeded, failed, refused, invalid, abandoned, edited, replayed or journaled.",
     ),
     click.option("--error/--no-error", "is_error", default=None, help="Whether it ended as an error."),
-    click.option("--response", "response_id", metavar="ID", help="Calls of one response."),
+    click.option("--response", "response_id", type=ResponseId(), metavar="ID", help="Calls of one response."),
     click.option("--model", metavar="KEY", help="The model that asked for the call."),
-    click.option("--definition", "definition_digest", metavar="DIGEST", help="The definition that was offered."),
+    click.option(
+        "--definition",
+        "definition_digest",
+        type=Digest(),
+        metavar="DIGEST",
+        help="The definition that was offered, sha256:….",
+    ),
     click.option("--from", "since", type=Moment(), metavar="MOMENT", help="Journaled at this moment or later."),
     click.option("--to", "until", type=Moment(), metavar="MOMENT", help="Journaled before this moment."),
     click.option("--min-ms", "duration_min", type=int, metavar="MS", help="At least so many milliseconds."),

@@ -47,8 +47,8 @@ def plugin_tools(permissions: Iterable[str], plugin_id: str) -> tuple[str, ...]:
     if held & {"admin", "plugins"}:
         return ALL_TOOLS
     granted = (_plugin_and_tool(text) for text in held if text.startswith(_PLUGIN_GRANT))
-    wanted = _normal(plugin_id)
-    tools = {tool for plugin, tool in granted if fnmatchcase(wanted, _normal(plugin))}
+    wanted = normal_label(plugin_id)
+    tools = {tool for plugin, tool in granted if fnmatchcase(wanted, normal_label(plugin))}
     return ALL_TOOLS if "*" in tools else tuple(sorted(tools))
 
 
@@ -64,6 +64,6 @@ def _plugin_and_tool(grant: str) -> tuple[str, str]:
     return prefix + label, tool if slash else "*"
 
 
-def _normal(plugin_id: str) -> str:
+def normal_label(plugin_id: str) -> str:
     """As `mcp.json` compares labels: whatever their case, `_` and `-` alike."""
     return plugin_id.casefold().replace("_", "-")

@@ -50,9 +50,17 @@ class ArgumentPattern:
     glob: str
 
 
+def plugin_of(text: str) -> str:
+    """The id of the plugin that somebody names, with or without `mcp/`."""
+    return text if text[:4].lower() == "mcp/" else f"mcp/{text}"
+
+
 @dataclass(frozen=True, slots=True)
 class CallFilter:
-    """Which calls; None leaves a question open. `since` is included, `until` is not; durations in ms, both included."""
+    """Which calls; None leaves a question open. `since` is included, `until` is not; durations in ms, both included.
+
+    Of plugins and labels neither the case counts, nor whether it is `_` or `-`.
+    """
 
     owner: str | None = None
     tool: str | None = None

@@ -173,7 +173,7 @@ def _counted(connection: Connection, wanted: CallFilter, bucket_seconds: int | N
         _calls.duration_ms,
     )
     sure = [certain(connection, pattern, _calls) for pattern in wanted.arguments]
-    query = select(*columns, func.count()).where(*column_conditions(wanted), *sure).group_by(*columns)
+    query = select(*columns, func.count()).where(*column_conditions(connection, wanted), *sure).group_by(*columns)
     cursor: Any = connection.execute(query).cursor
     found = cursor.fetchall()
     if sure:
@@ -200,7 +200,7 @@ def _counted_by_reading(
 ) -> list[Sequence[Any]]:
     """The rows, each counting one, of the calls whose arguments the index does not have whole."""
     maybe = [possible(connection, pattern, _calls) for pattern in wanted.arguments]
-    query = select(_calls.call_id, *columns).where(*column_conditions(wanted), *maybe, ~and_(*sure))
+    query = select(_calls.call_id, *columns).where(*column_conditions(connection, wanted), *maybe, ~and_(*sure))
     cursor: Any = connection.execute(query).cursor
     rows = cursor.fetchall()
     kept: set[str] = set()

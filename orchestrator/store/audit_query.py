@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
+from orchestrator.core.permissions import normal_label
 from orchestrator.ports.audit import CallFilter, CallPlace
 from orchestrator.store import argument_search
 from orchestrator.store.audit_arguments import MOST_CHARACTERS
@@ -174,14 +175,19 @@ def conditions(connection: Connection, wanted: CallFilter, columns: Columns = _c
 
     Of the arguments they say what is possible: `argument_search.confirmed` tells which calls really have them.
     """
-    yield from column_conditions(wanted, columns)
+    yield from column_conditions(connection, wanted, columns)
     for pattern in wanted.arguments:
         yield argument_search.possible(connection, pattern, columns)
 
 
-def column_conditions(wanted: CallFilter, columns: Columns = _calls) -> Iterator[ColumnElement[bool]]:
+def column_conditions(
+    connection: Connection, wanted: CallFilter, columns: Columns = _calls
+) -> Iterator[ColumnElement[bool]]:
     """What is asked for, but for the arguments."""
+    names = _server_names(connection, wanted)
     yield from _column_walks(wanted, columns).values()
+    if names is not None:
+        yield columns.provider_name == names[0] if len(names) == 1 else columns.provider_name.in_(names)
     if wanted.plugin_id is not None:
         yield columns.provider_type == "plugin"
     if wanted.server_label is not None:
@@ -194,6 +200,19 @@ def column_conditions(wanted: CallFilter, columns: Columns = _calls) -> Iterator
         yield columns.created_at < wanted.until
     if (duration := _duration(wanted, columns)) is not None:
         yield duration
+
+
+def _server_names(connection: Connection, wanted: CallFilter) -> list[str] | None:
+    """How the journal spells the server that is wanted; None: none is. The index has each spelling in one step."""
+    asked = wanted.plugin_id or wanted.server_label
+    if asked is None:
+        return None
+    least = func.min(_calls.provider_name)
+    names = select(least.label("name")).cte("server_names", recursive=True)
+    further = select(least).where(_calls.provider_name > names.c.name).scalar_subquery()
+    names = names.union_all(select(further).where(names.c.name.is_not(None)))
+    found = connection.execute(select(names.c.name).where(names.c.name.is_not(None))).scalars()
+    return [name for name in found if normal_label(name) == normal_label(asked)]
 
 
 _ASKED: Final = {
@@ -218,7 +237,6 @@ def _column_walks(wanted: CallFilter, columns: Columns = _calls) -> dict[str, Co
         "response_id": wanted.response_id,
         "definition_digest": wanted.definition_digest,
         "tool": wanted.tool,
-        "provider_name": wanted.plugin_id or wanted.server_label,
         "model_key": wanted.model,
         "status": wanted.status,
         "owner": wanted.owner,
@@ -231,10 +249,10 @@ def _column_walks(wanted: CallFilter, columns: Columns = _calls) -> dict[str, Co
 
 def _choose(connection: Connection, wanted: CallFilter) -> _Walk:
     """The way with the fewest calls on it."""
-    ways = [
-        _Walk(where, ordered=name != "response_id", answers=int(name != "provider_name"))
-        for name, where in _column_walks(wanted).items()
-    ]
+    ways = [_Walk(where, ordered=name != "response_id") for name, where in _column_walks(wanted).items()]
+    names = _server_names(connection, wanted)
+    if names is not None and len(names) == 1:
+        ways.append(_Walk(_calls.provider_name == names[0], answers=0))
     if wanted.arguments and not _are_few(connection, wanted):
         ways += _argument_walks(connection, wanted)
     if (duration := _duration(wanted)) is not None:

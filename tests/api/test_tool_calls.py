@@ -44,6 +44,11 @@ async def test_calls_are_listed_filtered_and_shown_whole() -> None:
         query: dict[str, Any] = {"plugin": "mcp/clock", "arguments.zone": "U*", "response_id": chat["response_id"]}
         found = await listed(api, **query)
         assert [call["call_id"] for call in found] == [chat["output"][0]["call_id"]]
+        digest = found[0]["definition_digest"]
+        digits = digest.removeprefix("sha256:").upper()
+        others: list[dict[str, Any]] = [{"plugin": "clock"}, {"plugin": "MCP/Clock"}, {"definition_digest": digits}]
+        for other in others:
+            assert found[0] in await listed(api, **other)
         whole = (await api.client.get(f"{PATH}/{found[0]['call_id']}")).json()
         assert [str(problem) for problem in validator("AuditedCallWhole").iter_errors(whole)] == []
         assert whole | found[0] == whole
@@ -129,6 +134,10 @@ async def test_a_token_without_permission_sees_nothing() -> None:
         ("tool=", "tool"),
         ("tool=a&tool=b", "tool"),
         ("plugin=mcp/a&server_label=b", "server_label"),
+        ("plugin=", "plugin"),
+        ("response_id=xx", "response_id"),
+        ("definition_digest=142a9b", "definition_digest"),
+        ("definition_digest=sha256:" + "g" * 64, "definition_digest"),
         ("arguments.=x", "arguments."),
         ("&".join(f"arguments.{'a' * n}=x" for n in range(1, MOST_PATTERNS + 2)), "arguments"),
     ],

@@ -207,6 +207,15 @@ def test_a_database_of_another_version_is_not_migrated_to_be_proved(
     assert nothing.exit_code != 0 and "There is no database file" in nothing.stderr and not missing.exists()
 
 
+def test_what_matches_nothing_is_said_and_what_cannot_match_is_refused(audit: Callable[..., Result]) -> None:
+    assert audit("list", "--tool", "nothing").stdout == "no calls match\n"
+    assert said(audit("list", "--plugin", "CLOCK", "--json")) == said(audit("list", "--plugin", "mcp/clock", "--json"))
+    assert "clock" in audit("list", "--plugin", "CLOCK").stdout
+    for option, value in (("--response", "xx"), ("--definition", "142a9b")):
+        result = audit("list", option, value)
+        assert (result.exit_code, repr(value) in result.stderr) == (2, True)
+
+
 # ---- proving an export ------------------------------------------------------------------------
 
 

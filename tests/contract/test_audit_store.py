@@ -97,6 +97,9 @@ DIGEST = OFFERED[1].digest
         (CallFilter(plugin_id="mcp/clock"), "0 1 2 c0 3 5 6".split()),
         (CallFilter(server_label="docs"), ["b0", "b1"]),
         (CallFilter(server_label="mcp/clock"), []),
+        (CallFilter(plugin_id="MCP/Clock"), "0 1 2 c0 3 5 6".split()),
+        (CallFilter(plugin_id="mcp/cl"), []),
+        (CallFilter(server_label="DOCS", status="refused"), ["b1"]),
         (CallFilter(status="journaled"), ["c0", "3"]),
         (CallFilter(status="invalid"), ["c1", "4", "5"]),
         (CallFilter(is_error=True), "b0 b1 c1 4 5".split()),
@@ -152,6 +155,16 @@ async def test_a_page_that_has_looked_at_enough_ends_and_says_where_to_go_on(
         (CallFilter(duration_min=10, duration_max=30), ["6", "2", "1"]),
     ):
         assert await ids(journal, wanted, size=1) == [f"call_{name}" for name in expected]
+
+
+async def test_every_spelling_of_a_label_is_found(stores: Stores) -> None:
+    await stores.responses.open_response(new_response("resp_a"))
+    for place, label in enumerate(("my_notes", "My-Notes", "my notes", "mynotes")):
+        placed = replace(call(place, f"call_{place}"), provider=PluginProvider(f"mcp/{label}"))
+        await stores.responses.journal_calls("resp_a", [placed], NOON + place * MINUTE)
+    assert await ids(stores, CallFilter(plugin_id="mcp/my-notes")) == ["call_1", "call_0"]
+    counts = await stores.audit.count_calls(CallFilter(plugin_id="MCP/MY_NOTES"), None)
+    assert sum(count.calls for count in counts) == 2
 
 
 DEEP: JsonObject = reduce(lambda inner, _: {"in": inner}, range(40), {"path": "/deep"})

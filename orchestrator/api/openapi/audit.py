@@ -69,14 +69,14 @@ def _number(name: str, description: str) -> JsonObject:
 
 _FILTERS: Final[list[JsonValue]] = [
     _text("tool", "The server's own name of the tool."),
-    _text("plugin", "The id of a plugin, such as `mcp/clock`."),
+    _text("plugin", "A plugin, such as `mcp/clock` or `clock`; in any case, with `_` or `-`."),
     _text("server_label", "The label of a server that a request brought along."),
     _choice("status", "What became of the call.", *STATUSES),
     _choice("is_error", "Whether it ended as an error.", "true", "false"),
     _text("owner", "Whose calls; `*` is everybody's."),
-    _text("response_id", "Calls of one response."),
+    _text("response_id", "Calls of one response, by its id."),
     _text("model", "The key of the model that asked for the call."),
-    _text("definition_digest", "The digest of the definition that was offered."),
+    _text("definition_digest", "The whole digest of the definition that was offered, `sha256:` and 64 digits."),
     _text("from", "Journaled at this moment or later, such as `2026-03-01T12:00:00Z`."),
     _text("to", "Journaled before this moment."),
     _number("duration_min", "At least so many milliseconds."),
