@@ -147,7 +147,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         quotas = Quotas(tokens)
         runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended, quotas.spend)
         audit = AuditService(SqlAuditStore(database))
-        downloaders = (HuggingFaceDownloader(settings.models_dir), OllamaDownloader(settings.ollama_host))
+        downloaders = (HuggingFaceDownloader(settings.models_dir[0]), OllamaDownloader(settings.ollama_host))
         optional = frozenset[str]() if settings.expects_ollama else frozenset({OLLAMA})
         models = ModelService(engines, optional=optional, tasks=tasks)
         downloads = DownloadService(

@@ -71,7 +71,7 @@ class Settings:
     host: str
     port: int
     data_dir: Path
-    models_dir: Path
+    models_dir: tuple[Path, ...]
     database_url: str = field(repr=False)
     encryption_key: tuple[bytes, ...] = field(repr=False)
     encryption_key_file: Path
@@ -196,7 +196,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("HOST", HOST, "127.0.0.1", "Where to listen. An address beyond loopback requires authentication, or `ALLOW_INSECURE_LISTEN=true`."),
     Setting("PORT", whole_number(0, 65535), "1234", "The port; 0 takes a free one and says which."),
     Setting("DATA_DIR", PATH, None, "Where the service keeps what it stores.", derived="the user's data directory", path=True),
-    Setting("MODELS_DIR", PATH, None, "GGUF files for the embedded engine, as `publisher/name/*.gguf`.", derived="`models` in `DATA_DIR`", path=True),
+    Setting("MODELS_DIR", PATHS, None, "GGUF files for the embedded engine: `publisher/name/*.gguf`, files above that by their own names, Hugging Face's cache, Ollama's store. Several folders are separated by `:`; downloads go to the first.", derived="`models` in `DATA_DIR`", path=True),
     Setting("DATABASE_URL", DATABASE, None, "The database.", derived="SQLite in `DATA_DIR`", secret=True),
     Setting("ENCRYPTION_KEY", ENCRYPTION_KEYS, "", "What encrypts the logins of plugins in the database, and keys the digests of API tokens: 32 random bytes in base64, the same for every process on one database. Of several the first is used for what is new and all for what is there, so that a key can be replaced.", derived="the key in `ENCRYPTION_KEY_FILE`", secret=True),
     Setting("ENCRYPTION_KEY_FILE", PATH, None, "Where that key is while `ENCRYPTION_KEY` has none; it is made when it is first needed, for its owner alone.", derived="`encryption.key` in `DATA_DIR`", path=True),
@@ -372,7 +372,7 @@ def _resolve(values: dict[str, Any], *, mcp_config_given: bool, mcp_config_added
     local = is_loopback(values["host"])
     data_dir = values["data_dir"] or platformdirs.user_data_path("orchestrator", appauthor=False)
     values["data_dir"] = data_dir.absolute()
-    values["models_dir"] = (values["models_dir"] or data_dir / "models").absolute()
+    values["models_dir"] = tuple(path.absolute() for path in values["models_dir"] or (data_dir / "models",))
     values["encryption_key_file"] = (values["encryption_key_file"] or data_dir / "encryption.key").absolute()
     values["roots"] = tuple(path.absolute() for path in values["roots"])
     values["mcp_config"] = tuple(path.absolute() for path in values["mcp_config"])

@@ -31,7 +31,10 @@ def engines_of(
 ) -> list[LlamaCppEngine | OllamaEngine | OpenAICompatibleEngine]:
     """Every engine, in the order in which a bare model key is looked up: the default one first."""
     first, silence = settings.engine_first_token_timeout, settings.engine_silence_timeout
-    embedded = LlamaCppEngine(settings.models_dir, tasks, silence_seconds=silence, first_token_seconds=first)
+    models_dir, *more_dirs = settings.models_dir
+    embedded = LlamaCppEngine(
+        models_dir, tasks, silence_seconds=silence, first_token_seconds=first, more_dirs=more_dirs
+    )
     ollama = OllamaEngine(
         settings.ollama_host,
         silence_seconds=silence,

@@ -40,7 +40,7 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         host="127.0.0.1",
         port=1234,
         data_dir=Path("/d"),
-        models_dir=Path("/d/models"),
+        models_dir=(Path("/d/models"),),
         database_url="sqlite+aiosqlite:////d/orchestrator.db",
         encryption_key=(),
         encryption_key_file=Path("/d/encryption.key"),
@@ -147,7 +147,7 @@ def test_a_variable_names_the_file_and_a_flag_names_another_one(tmp_path: Path) 
 
 def test_paths_of_the_file_are_relative_to_the_file(tmp_path: Path) -> None:
     settings = load(tmp_path, 'data_dir = "d"\nmcp_config = ["a.json", "/b.json"]')
-    assert (settings.data_dir, settings.models_dir) == (tmp_path / "d", tmp_path / "d" / "models")
+    assert (settings.data_dir, settings.models_dir) == (tmp_path / "d", (tmp_path / "d" / "models",))
     assert settings.mcp_config == (tmp_path / "a.json", Path("/b.json"))
 
 

@@ -38,7 +38,7 @@ SILENCE_SECONDS: Final = 120.0
 
 
 class LlamaCppEngine:
-    """Runs the models below `models_dir` and the bundled one; every task of it lives in `task_group`."""
+    """Runs the models below `models_dir`, then `more_dirs`, and the bundled one; every task of it lives in `task_group`."""
 
     def __init__(
         self,
@@ -50,8 +50,9 @@ class LlamaCppEngine:
         silence_seconds: float = SILENCE_SECONDS,
         first_token_seconds: float = FIRST_TOKEN_SECONDS,
         bundled: Path = BUNDLED,
+        more_dirs: Sequence[Path] = (),
     ) -> None:
-        self._catalogue = Catalogue(models_dir, bundled)
+        self._catalogue = Catalogue(models_dir, bundled, more_dirs)
         self._task_group = task_group
         self._settings = HostSettings(default_context_length, slots, BATCH, PROMPT_CACHE_MIB, silence_seconds)
         self._installed: dict[str, InstalledModel] = {}

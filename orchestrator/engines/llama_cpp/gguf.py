@@ -58,7 +58,8 @@ _TENSOR_TYPES: Final[Mapping[int, tuple[str, int, int]]] = {
 _KEPT_STRINGS: Final = frozenset(
     {"general.architecture", "general.name", "general.size_label", "tokenizer.chat_template"},
 )
-_KEPT_NUMBERS: Final = ("general.alignment", "general.file_type")
+_SEES: Final = "clip.has_vision_encoder"
+_KEPT_NUMBERS: Final = ("general.alignment", "general.file_type", _SEES)
 _KEPT_NUMBER_ENDINGS: Final = (
     ".context_length", ".pooling_type", ".block_count", ".embedding_length", ".attention.head_count",
     ".attention.head_count_kv", ".attention.key_length", ".attention.value_length", ".attention.sliding_window",
@@ -100,7 +101,7 @@ class Quantization:
 class GgufMetadata:
     """What a model listing needs to know of a file. `None` stands where the file says nothing.
 
-    `experts_used` are those of one token. The last two, 0 where the file says nothing, are what memory is reckoned
+    `experts_used` are those of one token. Two, 0 where the file says nothing, are what memory is reckoned
     from: `cache_bytes_per_token` rather too little than too much, and the tokens that the model knows.
     """
 
@@ -115,6 +116,7 @@ class GgufMetadata:
     experts_used: int | None = None
     cache_bytes_per_token: int = 0
     vocabulary: int = 0
+    is_image_projector: bool = False
 
     @property
     def is_embedding_model(self) -> bool:
@@ -326,6 +328,7 @@ def _metadata(values: Mapping[str, str | int], weights: Counter[int]) -> GgufMet
         experts_used=_number(values, f"{architecture}.expert_used_count") or None,
         cache_bytes_per_token=_cache_bytes_per_token(values, architecture),
         vocabulary=_number(values, f"{_TOKENS}[]") or 0,
+        is_image_projector=architecture == "clip" and _number(values, _SEES) != 0,
     )
 
 

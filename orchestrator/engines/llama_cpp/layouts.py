@@ -1,9 +1,10 @@
-"""Where models lie in a folder: `publisher/name/*.gguf`, the cache of Hugging Face's hub, and Ollama's store.
+"""Where models lie in a folder: `publisher/name/`, loose files, the cache of Hugging Face's hub, and Ollama's store.
 
 Sources: https://huggingface.co/docs/huggingface_hub/guides/manage-cache and the manifests that Ollama writes.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Final
 import msgspec
 
 MAX_MANIFEST_BYTES: Final = 1024 * 1024
+DEEPEST: Final = 4
+"""How many folders deep loose files are looked for: a folder with much else in it is not to be read whole."""
 OLLAMA_MODEL: Final = "application/vnd.ollama.image.model"
 OLLAMA_PROJECTOR: Final = "application/vnd.ollama.image.projector"
 
@@ -21,13 +24,13 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """A model and its files, one for each quantization. `projector` is what lets it see."""
+    """A model and its files, one for each quantization. `projectors` are those that by their names let it see."""
 
     key: str
     publisher: str
     name: str
     files: tuple[Path, ...]
-    projector: Path | None = None
+    projectors: tuple[Path, ...] = ()
 
 
 class _Layer(msgspec.Struct, frozen=True, rename="camel"):
@@ -58,9 +61,37 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def _plain(root: Path) -> Iterator[FoundModel]:
-    for publisher in _subfolders(root):
-        for folder in _subfolders(publisher):
-            yield from _found(f"{publisher.name}/{folder.name}", publisher.name, folder.name, _files(folder, "*"))
+    """`publisher/name/` with all that is in it; a file that lies above that is a model by its own name."""
+    by_name: defaultdict[tuple[str, str], list[Path]] = defaultdict(list)
+    for folders, files in _below(root, (), frozenset()):
+        for path in files:
+            match folders:
+                case (publisher, name, *_):
+                    by_name[publisher, name].append(path)
+                case _ if not _is_named_projector(path):  # nobody knows whose a loose one is
+                    by_name["".join(folders), _SPLIT.sub("", path.stem)].append(path)
+                case _:
+                    pass
+    for (publisher, name), files in by_name.items():
+        yield from _found(f"{publisher}/{name}" if publisher else name, publisher, name, files)
+
+
+def _below(
+    folder: Path, names: tuple[str, ...], above: frozenset[tuple[int, int]]
+) -> Iterator[tuple[tuple[str, ...], list[Path]]]:
+    """The GGUF files of each folder; one that leads back to a folder `above` it is passed over, as is another layout."""
+    try:
+        stat = folder.stat()
+    except OSError:
+        return
+    itself = (stat.st_dev, stat.st_ino)
+    if itself in above:
+        return
+    yield names, _files(folder, "*")
+    if len(names) < DEEPEST:
+        for inner in _subfolders(folder):
+            if not inner.name.startswith("models--"):
+                yield from _below(inner, (*names, inner.name), above | {itself})
 
 
 def _hub(hub: Path) -> Iterator[FoundModel]:
@@ -96,7 +127,8 @@ def _ollama(store: Path) -> Iterator[FoundModel]:
                     if model is not None and model.is_file():
                         key = f"{namespace.name}/{folder.name}:{manifest.name}"
                         name = f"{folder.name}:{manifest.name}"
-                        yield FoundModel(key, namespace.name, name, (model,), blobs.get(OLLAMA_PROJECTOR))
+                        projectors = (blobs[OLLAMA_PROJECTOR],) if OLLAMA_PROJECTOR in blobs else ()
+                        yield FoundModel(key, namespace.name, name, (model,), projectors)
 
 
 def _layers(manifest: Path) -> dict[str, str]:
@@ -110,13 +142,12 @@ def _layers(manifest: Path) -> dict[str, str]:
 
 
 def _found(key: str, publisher: str, name: str, files: list[Path]) -> Iterator[FoundModel]:
-    models = tuple(path for path in files if not _is_projector(path) and _is_first_part(path))
-    projector = next((path for path in files if _is_projector(path)), None)
+    models = tuple(path for path in files if not _is_named_projector(path) and _is_first_part(path))
     if models:
-        yield FoundModel(key, publisher, name, models, projector)
+        yield FoundModel(key, publisher, name, models, tuple(path for path in files if _is_named_projector(path)))
 
 
-def _is_projector(path: Path) -> bool:
+def _is_named_projector(path: Path) -> bool:
     return path.name.lower().startswith("mmproj")
 
 

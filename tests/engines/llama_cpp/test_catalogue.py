@@ -5,12 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from orchestrator.core.models import Model, Quantization, ReasoningSupport
 from orchestrator.engines.llama_cpp import catalogue
 from orchestrator.engines.llama_cpp.catalogue import Catalogue
 from orchestrator.engines.llama_cpp.gguf import GgufMetadata, read_gguf
 from tests.engines.llama_cpp.conftest import DEMO_FILE
+from tests.engines.llama_cpp.gguf_files import projector
 
 DEMO = Model(
     key="demo/tiny-tools",
@@ -53,7 +55,7 @@ def test_models_are_found_as_publisher_and_name(tmp_path: Path) -> None:
     install(tmp_path, "a/first/mmproj-x.gguf")
     install(tmp_path, ".hidden/first/x.gguf")
     (tmp_path / "a" / "first" / "README.md").touch()
-    assert list(Catalogue(tmp_path).scan()) == ["a/first", "b/second", "demo/tiny-tools"]
+    assert list(Catalogue(tmp_path).scan()) == ["a/first", "b/second", "loose", "demo/tiny-tools"]
 
 
 def test_a_model_of_the_user_hides_the_bundled_one_of_the_same_key(tmp_path: Path) -> None:
@@ -90,6 +92,36 @@ def test_a_file_that_cannot_be_read_stays_in_the_list_and_is_marked(tmp_path: Pa
     problem = "its file cannot be read: not a GGUF: it begins with b'no m'"
     assert found["a/broken"].model == Model(
         "a/broken", "embedded", "llm", "a", "broken", format="gguf", size_bytes=len(b"no model"), problem=problem
+    )
+
+
+def test_of_several_folders_the_first_that_has_a_model_counts(tmp_path: Path) -> None:
+    first = install(tmp_path / "one", "a/model/x.gguf")
+    install(tmp_path / "two", "a/model/x.gguf")
+    second = install(tmp_path / "two", "b/model/x.gguf")
+    found = Catalogue(tmp_path / "one", tmp_path / "none", [tmp_path / "two"]).scan()
+    assert [(key, one.path) for key, one in found.items()] == [("a/model", first), ("b/model", second)]
+
+
+def test_an_empty_file_is_no_model_and_is_told_once(tmp_path: Path) -> None:
+    install(tmp_path, "a/model/x.gguf")
+    empty = tmp_path / "a" / "model" / "y.gguf"
+    empty.touch()
+    models = Catalogue(tmp_path, tmp_path / "none")
+    with capture_logs() as logs:
+        assert [list(models.scan()), list(models.scan())] == [["a/model"], ["a/model"]]
+    assert logs == [
+        {"event": "model_file_ignored", "log_level": "warning", "path": str(empty), "reason": "it is empty"}
+    ]
+
+
+@pytest.mark.parametrize(("content", "sees"), [(projector(), True), (DEMO_FILE.read_bytes(), False), (b"no", False)])
+def test_only_what_says_that_it_is_a_projector_lets_a_model_see(tmp_path: Path, content: bytes, *, sees: bool) -> None:
+    file = install(tmp_path, "a/model/x.gguf").with_name("mmproj-x.gguf")
+    file.write_bytes(content)
+    (found,) = Catalogue(tmp_path, tmp_path / "none").scan().values()
+    assert (found.model.vision, found.mmproj, found.mmproj_bytes) == (
+        (True, file, len(content)) if sees else (False, None, 0)
     )
 
 

@@ -101,8 +101,10 @@ async def test_a_picture_that_cannot_be_read_is_refused_on_input(bench: OpenBenc
         assert caught.value.info == ErrorInfo(ErrorKind.INVALID_VALUE, message, "input")
 
 
-async def test_a_broken_projector_fails_the_load_with_a_reason(bench: OpenBench, demo_folder: Path) -> None:
-    (demo_folder / "someone" / "copied" / "mmproj-copied.gguf").write_bytes(projector()[:600])
+async def test_a_projector_that_llama_cpp_does_not_know_fails_the_load_with_a_reason(
+    bench: OpenBench, demo_folder: Path
+) -> None:
+    (demo_folder / "someone" / "copied" / "mmproj-copied.gguf").write_bytes(projector().replace(b"gemma3", b"gemma?"))
     async with bench(demo_folder, "someone/copied") as it:
         with pytest.raises(OrchestratorError) as caught:
             await it.load()
