@@ -145,7 +145,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         metrics = Metrics()
         tokens = SqlTokenStore(database, sealer)
         quotas = Quotas(tokens)
-        runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended, quotas.spend)
+        runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended, quotas)
         audit = AuditService(SqlAuditStore(database))
         downloaders = (HuggingFaceDownloader(settings.models_dir[0]), OllamaDownloader(settings.ollama_host))
         optional = frozenset[str]() if settings.expects_ollama else frozenset({OLLAMA})
@@ -157,6 +157,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             tasks,
             history_days=settings.download_history_days,
             is_installed=models.has,
+            on_installed=models.forget,
             optional=optional,
         )
         instances = InstanceService(

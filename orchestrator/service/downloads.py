@@ -72,7 +72,8 @@ class DownloadService:
     """The downloads of this process, and the care for those of processes that died.
 
     `task_group` belongs to the lifespan; `downloaders` are asked in their order. What ended more than `history_days`
-    ago is forgotten, never where that is None. `is_installed` says whether a name is that of a model that is there.
+    ago is forgotten, never where that is None. `is_installed` says whether a name is that of a model that is there,
+    `on_installed` is told when there is another one.
     Of the `optional` downloaders, by name, nobody expects that they answer.
     """
 
@@ -86,6 +87,7 @@ class DownloadService:
         parallel: int = PARALLEL,
         history_days: int | None = None,
         is_installed: Callable[[str], Awaitable[bool]] | None = None,
+        on_installed: Callable[[], None] | None = None,
         optional: frozenset[str] = frozenset(),
     ) -> None:
         self._downloaders = tuple(downloaders)
@@ -95,6 +97,7 @@ class DownloadService:
         self._slots = anyio.Semaphore(parallel)
         self._history = None if history_days is None else timedelta(days=history_days)
         self._is_installed = is_installed
+        self._on_installed = on_installed
         self._optional = optional
         self._swept_at = -math.inf
         self._transfers: dict[str, _Transfer] = {}
@@ -292,6 +295,8 @@ class DownloadService:
             log.warning("a download failed", job_id=running.id, model=running.model, reason=failure.message)
             ended = changed(running, "failed", progress=transfer.progress, error=failure)
         else:
+            if self._on_installed is not None:
+                self._on_installed()
             size = transfer.progress.total_size_bytes or transfer.progress.downloaded_bytes
             ended = changed(running, "completed", progress=DownloadProgress(size, size), at=datetime.now(UTC))
         with anyio.CancelScope(shield=True):

@@ -4,7 +4,7 @@ How many runs there are at once is known, and limited, in `service/runs.py`. Req
 in this process, output tokens in the store, for all processes together.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
@@ -35,6 +35,8 @@ class Quotas:
         self._clock = clock
         self._now = now
         self._requests: dict[str, deque[float]] = {}
+        self._owed: Counter[str] = Counter()
+        """What runs generated that is not in the store yet."""
 
     def count_request(self, caller: Caller) -> None:
         """Count one request of the caller's token against its last 60 seconds.
@@ -64,7 +66,8 @@ class Quotas:
         if caller.token_id is None or allowed is None:
             return asked
         now = self._now()
-        left = allowed - await self._store.spent(caller.token_id, now.date())
+        owed = self._owed[caller.token_id]  # before the store is asked: rather counted twice than not at all
+        left = allowed - await self._store.spent(caller.token_id, now.date()) - owed
         if left <= 0:
             midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
             message = f"This API token has used up its {allowed} output tokens of today (UTC). Try again tomorrow."
@@ -72,11 +75,19 @@ class Quotas:
             raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=seconds)
         return left if asked is None else min(asked, left)
 
+    def owe(self, token_id: str, output_tokens: int) -> None:
+        """Count what a run generated from the moment on at which its client hears of its end."""
+        self._owed[token_id] += output_tokens
+
     async def spend(self, token_id: str, output_tokens: int) -> None:
-        """Write down what a run generated; a store that fails costs the count, not the run."""
+        """Write down what is owed of a run; a store that fails costs the count, not the run."""
         if output_tokens == 0:
             return
         try:
             await self._store.spend(token_id, self._now().date(), output_tokens)
         except OrchestratorError as error:
             log.error("the use of a token could not be counted", token_id=token_id, reason=error.info.message)
+        finally:
+            self._owed[token_id] -= output_tokens
+            if self._owed[token_id] <= 0:
+                del self._owed[token_id]

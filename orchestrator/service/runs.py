@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import anyio
 import anyio.abc
@@ -28,6 +28,14 @@ CancelRequests: TypeAlias = Callable[[str], Awaitable[Sequence[tuple[str, str]]]
 log = structlog.stdlib.get_logger(__name__)
 
 
+class Spending(Protocol):
+    """Counts what runs generate for API tokens: `owe` as their clients hear of it, `spend` durably."""
+
+    def owe(self, token_id: str, output_tokens: int) -> None: ...
+
+    async def spend(self, token_id: str, output_tokens: int) -> None: ...
+
+
 class LiveRun:
     """A run as its readers see it: a growing list of events, numbered from 1.
 
@@ -35,8 +43,9 @@ class LiveRun:
     said by `disconnect`, by whoever decides it.
     """
 
-    def __init__(self, request: RunRequest, context: RunContext) -> None:
+    def __init__(self, request: RunRequest, context: RunContext, spending: Spending | None = None) -> None:
         self.request = request
+        self._spending = spending
         self._driver = RunDriver(request, context, self._publish)
         self._events: list[StreamEvent] = []
         self._ended: Ended | None = None
@@ -56,7 +65,7 @@ class LiveRun:
     @property
     def over(self) -> bool:
         """Whether its readers have been told the end, or that there is none; it may still be closing what it opened."""
-        return self._ended is not None or (bool(self._events) and isinstance(self._events[-1], ChatEnd))
+        return self._ended is not None or self.is_told
 
     @property
     def response_id(self) -> str | None:
@@ -171,6 +180,8 @@ class LiveRun:
 
     def _publish(self, event: StreamEvent) -> None:
         self._events.append(event)
+        if isinstance(event, ChatEnd) and self._spending is not None and self.token_id is not None:
+            self._spending.owe(self.token_id, self.output_tokens)
         self._notify()
 
     def _notify(self) -> None:
@@ -197,7 +208,7 @@ class RunService:
     """The runs of this process, and the care for those of processes that died.
 
     `task_group` belongs to the lifespan; `max_concurrent_runs` bounds how many run at once,
-    `on_end` is told of each how many seconds it took and what became of it, `spend` how many tokens
+    `on_end` is told of each how many seconds it took and what became of it, `spending` how many tokens
     were generated for which API token.
     """
 
@@ -208,14 +219,14 @@ class RunService:
         task_group: anyio.abc.TaskGroup,
         max_concurrent_runs: int,
         on_end: Callable[[float, str], None] | None = None,
-        spend: Callable[[str, int], Awaitable[None]] | None = None,
+        spending: Spending | None = None,
     ) -> None:
         self._store = store
         self._holder = holder
         self._task_group = task_group
         self._max = max_concurrent_runs
         self._on_end = on_end
-        self._spend = spend
+        self._spending = spending
         self._live: dict[str, LiveRun] = {}
         self._idle = anyio.Event()
         self._closing = False
@@ -240,13 +251,14 @@ class RunService:
             )
             raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=1)
         allowed = context.token_runs
-        if allowed is not None and sum(live.token_id == context.token_id for live in self._live.values()) >= allowed:
+        mine = (live for live in self._live.values() if live.token_id == context.token_id and not live.over)
+        if allowed is not None and sum(1 for _ in mine) >= allowed:
             message = f"Too many requests at once with this API token: {allowed} run already. Try again later."
             raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=1)
         if request.response_id in self._live:
             message = "The response is just being taken up by another request."
             raise OrchestratorError(ErrorKind.APPROVAL_CONFLICT, message)
-        live = self._live[request.response_id] = LiveRun(request, context)
+        live = self._live[request.response_id] = LiveRun(request, context, self._spending)
         self._task_group.start_soon(self._drive, live)
         return live
 
@@ -280,9 +292,9 @@ class RunService:
             finally:
                 if self._on_end is not None:
                     self._on_end(anyio.current_time() - started, live.status)
-                if self._spend is not None and live.token_id is not None:
+                if self._spending is not None and live.token_id is not None:
                     with anyio.CancelScope(shield=True):
-                        await self._spend(live.token_id, live.output_tokens)
+                        await self._spending.spend(live.token_id, live.output_tokens)
                 del self._live[live.request.response_id]
                 live.gone.set()
                 if not self._live:

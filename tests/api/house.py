@@ -118,7 +118,7 @@ async def house(
     tokens, quotas = TokenService(token_store), Quotas(token_store)
     async with anyio.create_task_group() as tasks:
         metrics = Metrics()
-        runs = RunService(responses, "holder", tasks, max_concurrent_runs, metrics.run_ended, quotas.spend)
+        runs = RunService(responses, "holder", tasks, max_concurrent_runs, metrics.run_ended, quotas)
         audit = MemoryAudit(kept)
         instances = InstanceService(models, policy or InstancePolicy())
         catalog = catalog or FakeCatalog(servers)

@@ -55,6 +55,7 @@ GUARDED = [
     ("POST", "/api/v1/tokens/{token_id:str}/rotate"),
     ("POST", "/api/v1/responses/{response_id:str}/approvals"),
     ("POST", "/api/v1/responses/{response_id:str}/fork"),
+    ("POST", "/v1/embeddings"),
     ("GET", "/api/v1/responses/diff"),
     ("POST", "/api/v1/responses/{response_id:str}/replay"),
     ("GET", "/api/v1/responses/{response_id:str}/replay"),

@@ -28,7 +28,7 @@ from tests.cli.model_server import Script, served
 from tests.cli.program import END_SECONDS, one_line, run, started
 
 SECRET = "hunter2-very-secret"
-LEAVES = ("demo", "serve", "chat", "approvals show", "approvals approve", "approvals deny", "models list", "models pull", "models load", "models unload", "models ps", "plugins add", "plugins remove", "plugins import", "plugins login", "plugins logout", "tokens create", "tokens list", "tokens rotate", "tokens revoke", "audit list", "audit show", "audit stats", "audit export", "audit verify", "audit keygen", "db upgrade", "db current", "settings", "doctor", "plugins list", "plugins show", "plugins check", "plugins call", "plugins restart", "plugins logs", "plugins approve", "responses list", "responses show", "responses tree", "responses fork", "responses diff", "responses replay", "responses delete", "responses cancel")  # fmt: skip
+LEAVES = ("demo", "serve", "chat", "approvals show", "approvals approve", "approvals deny", "models list", "models pull", "models load", "models unload", "models ps", "plugins add", "plugins remove", "plugins import", "plugins login", "plugins logout", "tokens create", "tokens list", "tokens rotate", "tokens revoke", "audit list", "audit show", "audit stats", "audit export", "audit verify", "audit keygen", "db upgrade", "db current", "db stats", "db vacuum", "settings", "doctor", "plugins list", "plugins show", "plugins check", "plugins call", "plugins restart", "plugins logs", "plugins approve", "responses list", "responses show", "responses tree", "responses fork", "responses diff", "responses replay", "responses delete", "responses cancel")  # fmt: skip
 
 
 def leaves(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
