@@ -48,7 +48,7 @@ def call(
         print_json(reply)
     else:
         _print(reply)
-    if reply.is_error is True:
+    if reply.is_error is True or reply.output is UNSET:
         click.get_current_context().exit(1)
 
 
@@ -94,6 +94,8 @@ def _print(reply: DirectCallReply) -> None:
     out = console()
     if reply.output is UNSET:
         say(out, f"the call has not been made: its response {reply.response_id} is {reply.status}", "yellow")
+        if reply.status == "awaiting_approval":
+            click.echo(f"orchestrator approvals show {reply.response_id}", err=True)
         return
     out.print(visible(content_text(reply.output)), markup=False, soft_wrap=True)
     failed = "the tool answered with an error, " if reply.is_error is True else ""

@@ -67,7 +67,7 @@ def add(
     file = _file(settings, project=project)
     label, entry = _from_link(name, options) if is_link(name) else (name, _from_options(command_line, options))
     check_entry(label, entry, file)
-    if is_link(name) and not yes and sys.stdin.isatty():
+    if is_link(name) and not yes:
         _ask(label, entry)
     rows = _install(file, [Candidate(label, entry, file)], replace=replace, dry_run=False)
     _tell(file, rows, as_json=as_json, dry_run=False)
@@ -207,11 +207,13 @@ def _from_link(link: str, options: dict[str, object]) -> tuple[str, JsonObject]:
 
 
 def _ask(label: str, entry: JsonObject) -> None:
-    """A link hides what it installs: whoever follows it sees that first."""
+    """A link hides what it installs, and strangers make them: whoever follows one sees that first."""
     args = entry.get("args")
     words = [str(word) for word in args] if isinstance(args, list) else []
     what = shlex.join([str(entry["command"]), *words]) if "command" in entry else str(entry.get("url"))
     click.echo(visible(f"The link installs '{label}': {what}"), err=True)
+    if not sys.stdin.isatty():
+        raise CommandError("nobody can be asked whether that is meant: nothing is installed; --yes installs it unasked")
     click.confirm("Install it?", abort=True, err=True)
 
 

@@ -96,7 +96,11 @@ def test_what_cannot_be_added_is_not_written(machine: Machine, arguments: list[s
 def test_a_link_is_added_as_it_says(machine: Machine) -> None:
     entry = {"url": "https://h/mcp", "headers": {"X-Key": SECRET}}
     link = f"lmstudio://add_mcp?name=hf&config={base64.b64encode(json.dumps(entry).encode()).decode()}"
-    found = machine.json("add", link)
+    status, _, errors = machine.run("add", link)
+    assert (status, machine.file.exists()) == (1, False)
+    assert "The link installs 'hf'" in errors
+    assert "nothing is installed" in " ".join(errors.split())
+    found = machine.json("add", link, "--yes")
     assert found["plugins"] == [
         {"label": "hf", "from": str(machine.file), "server": "https://h", "action": "added", "notes": []}
     ]

@@ -51,14 +51,15 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         "env": {"KEY": SECRET},
         "drift": "block",
     }
-    entries = {"greeter": greeter, "broken": {"command": "no-such-program-anywhere"}}
+    asked = greeter | {"require_approval": "always"}
+    entries = {"greeter": greeter, "broken": {"command": "no-such-program-anywhere"}, "asked": asked}
     with running_service(folder, {"mcpServers": entries}) as service:
         yield Desk(service, description, greeter)
 
 
 def test_a_plugin_is_listed_started_shown_called_and_read(desk: Desk) -> None:
     listed = desk.json("list")["plugins"]
-    assert [one["id"] for one in listed] == ["mcp/greeter", "mcp/broken"]
+    assert [one["id"] for one in listed] == ["mcp/greeter", "mcp/broken", "mcp/asked"]
     restarted = desk.plugins("restart", "greeter")
     assert (restarted.exit_code, restarted.stdout) == (0, "mcp/greeter is running with 1 tools\n")
 
@@ -86,6 +87,15 @@ def test_a_plugin_is_listed_started_shown_called_and_read(desk: Desk) -> None:
     with desk.service.client() as client:
         stored = client.get(f"/api/v1/responses/{reply['response_id']}").json()
     assert stored["output"][0]["call_id"] == reply["call_id"]
+
+
+def test_a_call_that_waits_for_somebody_is_not_taken_for_one_that_was_made(desk: Desk) -> None:
+    called = desk.plugins("call", "mcp/asked", "greet", "name=Ada")
+    assert called.exit_code == 1
+    assert "the call has not been made" in called.stdout
+    [way_on] = re.findall(r"orchestrator approvals show (resp_\w+)", called.stderr)
+    with desk.service.client() as client:
+        assert client.get(f"/api/v1/responses/{way_on}").json()["status"] == "awaiting_approval"
 
 
 def test_a_dry_run_says_what_works_and_where_the_rest_fails(desk: Desk) -> None:
