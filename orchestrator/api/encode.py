@@ -88,6 +88,7 @@ def _call_events(
                     call.is_error,
                     call.duration_ms,
                     _set(call.requested),
+                    _set(call.source),
                 ),
             )
         case s.ToolCallFailure():
@@ -216,6 +217,7 @@ def output_entry(item: items.OutputItem) -> wire.OutputEntry:
                 item.is_error,
                 item.duration_ms,
                 _set(item.requested),
+                _set(item.source),
             )
         case items.InvalidToolCall():
             metadata = wire.InvalidCallMetadata(

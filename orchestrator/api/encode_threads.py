@@ -80,7 +80,14 @@ def _output(entry: wire.OutputEntry) -> ThreadOutput:
     provider = entry.provider_info
     label = provider.server_label if isinstance(provider, wire.EphemeralProviderInfo) else provider.plugin_id
     return McpCallOutput(
-        label, entry.tool, entry.arguments, entry.output, entry.call_id, entry.is_error, entry.duration_ms
+        label,
+        entry.tool,
+        entry.arguments,
+        entry.output,
+        entry.call_id,
+        entry.is_error,
+        entry.duration_ms,
+        entry.status,
     )
 
 

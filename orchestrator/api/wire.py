@@ -87,6 +87,15 @@ class ToolCallOutput(Struct, frozen=True, tag_field="type", tag="tool_call"):
         ]
         | UnsetType
     ) = UNSET
+    status: (
+        Annotated[
+            Literal["edited", "replayed"],
+            Meta(
+                description="Extension. Only where no server was asked: a client, or a stored response, gave the result."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class InvalidCallMetadata(Struct, frozen=True):

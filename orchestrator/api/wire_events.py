@@ -137,6 +137,7 @@ class ToolCallSuccess(Struct, frozen=True, tag_field="type", tag="tool_call.succ
     is_error: bool
     duration_ms: int
     requested_arguments: dict[str, Any] | UnsetType = UNSET
+    status: Literal["edited", "replayed"] | UnsetType = UNSET
 
 
 class ToolCallFailure(Struct, frozen=True, tag_field="type", tag="tool_call.failure"):

@@ -4,7 +4,7 @@ Source: the seed document "LM Studio REST API", and sections 6 and 9 of the cont
 """
 
 from datetime import datetime
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -30,6 +30,15 @@ class McpCallOutput(Struct, frozen=True, tag_field="type", tag="mcp_call"):
     call_id: Annotated[str, Meta(description="Extension.")]
     is_error: Annotated[bool, Meta(description="Extension. The tool failed, or no result came.")]
     duration_ms: Annotated[int, Meta(description="Extension. 0 for a call that never ran.")]
+    status: (
+        Annotated[
+            Literal["edited", "replayed"],
+            Meta(
+                description="Extension. Only where no server was asked: a client, or a stored response, gave the result."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 ThreadOutput: TypeAlias = MessageOutput | ReasoningOutput | McpCallOutput | InvalidToolCallOutput

@@ -273,7 +273,9 @@ def export(
 
     form = form or cast(ExportFormat, audit_files.form_of(output))
     if output.exists():
-        raise CommandError(f"{output} is there already")
+        raise CommandError(
+            f"{output} is there already, and an export overwrites nothing: give another --output, or move it away"
+        )
     if form == "parquet":
         require_parquet()
     if sign is not None:

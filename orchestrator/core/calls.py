@@ -170,6 +170,7 @@ def output_entry(placed: PlacedItem) -> OutputEntry:
         is_error=outcome.is_error,
         duration_ms=outcome.duration_ms,
         requested=None if placed.edited is None else placed.arguments,
+        source=outcome.status if outcome.status in ("edited", "replayed") else None,
     )
     return OutputEntry(placed.turn, call, shown)
 

@@ -76,13 +76,18 @@ class Reasoning:
     content: str
 
 
+ResultSource: TypeAlias = Literal["edited", "replayed"]
+"""Who gave a result that no server gave: a client, or a stored response."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A valid call of an offered tool, settled.
 
     `tool` is the server's own name. `output` is JSON text: the `content` array of the MCP result,
     or of what stands in for it where the call broke. `duration_ms` is 0 for a call that never ran.
-    `requested` are the model's own arguments where somebody put others in their place.
+    `requested` are the model's own arguments where somebody put others in their place. `source` is None where the call
+    ran, or was refused.
     """
 
     call_id: str
@@ -93,6 +98,7 @@ class ToolCall:
     is_error: bool
     duration_ms: int
     requested: JsonObject | None = None
+    source: ResultSource | None = None
 
 
 InvalidKind: TypeAlias = Literal["invalid_name", "invalid_arguments"]

@@ -296,11 +296,16 @@ def _redaction(value: JsonValue, key: str) -> Redaction:
         raise EntryProblem("takes only 'patterns' and 'paths'", f"{key}.{unknown}")
     part = "patterns"
     try:
-        patterns = parse_patterns(value.get(part, []))
+        patterns = parse_patterns(_parts(value.get(part, [])))
         part = "paths"
-        return Redaction(patterns, parse_paths(value.get(part, [])))
+        return Redaction(patterns, parse_paths(_parts(value.get(part, []))))
     except RedactionProblem as problem:
         raise EntryProblem(str(problem), f"{key}.{part}") from None
+
+
+def _parts(value: JsonValue) -> JsonValue:
+    """As in the settings: one text has several, separated by commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def _seconds(value: JsonValue, key: str) -> float | None:

@@ -19,7 +19,7 @@ ExportFormat: TypeAlias = Literal["jsonl", "csv", "parquet"]
 EXPORT_FORMATS: Final[tuple[ExportFormat, ...]] = ("jsonl", "csv", "parquet")
 MEDIA_TYPES: Final = {
     "jsonl": "application/jsonl",
-    "csv": "text/csv; charset=utf-8",
+    "csv": "text/csv",
     "parquet": "application/vnd.apache.parquet",
 }
 COLUMNS: Final = ExportedCall._fields

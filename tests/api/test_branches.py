@@ -215,6 +215,8 @@ async def test_a_replay_asks_only_tools_that_read_and_says_what_they_answer_othe
     info = {"type": "plugin", "plugin_id": "mcp/counter"}
     counted = [item["call_id"] for item in answer["output"] if item.get("tool") == "count"]
     not_run = {"tool": "count", "provider_info": info, "reason": "not_read_only"}
+    statuses = [(item["tool"], item.get("status")) for item in answer["output"] if item["type"] == "tool_call"]
+    assert statuses == [("count", "replayed"), ("look", None), ("count", "replayed")]
     assert report == {
         "response_id": answer["response_id"],
         "replay_of": reply["response_id"],

@@ -68,7 +68,14 @@ async def test_a_call_with_another_result_is_not_run_and_is_journaled_as_edited(
         told = {"text": "a million", "is_error": True}
         branch = (await fork(api, reply, at={"call_id": call_id(reply, 3)}, output=told)).json()
         [row] = await api.store.list_calls(branch["response_id"], "local")
+        read = (await api.client.get(f"/api/v1/responses/{branch['response_id']}")).json()
+        streamed = (await fork(api, reply, at={"call_id": call_id(reply, 3)}, output=told, stream=True)).text
+        twice = (await fork(api, branch, at={"position": 4})).json()
     assert server.calls == []
+    for whole in (branch, read, twice):
+        statuses = [item.get("status") for item in whole["output"] if item["type"] == "tool_call"]
+        assert statuses == [None, None, "edited"]
+    assert streamed.count('"status":"edited"') == 2, "tool_call.success and chat.end have it"
     assert branch["output"][:3] == reply["output"][:3]
     assert tool_calls(branch)[-1] == ("count", {"n": 2}, output("a million"), True)
     assert (row.status, row.is_error) == ("edited", True)

@@ -5,12 +5,15 @@ from typing import Any
 
 import anyio
 import httpx
+import msgspec
 import pytest
 
+from orchestrator.api.encode_threads import thread_chat_reply
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.items import TextInput
+from orchestrator.core.items import EphemeralProvider, TextInput, ToolCall
 from orchestrator.core.models import Model, ReasoningSupport
 from orchestrator.core.prompt import AssistantMessage, UserMessage
+from orchestrator.core.response import ChatResult, Completed, Stats
 from orchestrator.testing import Call, FakeServer, Say, ScriptedEngine, Stall, Think
 from tests.api.house import CHAT, House, chat_body, fake_tool, house
 from tests.api.test_auth import token_text
@@ -64,6 +67,16 @@ async def test_a_reply_of_the_older_dialect_has_its_calls_and_its_thread() -> No
         assert invalid["type"] == "invalid_tool_call"
         assert [item["type"] for item in reply["output"]] == ["reasoning", "mcp_call", "invalid_tool_call", "message"]
         assert [tool.name for tool in api.engine.requests[0].tools] == ["now"]
+
+
+def test_a_call_that_no_server_answered_says_so_in_the_older_dialect() -> None:
+    output = tuple(
+        ToolCall("call_1", "now", {}, "[]", EphemeralProvider("clock"), is_error=False, duration_ms=0, source=source)
+        for source in (None, "edited", "replayed")
+    )
+    result = ChatResult("demo", output, Stats(), Completed())
+    reply = msgspec.to_builtins(thread_chat_reply(result, None))
+    assert [item.get("status") for item in reply["output"]] == [None, "edited", "replayed"]
 
 
 async def test_a_stream_of_the_older_dialect_has_the_same_events_and_ends_with_its_reply() -> None:

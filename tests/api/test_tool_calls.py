@@ -5,8 +5,14 @@ from typing import Any
 import pytest
 
 from orchestrator.api.audit_query import MOST_PATTERNS
-from orchestrator.service.audit import percentile
+from orchestrator.api.tool_calls import ExportStream
+from orchestrator.ports.audit import CallFilter
+from orchestrator.service.audit import CallExport, percentile
+from orchestrator.service.audit_export import ExportFormat
+from orchestrator.service.callers import Caller
 from orchestrator.testing import Call, FakeServer, Say, ScriptedEngine
+from orchestrator.testing_audit import MemoryAudit
+from orchestrator.testing_store import MemoryStore
 from tests.api.house import House, chat_body, fake_tool, house
 from tests.api.test_openapi import validator
 from tests.api.test_stream import tell_time
@@ -53,6 +59,19 @@ async def test_calls_are_listed_filtered_and_shown_whole() -> None:
         assert [str(problem) for problem in validator("AuditedCallWhole").iter_errors(whole)] == []
         assert whole | found[0] == whole
         assert (whole["output"], whole["definition"]["name"]) == (chat["output"][0]["output"], "now")
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ("csv", b"text/csv; charset=utf-8"),
+        ("jsonl", b"application/jsonl"),
+        ("parquet", b"application/vnd.apache.parquet"),
+    ],
+)
+def test_an_export_names_its_type_once(form: ExportFormat, told: bytes) -> None:
+    stream = ExportStream(CallExport(MemoryAudit(MemoryStore()), Caller("ada"), CallFilter(), {}, ()), form)
+    assert [value for name, value in stream.encode_headers() if name.lower() == b"content-type"] == [told]
 
 
 async def test_pages_follow_each_other_by_their_cursors() -> None:

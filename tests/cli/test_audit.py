@@ -200,7 +200,7 @@ def test_a_database_of_another_version_is_not_migrated_to_be_proved(
 ) -> None:
     anyio.run(migrate.downgrade, url, "0011")
     found = audit("verify")
-    assert found.exit_code != 0 and "is at revision 0010" in found.stderr and "orchestrator db upgrade" in found.stderr
+    assert found.exit_code != 0 and "is at revision 0011" in found.stderr and "orchestrator db upgrade" in found.stderr
     assert anyio.run(migrate.current_revision, url) == "0011"
     missing = tmp_path / "missing.db"
     nothing = run("audit", "verify", DATABASE_URL=f"sqlite+aiosqlite:///{missing}", DATA_DIR=str(tmp_path / "data"))
@@ -313,7 +313,8 @@ def test_a_manifest_that_was_changed_or_signed_by_another_is_refused(
     again = audit("keygen", str(tmp_path / "one"))
     assert (again.exit_code, "File exists" in again.stderr) == (1, True)
     said(audit("export", "--output", str(file), "--sign", str(tmp_path / "one"), "--json"))
-    assert "is there already" in audit("export", "--output", str(file)).stderr
+    assert "is there already" in (refused := audit("export", "--output", str(file)).stderr)
+    assert "give another --output" in refused
 
     def proof(key: str) -> Result:
         return audit("verify", "--file", str(file), "--public-key", str(tmp_path / key))

@@ -484,7 +484,9 @@ def test_a_branch_does_not_run_a_call_whose_result_it_brings_along() -> None:
     d.until_generating(ADD, PING)
     success, _, generate = d.feed(i.CallsJournaled())
     assert success == s.ToolCallSuccess(
-        ToolCall("call_9", "add", {"a": 2, "b": 2}, text_content("7"), CLOCK, is_error=False, duration_ms=0)
+        ToolCall(
+            "call_9", "add", {"a": 2, "b": 2}, text_content("7"), CLOCK, is_error=False, duration_ms=0, source="edited"
+        )
     )
     assert isinstance(generate, c.Generate)
     assert generate.messages[-1] == ToolMessage("call_9", "add", "7")

@@ -420,6 +420,10 @@ def test_an_entry_may_say_what_is_redacted_of_its_calls(tmp_path: Path) -> None:
     [plugin] = load(tmp_path, {"x": {"command": "x", "redact": written}}).plugins
     expected = Redaction(parse_patterns(written["patterns"]), parse_paths(written["paths"]))
     assert (plugin.redaction, plugin.warnings) == (expected, ())
+    texts = {"patterns": "card, email", "paths": "arguments.a, result.b"}
+    lists = {"patterns": ["card", "email"], "paths": ["arguments.a", "result.b"]}
+    both = [only(load(tmp_path, {"x": {"command": "x", "redact": redact}})).redaction for redact in (texts, lists)]
+    assert both[0] == both[1]
     assert only(load(tmp_path, {"x": {"command": "x", "redact": {"patterns": ["card"]}}})).redaction == Redaction(
         parse_patterns(["card"])
     )
