@@ -1,6 +1,6 @@
 """Ollama behind the port."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import Final
@@ -22,7 +22,7 @@ from orchestrator.engines.ollama.catalog import ENGINE, UNKNOWN, Facts, Tag, des
 from orchestrator.engines.ollama.client import OllamaClient, SilentError
 from orchestrator.engines.ollama.decode import TurnDecoder
 from orchestrator.engines.ollama.failures import Subject
-from orchestrator.engines.ollama.instances import Instance
+from orchestrator.engines.ollama.instances import Instance, Instances
 from orchestrator.engines.ollama.request import (
     KeepAlive,
     chat_body,
@@ -87,12 +87,13 @@ class OllamaEngine:
         self._allow_remote = allow_remote
         self._facts: dict[str, Facts] = {}
         self._remote: frozenset[str] = frozenset()
-        self._instances: dict[str, Instance] = {}
+        self._instances = Instances()
 
     async def aclose(self) -> None:
         """Unload what we loaded, where we keep it, and let go of the connections; bounded in time."""
         with anyio.move_on_after(UNLOAD_ALL_SECONDS, shield=True):
-            for key in self._kept():
+            for key, instance in self._kept().items():
+                instance.holders.clear()
                 try:
                     await self.unload(key)
                 except OrchestratorError as error:
@@ -107,7 +108,7 @@ class OllamaEngine:
                 try:
                     await self._renew(kept, self._lease)
                 except OrchestratorError as error:
-                    log.warning("Ollama was not told to keep models", models=kept, reason=error.info.message)
+                    log.warning("Ollama was not told to keep models", models=list(kept), reason=error.info.message)
 
     @property
     def _lease(self) -> float | None:
@@ -115,15 +116,16 @@ class OllamaEngine:
         seconds = self._keep_alive
         return seconds if isinstance(seconds, int | float) and seconds > 0 else None
 
-    def _kept(self) -> list[str]:
+    def _kept(self) -> dict[str, Instance]:
         """The models that we loaded, where it is us who decides how long they stay."""
-        return [] if self._lease is None else [key for key, one in self._instances.items() if one.ours]
+        return {} if self._lease is None else self._instances.ours()
 
-    async def _renew(self, keys: Sequence[str], lease: float) -> None:
+    async def _renew(self, kept: Mapping[str, Instance], lease: float) -> None:
         loaded = await self._client.loaded()
-        for key in keys:
-            instance = self._instances[key]
-            if key not in loaded:  # somebody else ended it, and nobody here misses it until the next request
+        for key, instance in kept.items():
+            if (
+                instance.listed_as(loaded) is None
+            ):  # somebody else ended it, and nobody here misses it until the next request
                 instance.ours = False
                 continue
             async with instance.loading:
@@ -135,7 +137,8 @@ class OllamaEngine:
 
     async def models(self) -> Sequence[Model]:
         tags = await self._client.tags()
-        loaded = await self._client.loaded()
+        self._instances.share((tag.key, tag.digest) for tag in tags)
+        loaded = self._instances.listed(await self._client.loaded())
         self._remote = frozenset(tag.key for tag in tags if tag.remote)
         wanted = sorted((tag for tag in tags if self._allow_remote or not tag.remote), key=lambda tag: tag.key)
         await self._learn(wanted)
@@ -144,7 +147,7 @@ class OllamaEngine:
 
     def _with_batch(self, model: Model) -> Model:
         """`model` with the batch size that we loaded it with, which Ollama does not tell."""
-        batch = self._instance(model).eval_batch_size
+        batch = self._instances.of(model.key).eval_batch_size
         if batch is None:
             return model
         loaded = (replace(one, config=replace(one.config, eval_batch_size=batch)) for one in model.loaded_instances)
@@ -194,21 +197,28 @@ class OllamaEngine:
         if model.key in self._remote:
             yield ModelReady()
             return
-        instance = self._instance(model)
-        instance.keep_alive = ttl_seconds
-        if await self._is_ready(model, instance, settings):
+        instance, name = self._instances.of(model.key), whole_name(model.key)
+        if await self._is_ready(instance, settings):
+            instance.holders[name] = ttl_seconds
             yield ModelReady()
             return
         yield LoadStarted()
         started = anyio.current_time()
-        await self._load_once(model, instance, settings)
+        new = name not in instance.holders
+        instance.holders[name] = ttl_seconds
+        try:
+            await self._load_once(model, instance, settings)
+        except BaseException:
+            if new:
+                instance.holders.pop(name, None)
+            raise
         # Ollama's reply to a request that only loads has no durations.
         yield ModelReady(anyio.current_time() - started)
 
-    async def _is_ready(self, model: Model, instance: Instance, settings: LoadSettings) -> bool:
+    async def _is_ready(self, instance: Instance, settings: LoadSettings) -> bool:
         loaded = await self._client.loaded()
-        name = whole_name(model.key)
-        if name not in loaded:
+        name = instance.listed_as(loaded)
+        if name is None:
             return False
         has, context_length = loaded[name], settings.context_length
         if context_length is not None and (has is None or has < context_length):
@@ -220,7 +230,7 @@ class OllamaEngine:
         """Load, or find it loaded by whoever was first: of many askers one loads, and all of them fail as it does."""
         turn = instance.attempts
         async with instance.loading:
-            if await self._is_ready(model, instance, settings):
+            if await self._is_ready(instance, settings):
                 return
             failure = instance.failure_since(turn, settings)
             if failure is not None:
@@ -241,29 +251,33 @@ class OllamaEngine:
         else:
             body = load_body(model.key, settings, keep_alive)
             await self._client.load("/api/chat", body, Subject(model.key))
-        has = (await self._client.loaded()).get(whole_name(model.key))
+        loaded = await self._client.loaded()
+        has = loaded.get(instance.listed_as(loaded) or model.key)
         instance.loaded(settings, has)
         batch = settings.eval_batch_size
         if has is not None and ((context_length or 0) > has or (batch or 0) > has):
             await self._client.unload(model.key)  # it is not what was asked for, and nobody would look after it
             instance.unloaded()
             instance.ours = False
-            if context_length is not None and context_length > has:
-                message = (
-                    f"{model.key} got a context of only {has} tokens from Ollama, {context_length} were asked for."
-                )
-                raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
-            message = f"{model.key} got a context of {has} tokens from Ollama: a batch of {batch} would not be filled."
-            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="eval_batch_size")
+            param, asked = (
+                ("context_length", context_length) if (context_length or 0) > has else ("eval_batch_size", batch)
+            )
+            message = f"{model.key} got a context of only {has} tokens from Ollama, {asked} were asked for."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=param)
 
     async def unload(self, instance_id: str) -> None:
         key = whole_name(instance_id)
-        instance = self._instances.setdefault(key, Instance())
-        instance.ours = False
-        if key not in await self._client.loaded():
+        instance = self._instances.of(key)
+        instance.holders.pop(key, None)
+        if instance.holders:  # it is loaded by another name, too, and that one stays
+            instance.ours = True
+            return
+        ours, instance.ours = instance.ours, False
+        runner = instance.listed_as(await self._client.loaded())
+        if runner is None or (runner != key and not ours):
             return
         async with instance.loading, instance.alone():
-            await self._client.unload(key)
+            await self._client.unload(runner)
             instance.unloaded()
 
     def _lasting(self, instance: Instance) -> KeepAlive | None:
@@ -279,7 +293,7 @@ class OllamaEngine:
         if model.type != "embedding":
             message = f"Model '{model.key}' does not embed."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
-        instance = self._instance(model)
+        instance = self._instances.of(model.key)
         await instance.enter()
         try:
             options = instance.options(_listed_context(model))
@@ -306,7 +320,7 @@ class OllamaEngine:
         if not model.vision and _has_images(request):  # Ollama would leave them out without a word
             message = f"Model '{model.key}' does not take images."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="input")
-        instance = self._instance(model)
+        instance = self._instances.of(model.key)
         await instance.enter()
         broken_off = True
         try:
@@ -349,9 +363,6 @@ class OllamaEngine:
                 log.warning("Ollama is stuck after a request that was broken off", model=about.key)
                 await self._client.unload(about.key)
         return await connection.enter_async_context(self._client.chat(body, about))
-
-    def _instance(self, model: Model) -> Instance:
-        return self._instances.setdefault(whole_name(model.key), Instance())
 
     def _refuse(self, settings: LoadSettings) -> None:
         """What no request can set, but for what is there already."""

@@ -1,6 +1,7 @@
 """What this process knows of a model that Ollama has in memory: its pinned settings, and who uses it now."""
 
-from collections.abc import AsyncGenerator, Generator
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import anyio
 
 from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.models import LoadSettings
+from orchestrator.engines.ollama.catalog import whole_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +21,17 @@ class Pin:
 
 
 class Instance:
-    """One model. Ollama has one runner for each, and loads it again for a request that asks for another `num_ctx`.
+    """One model, by however many names. Ollama has one runner for each, and loads it again for a request that asks for another `num_ctx`.
 
     So every request asks for what the runner was loaded with, word for word: Ollama compares the wish, not what came
     of it, and does so for `num_batch` as well. A reload waits until no request of ours is running, and while it waits no new one begins.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *names: str) -> None:
+        self.names = set(names)
+        """What it is called; Ollama lists its runner by the name that it was loaded by."""
+        self.holders: dict[str, float | None] = {}
+        """The names that were loaded here and not unloaded, and the seconds that each stays; None leaves it to the engine."""
         self._pin: Pin | None = None
         self._running = 0
         self._idle = anyio.Event()
@@ -36,12 +42,20 @@ class Instance:
         """Whether it is an embedding model, which refuses to chat."""
         self.ours = False
         """Whether we loaded the runner, and still want it: then it is ours to keep, and to end."""
-        self.keep_alive: float | None = None
-        """How many seconds the runner stays after a request; None leaves it to the engine."""
         self.loading = anyio.Lock()
         """Held by the one who loads; the others wait for it."""
         self.attempts = 0
         """How many loads are over."""
+
+    @property
+    def keep_alive(self) -> float | None:
+        """How many seconds the runner stays after a request: as long as the longest of its names; None leaves it to the engine."""
+        seconds = [one for one in self.holders.values() if one is not None]
+        return max(seconds) if seconds and len(seconds) == len(self.holders) else None
+
+    def listed_as(self, loaded: Mapping[str, int | None]) -> str | None:
+        """The name that its runner has among those in memory, None where there is none."""
+        return next((name for name in loaded if name in self.names), None)
 
     @property
     def eval_batch_size(self) -> int | None:
@@ -118,3 +132,48 @@ class Instance:
         finally:
             self._closed = None
             opened.set()
+
+
+class Instances:
+    """The instance of each name, one and the same for the names of one digest (`ollama cp`)."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Instance] = {}
+
+    def of(self, name: str) -> Instance:
+        """The instance of this name."""
+        name = whole_name(name)
+        return self._by_name.setdefault(name, Instance(name))
+
+    def ours(self) -> dict[str, Instance]:
+        """Those that we loaded and still want, each by one of its names."""
+        kept = {id(one): (name, one) for name, one in self._by_name.items() if one.ours}
+        return dict(kept.values())
+
+    def share(self, digests: Iterable[tuple[str, str]]) -> None:
+        """These are the names and what each stands for; one that stands for something else than before begins anew."""
+        by_digest: defaultdict[str, list[str]] = defaultdict(list)
+        for name, digest in digests:
+            by_digest[digest or name].append(name)
+        given: set[Instance] = set()
+        for names in by_digest.values():
+            known = [one for name in names if (one := self._by_name.get(name)) is not None and one not in given]
+            instance = next((one for one in known if one.ours), known[0] if known else Instance())
+            given.add(instance)
+            for name in names:
+                before = self._by_name.get(name)
+                if before is not None and before is not instance:
+                    before.names.discard(name)
+                    before.holders.pop(name, None)
+                instance.names.add(name)
+                self._by_name[name] = instance
+
+    def listed(self, loaded: Mapping[str, int | None]) -> dict[str, int | None]:
+        """The names that are in memory, with their contexts: those that were loaded here, whichever name Ollama lists."""
+        names: dict[str, int | None] = {}
+        for name, instance in self._by_name.items():
+            runner = instance.listed_as(loaded)
+            gone = instance.ours and instance.holders and name not in instance.holders
+            if runner is not None and (name in instance.holders or (name == runner and not gone)):
+                names[name] = loaded[runner]
+        return names

@@ -301,7 +301,7 @@ async def test_another_batch_size_loads_again_and_every_turn_asks_for_it() -> No
     [
         (LoadSettings(512, eval_batch_size=513), "A batch is at most as long as the context, 512 tokens", 0),
         (LoadSettings(eval_batch_size=8193), "A batch is at most as long as the context, 8192 tokens", 0),
-        (LoadSettings(eval_batch_size=4097), f"{KEY} got a context of 4096 tokens from Ollama", 1),
+        (LoadSettings(eval_batch_size=4097), f"{KEY} got a context of only 4096 tokens from Ollama, 4097 were", 1),
     ],
 )
 async def test_a_batch_beyond_the_context_is_refused_and_nothing_stays(
