@@ -120,7 +120,7 @@ class AuditEventInfo(Struct, frozen=True, kw_only=True):
     """Something that happened to the journal as a whole."""
 
     sequence: int
-    kind: Annotated[str, Meta(description="`reading`, `deletion`, `export` or `checkpoint`.")]
+    kind: Annotated[str, Meta(description="`reading`, `deletion`, `erasure`, `export` or `checkpoint`.")]
     at: datetime
     actor: Annotated[str, Meta(description="The owner who did it, or `@service`.")]
     token_id: str | None

@@ -235,7 +235,7 @@ class ExportedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """Something that happened to the journal as a whole: `reading`, `checkpoint`, `deletion`."""
+    """Something that happened to the journal as a whole: `reading`, `checkpoint`, `deletion`, `erasure`."""
 
     sequence: int
     kind: str

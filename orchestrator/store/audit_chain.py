@@ -132,6 +132,13 @@ def append_event(
     connection.execute(_MOVE, {"the_owner": links.SERVICE, "sequence": sequence + 1, "hash": row["hash"]})
 
 
+def append_erasures(connection: Connection, at: datetime, actor: str, token_id: str | None, calls: list[str]) -> None:
+    """Name the calls whose content goes: `verify` takes no other for deleted."""
+    for start in range(0, len(calls), CALLS_AN_ERASURE):
+        told: JsonObject = {"call_ids": [*calls[start : start + CALLS_AN_ERASURE]]}
+        append_event(connection, "erasure", at, actor, token_id, told)
+
+
 def append_checkpoint(connection: Connection, at: datetime) -> bool:
     """Chain the heads that have moved since the last checkpoint; whether there were any."""
     moved = audit_heads.c.sequence > audit_heads.c.checkpointed
@@ -146,6 +153,7 @@ def append_checkpoint(connection: Connection, at: datetime) -> bool:
 
 
 HEADS_A_CHECKPOINT: Final = 1_000
+CALLS_AN_ERASURE: Final = 1_000
 
 
 def index_arguments(connection: Connection, calls: Sequence[Row]) -> None:

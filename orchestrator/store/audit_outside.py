@@ -1,10 +1,11 @@
 """What no link of a chain can say: rows that are in no chain, and rows that others refer to and that are gone."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
 from orchestrator.core.json_types import canonical_json
 from orchestrator.ports.audit import AuditProblem
@@ -13,6 +14,7 @@ from orchestrator.store.audit_arguments import argument_leaves
 from orchestrator.store.rows import content_digest
 from orchestrator.store.tables import (
     audit_chain,
+    audit_events,
     call_arguments,
     offered_tools,
     output_items,
@@ -23,6 +25,7 @@ from orchestrator.store.tables import (
 )
 
 PAGE: Final = 1_000
+ERASURES_PAGE: Final = 100
 INDEXED_PAGE: Final = 200
 """Calls whose arguments are looked at together: there may be many, and large ones, of each."""
 
@@ -35,6 +38,7 @@ DEFINITION_GONE: Final = "its definition {} was removed"
 OFFER_GONE: Final = "the definition {}, which was offered as '{}', was removed"
 ARGUMENTS_INDEX: Final = "the index of arguments does not have those of this call: it cannot be found by them"
 ARGUMENTS_OF_NONE: Final = "the index of arguments has some of it, and the journal has no such call"
+NOT_DELETED: Final = "its content is gone, and no event of a deletion speaks of it"
 CALL_GONE: Final = "the response '{}' made it, and the journal has no such call any more"
 
 
@@ -123,11 +127,58 @@ def changed_argument(connection: Connection) -> AuditProblem | None:
         last = calls[-1].call_id
 
 
+def _chained(kind: str) -> ColumnElement[bool]:
+    """Whether the chain has a digest of a call's content."""
+    return exists().where(
+        audit_chain.c.call_id == tool_calls.c.call_id,
+        audit_chain.c.kind == kind,
+        audit_chain.c.content_digest.is_not(None),
+    )
+
+
+_UNSALTED_DECISION: Final = exists().where(
+    tool_call_approvals.c.call_id == tool_calls.c.call_id, tool_call_approvals.c.salt.is_(None)
+)
+_ERASED: Final = or_(
+    and_(tool_calls.c.arguments_salt.is_(None), _chained("journaled")),
+    and_(tool_calls.c.output_salt.is_(None), _chained("settled")),
+    and_(_UNSALTED_DECISION, _chained("decided")),
+)
+
+
+def unnamed_erasure(connection: Connection) -> AuditProblem | None:
+    """A call whose content is gone, though no event of a deletion names it."""
+    counted = select(func.count()).select_from(tool_calls).where(_ERASED)
+    # A call's content goes once, and so is named once: that they are as many is enough, and needs no memory.
+    named = 0
+    for ids in _named_erasures(connection):
+        named += connection.execute(counted.where(tool_calls.c.call_id.in_(ids))).scalar_one()
+    if named >= connection.execute(counted).scalar_one():
+        return None
+    known = {call_id for ids in _named_erasures(connection) for call_id in ids}
+    query = select(tool_calls.c.call_id, tool_calls.c.owner).where(_ERASED)
+    for call in connection.execute(query.order_by(tool_calls.c.created_at, tool_calls.c.call_id)):
+        if call.call_id not in known:
+            return AuditProblem(call.owner, 0, call.call_id, NOT_DELETED)
+    return None
+
+
+def _named_erasures(connection: Connection) -> Iterator[list[str]]:
+    last = 0
+    query = select(audit_events.c.sequence, audit_events.c.details).where(audit_events.c.kind == "erasure")
+    query = query.order_by(audit_events.c.sequence).limit(ERASURES_PAGE)
+    while page := connection.execute(query.where(audit_events.c.sequence > last)).all():
+        for row in page:
+            yield [*dict.fromkeys(json.loads(row.details)["call_ids"])]
+        last = page[-1].sequence
+
+
 LOOKS: Final[tuple[Callable[[Connection], AuditProblem | None], ...]] = (
     not_chained,
     lost_call,
     lost_definition,
     changed_definition,
     changed_argument,
+    unnamed_erasure,
 )
 """What is looked at in this order, each on one snapshot."""

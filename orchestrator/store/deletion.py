@@ -1,7 +1,7 @@
 """Deleting responses: which of them may go, alone or in branches.
 
 Whoever continues a response locks it against this, and whoever deletes it against being continued: what is
-looked at after the lock is what is so.
+looked at after the lock is what is so. The calls whose content went are added to `erased`, for the audit.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,14 @@ class Surplus:
 
 
 def delete_response(
-    connection: Connection, response_id: str, owner: str, at: datetime, *, subtree: bool, keep_skeleton: bool
+    connection: Connection,
+    response_id: str,
+    owner: str,
+    at: datetime,
+    erased: list[str],
+    *,
+    subtree: bool,
+    keep_skeleton: bool,
 ) -> list[str] | None:
     """See `ResponseGraph.delete_response`."""
     found = select(responses.c.id).where(responses.c.id == response_id, responses.c.owner == owner, _STORED)
@@ -62,11 +69,11 @@ def delete_response(
     if busy:
         message = f"The response '{busy[0]}' has not ended yet; cancel it first."
         raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="response_id")
-    return _erase(connection, nodes, at, keep_skeleton=keep_skeleton)
+    return _erase(connection, nodes, at, erased, keep_skeleton=keep_skeleton)
 
 
 def delete_thread(
-    connection: Connection, thread_id: str, owner: str, at: datetime, *, keep_skeleton: bool
+    connection: Connection, thread_id: str, owner: str, at: datetime, erased: list[str], *, keep_skeleton: bool
 ) -> list[str] | None:
     """See `ThreadStore.delete_thread`."""
     mine = (threads.c.id == thread_id) & (threads.c.owner == owner)
@@ -86,7 +93,7 @@ def delete_thread(
     shared = select(threads.c.id).where(threads.c.newest_response_id == newest).limit(1)
     if connection.execute(shared).first() is not None:
         return []
-    return _erase_free(connection, ids, at, keep_skeleton=keep_skeleton)
+    return _erase_free(connection, ids, at, erased, keep_skeleton=keep_skeleton)
 
 
 def leaves_older(
@@ -99,13 +106,20 @@ def leaves_older(
 
 
 def prune_branches(
-    connection: Connection, leaves: Sequence[str], before: datetime, limit: int, at: datetime, *, keep_skeleton: bool
+    connection: Connection,
+    leaves: Sequence[str],
+    before: datetime,
+    limit: int,
+    at: datetime,
+    erased: list[str],
+    *,
+    keep_skeleton: bool,
 ) -> list[str]:
     """Erase what is older than a moment and ends in these leaves, from the leaves upwards."""
     ids: list[str] = []
     for leaf in leaves:
         ids += _branch(connection, leaf, _older(before))[: limit - len(ids)]
-    gone = _erase_free(connection, ids, at, keep_skeleton=keep_skeleton)
+    gone = _erase_free(connection, ids, at, erased, keep_skeleton=keep_skeleton)
     if not keep_skeleton:
         called = exists().where(tool_calls.c.response_id == responses.c.id)
         query = select(*_NODE).where(responses.c.stored.is_(False), _older(before), _over(), ~called)
@@ -132,7 +146,13 @@ def surplus_leaves(connection: Connection, per_owner: int, limit: int) -> list[S
 
 
 def prune_surplus(
-    connection: Connection, surplus: Sequence[Surplus], limit: int, at: datetime, *, keep_skeleton: bool
+    connection: Connection,
+    surplus: Sequence[Surplus],
+    limit: int,
+    at: datetime,
+    erased: list[str],
+    *,
+    keep_skeleton: bool,
 ) -> list[str]:
     """Erase whole branches until the surplus is gone, or about `limit` responses are."""
     gone: list[str] = []
@@ -141,7 +161,7 @@ def prune_surplus(
         for leaf in owners.leaves:
             if left <= 0 or len(gone) >= limit:
                 break
-            erased = _erase_free(connection, _branch(connection, leaf, true()), at, keep_skeleton=keep_skeleton)
+            erased = _erase_free(connection, _branch(connection, leaf, true()), at, erased, keep_skeleton=keep_skeleton)
             left -= len(erased)
             gone += erased
     return gone
@@ -182,7 +202,9 @@ def _branch(connection: Connection, leaf: str, wanted: ColumnElement[bool]) -> l
     return [*connection.execute(select(branch.c.id), {"leaf": leaf}).scalars()]
 
 
-def _erase_free(connection: Connection, ids: Sequence[str], at: datetime, *, keep_skeleton: bool) -> list[str]:
+def _erase_free(
+    connection: Connection, ids: Sequence[str], at: datetime, erased: list[str], *, keep_skeleton: bool
+) -> list[str]:
     """Erase those of `ids` that are over and that nobody has continued in between but by others of them."""
     nodes = {node.id: node for node in _lock(connection, ids) if node.stored and node.status in OVER}
     query = select(responses.c.id, responses.c.previous_response_id).where(
@@ -192,7 +214,7 @@ def _erase_free(connection: Connection, ids: Sequence[str], at: datetime, *, kee
     while held := [child for child in children if child.previous_response_id in nodes and child.id not in nodes]:
         for child in held:
             nodes.pop(child.previous_response_id, None)
-    return _erase(connection, list(nodes.values()), at, keep_skeleton=keep_skeleton)
+    return _erase(connection, list(nodes.values()), at, erased, keep_skeleton=keep_skeleton)
 
 
 def _lock(connection: Connection, ids: Sequence[str]) -> Sequence[Row[*tuple[Any, ...]]]:
@@ -205,7 +227,12 @@ def _lock(connection: Connection, ids: Sequence[str]) -> Sequence[Row[*tuple[Any
 
 
 def _erase(
-    connection: Connection, nodes: Sequence[Row[*tuple[Any, ...]]], at: datetime, *, keep_skeleton: bool
+    connection: Connection,
+    nodes: Sequence[Row[*tuple[Any, ...]]],
+    at: datetime,
+    erased: list[str],
+    *,
+    keep_skeleton: bool,
 ) -> list[str]:
-    erase(connection, [Erased(node.id, node.number) for node in nodes], at, keep_skeleton=keep_skeleton)
+    erase(connection, [Erased(node.id, node.number) for node in nodes], at, erased, keep_skeleton=keep_skeleton)
     return [node.id for node in sorted(nodes, key=lambda node: node.number)]

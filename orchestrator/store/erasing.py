@@ -52,6 +52,22 @@ _UNHELD: Final = select(tool_calls.c.call_id).where(
 )
 """Which calls no response has any more."""
 
+_SALTED: Final = (
+    select(tool_calls.c.call_id)
+    .where(
+        tool_calls.c.call_id.in_(_IDS),
+        or_(
+            tool_calls.c.arguments_salt.is_not(None),
+            tool_calls.c.output_salt.is_not(None),
+            exists().where(
+                tool_call_approvals.c.call_id == tool_calls.c.call_id, tool_call_approvals.c.salt.is_not(None)
+            ),
+        ),
+    )
+    .order_by(tool_calls.c.call_id)
+)
+"""Which calls have content that the chain speaks of."""
+
 _DECISIONS_TO_SKELETONS: Final = (
     update(tool_call_approvals)
     .where(tool_call_approvals.c.call_id.in_(_IDS))
@@ -74,8 +90,10 @@ class Erased:
     number: int
 
 
-def erase(connection: Connection, nodes: Sequence[Erased], at: datetime, *, keep_skeleton: bool) -> None:
-    """Take the content of these responses, which are locked, out of every table.
+def erase(
+    connection: Connection, nodes: Sequence[Erased], at: datetime, erased: list[str], *, keep_skeleton: bool
+) -> None:
+    """Take the content of these responses, which are locked, out of every table; its calls are added to `erased`.
 
     What others have too goes with the last of them: blobs, and the calls that a branch has of another response.
     """
@@ -86,7 +104,7 @@ def erase(connection: Connection, nodes: Sequence[Erased], at: datetime, *, keep
         unread = _blobs_of(connection, ids["ids"], calls)
         connection.execute(delete(input_items).where(input_items.c.response_id.in_(_IDS)), ids)
         connection.execute(delete(output_items).where(output_items.c.response_id.in_(_IDS)), ids)
-        _erase_calls(connection, calls)
+        erased += _erase_calls(connection, calls)
         connection.execute(_responses_to_skeletons(at), ids)
         numbers = [node.number for node in some]
         connection.execute(
@@ -125,12 +143,16 @@ def _calls_of(connection: Connection, ids: dict[str, list[str]]) -> list[str]:
     return calls
 
 
-def _erase_calls(connection: Connection, calls: Sequence[str]) -> None:
+def _erase_calls(connection: Connection, calls: Sequence[str]) -> list[str]:
+    """Those of the calls whose content went."""
+    gone: list[str] = []
     for some in _some(calls):
         unheld = connection.execute(_UNHELD, {"ids": list(some)}).scalars().all()
         if unheld:
+            gone += connection.execute(_SALTED, {"ids": list(unheld)}).scalars()
             connection.execute(_calls_to_skeletons(), {"ids": list(unheld)})
             connection.execute(_DECISIONS_TO_SKELETONS, {"ids": list(unheld)})
+    return gone
 
 
 def _calls_to_skeletons() -> Any:

@@ -20,7 +20,7 @@ from orchestrator.ports import (
     StoredResponse,
 )
 from orchestrator.store import chains, deletion, listing, readings, search, suspended_runs
-from orchestrator.store.audit_chain import append_event
+from orchestrator.store.audit_chain import append_erasures, append_event
 from orchestrator.store.audit_links import SERVICE
 from orchestrator.store.chain_memory import ChainMemory
 from orchestrator.store.database import Database
@@ -145,8 +145,9 @@ class SqlResponseGraph:
         token_id: str | None = None,
     ) -> Sequence[str] | None:
         def work(connection: Connection) -> list[str] | None:
+            erased: list[str] = []
             gone = deletion.delete_response(
-                connection, response_id, owner, at, subtree=subtree, keep_skeleton=keep_skeleton
+                connection, response_id, owner, at, erased, subtree=subtree, keep_skeleton=keep_skeleton
             )
             if gone:
                 told: JsonObject = {
@@ -155,6 +156,7 @@ class SqlResponseGraph:
                     "responses": len(gone),
                     "response_ids": _named(gone),
                 }
+                append_erasures(connection, at, owner, token_id, erased)
                 append_event(connection, "deletion", at, owner, token_id, told)
             return gone
 
@@ -203,8 +205,9 @@ class SqlResponseGraph:
         ids = [leaf.id for leaf in leaves]
 
         def work(connection: Connection) -> list[str]:
-            gone = deletion.prune_branches(connection, ids, before, limit, at, keep_skeleton=keep_skeleton)
-            return _told(connection, at, gone)
+            erased: list[str] = []
+            gone = deletion.prune_branches(connection, ids, before, limit, at, erased, keep_skeleton=keep_skeleton)
+            return _told(connection, at, gone, erased)
 
         gone = await self._erase(work, lambda gone: gone)
         return Pruning(len(gone), leaves[-1].number if len(leaves) == limit else None)
@@ -213,8 +216,9 @@ class SqlResponseGraph:
         surplus = await self._database.read(lambda connection: deletion.surplus_leaves(connection, per_owner, limit))
 
         def work(connection: Connection) -> list[str]:
-            gone = deletion.prune_surplus(connection, surplus, limit, at, keep_skeleton=keep_skeleton)
-            return _told(connection, at, gone)
+            erased: list[str] = []
+            gone = deletion.prune_surplus(connection, surplus, limit, at, erased, keep_skeleton=keep_skeleton)
+            return _told(connection, at, gone, erased)
 
         return len(await self._erase(work, lambda gone: gone))
 
@@ -239,9 +243,10 @@ def _named(ids: Sequence[str]) -> JsonValue:
     return [*ids[:NAMED_IDS]]
 
 
-def _told(connection: Connection, at: datetime, gone: list[str]) -> list[str]:
+def _told(connection: Connection, at: datetime, gone: list[str], erased: list[str]) -> list[str]:
     """What retention deleted, once the audit knows of it."""
     if gone:
+        append_erasures(connection, at, SERVICE, None, erased)
         append_event(
             connection,
             "deletion",

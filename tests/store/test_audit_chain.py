@@ -148,7 +148,7 @@ async def test_a_part_of_a_chain_is_proved_by_itself(written: Database) -> None:
     assert await verify(written, AuditRange("nobody")) == AuditVerification(0, 0, 0, ())
 
 
-async def test_deleted_content_leaves_a_chain_that_is_proved(written: Database) -> None:
+async def test_content_is_not_taken_for_deleted_when_no_event_of_a_deletion_names_it(written: Database) -> None:
     gone = dict.fromkeys(("arguments_text", "arguments", "reason", "arguments_salt"))
     gone |= dict.fromkeys(("output", "structured", "shown", "output_salt"))
 
@@ -158,6 +158,16 @@ async def test_deleted_content_leaves_a_chain_that_is_proved(written: Database) 
         return connection.execute(select(func.count()).select_from(call_arguments)).scalar()
 
     assert await written.write(erase) == 0, "what the arguments are found by goes with them"
+    report = await verify(written)
+    assert (report.problem, report.erased) == (
+        AuditProblem("ada", 0, "call_1", audit_outside.NOT_DELETED),
+        ADA_LINKS,
+    )
+    named = [f"call_{name}" for name in ("1", "2", "3", "5", "6", "odd")]
+    await written.write(lambda connection: chain.append_erasures(connection, NOON, "ada", None, named[:-1]))
+    unnamed = AuditProblem("ada", 0, named[-1], audit_outside.NOT_DELETED)
+    assert (await verify(written)).problem == unnamed
+    await written.write(lambda connection: chain.append_erasures(connection, NOON, "ada", None, named[-1:]))
     report = await verify(written)
     assert (report.problem, report.erased) == (None, ADA_LINKS)
 

@@ -223,6 +223,27 @@ async def test_calls_of_an_earlier_version_are_chained_as_they_stand(empty_url: 
     await migrate.upgrade(empty_url)
 
 
+@pytest.mark.parametrize("again", [False, True])
+async def test_what_an_earlier_version_deleted_is_named_once(empty_url: str, again: bool) -> None:
+    await migrate.upgrade(empty_url, "0004")
+    await in_database(empty_url, write_calls_of_an_earlier_version)
+    await migrate.upgrade(empty_url, "0013")
+    columns = ("arguments_text", "arguments", "arguments_salt", "output", "structured", "shown", "output_salt")
+    gone = ", ".join(f"{column} = NULL" for column in columns)
+    await in_database(
+        empty_url,
+        lambda connection: connection.exec_driver_sql(f"UPDATE tool_calls SET {gone} WHERE call_id = 'call_1'").close(),
+    )
+    await migrate.upgrade(empty_url)
+    if again:
+        await migrate.downgrade(empty_url, "0013")
+        await migrate.upgrade(empty_url)
+    database = await open_database(empty_url)
+    report = await verify(database)
+    await database.aclose()
+    assert (report.problem, report.erased, report.events) == (None, 2, 1)
+
+
 def decide_without_a_chain(connection: Connection) -> None:
     """A decision as it was written before decisions were chained."""
     moment = "'2026-03-01 12:00:00.123456'"
