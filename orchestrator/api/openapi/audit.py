@@ -51,8 +51,8 @@ In CSV a cell that a spreadsheet would take for a formula has an apostrophe in f
 
 EVENTS: Final = """\
 An extension. The service's own chain, the newest first: who looked at other owners' calls and what was asked for
-(`reading`), what was deleted (`deletion`), the manifests of exports (`export`), and the heads of the owners' chains
-(`checkpoint`). A token needs `audit.read_all`."""
+(`reading`), what was deleted (`deletion`) and which calls lost their content by it (`erasure`), the manifests of
+exports (`export`), and the heads of the owners' chains (`checkpoint`). A token needs `audit.read_all`."""
 
 
 def _text(name: str, description: str) -> JsonObject:
