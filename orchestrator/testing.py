@@ -21,7 +21,7 @@ from orchestrator.core.inputs import (
     ReasoningArrived,
     TextArrived,
 )
-from orchestrator.core.items import PluginProvider, ProviderInfo
+from orchestrator.core.items import PluginProvider, ProviderInfo, ServerIdentity
 from orchestrator.core.json_types import JsonObject, canonical_json
 from orchestrator.core.materials import Piece, Prompt, Resource, ResourceTemplate
 from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInstance
@@ -233,6 +233,7 @@ class FakeServer:
     withheld: frozenset[str] = frozenset()
     drifted: frozenset[str] = frozenset()
     approval: ApprovalPolicy = NEVER
+    server: ServerIdentity | None = None
     error: OrchestratorError | None = None
     calls: list[tuple[str, JsonObject]] = field(default_factory=list[tuple[str, JsonObject]])
     open_sessions: int = 0
@@ -247,6 +248,7 @@ class _FakeSession:
         self.withheld = server.withheld
         self.drifted = server.drifted
         self.approval = server.approval
+        self.server = server.server
         self._server = server
 
     @property

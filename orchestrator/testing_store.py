@@ -191,7 +191,7 @@ class MemoryStore:
                 for item in node.ordered()
             ),
             offered=tuple(
-                replace(tool, integration=providers.index(tool.provider), needs_approval=False)
+                replace(tool, integration=providers.index(tool.provider), needs_approval=False, server=None)
                 for tool in node.new.offered
             ),
             tool_names=dict(node.new.tool_names),

@@ -94,6 +94,7 @@ _FILTERS: Final[Mapping[str, tuple[str, Callable[[str, str], Any]]]] = {
     "tool": ("tool", _text),
     "plugin": ("plugin_id", _plugin),
     "server_label": ("server_label", _text),
+    "server": ("server_address", _text),
     "status": ("status", _status),
     "is_error": ("is_error", _boolean),
     "owner": ("owner", _text),

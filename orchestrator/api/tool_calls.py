@@ -25,11 +25,12 @@ from orchestrator.api.wire_audit import (
     AuditEventInfo,
     AuditEventList,
     ChainLink,
+    ServerInfo,
     ToolStatisticsList,
     ToolStatisticsRow,
 )
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
+from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo, ServerIdentity
 from orchestrator.ports.audit import AuditedCall, CallApproval, ListedCall
 from orchestrator.service.audit import AuditService, CallExport, ToolStatistics
 from orchestrator.service.audit_export import EXPORT_FORMATS, MEDIA_TYPES, ExportFormat, require_parquet, written
@@ -184,6 +185,7 @@ def _summary(call: ListedCall) -> dict[str, Any]:
         "tool": call.tool,
         "model_name": call.model_name,
         "provider_info": _provider(call.provider),
+        "server": None if call.server is None else _server(call.server),
         "definition_digest": call.definition_digest,
         "arguments": call.arguments,
         "status": call.status,
@@ -192,6 +194,10 @@ def _summary(call: ListedCall) -> dict[str, Any]:
         "created_at": call.created_at,
         "settled_at": call.settled_at,
     }
+
+
+def _server(server: ServerIdentity) -> ServerInfo:
+    return ServerInfo(server.address, server.name, server.version)
 
 
 def _statistics(row: ToolStatistics) -> ToolStatisticsRow:

@@ -8,6 +8,17 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from orchestrator.api.wire import ProviderInfo
 
 
+class ServerInfo(Struct, frozen=True):
+    """Which server stood behind the label."""
+
+    address: Annotated[
+        str | None,
+        Meta(description="Origin and path of its URL, without secrets; of a server with a command the program's name."),
+    ]
+    name: Annotated[str | None, Meta(description="What it calls itself.")]
+    version: str | None
+
+
 class AuditedCallSummary(Struct, frozen=True, kw_only=True):
     """A tool call in a listing."""
 
@@ -21,6 +32,9 @@ class AuditedCallSummary(Struct, frozen=True, kw_only=True):
     tool: Annotated[str | None, Meta(description="The server's own name; null where the model named no offered tool.")]
     model_name: Annotated[str, Meta(description="The name that the model wrote.")]
     provider_info: ProviderInfo | None
+    server: Annotated[
+        ServerInfo | None, Meta(description="Null where none was connected, and for calls of earlier versions.")
+    ]
     definition_digest: str | None
     arguments: Annotated[
         dict[str, Any] | None,

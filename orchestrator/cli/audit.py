@@ -109,6 +109,12 @@ _FILTERS: Final = (
     click.option("--plugin", "plugin_id", type=Plugin(), metavar="ID", help="A plugin, such as mcp/clock."),
     click.option("--server-label", metavar="LABEL", help="A server that a request brought along."),
     click.option(
+        "--server",
+        "server_address",
+        metavar="ADDRESS",
+        help="The server that was called: origin and path of its URL, or its program's name.",
+    ),
+    click.option(
         "--status",
         metavar="STATUS",
         help="succeeded, failed, refused, invalid, abandoned, edited, replayed or journaled.",

@@ -35,7 +35,7 @@ def judge_call(call: PlacedCall, offered: Mapping[str, OfferedTool], *, cut: boo
     tool = offered.get(call.model_name)
     if tool is None:
         return _invalid(call, missing_tool(call.model_name, offered))
-    call = replace(call, tool=tool.definition.name, provider=tool.provider, digest=tool.digest)
+    call = replace(call, tool=tool.definition.name, provider=tool.provider, digest=tool.digest, server=tool.server)
     if arguments is None:
         return cut_off(call) if cut else _invalid(call, f"The arguments of {call.model_name} are not a JSON object.")
     problems = argument_problems(tool.definition.input_schema, arguments)
@@ -83,7 +83,7 @@ def abandon(call: PlacedCall, why: str) -> PlacedCall:
 def decided(call: PlacedCall, decision: Decision, offered: Mapping[str, OfferedTool]) -> PlacedCall:
     """`call` after somebody decided about it: free to run (no outcome), or refused.
 
-    What was approved runs only where its tool is still offered, as it was defined then.
+    What was approved runs only where its tool is still offered, as it was defined then, at the same address.
     """
     match decision:
         case Deny(reason):
@@ -96,6 +96,9 @@ def decided(call: PlacedCall, decision: Decision, offered: Mapping[str, OfferedT
     if tool is None or tool.digest != call.digest:
         what = "is not offered any more" if tool is None else "was changed by its server since it was called"
         return refuse(call, f"The call was approved but not run: the tool {call.model_name} {what}.")
+    if call.server is not None and tool.server is not None and call.server.address != tool.server.address:
+        what = "is at another address than when it was called"
+        return refuse(call, f"The call was approved but not run: the server of {call.model_name} {what}.")
     problems = argument_problems(tool.definition.input_schema, executed_arguments(call))
     if problems is not None:
         return refuse(call, f"The call was not run: the edited arguments do not match its input schema: {problems}")

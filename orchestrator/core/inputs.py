@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from orchestrator.core.approvals import NEVER, ApprovalPolicy
 from orchestrator.core.errors import ErrorInfo
-from orchestrator.core.items import ProviderInfo
+from orchestrator.core.items import ProviderInfo, ServerIdentity
 from orchestrator.core.materials import Material
 from orchestrator.core.response import Counters
 from orchestrator.core.server_requests import Elicitation, ElicitationAction, Progress, SamplingReply
@@ -33,6 +33,7 @@ class OpenedIntegration:
     drifted: frozenset[str] = frozenset()
     approval: ApprovalPolicy = NEVER
     materials: tuple[Material, ...] = ()
+    server: ServerIdentity | None = None
 
 
 @dataclass(frozen=True, slots=True)

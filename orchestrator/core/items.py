@@ -23,6 +23,19 @@ class EphemeralProvider:
 ProviderInfo: TypeAlias = PluginProvider | EphemeralProvider
 
 
+@dataclass(frozen=True, slots=True)
+class ServerIdentity:
+    """Which server stands behind a label: without secrets, so that it may be kept and shown for ever.
+
+    `address` is the origin and the path of a URL, or the name of the program; `name` and `version` are what
+    the server calls itself, None where it does not.
+    """
+
+    address: str | None = None
+    name: str | None = None
+    version: str | None = None
+
+
 OriginKind: TypeAlias = Literal["resource", "prompt"]
 Speaker: TypeAlias = Literal["user", "assistant"]
 

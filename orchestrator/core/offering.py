@@ -52,7 +52,11 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
     if request.tool_choice == "none":
         return ()
     offered = tuple(
-        replace(tool, needs_approval=_needs_approval(tool, request, opened))
+        replace(
+            tool,
+            needs_approval=_needs_approval(tool, request, opened),
+            server=opened[tool.integration].server,
+        )
         for tool in offer_tools(found, request.tool_names)
     )
     if request.resumed is None and chosen_tool(request.tool_choice, offered) is None:

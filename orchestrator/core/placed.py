@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from orchestrator.core.items import Message, ProviderInfo, Reasoning
+from orchestrator.core.items import Message, ProviderInfo, Reasoning, ServerIdentity
 from orchestrator.core.json_types import JsonObject
 
 CallStatus: TypeAlias = Literal[
@@ -52,7 +52,8 @@ class PlacedCall:
     `provider` and `digest` are None where the model named no offered tool, `arguments` where they
     were no JSON object. `reason` says why an invalid call is invalid. `outcome` is None while the
     call may still run. `awaits_approval` says that it may not run before somebody approves it,
-    `edited` are the arguments that whoever did put in the place of the model's.
+    `edited` are the arguments that whoever did put in the place of the model's. `server` is the one that
+    was connected when the model asked.
     """
 
     position: int
@@ -68,6 +69,7 @@ class PlacedCall:
     outcome: Outcome | None = None
     awaits_approval: bool = False
     edited: JsonObject | None = None
+    server: ServerIdentity | None = None
 
 
 PlacedItem: TypeAlias = PlacedText | PlacedCall

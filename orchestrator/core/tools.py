@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, assert_never, cast
 
 import jsonschema_rs
 
-from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
+from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo, ServerIdentity
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
 from orchestrator.core.redaction import Redaction
 
@@ -93,7 +93,7 @@ class OfferedTool:
     """A tool under the name that the model is shown.
 
     `integration` is its index in the request. `needs_approval` says that no call of it runs before
-    somebody has approved it.
+    somebody has approved it. `server` is who would answer it now, None where nobody is connected.
     """
 
     name: str
@@ -102,6 +102,7 @@ class OfferedTool:
     integration: int
     digest: str
     needs_approval: bool = False
+    server: ServerIdentity | None = None
 
 
 ToolKey: TypeAlias = tuple[str, str]

@@ -27,6 +27,7 @@ from orchestrator.integrations.oauth.logins import OAuthLogins
 from orchestrator.integrations.plugin_host import McpPluginHost
 from orchestrator.integrations.plugins import END_SECONDS, ChainLimits, Plugins, PluginServer
 from orchestrator.integrations.redaction import Redactor, redactor
+from orchestrator.integrations.server_identity import http_address, plugin_address, server_identity
 from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeatures
 from orchestrator.integrations.server_url import parse_server_url
 from orchestrator.integrations.supervised import SupervisedServer
@@ -181,6 +182,7 @@ class McpCatalog:
                     plugin.allowed_tools,
                     plugin.drift,
                     plugin.approval,
+                    plugin_address(plugin),
                 )
             case EphemeralRequest(server_label, server_url):
                 return Member(
@@ -191,6 +193,7 @@ class McpCatalog:
                     self._limits(None),
                     self._connect_timeout,
                     scope,
+                    address=http_address(parse_server_url(server_url)),
                 )
 
     def _limits(self, seconds: float | None) -> CallLimits:
@@ -228,7 +231,9 @@ class McpCatalog:
             with anyio.move_on_after(self._connect_timeout) as limit:
                 try:
                     tools = self._redacted(member.provider, await member.server.tools())
-                    sessions[index] = McpSession(member, tools, await self._drifted(member, tools))
+                    rules = self.redaction(member.provider)
+                    server = server_identity(member.address, member.server.facts, rules)
+                    sessions[index] = McpSession(member, server, tools, await self._drifted(member, tools))
                 except ConnectionEndedError as error:
                     raise _unreachable(member, error.failure) from None
             if limit.cancelled_caught:

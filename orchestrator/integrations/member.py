@@ -7,7 +7,7 @@ from typing import TypeVar
 from orchestrator.core.approvals import NEVER, ApprovalPolicy
 from orchestrator.core.drift import DriftPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.items import ProviderInfo
+from orchestrator.core.items import ProviderInfo, ServerIdentity
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.materials import Piece, Prompt, Resource, ResourceTemplate
 from orchestrator.core.server_requests import Elicitation, ElicitationAnswer, SamplingReply, SamplingRequest
@@ -36,15 +36,21 @@ class Member:
     allowed_tools: tuple[str, ...] | None = None
     drift: DriftPolicy | None = None
     approval: ApprovalPolicy = NEVER
+    address: str | None = None
 
 
 class McpSession:
     """A member of a request, connected, with the tools that it had when the request was opened."""
 
     def __init__(
-        self, member: Member, tools: tuple[ToolDefinition, ...], drifted: frozenset[str] = frozenset()
+        self,
+        member: Member,
+        server: ServerIdentity,
+        tools: tuple[ToolDefinition, ...],
+        drifted: frozenset[str] = frozenset(),
     ) -> None:
         self._member = member
+        self.server = server
         self._tools = tools
         self.drifted = drifted
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from orchestrator.core.items import ProviderInfo
+from orchestrator.core.items import ProviderInfo, ServerIdentity
 from orchestrator.core.json_types import JsonObject
 
 
@@ -66,6 +66,7 @@ class CallFilter:
     tool: str | None = None
     plugin_id: str | None = None
     server_label: str | None = None
+    server_address: str | None = None
     status: str | None = None
     is_error: bool | None = None
     response_id: str | None = None
@@ -105,6 +106,7 @@ class ListedCall:
     model_name: str
     tool: str | None
     provider: ProviderInfo | None
+    server: ServerIdentity | None
     definition_digest: str | None
     arguments: JsonObject | None
     status: str
@@ -198,6 +200,9 @@ class ExportedCall(NamedTuple):
     tool: str | None
     provider_type: str | None
     provider_name: str | None
+    server_address: str | None
+    server_name: str | None
+    server_version: str | None
     definition_digest: str | None
     arguments: str | None
     arguments_text: str | None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.core.approvals import ApprovalPolicy
-from orchestrator.core.items import ProviderInfo
+from orchestrator.core.items import ProviderInfo, ServerIdentity
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.materials import Piece, Prompt, Resource, ResourceTemplate
 from orchestrator.core.request import IntegrationRequest
@@ -62,6 +62,11 @@ class IntegrationSession(Protocol):
 
     @property
     def provider(self) -> ProviderInfo: ...
+
+    @property
+    def server(self) -> ServerIdentity | None:
+        """Who answers, without secrets; None where nobody is connected."""
+        ...
 
     @property
     def tools(self) -> tuple[ToolDefinition, ...]:

@@ -34,7 +34,7 @@ LARGE_ROW_GROUP: Final = 64_000_000
 
 _REPEATED: Final = (
     *("owner", "token_id", "model", "model_name", "tool", "provider_type", "provider_name", "definition_digest"),
-    *("status", "decision", "decided_by", "decided_token_id"),
+    *("server_address", "server_name", "server_version", "status", "decision", "decided_by", "decided_token_id"),
 )
 """Columns with few values: the others would be put into a dictionary for nothing."""
 
@@ -50,6 +50,7 @@ _TEXTS: Final = frozenset(
     {
         *("owner", "token_id", "model", "model_name", "tool", "provider_name", "arguments", "arguments_text", "reason"),
         *("output", "structured", "shown", "decision_reason", "decision_arguments", "decided_by", "decided_token_id"),
+        *("server_address", "server_name", "server_version"),
     }
 )
 """What people, models and servers write: of everything else it is known which characters it has."""

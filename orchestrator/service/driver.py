@@ -37,7 +37,7 @@ from orchestrator.service.admission import Place
 from orchestrator.service.ids import new_call_id
 from orchestrator.service.instances import Instance, InstanceService
 from orchestrator.service.leases import LEASE_SECONDS
-from orchestrator.service.materials import take_materials
+from orchestrator.service.materials import opened_integration, take_materials
 from orchestrator.service.models import ModelChoice
 from orchestrator.service.sampling import sample
 from orchestrator.service.server_callbacks import NO_POLICIES, ServerCallbacks, ServerPolicies
@@ -292,10 +292,7 @@ class RunDriver:
                     self._sessions = sessions
                     materials = await take_materials(integrations, sessions, self._request.limits)
                     opened = (
-                        i.OpenedIntegration(
-                            session.provider, session.tools, session.withheld, session.drifted, session.approval, taken
-                        )
-                        for session, taken in zip(sessions, materials, strict=True)
+                        opened_integration(session, taken) for session, taken in zip(sessions, materials, strict=True)
                     )
                     self._report(epoch, i.IntegrationsOpened(tuple(opened)))
                     connected = True

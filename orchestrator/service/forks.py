@@ -142,7 +142,7 @@ def _call(request: ForkRequest, run: StoredRun, position: int) -> PlacedCall | N
         raise _wrong("at.call_id", "This call was invalid: there is nothing that it could have as its result.")
     told = request.result
     outcome = Outcome("edited", text_content(told.text), told.text, told.is_error)
-    return replace(call, tool=old.tool, provider=old.provider, digest=old.digest, outcome=outcome)
+    return replace(call, tool=old.tool, provider=old.provider, digest=old.digest, server=old.server, outcome=outcome)
 
 
 def _last_arguments(call: PlacedCall) -> JsonObject | None:

@@ -6,11 +6,25 @@ from typing import Final
 import anyio
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.inputs import OpenedIntegration
 from orchestrator.core.materials import Material, Piece
 from orchestrator.core.request import IntegrationRequest, Limits
 from orchestrator.ports import IntegrationSession
 
 _AT_ONCE: Final = 8
+
+
+def opened_integration(session: IntegrationSession, materials: tuple[Material, ...]) -> OpenedIntegration:
+    """A session as a run is told of it, with what the request takes of its server."""
+    return OpenedIntegration(
+        session.provider,
+        session.tools,
+        session.withheld,
+        session.drifted,
+        session.approval,
+        materials,
+        session.server,
+    )
 
 
 async def take_materials(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.approvals import NEVER, ApprovalPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
+from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo, ServerIdentity
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.materials import Piece, Prompt, Resource, ResourceTemplate
 from orchestrator.core.reading import SERVICE
@@ -30,6 +30,7 @@ class StoredSession:
     withheld: frozenset[str] = frozenset()
     drifted: frozenset[str] = frozenset()
     approval: ApprovalPolicy = NEVER
+    server: ServerIdentity | None = None
 
     async def call_tool(self, tool: str, arguments: JsonObject, watch: CallWatch | None = None) -> ToolResult:
         return stored_result(self.answers.next(answer_key(self.provider, tool, arguments)), tool)
@@ -110,6 +111,10 @@ class LiveSession:
     @property
     def provider(self) -> ProviderInfo:
         return self._inner.provider
+
+    @property
+    def server(self) -> ServerIdentity | None:
+        return self._inner.server
 
     @property
     def tools(self) -> tuple[ToolDefinition, ...]:

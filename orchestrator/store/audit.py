@@ -44,7 +44,7 @@ from orchestrator.store.audit_links import SERVICE
 from orchestrator.store.audit_query import column_conditions, find_calls, rows_of
 from orchestrator.store.database import Database
 from orchestrator.store.long_texts import long_text
-from orchestrator.store.readings import provider_from
+from orchestrator.store.readings import provider_from, server_from
 from orchestrator.store.tables import (
     audit_chain,
     audit_events,
@@ -229,6 +229,7 @@ def _listed(row: RowMapping) -> ListedCall:
         model_name=row["model_name"],
         tool=row["tool"],
         provider=provider_from(row["provider_type"], row["provider_name"]),
+        server=server_from(row["server_address"], row["server_name"], row["server_version"]),
         definition_digest=row["definition_digest"],
         arguments=row["arguments"],
         status=row["status"],

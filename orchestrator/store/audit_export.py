@@ -228,6 +228,7 @@ _ESCAPED_PLACES: Final = tuple(
     _PLACES[name]
     for name in (
         *("model", "model_name", "tool", "provider_name", "decision_reason"),
+        *("server_address", "server_name", "server_version"),
         *(name for name in _CONTENT if name != "arguments"),
     )
 )

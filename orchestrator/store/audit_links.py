@@ -28,6 +28,9 @@ NO_LINK: Final = bytes(32)
 SERVICE: Final = "@service"
 """The chain of what happens to the journal as a whole: checkpoints of the owners' heads, readings, deletions."""
 
+SERVER: Final = ("server_address", "server_name", "server_version")
+"""The columns that say which server was called."""
+
 # For texts, whole numbers, booleans and null under ASCII keys this writes what RFC 8785 asks for; a
 # test holds it against the reference. It is 30 times as fast.
 _FLAT: Final = msgspec.json.Encoder(order="sorted")
@@ -89,7 +92,10 @@ def _is_plain(value: JsonValue, level: int = 0) -> bool:
 def journaled_facts(row: Mapping[str, Any], content: bytes | None) -> dict[str, Any]:
     """What the link of a journaled call commits to. `row` has the columns of the journal."""
     known = row["tool"] is not None
+    # Left out where it is not known, so that what was chained before it was written down is proved as it was.
+    server = {name: storable(row[name]) for name in SERVER if row.get(name) is not None}
     return {
+        **server,
         "call_id": row["call_id"],
         "response_id": row["response_id"],
         "position": row["position"],

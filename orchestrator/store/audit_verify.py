@@ -44,6 +44,7 @@ LARGE: Final = 16_384
 _FACTS: Final = (
     *("response_id", "position", "turn", "token_id", "model_key", "model_name", "tool", "provider_type"),
     *("provider_name", "definition_digest", "created_at", "status", "is_error", "duration_ms", "settled_at"),
+    *links.SERVER,
     *("arguments_salt", "output_salt"),
 )
 _ASKED: Final = ("arguments_text", "arguments", "reason")
@@ -64,6 +65,7 @@ _TEXTS: Final = (
     "model_name",
     "tool",
     "provider_name",
+    *links.SERVER,
     "arguments_text",
     "reason",
     *_ANSWERED,

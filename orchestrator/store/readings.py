@@ -19,6 +19,7 @@ from orchestrator.core.items import (
     PluginProvider,
     ProviderInfo,
     Reasoning,
+    ServerIdentity,
     Speaker,
     TextInput,
 )
@@ -175,6 +176,12 @@ def provider_from(kind: str | None, name: str | None) -> ProviderInfo | None:
     if name is None:
         return None
     return PluginProvider(name) if kind == "plugin" else EphemeralProvider(name)
+
+
+def server_from(address: str | None, name: str | None, version: str | None) -> ServerIdentity | None:
+    """A server from its columns."""
+    found = ServerIdentity(address, name, version)
+    return None if found == ServerIdentity() else found
 
 
 def _fork_point(row: RowMapping) -> ForkPoint | None:

@@ -17,6 +17,7 @@ from orchestrator.core.items import (
     Message,
     PluginProvider,
     ProviderInfo,
+    ServerIdentity,
     TextInput,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
@@ -192,6 +193,7 @@ def call_row(placed: PlacedCall, response: ResponseFacts, at: datetime) -> Row:
         "tool": placed.tool,
         "provider_type": kind,
         "provider_name": label,
+        **_server_columns(placed.server),
         "definition_digest": placed.digest,
         "reason": placed.reason if stored else None,
         "created_at": at,
@@ -293,3 +295,8 @@ def _provider_columns(provider: ProviderInfo) -> tuple[str, str]:
             return "ephemeral_mcp", server_label
         case _:
             assert_never(provider)
+
+
+def _server_columns(server: ServerIdentity | None) -> Row:
+    known = server or ServerIdentity()
+    return {"server_address": known.address, "server_name": known.name, "server_version": known.version}

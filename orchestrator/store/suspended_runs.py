@@ -284,6 +284,7 @@ def _item(row: RowMapping) -> PlacedItem:
         outcome=None if row["status"] in UNSETTLED else outcome,
         awaits_approval=row["status"] == "awaiting_approval",
         edited=row["edited"],
+        server=readings.server_from(row["server_address"], row["server_name"], row["server_version"]),
     )
 
 

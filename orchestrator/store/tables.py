@@ -173,6 +173,8 @@ tool_calls: Final = Table(
     Column("tool", AnyText),
     Column("provider_type", Text),
     Column("provider_name", AnyText),
+    # Who stands behind the label, as far as it was connected.
+    *(Column(f"server_{name}", AnyText) for name in ("address", "name", "version")),
     Column("definition_digest", Text, ForeignKey("tool_definitions.digest")),
     Column("reason", AnyText),
     Column("status", Text, nullable=False),
@@ -195,6 +197,7 @@ tool_calls: Final = Table(
     Index(None, "owner", "created_at", "call_id"),
     Index(None, "tool", "created_at", "call_id"),
     Index(None, "provider_name", "created_at", "call_id"),
+    Index(None, "server_address", "created_at", "call_id"),
     Index(None, "model_key", "created_at", "call_id"),
     Index(None, "definition_digest", "created_at", "call_id"),
     Index(None, "status", "created_at", "call_id"),

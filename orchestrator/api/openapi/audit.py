@@ -71,6 +71,7 @@ _FILTERS: Final[list[JsonValue]] = [
     _text("tool", "The server's own name of the tool."),
     _text("plugin", "A plugin, such as `mcp/clock` or `clock`; in any case, with `_` or `-`."),
     _text("server_label", "The label of a server that a request brought along."),
+    _text("server", "The address of the server that was called, as `server.address` has it."),
     _choice("status", "What became of the call.", *STATUSES),
     _choice("is_error", "Whether it ended as an error.", "true", "false"),
     _text("owner", "Whose calls; `*` is everybody's."),
