@@ -10,6 +10,8 @@ from orchestrator.ports.audit import CallFilter
 from orchestrator.service.audit import CallExport, percentile
 from orchestrator.service.audit_export import ExportFormat
 from orchestrator.service.callers import Caller
+from orchestrator.core.items import ServerIdentity
+from orchestrator.service.audit import percentile
 from orchestrator.testing import Call, FakeServer, Say, ScriptedEngine
 from orchestrator.testing_audit import MemoryAudit
 from orchestrator.testing_store import MemoryStore
@@ -72,6 +74,23 @@ async def test_calls_are_listed_filtered_and_shown_whole() -> None:
 def test_an_export_names_its_type_once(form: ExportFormat, told: bytes) -> None:
     stream = ExportStream(CallExport(MemoryAudit(MemoryStore()), Caller("ada"), CallFilter(), {}, ()), form)
     assert [value for name, value in stream.encode_headers() if name.lower() == b"content-type"] == [told]
+
+
+async def test_a_call_says_which_server_was_called_also_when_its_response_is_deleted_or_was_never_stored() -> None:
+    server = ServerIdentity("https://clock.example/mcp", "clock", "1.2")
+    told = {"address": "https://clock.example/mcp", "name": "clock", "version": "1.2"}
+    servers = {"mcp/clock": FakeServer([fake_tool("now", tell_time)], server=server)}
+    async with house(ScriptedEngine(SCRIPT * 2), servers) as api:
+        chat = (await api.chat(integrations=["mcp/clock"])).json()
+        await api.chat(integrations=["mcp/clock"], store=False)
+        assert (await api.client.delete(f"/api/v1/responses/{chat['response_id']}")).status_code == 200
+        calls = await listed(api)
+        assert [(call["tool"], call["server"]) for call in calls if call["tool"]] == [("now", told)] * 2
+        assert {call["server"] is None for call in calls if not call["tool"]} == {True}
+        assert len(await listed(api, server="https://clock.example/mcp")) == 2
+        assert await listed(api, server="https://other.example/mcp") == []
+        whole = (await api.client.get(f"{PATH}/{calls[0]['call_id']}")).json()
+        assert whole["server"] == calls[0]["server"]
 
 
 async def test_pages_follow_each_other_by_their_cursors() -> None:

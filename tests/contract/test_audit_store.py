@@ -21,6 +21,8 @@ from orchestrator.ports.audit import (
 )
 from orchestrator.store import audit_query
 from tests.store.samples import (
+    CLOCK_SERVER,
+    DOCS_SERVER,
     MINUTE,
     NOON,
     OFFERED,
@@ -66,7 +68,9 @@ async def journal(stores: Stores) -> Stores:
     both = [settled(ephemeral_call(0, "call_b0"), failed), settled(ephemeral_call(1, "call_b1"), refused)]
     await store.save_response("resp_b", Completed(), STATS, both, [], NOON + MINUTE)
     await store.open_response(replace(new_response("resp_c", stored=False), owner="bob"))
-    await store.journal_calls("resp_c", [call(0, "call_c0"), invented_call(1, "call_c1")], NOON + 2 * MINUTE)
+    await store.journal_calls(
+        "resp_c", [replace(call(0, "call_c0"), server=CLOCK_SERVER), invented_call(1, "call_c1")], NOON + 2 * MINUTE
+    )
     return stores
 
 
@@ -100,6 +104,10 @@ DIGEST = OFFERED[1].digest
         (CallFilter(plugin_id="MCP/Clock"), "0 1 2 c0 3 5 6".split()),
         (CallFilter(plugin_id="mcp/cl"), []),
         (CallFilter(server_label="DOCS", status="refused"), ["b1"]),
+        (CallFilter(server_address="https://docs.example/mcp"), ["b0", "b1"]),
+        (CallFilter(server_address="python3"), ["c0"]),
+        (CallFilter(server_address="https://docs.example/mcp", status="failed"), ["b0"]),
+        (CallFilter(server_address="https://docs.example"), []),
         (CallFilter(status="journaled"), ["c0", "3"]),
         (CallFilter(status="invalid"), ["c1", "4", "5"]),
         (CallFilter(is_error=True), "b0 b1 c1 4 5".split()),
@@ -236,6 +244,7 @@ async def test_a_listed_call_says_who_what_when_and_how(journal: Stores) -> None
             model_name="docs_search",
             tool="search",
             provider=EphemeralProvider("docs"),
+            server=DOCS_SERVER,
             definition_digest=DIGEST,
             arguments={},
             status="refused",

@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.core.items import EphemeralProvider, PluginProvider
+from orchestrator.core.items import EphemeralProvider, PluginProvider, ServerIdentity
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.request import EphemeralRequest, IntegrationRequest, PluginRequest
 from orchestrator.core.tools import ToolDefinition, ToolResult, text_content
@@ -115,6 +115,19 @@ async def test_sessions_come_in_the_order_of_the_request_with_their_providers(
             EphemeralProvider("remote"),
             PluginProvider("mcp/Desk-Tools"),
         ]
+
+
+async def test_a_session_says_which_server_it_is_connected_to_without_arguments_or_queries(tmp_path: Path) -> None:
+    key = "k3y-of-sixteen-characters"
+    async with _mcp(tmp_path) as there:
+        far = EphemeralRequest("remote", f"{there.url}?key={key}", headers={"X-Key": "hush-hush"})
+        async with there.catalog.open([far, DESK], SCOPE) as sessions:
+            found = [session.server for session in sessions]
+    version = found[0].version if found[0] is not None else None
+    assert found == [
+        ServerIdentity(there.url, "contract", version),
+        ServerIdentity(Path(sys.executable).name, "contract", version),
+    ]
 
 
 async def test_nothing_asked_for_is_nothing_opened(world: AbstractAsyncContextManager[World]) -> None:

@@ -20,9 +20,9 @@ from orchestrator.core.approvals import (
     approval_policy_json,
     parse_approval_policy,
 )
-from orchestrator.core.calls import DENIED, pending_approval
+from orchestrator.core.calls import DENIED, decided, pending_approval
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
-from orchestrator.core.items import Message, Reasoning, TextInput, ToolCall
+from orchestrator.core.items import Message, Reasoning, ServerIdentity, TextInput, ToolCall
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.prompt import AssistantMessage, PromptToolCall, ToolMessage, UserMessage
 from orchestrator.core.request import Limits, PluginRequest, Resumed, RunRequest
@@ -36,8 +36,15 @@ from orchestrator.core.response import (
 )
 from orchestrator.core.run import UNAPPROVABLE
 from orchestrator.core.states import Ended
-from orchestrator.core.tools import ToolAnnotations, ToolDefinition, definition_from_json, text_content
-from tests.core.dialogue import ADD, CLOCK, COUNTED, PING, Dialogue, asked, opened, said
+from orchestrator.core.tools import (
+    OfferedTool,
+    ToolAnnotations,
+    ToolDefinition,
+    definition_digest,
+    definition_from_json,
+    text_content,
+)
+from tests.core.dialogue import ADD, CLOCK, COUNTED, PING, Dialogue, asked, opened, said, with_clock
 
 ALWAYS = ApprovalPolicy("always")
 LOST = ErrorInfo(ErrorKind.STORE_ERROR, "the disk is full")
@@ -356,6 +363,45 @@ def test_a_call_that_is_not_to_run_is_refused_with_the_reason_and_the_run_goes_o
     generate = d.feed(i.OutcomeRecorded("call_0"))[-1]
     assert isinstance(generate, c.Generate)
     assert generate.messages[-1] == ToolMessage("call_0", "add", shown)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "runs"),
+    [
+        (
+            ServerIdentity("https://a.example/mcp", "clock", "1"),
+            ServerIdentity("https://a.example/mcp", "clock", "2"),
+            True,
+        ),
+        (
+            ServerIdentity("https://a.example/mcp", "clock", "1"),
+            ServerIdentity("https://b.example/mcp", "clock", "1"),
+            False,
+        ),
+        (ServerIdentity("https://a.example/mcp", "clock", "1"), None, True),
+        (None, ServerIdentity("https://b.example/mcp", "clock", "1"), True),
+    ],
+)
+def test_an_approved_call_goes_to_no_other_address_than_the_one_that_was_approved(
+    then: ServerIdentity | None, now: ServerIdentity | None, runs: bool
+) -> None:
+    offered = OfferedTool("add", ADD, CLOCK, 0, definition_digest(ADD), server=now)
+    call = c.PlacedCall(
+        0, 1, "call_0", "add", "{}", {"a": 1, "b": 2}, "add", CLOCK, offered.digest, awaits_approval=True, server=then
+    )
+    why = "The call was approved but not run: the server of add is at another address than when it was called."
+    refused = c.Outcome("refused", text_content(why), why, is_error=True)
+    assert decided(call, Approve(), {"add": offered}).outcome == (None if runs else refused)
+
+
+def test_the_server_that_is_connected_goes_into_the_journal_with_the_call() -> None:
+    server = ServerIdentity("python3", "clock", "1")
+    d = Dialogue(with_clock())
+    [connected] = opened(ADD).opened
+    d.feed(i.Start(), i.IntegrationsOpened((replace(connected, server=server),)), i.ResponseOpened(), i.ModelReady())
+    d.write(("add", '{"a":1,"b":2}'), ("fly", "{}"))
+    journal = next(command for command in d.commands if isinstance(command, c.JournalCalls))
+    assert [item.server for item in journal.items if isinstance(item, c.PlacedCall)] == [server, None]
 
 
 def test_what_allowed_tools_names_may_be_gone_when_a_run_is_taken_up() -> None:

@@ -2,9 +2,18 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedText
-from orchestrator.core.items import EphemeralProvider, ImageInput, Message, PluginProvider, Reasoning, TextInput
+from orchestrator.core.items import (
+    EphemeralProvider,
+    ImageInput,
+    Message,
+    PluginProvider,
+    Reasoning,
+    ServerIdentity,
+    TextInput,
+)
 from orchestrator.core.json_types import JsonObject, canonical_json
 from orchestrator.core.response import Stats
 from orchestrator.core.tools import (
@@ -96,11 +105,22 @@ def waiting_call(position: int, call_id: str, turn: int = 1) -> PlacedCall:
     return replace(call(position, call_id, turn), awaits_approval=True)
 
 
+DOCS_SERVER: Final = ServerIdentity("https://docs.example/mcp", "docs\x00", "2.1")
+CLOCK_SERVER: Final = ServerIdentity("python3", "clock")
+
+
 def ephemeral_call(position: int, call_id: str, turn: int = 1) -> PlacedCall:
     """A call of a tool whose name is not the one that the model is shown."""
     base = call(position, call_id, turn, {})
     offered = OFFERED[1]
-    return replace(base, model_name="docs_search", tool="search", provider=offered.provider, digest=offered.digest)
+    return replace(
+        base,
+        model_name="docs_search",
+        tool="search",
+        provider=offered.provider,
+        digest=offered.digest,
+        server=DOCS_SERVER,
+    )
 
 
 def invented_call(position: int, call_id: str, turn: int = 1) -> PlacedCall:

@@ -177,6 +177,18 @@ async def test_content_is_not_taken_for_deleted_when_no_event_of_a_deletion_name
     [
         ("UPDATE tool_calls SET tool = 'rm' WHERE call_id = 'call_2'", ("ada", 2, "call_2", audit_proof.CHANGED)),
         ("UPDATE tool_calls SET owner = 'eve' WHERE call_id = 'call_b1'", ("bob", 1, "call_b1", audit_proof.CHANGED)),
+        (
+            "UPDATE tool_calls SET server_address = 'https://other.example/mcp' WHERE call_id = 'call_2'",
+            ("ada", 2, "call_2", audit_proof.CHANGED),
+        ),
+        (
+            "UPDATE tool_calls SET server_name = NULL WHERE call_id = 'call_2'",
+            ("ada", 2, "call_2", audit_proof.CHANGED),
+        ),
+        (
+            "UPDATE tool_calls SET server_version = '9' WHERE call_id = 'call_1'",
+            ("ada", 1, "call_1", audit_proof.CHANGED),
+        ),
         ("UPDATE tool_calls SET turn = 7 WHERE call_id = 'call_b1'", ("bob", 1, "call_b1", audit_proof.CHANGED)),
         (
             "UPDATE tool_calls SET arguments_text = '{}' WHERE call_id = 'call_2'",
@@ -304,6 +316,8 @@ async def test_a_chain_that_vanished_whole_is_noticed(written: Database) -> None
     "statement",
     [
         "UPDATE tool_calls SET tool = 'rm' WHERE call_id = 'call_2'",
+        "UPDATE tool_calls SET server_address = 'x' WHERE call_id = 'call_2'",
+        "UPDATE tool_calls SET server_version = NULL WHERE call_id = 'call_2'",
         "UPDATE tool_calls SET arguments_text = 'x' WHERE call_id = 'call_1'",
         "UPDATE tool_calls SET output = 'x' WHERE call_id = 'call_2'",
         "UPDATE tool_calls SET status = 'failed' WHERE call_id = 'call_2'",
@@ -421,6 +435,10 @@ def test_the_hash_of_a_link_is_as_documented() -> None:
         links.link_hash("ada", 1, links.NO_LINK, "journaled", facts).hex()
         == "df1ba64d7daa3e6463e57b9b0df71fc6e5d240261b4a42195ccfcf8bf53b556b"
     )
+    unknown = dict.fromkeys(links.SERVER)
+    assert links.journaled_facts(row | unknown, digest) == facts
+    known = {"server_address": "https://clock.example/mcp", "server_name": "clock", "server_version": "1.2"}
+    assert links.journaled_facts(row | known, digest) == facts | known
 
 
 def test_arguments_that_no_standard_has_a_word_for_have_a_text_all_the_same() -> None:

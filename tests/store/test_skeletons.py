@@ -1,6 +1,7 @@
 """`RETENTION_KEEP_SKELETON=false`: what goes, what stays because the audit chain proves it, and who is told of it."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from orchestrator.store.database import Database, open_database
 from orchestrator.store.graph import SqlResponseGraph
 from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.tables import audit_events, responses, tool_calls
-from tests.store.samples import MINUTE, NOON, STATS, answered, call, new_response, settled, text
+from tests.store.samples import CLOCK_SERVER, MINUTE, NOON, STATS, answered, call, new_response, settled, text
 
 pytest_plugins = ("tests.store.databases",)
 pytestmark = pytest.mark.anyio
@@ -26,7 +27,7 @@ async def fill(database: Database) -> None:
     """Two chains: one response that called a tool and one after it that did not, and one that never did."""
     store = SqlResponseStore(database)
     for id, previous, items in (
-        ("resp_called", None, [text(0), settled(call(1, "call_1"), answered("noon"))]),
+        ("resp_called", None, [text(0), settled(replace(call(1, "call_1"), server=CLOCK_SERVER), answered("noon"))]),
         ("resp_after", "resp_called", [text(0)]),
         ("resp_plain", None, [text(0)]),
     ):
@@ -37,7 +38,7 @@ async def fill(database: Database) -> None:
 async def left(database: Database) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     """The rows of responses and calls that there are, and what the events say of deletions."""
     nodes = select(responses.c.id, responses.c.stored, responses.c.system_prompt, responses.c.previous_response_id)
-    calls = select(tool_calls.c.call_id, tool_calls.c.tool, tool_calls.c.arguments, tool_calls.c.output)
+    calls = select(tool_calls.c.call_id, tool_calls.c.tool, tool_calls.c.arguments, tool_calls.c.server_address)
     events = select(audit_events.c.actor, audit_events.c.token_id, audit_events.c.details)
     told = events.where(audit_events.c.kind == "deletion").order_by(audit_events.c.sequence)
     return await database.read(
@@ -61,7 +62,7 @@ async def test_a_response_whose_calls_are_in_the_chain_leaves_its_bare_row_and_n
     proof = await verify(database, AuditRange(None, 1, None), [])
     await database.aclose()
     assert nodes == [("resp_called", False, None, None)]
-    assert calls == [("call_1", "now", None, None)]
+    assert calls == [("call_1", "now", None, "python3")]
     assert proof.problem is None
     ids = ["resp_called", "resp_after"]
     assert told == [
