@@ -6,12 +6,11 @@ import pytest
 
 from orchestrator.api.audit_query import MOST_PATTERNS
 from orchestrator.api.tool_calls import ExportStream
+from orchestrator.core.items import ServerIdentity
 from orchestrator.ports.audit import CallFilter
 from orchestrator.service.audit import CallExport, percentile
 from orchestrator.service.audit_export import ExportFormat
 from orchestrator.service.callers import Caller
-from orchestrator.core.items import ServerIdentity
-from orchestrator.service.audit import percentile
 from orchestrator.testing import Call, FakeServer, Say, ScriptedEngine
 from orchestrator.testing_audit import MemoryAudit
 from orchestrator.testing_store import MemoryStore

@@ -3,7 +3,7 @@
 Calls that are there already keep their links as they are: nobody knows any more who answered them. A downgrade
 takes the new columns away, and with them the proof of the links that have them.
 
-Revision: 0014, after 0013
+Revision: 0015, after 0014
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0014"
-down_revision: str | None = "0013"
+revision: str = "0015"
+down_revision: str | None = "0014"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
