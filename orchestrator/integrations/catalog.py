@@ -228,6 +228,7 @@ class McpCatalog:
         sessions: dict[int, McpSession] = {}
 
         async def connect(index: int, member: Member) -> None:
+            await member.server.check()
             with anyio.move_on_after(self._connect_timeout) as limit:
                 try:
                     tools = self._redacted(member.provider, await member.server.tools())

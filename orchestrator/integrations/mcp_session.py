@@ -37,6 +37,8 @@ log = structlog.stdlib.get_logger(__name__)
 _LONGEST_REASON: Final = 2000
 TRUSTED_SECONDS: Final = 30.0
 """How long a server at an address counts as there after its last answer."""
+CHECK_SECONDS: Final = 10.0
+"""How long a server on this machine may take to show that it is there."""
 UNANSWERED_CALLS: Final = 3
 """After how many calls in a row without any answer a connection is given up."""
 _CLIENT_INFO: Final = Implementation(name="orchestrator", version=version("orchestrator"))
@@ -55,12 +57,13 @@ class ConnectionEndedError(Exception):
 class NoAnswerError(Exception):
     """A request got no result. The message says why as the rest of a sentence about the server.
 
-    `refused`: the server is there, and answered with an error.
+    `refused`: the server is there, and answered with an error. `overdue`: there was no answer at all.
     """
 
-    def __init__(self, why: str, *, refused: bool = False) -> None:
+    def __init__(self, why: str, *, refused: bool = False, overdue: bool = False) -> None:
         super().__init__(why)
         self.refused = refused
+        self.overdue = overdue
 
 
 class _Job(Generic[T]):
@@ -100,6 +103,7 @@ class McpConnection:
         watch_tools: bool,
         features: ClientFeatures = NO_FEATURES,
         server_log: ServerLog | None = None,
+        on_given_up: Callable[[Failure], None] | None = None,
     ) -> None:
         self.tools: tuple[ToolDefinition, ...] = ()
         self.facts: ServerFacts | None = None
@@ -107,6 +111,9 @@ class McpConnection:
         self.was_ended_by_us = False
         self.ended = anyio.Event()
         self.failure: Failure | None = None
+        self.given_up: Failure | None = None
+        """Why it was given up as stuck; told at once, since its end may take longer than the next one's start."""
+        self._on_given_up = on_given_up
         self._transport = transport
         self._connect_timeout = connect_timeout
         self._redact = redact
@@ -121,6 +128,7 @@ class McpConnection:
         self._life = anyio.CancelScope()
         self._service: anyio.CancelScope | None = None
         self._pending: set[_Job[Any]] = set()
+        self._checks = 0
         self._retired = False
         self._closed = False
         self._heard_at = anyio.current_time()
@@ -137,8 +145,13 @@ class McpConnection:
     @property
     def needs_check(self) -> bool:
         """Whether its tools may have changed, or it may have gone away or got stuck unnoticed."""
-        silent = not self._pending and anyio.current_time() - self._heard_at > TRUSTED_SECONDS
+        silent = not self.is_busy and anyio.current_time() - self._heard_at > TRUSTED_SECONDS
         return self._notices.tools_stale or self._notices.unwatched or silent
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether requests are under way that are not checks: a server may do one thing after the other."""
+        return len(self._pending) > self._checks
 
     @property
     def overdue(self) -> Failure:
@@ -157,19 +170,42 @@ class McpConnection:
         if self.failure is not None:
             raise ConnectionEndedError(self.failure)
 
-    async def check(self, timeout: float) -> None:
+    async def check(self) -> None:
         """Ask whether it is there, and for its tools where they may have changed.
 
+        One that is stuck is given up. One that is busy with calls may be late: its tools stay as they were.
+
         Raises:
-            ConnectionEndedError, NoAnswerError
+            ConnectionEndedError: it has ended, or was given up.
         """
-        call = OpenCall(CallClock(CallLimits(timeout, timeout)), NOBODY, self._redact)
-        pings = self.facts is not None and not self.facts.is_stateless and self._transport.notices_loss
-        if pings and not self._notices.tools_stale:
-            await self._ask(_ping, call)
-        else:
-            self._notices.tools_stale = False
-            self.tools = await self._ask(list_tools, call)
+        local = self._transport.notices_loss
+        seconds = min(CHECK_SECONDS, self._connect_timeout) if local else self._connect_timeout
+        call = OpenCall(CallClock(CallLimits(seconds, seconds)), NOBODY, self._redact)
+        stale = self._notices.tools_stale
+        self._checks += 1
+        try:
+            if local and not stale and self.facts is not None and not self.facts.is_stateless:
+                await self._ask(_ping, call)
+            else:
+                self._notices.tools_stale = False
+                self.tools = await self._ask(list_tools, call)
+            return
+        except NoAnswerError as error:
+            late = f"it did not answer a health check within {seconds:g} s"
+            failure = Failure(Stage.HEALTH_CHECK, late if error.overdue else f"it failed a health check: {error}")
+            overdue = error.overdue
+        except anyio.get_cancelled_exc_class():
+            self._notices.tools_stale |= stale
+            raise
+        finally:
+            self._checks -= 1
+        if overdue and self.is_busy and self.is_usable:
+            self._notices.tools_stale |= stale
+            return
+        self._give_up(failure)
+        if not self.is_busy and self._service is not None:
+            self._service.cancel()
+        raise ConnectionEndedError(failure)
 
     def retire(self) -> None:
         """Take no new requests, and end once those under way are settled."""
@@ -198,7 +234,7 @@ class McpConnection:
         except Exception as error:
             failure = self._reason(error)
         finally:
-            self._end(failure)
+            self._end(self.given_up or failure)
 
     async def _live(self) -> None:
         client = Client(
@@ -279,8 +315,9 @@ class McpConnection:
             if not job.done.is_set():
                 self._unanswered += 1
                 if self._unanswered >= UNANSWERED_CALLS:
-                    self.retire()
-                raise NoAnswerError(job.call.clock.overdue())
+                    count = f"{UNANSWERED_CALLS} calls in a row"
+                    self._give_up(Failure(Stage.CALL, f"it left {count} without an answer"))
+                raise NoAnswerError(job.call.clock.overdue(), overdue=True)
             return job.result()
         finally:
             self._pending.discard(job)
@@ -288,8 +325,16 @@ class McpConnection:
 
     # ---- ends ----
 
+    def _give_up(self, failure: Failure) -> None:
+        """Take no new requests, and end as a failure; nothing to tell where it was to end anyway."""
+        if not self._retired and self.failure is None:
+            self.given_up = Failure(failure.stage, self._redact(failure.why))
+            if self._on_given_up is not None:
+                self._on_given_up(self.given_up)
+        self.retire()
+
     def _end(self, failure: Failure) -> None:
-        self.was_ended_by_us = self._retired
+        self.was_ended_by_us = self._retired and self.given_up is None
         self.failure = Failure(failure.stage, self._redact(failure.why)[:_LONGEST_REASON])
         self.retire()
         self._jobs.close()

@@ -29,6 +29,8 @@ class Stage(StrEnum):
     INITIALISE = "initialise"
     LIST_TOOLS = "list tools"
     OPEN = "open"
+    HEALTH_CHECK = "health check"
+    CALL = "call"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """One server and its connection, whoever uses it: opened on first use, replaced on the next use after its end."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Literal
 
 import anyio
@@ -9,7 +10,7 @@ import structlog
 
 from orchestrator.core.tools import ToolDefinition
 from orchestrator.integrations.material_lists import MaterialLists
-from orchestrator.integrations.mcp_session import ConnectionEndedError, McpConnection, NoAnswerError
+from orchestrator.integrations.mcp_session import ConnectionEndedError, McpConnection
 from orchestrator.integrations.mcp_transport import Failure, ServerTransport, Stage
 from orchestrator.integrations.redaction import Redactor
 from orchestrator.integrations.server_facts import ServerFacts
@@ -64,20 +65,22 @@ class SupervisedServer:
         self._closed = False
 
     async def tools(self) -> tuple[ToolDefinition, ...]:
-        """The tools of an open connection, listed again where they may have changed.
+        """The tools of an open connection, as they were last listed.
 
         Raises:
             ConnectionEndedError: there is no connection, and why.
         """
-        connection = await self._opened()
-        if connection.needs_check:
-            try:
-                await connection.check(self._connect_timeout)
-            except (ConnectionEndedError, NoAnswerError):
-                # It may have been gone for long: whether the server is there, a new connection tells.
-                connection.retire()
-                connection = await self._opened()
-        return connection.tools
+        return (await self._opened()).tools
+
+    async def check(self) -> None:
+        """Let go of a connection that was silent for long and does not answer, and list tools that may have changed.
+
+        Takes no longer than a connection may take to open, and is not part of that time: the next one has all of it.
+        """
+        current = self._current
+        if current is not None and current.is_usable and current.was_open and current.needs_check:
+            with suppress(ConnectionEndedError):  # whether the server is there, a new connection tells
+                await current.check()
 
     @property
     def overdue(self) -> Failure:
@@ -188,6 +191,7 @@ class SupervisedServer:
             watch_tools=self._watch_tools,
             features=self._features,
             server_log=self._server_log,
+            on_given_up=self._tell,
         )
         self._current = connection
         self._alive.add(connection)
@@ -221,7 +225,8 @@ class SupervisedServer:
                     connection.failure = self._with_first(connection.failure)
                 self._first_failure = None
                 self._failed_starts = 0 if connection.was_open else self._failed_starts + 1
-                self._tell(connection)
+                if connection.failure is not None and not connection.was_ended_by_us and connection.given_up is None:
+                    self._tell(connection.failure)
 
     def _with_first(self, failure: Failure) -> Failure:
         """`failure` with what had been tried before."""
@@ -237,10 +242,8 @@ class SupervisedServer:
             return False
         return self._other_way()
 
-    def _tell(self, connection: McpConnection) -> None:
+    def _tell(self, failure: Failure) -> None:
         """Tell the log of an end that nobody asked for."""
-        failure = connection.failure
-        if failure is not None and not connection.was_ended_by_us:
-            log.warning("an MCP server is gone", server=self._name, stage=str(failure.stage), reason=failure.why)
-            if self._on_failure is not None:
-                self._on_failure(failure)
+        log.warning("an MCP server is gone", server=self._name, stage=str(failure.stage), reason=failure.why)
+        if self._on_failure is not None:
+            self._on_failure(failure)

@@ -128,6 +128,11 @@ Tests of their own show these:
 
 * Two requests use a `shared` server, and it dies in the call of one: both calls fail, once, and the next request gets
   a new server.
+* A server over stdio is stuck after a call that got no answer: once it was silent for 30 seconds, the next request
+  asks whether it is there, and where it does not answer within 10 seconds, goes on with a new process. `last_failure`
+  of `GET /plugins/{id}` has the reason, at the stage `health check`.
+* A server leaves three calls in a row without an answer: the next request gets a new one. `last_failure` has the
+  reason, at the stage `call`. (A server that ends by itself when it was connected has the stage `open` there.)
 * A server changes its tools between two turns of a run: the run goes on with the tools that it began with, a call of
   one that is gone fails, and the next run is offered the new ones.
 

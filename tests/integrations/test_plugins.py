@@ -143,6 +143,9 @@ async def test_a_plugin_that_answers_nothing_any_more_is_replaced(tmp_path: Path
         assert (await session.call_tool("second", {})).text == f"{UNANSWERED_CALLS - 1} cancelled"
         await unanswered(UNANSWERED_CALLS)
         assert (await session.call_tool("second", {})).text == "0 cancelled"
+        failure = catalog.host.plugins()[0].last_failure
+        assert failure is not None
+        assert (failure.stage, failure.why) == ("call", "it left 3 calls in a row without an answer")
     assert len(starts.read_text().splitlines()) == 2
 
 

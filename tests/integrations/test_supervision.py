@@ -9,9 +9,12 @@ import anyio
 import psutil
 import pytest
 
+from orchestrator.core.errors import OrchestratorError
+from orchestrator.integrations import mcp_session
+from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.plugins import restart_pause
 from orchestrator.integrations.stderr_ring import MAX_CHARACTERS, MAX_LINES, StderrRing
-from tests.integrations.harness import SCOPE, SECRET, catalog_of, faulty, plugin, refusal_to_open
+from tests.integrations.harness import SCOPE, SECRET, catalog_of, faulty, plugin, program, refusal_to_open
 from tests.integrations.test_leaks import nothing_left
 from tests.integrations.test_reload import has_ended, process_of, running, told
 
@@ -55,6 +58,51 @@ async def test_a_restart_replaces_the_process_of_a_plugin_that_is_kept_running(t
         await catalog.host.restart("mcp/x")
         assert await running(catalog) != first
         assert await has_ended(first)
+
+
+async def step(catalog: McpCatalog) -> None:
+    async with catalog.open([plugin()], SCOPE) as (session,):
+        assert (await session.call_tool("steps", {"seconds": 0})).text == "arrived"
+
+
+async def test_a_request_that_finds_a_server_stuck_goes_on_with_a_new_process_and_the_reason_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp_session, "CHECK_SECONDS", 1)
+    entries = {"x": {**program("slow_server.py"), "timeout": 2}}
+    async with nothing_left(), catalog_of(tmp_path, entries) as catalog:
+        async with catalog.open([plugin()], SCOPE) as (session,):
+            stuck = await running(catalog)
+            with pytest.raises(OrchestratorError, match="no answer within 2 s"):
+                await session.call_tool("wedge", {})
+        with monkeypatch.context() as patch, anyio.fail_after(40):
+            patch.setattr(mcp_session, "TRUSTED_SECONDS", 0)
+            async with anyio.create_task_group() as users:
+                users.start_soon(step, catalog)
+                users.start_soon(step, catalog)
+        status = catalog.host.plugins()[0]
+        assert (status.state, status.restarts) == ("running", 1)
+        failure = status.last_failure
+        assert failure is not None
+        assert (failure.stage, failure.why) == ("health check", "it did not answer a health check within 1 s")
+        assert await has_ended(stuck)
+        assert catalog.host.plugins()[0].last_failure == failure
+
+
+async def test_a_server_that_is_late_because_it_works_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp_session, "CHECK_SECONDS", 0.5)
+    monkeypatch.setattr(mcp_session.McpConnection, "needs_check", True)
+    async with catalog_of(tmp_path, {"x": program("slow_server.py")}) as catalog, anyio.create_task_group() as calls:
+        async with catalog.open([plugin()], SCOPE) as (session,):
+            process = await running(catalog)
+            calls.start_soon(session.call_tool, "wedge", {})
+            with anyio.fail_after(40):
+                async with catalog.open([plugin()], SCOPE) as (other,):
+                    assert other.tools == session.tools
+            assert (await running(catalog), catalog.host.plugins()[0].last_failure) == (process, None)
+            calls.cancel_scope.cancel()
 
 
 def test_the_pause_before_a_restart_grows_to_a_bound() -> None:

@@ -1,5 +1,7 @@
 """A real MCP server that takes its time, with and without reporting progress."""
 
+import time
+
 import anyio
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
@@ -21,6 +23,12 @@ async def silent() -> str:
     """Say nothing for ever."""
     await anyio.sleep_forever()
     return "never"
+
+
+@server.tool()
+async def wedge() -> None:
+    """Hold up the whole server: from here on it answers nothing."""
+    time.sleep(100_000)  # noqa: ASYNC251 # that is the fault
 
 
 if __name__ == "__main__":
