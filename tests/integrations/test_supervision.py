@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.json_types import JsonObject
 from orchestrator.integrations import mcp_session
 from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.plugins import restart_pause
@@ -97,7 +98,8 @@ async def test_a_server_that_is_late_because_it_works_is_not_replaced(
     async with catalog_of(tmp_path, {"x": program("slow_server.py")}) as catalog, anyio.create_task_group() as calls:
         async with catalog.open([plugin()], SCOPE) as (session,):
             process = await running(catalog)
-            calls.start_soon(session.call_tool, "wedge", {})
+            nothing: JsonObject = {}
+            calls.start_soon(session.call_tool, "wedge", nothing)
             with anyio.fail_after(40):
                 async with catalog.open([plugin()], SCOPE) as (other,):
                     assert other.tools == session.tools
