@@ -232,6 +232,7 @@ class FakeServer:
     tools: Sequence[FakeTool] = ()
     withheld: frozenset[str] = frozenset()
     drifted: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
     approval: ApprovalPolicy = NEVER
     server: ServerIdentity | None = None
     error: OrchestratorError | None = None
@@ -247,6 +248,7 @@ class _FakeSession:
         self.provider = provider
         self.withheld = server.withheld
         self.drifted = server.drifted
+        self.changed = server.changed
         self.approval = server.approval
         self.server = server.server
         self._server = server

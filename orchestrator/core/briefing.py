@@ -10,7 +10,7 @@ from orchestrator.core.guards import Guards
 from orchestrator.core.inputs import OpenedIntegration
 from orchestrator.core.items import OutputEntry
 from orchestrator.core.ledger import Ledger
-from orchestrator.core.offering import chosen_tool, offer, with_materials
+from orchestrator.core.offering import chosen_tool, drift_warnings, offer, with_materials
 from orchestrator.core.placed import PlacedCall
 from orchestrator.core.prompt import PromptMessage, turn_messages
 from orchestrator.core.reading import read_on, reading_tool, reads_on, unread
@@ -45,7 +45,10 @@ class Briefing:
         if isinstance(offered, ErrorInfo):
             return offered
         self.request = with_materials(self.request, opened)
-        self.warnings = warnings_about(offered, self.request.limits)
+        self.warnings = (
+            *drift_warnings(self.request, opened),
+            *warnings_about(offered, self.request.limits),
+        )
         self.reader = reading_tool(offered, self.request.tool_names)
         if reads_on(self.request, self._settled()):
             offered = (*offered, self.reader)

@@ -39,6 +39,12 @@ class DriftVerdict:
     drifted: tuple[Drifted, ...] = ()
     blocked: frozenset[str] = frozenset()
 
+    @property
+    def warned(self) -> frozenset[str]:
+        """The names of tools that are shown, not as they are pinned, and neither pinned nor withheld."""
+        shown = (one.tool for one in self.drifted if one.new_digest is not None)
+        return frozenset(shown).difference(self.blocked, (tool.name for tool in self.pin))
+
 
 def judge_definitions(pins: Mapping[str, str], tools: Sequence[ToolDefinition], policy: DriftPolicy) -> DriftVerdict:
     """Compare what a plugin shows with its pins, tool name to digest; no pins at all is a first sight."""

@@ -23,8 +23,8 @@ class OpenedIntegration:
     """A connected server with all its tools.
 
     `withheld` are those that `mcp.json` does not give out, `drifted` those whose changed definition nobody
-    has approved where that is asked for. `approval` says which it wants approved.
-    `materials` are what the request takes of it, in the request's order.
+    has approved where that is asked for, `changed` those that are offered all the same. `approval` says
+    which it wants approved. `materials` are what the request takes of it, in the request's order.
     """
 
     provider: ProviderInfo
@@ -34,6 +34,7 @@ class OpenedIntegration:
     approval: ApprovalPolicy = NEVER
     materials: tuple[Material, ...] = ()
     server: ServerIdentity | None = None
+    changed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,17 @@ DRIFTED: Final = (
 )
 
 
+TO_APPROVE: Final = (
+    "look at the change (orchestrator plugins show {label}), and approve it (orchestrator plugins approve {label})"
+)
+
+CHANGED: Final = f"'{{label}}': {{tools}} offered, but the definition is not the one that was approved: {TO_APPROVE}"
+
+WITHHELD: Final = (
+    f"'{{label}}': {{tools}} withheld, because the definition is not the one that was approved: {TO_APPROVE}"
+)
+
+
 def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[OfferedTool, ...] | ErrorInfo:
     """The tools on offer, in the order of the integrations and of each server's list; or why not.
 
@@ -62,6 +73,28 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
     if request.resumed is None and chosen_tool(request.tool_choice, offered) is None:
         return _no_such_choice(request.tool_choice, offered)
     return offered
+
+
+def drift_warnings(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[str, ...]:
+    """What is to be said of the tools that the request would be offered, were their definitions the approved ones.
+
+    Each warning is of one server: first those that are offered all the same, then those that are withheld.
+    """
+    if request.tool_choice == "none":
+        return ()
+    return tuple(
+        message.format(label=provider_label(server.provider), tools=", ".join(tools))
+        for integration, server in zip(request.integrations, opened, strict=True)
+        for message, drifted in ((CHANGED, server.changed), (WITHHELD, server.drifted))
+        if (tools := _wanted(drifted, integration, server))
+    )
+
+
+def _wanted(names: frozenset[str], integration: IntegrationRequest, server: OpenedIntegration) -> list[str]:
+    """Which of `names` the entry may have and asks for, in the server's order."""
+    hidden = server.withheld | _ungranted(integration, names)
+    wanted = names if integration.allowed_tools is None else names.intersection(integration.allowed_tools)
+    return list(dict.fromkeys(tool.name for tool in server.tools if tool.name in wanted - hidden))
 
 
 def with_materials(request: RunRequest, opened: Sequence[OpenedIntegration]) -> RunRequest:

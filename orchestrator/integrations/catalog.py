@@ -8,6 +8,7 @@ from typing import Final
 import anyio
 import anyio.abc
 
+from orchestrator.core.drift import DriftVerdict
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
 from orchestrator.core.redaction import NOTHING, Redaction
@@ -234,7 +235,7 @@ class McpCatalog:
                     tools = self._redacted(member.provider, await member.server.tools())
                     rules = self.redaction(member.provider)
                     server = server_identity(member.address, member.server.facts, rules)
-                    sessions[index] = McpSession(member, server, tools, await self._drifted(member, tools))
+                    sessions[index] = McpSession(member, server, tools, await self._verdict(member, tools))
                 except ConnectionEndedError as error:
                     raise _unreachable(member, error.failure) from None
             if limit.cancelled_caught:
@@ -257,11 +258,11 @@ class McpCatalog:
         rules = self.redaction(provider)
         return tuple(redacted_definition(tool, rules) for tool in tools) if rules.patterns else tools
 
-    async def _drifted(self, member: Member, tools: tuple[ToolDefinition, ...]) -> frozenset[str]:
-        """Tools that are to be withheld; an ephemeral server is nobody that one could have met before."""
+    async def _verdict(self, member: Member, tools: tuple[ToolDefinition, ...]) -> DriftVerdict:
+        """What has drifted; an ephemeral server is nobody that one could have met before."""
         if self._guard is None or isinstance(member.provider, EphemeralProvider):
-            return frozenset()
-        return await self._guard.blocked(member.provider.plugin_id, tools, member.drift)
+            return DriftVerdict()
+        return await self._guard.judge(member.provider.plugin_id, tools, member.drift)
 
 
 def _unreachable(member: Member, failure: Failure) -> OrchestratorError:

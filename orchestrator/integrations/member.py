@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from orchestrator.core.approvals import NEVER, ApprovalPolicy
-from orchestrator.core.drift import DriftPolicy
+from orchestrator.core.drift import DriftPolicy, DriftVerdict
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import ProviderInfo, ServerIdentity
 from orchestrator.core.json_types import JsonObject
@@ -47,12 +47,13 @@ class McpSession:
         member: Member,
         server: ServerIdentity,
         tools: tuple[ToolDefinition, ...],
-        drifted: frozenset[str] = frozenset(),
+        verdict: DriftVerdict,
     ) -> None:
         self._member = member
         self.server = server
         self._tools = tools
-        self.drifted = drifted
+        self.drifted = verdict.blocked
+        self.changed = verdict.warned
 
     @property
     def provider(self) -> ProviderInfo:

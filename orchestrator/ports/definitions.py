@@ -81,10 +81,8 @@ class DefinitionStore(Protocol):
 class DefinitionGuard(Protocol):
     """Is shown the tools of a plugin whenever a request opens it."""
 
-    async def blocked(
-        self, plugin_id: str, tools: Sequence[ToolDefinition], policy: DriftPolicy | None
-    ) -> frozenset[str]:
-        """The names of tools that must not be offered; `policy` None is the service's default.
+    async def judge(self, plugin_id: str, tools: Sequence[ToolDefinition], policy: DriftPolicy | None) -> DriftVerdict:
+        """What has drifted, which of it must not be offered and which needs a warning; `policy` None is the service's default.
 
         Raises:
             OrchestratorError: `store_error`: what is pinned cannot be known.

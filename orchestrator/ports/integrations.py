@@ -84,6 +84,11 @@ class IntegrationSession(Protocol):
         ...
 
     @property
+    def changed(self) -> frozenset[str]:
+        """Names of tools whose definition is not the pinned one, where the policy is to offer those with a warning."""
+        ...
+
+    @property
     def approval(self) -> ApprovalPolicy:
         """Which calls its configuration wants approved, whatever the request says."""
         ...

@@ -29,23 +29,28 @@ class DefinitionPins:
         self._store = store
         self.policy: DriftPolicy = policy
         self._settled: dict[str, _Sight] = {}
+        self._told: dict[str, tuple[_Sight, DriftVerdict]] = {}
 
-    async def blocked(
-        self, plugin_id: str, tools: Sequence[ToolDefinition], policy: DriftPolicy | None
-    ) -> frozenset[str]:
+    async def judge(self, plugin_id: str, tools: Sequence[ToolDefinition], policy: DriftPolicy | None) -> DriftVerdict:
         policy = policy or self.policy
         sight = policy, tuple((tool.name, definition_digest(tool)) for tool in tools)
         if self._settled.get(plugin_id) == sight:
-            return frozenset()
+            return DriftVerdict()
         verdict = judge_definitions(await self._store.load_pins(plugin_id), tools, policy)
+        if self._told.get(plugin_id) == (sight, verdict):
+            return verdict
         if verdict != DriftVerdict():
             await self._store.record_sight(plugin_id, tools, verdict, policy, datetime.now(UTC))
         if verdict.drifted:
             told = [f"{one.tool} ({one.kind})" for one in verdict.drifted]
             log.warning("a plugin's tools are not as they were pinned", plugin=plugin_id, policy=policy, tools=told)
-        if policy != "block":
+        self._settled.pop(plugin_id, None)
+        self._told.pop(plugin_id, None)
+        if verdict.warned:
+            self._told[plugin_id] = sight, verdict
+        elif policy != "block":
             self._settled[plugin_id] = sight
-        return verdict.blocked
+        return verdict
 
     async def drifted(self, plugin_id: str, tools: Sequence[ToolDefinition]) -> tuple[Drifted, ...]:
         """What of `tools` is not as it is pinned; writes nothing down."""

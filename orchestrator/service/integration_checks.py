@@ -10,7 +10,7 @@ import structlog
 from orchestrator.core.errors import ErrorInfo, OrchestratorError
 from orchestrator.core.inputs import OpenedIntegration
 from orchestrator.core.items import ProviderInfo
-from orchestrator.core.offering import offer
+from orchestrator.core.offering import drift_warnings, offer
 from orchestrator.core.request import IntegrationRequest, Limits, RunRequest, requested_provider
 from orchestrator.core.suspicions import Suspicion, names_other_tools, tool_suspicions
 from orchestrator.core.token_costs import definition_text, offer_warnings
@@ -115,7 +115,9 @@ class IntegrationCheckService:
         try:
             async with self._catalog.open([entry.request], scope) as (session,):
                 entry.seconds = anyio.current_time() - started
-                entry.opened = OpenedIntegration(session.provider, session.tools, session.withheld, session.drifted)
+                entry.opened = OpenedIntegration(
+                    session.provider, session.tools, session.withheld, session.drifted, changed=session.changed
+                )
         except OrchestratorError as error:
             if entry.opened is None:
                 entry.error = _placed(error.info, 0, index)
@@ -161,7 +163,7 @@ def _report(
             CheckedTool(
                 tool,
                 tokens,
-                _tool_warnings(tool),
+                _tool_warnings(tool, entry.opened),
                 tool_suspicions(tool.definition) + names_other_tools(tool.definition, others),
             )
             for tool, tokens in zip(offered, costs.counts, strict=True)
@@ -181,14 +183,16 @@ def _report(
         )
     total = sum(costs.counts)
     ok = all(entry.error is None for entry in entries)
-    return IntegrationCheck(ok, tuple(integrations), total, costs.counted_by, _warnings(integrations, total, limits))
+    return IntegrationCheck(
+        ok, tuple(integrations), total, costs.counted_by, _warnings(entries, integrations, total, limits)
+    )
 
 
 def _names(opened: OpenedIntegration, names: frozenset[str]) -> tuple[str, ...]:
     return tuple(tool.name for tool in opened.tools if tool.name in names)
 
 
-def _tool_warnings(tool: OfferedTool) -> tuple[str, ...]:
+def _tool_warnings(tool: OfferedTool, opened: OpenedIntegration | None) -> tuple[str, ...]:
     warnings: list[str] = []
     if tool.name != tool.definition.name:
         warnings.append(f"the model is shown it as '{tool.name}'")
@@ -196,18 +200,22 @@ def _tool_warnings(tool: OfferedTool) -> tuple[str, ...]:
         warnings.append("it has no description: the model has to guess what it does")
     if not schema_is_usable(tool.definition.input_schema):
         warnings.append("its input schema is broken, or refers to another document: arguments are not checked here")
+    if opened is not None and tool.definition.name in opened.changed:
+        warnings.append("its definition is not the one that was approved")
     return tuple(warnings)
 
 
-def _warnings(integrations: Sequence[CheckedIntegration], tokens: int, limits: Limits) -> tuple[str, ...]:
+def _warnings(
+    entries: Sequence[_Entry], integrations: Sequence[CheckedIntegration], tokens: int, limits: Limits
+) -> tuple[str, ...]:
     """What is to be said of the request as a whole, and of each entry."""
     warnings = [*offer_warnings(sum(len(one.tools) for one in integrations), tokens, limits)]
-    for one in integrations:
+    for entry, one in zip(entries, integrations, strict=True):
         label = provider_label(one.provider)
         if one.error is None and not one.tools:
             warnings.append(f"'{label}' would offer no tools")
-        if one.drifted:
-            warnings.append(f"'{label}': {', '.join(one.drifted)} withheld, because the definition changed")
+        if entry.opened is not None:
+            warnings += drift_warnings(_dry_run([entry.request]), [entry.opened])
         flagged = [tool.offered.definition.name for tool in one.tools if tool.suspicions]
         if flagged:
             warnings.append(f"'{label}': suspicious texts in the definition of {', '.join(flagged)}")

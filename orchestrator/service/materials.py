@@ -24,6 +24,7 @@ def opened_integration(session: IntegrationSession, materials: tuple[Material, .
         session.approval,
         materials,
         session.server,
+        session.changed,
     )
 
 

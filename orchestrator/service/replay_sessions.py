@@ -29,6 +29,7 @@ class StoredSession:
     answers: RecordedAnswers
     withheld: frozenset[str] = frozenset()
     drifted: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
     approval: ApprovalPolicy = NEVER
     server: ServerIdentity | None = None
 
@@ -127,6 +128,10 @@ class LiveSession:
     @property
     def drifted(self) -> frozenset[str]:
         return self._inner.drifted
+
+    @property
+    def changed(self) -> frozenset[str]:
+        return self._inner.changed
 
     @property
     def approval(self) -> ApprovalPolicy:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from orchestrator.core.approvals import ApprovalPolicy
+from orchestrator.core.drift import DriftVerdict
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.offering import WITHHELD
 from orchestrator.core.tools import ToolAnnotations, ToolDefinition, ToolResult, definition_digest, text_content
 from orchestrator.ports import (
     IntegrationFailedError,
@@ -388,10 +390,9 @@ async def test_a_dry_run_tells_of_each_entry_by_itself_where_it_fails() -> None:
         (True, None, None, [], ["add"]),
     ]
     assert told["warnings"] == [
-        "'mcp/drifted': add withheld, because the definition changed",
         "'mcp/calc' would offer no tools",
         "'mcp/drifted' would offer no tools",
-        "'mcp/drifted': add withheld, because the definition changed",
+        WITHHELD.format(label="mcp/drifted", tools="add"),
     ]
 
 
@@ -433,8 +434,8 @@ async def test_a_dry_run_needs_the_permissions_of_the_chat_that_it_stands_for() 
 async def test_a_change_is_shown_with_its_parts_until_it_is_approved() -> None:
     store = MemoryDefinitionStore()
     pins = DefinitionPins(store, "block")
-    assert await pins.blocked("mcp/Calc-1", [ADD], None) == frozenset()
-    assert await pins.blocked("mcp/Calc-1", [POISONED], None) == {"add"}
+    assert (await pins.judge("mcp/Calc-1", [ADD], None)).blocked == frozenset()
+    assert (await pins.judge("mcp/Calc-1", [POISONED], None)).blocked == {"add"}
     host = FakePluginHost([replace(RUNNING, tools=(POISONED,))])
     drift = {
         "tool": "add",
@@ -466,7 +467,39 @@ async def test_a_change_is_shown_with_its_parts_until_it_is_approved() -> None:
     assert [(pin["digest"], pin["approved_by"]) for pin in after["pins"]] == [(definition_digest(POISONED), "local")]
     assert (after["drift"], after["history"][0]["outcome"]) == ([], "approved")
     assert again == {"id": "mcp/Calc-1", "approved": []}
-    assert await pins.blocked("mcp/Calc-1", [POISONED], None) == frozenset()
+    assert (await pins.judge("mcp/Calc-1", [POISONED], None)) == DriftVerdict()
+
+
+async def test_a_change_that_is_only_warned_of_is_warned_of_each_time_and_written_down_once() -> None:
+    store = MemoryDefinitionStore()
+    pins = DefinitionPins(store, "warn")
+    calc = "mcp/Calc-1"
+    first, *later, back = [
+        (await pins.judge(calc, [tool], None)).warned for tool in (ADD, POISONED, POISONED, ADD, POISONED, ADD)
+    ]
+    assert (first, back) == (frozenset(), frozenset())
+    assert later == [{"add"}, {"add"}, frozenset(), {"add"}]
+    await pins.judge(calc, [POISONED], None)
+    await pins.approve(calc, [POISONED], "local")
+    assert await pins.judge(calc, [POISONED], None) == DriftVerdict()
+    assert (await pins.judge(calc, [ADD], None)).warned == {"add"}
+
+
+async def test_a_dry_run_tells_which_tools_changed_and_what_becomes_of_them() -> None:
+    servers = {
+        "mcp/warned": FakeServer(CALC.tools, changed=frozenset({"add"})),
+        "mcp/blocked": FakeServer(CALC.tools, drifted=frozenset({"add"})),
+    }
+    async with house(servers=servers) as api:
+        told = await check(api, ["mcp/warned", "mcp/blocked"])
+    (tool,) = (tool for entry in told["integrations"] for tool in entry["tools"] if tool["name"] == "add")
+    assert tool["warnings"] == ["its definition is not the one that was approved"]
+    assert [warning for warning in told["warnings"] if "approve" in warning] == [
+        "'mcp/warned': add offered, but the definition is not the one that was approved: look at the change"
+        " (orchestrator plugins show mcp/warned), and approve it (orchestrator plugins approve mcp/warned)",
+        "'mcp/blocked': add withheld, because the definition is not the one that was approved: look at the change"
+        " (orchestrator plugins show mcp/blocked), and approve it (orchestrator plugins approve mcp/blocked)",
+    ]
 
 
 async def test_every_reply_is_what_the_document_says() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.core.drift import (
+    DRIFT_POLICIES,
     LONGEST_LIST,
     ChangedPart,
     Drifted,
@@ -43,6 +44,11 @@ def test_what_is_as_it_was_pinned_has_no_consequences_in_whatever_order_it_comes
 )
 def test_a_changed_definition_is_handled_by_policy(policy: DriftPolicy, verdict: DriftVerdict) -> None:
     assert judge_definitions(PINS, [POISONED, TIDES], policy) == verdict
+
+
+def test_only_what_is_offered_unapproved_is_a_reason_to_warn() -> None:
+    warned = {policy: judge_definitions(PINS, [POISONED], policy).warned for policy in DRIFT_POLICIES}
+    assert warned == {"allow": frozenset(), "warn": {"weather"}, "block": frozenset()}
 
 
 def test_a_tool_that_is_new_in_a_pinned_plugin_cannot_evade_a_block() -> None:

@@ -1,0 +1,51 @@
+"""What a request is told of tools whose definitions changed since they were approved."""
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.core import inputs as i
+from orchestrator.core.offering import CHANGED, WITHHELD, drift_warnings
+from orchestrator.core.request import PluginRequest
+from orchestrator.core.stream import ChatEnd, Warned
+from tests.core.dialogue import ADD, CLOCK, COUNTED, PING, Dialogue, with_clock
+
+BOTH = frozenset({"add", "ping"})
+OFFERED = CHANGED.format(label="mcp/clock", tools="add, ping")
+KEPT = WITHHELD.format(label="mcp/clock", tools="add, ping")
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        (i.OpenedIntegration(CLOCK, (ADD, PING), changed=BOTH), (OFFERED,)),
+        (i.OpenedIntegration(CLOCK, (ADD, PING), drifted=BOTH), (KEPT,)),
+        (i.OpenedIntegration(CLOCK, (ADD, PING)), ()),
+    ],
+    ids=["warn", "block", "none"],
+)
+def test_the_stream_and_the_reply_tell_of_a_change(server: i.OpenedIntegration, expected: tuple[str, ...]) -> None:
+    dialogue = Dialogue(with_clock())
+    dialogue.feed(i.Start(), i.IntegrationsOpened((server,)), i.ResponseOpened(), i.ModelReady())
+    dialogue.feed(i.GenerationFinished("stop", COUNTED), i.ResponseSaved())
+    (end,) = (one for one in dialogue.log if isinstance(one, ChatEnd))
+    assert end.result.warnings == expected
+    assert tuple(one.message for one in dialogue.log if isinstance(one, Warned)) == expected
+
+
+def test_nothing_is_told_of_tools_that_the_request_would_not_get_anyway() -> None:
+    server = i.OpenedIntegration(CLOCK, (ADD, PING), changed=BOTH)
+    request = with_clock(allowed=("ping",))
+    granted = replace(request, integrations=(PluginRequest("mcp/clock", None, granted_tools=("add",)),))
+    told = {
+        "asked for": drift_warnings(request, [server]),
+        "granted": drift_warnings(granted, [server]),
+        "withheld": drift_warnings(with_clock(), [replace(server, withheld=BOTH)]),
+        "no tools": drift_warnings(with_clock(tool_choice="none"), [server]),
+    }
+    assert told == {
+        "asked for": (CHANGED.format(label="mcp/clock", tools="ping"),),
+        "granted": (CHANGED.format(label="mcp/clock", tools="add"),),
+        "withheld": (),
+        "no tools": (),
+    }
