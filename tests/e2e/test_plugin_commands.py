@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from orchestrator.core.offering import CHANGED, WITHHELD
 from tests.cli.program import one_line, run
 from tests.e2e.running import RunningService, running_service
 
@@ -51,7 +52,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         "env": {"KEY": SECRET},
         "drift": "block",
     }
-    asked = greeter | {"require_approval": "always"}
+    asked = greeter | {"require_approval": "always", "drift": "warn"}
     entries = {"greeter": greeter, "broken": {"command": "no-such-program-anywhere"}, "asked": asked}
     with running_service(folder, {"mcpServers": entries}) as service:
         yield Desk(service, description, greeter)
@@ -112,14 +113,19 @@ def test_a_dry_run_says_what_works_and_where_the_rest_fails(desk: Desk) -> None:
 def test_a_changed_definition_is_blocked_shown_and_approved_as_it_was_shown(desk: Desk) -> None:
     assert desk.plugins("call", "mcp/greeter", "greet", "name=Ada").exit_code == 0  # pinned at the latest here
     assert desk.plugins("approve", "mcp/greeter").stdout == "nothing of mcp/greeter waits for an approval\n"
+    assert desk.json("check", "mcp/asked")["warnings"] == []
     desk.description.write_text(POISONED)
     assert desk.plugins("restart", "mcp/greeter").exit_code == 0
+    assert desk.plugins("restart", "mcp/asked").exit_code == 0
     refused = desk.plugins("call", "mcp/greeter", "greet", "name=Ada")
     assert refused.exit_code == 1
     assert "approve mcp/greeter --tool greet" in one_line(refused.stderr)
     assert desk.json("check", "mcp/greeter")["integrations"][0]["blocked"] == ["greet"]
     offered = desk.service.chat({"input": "hello", "integrations": ["mcp/greeter"], "max_turns": 1})
     assert offered.status_code == 200
+    assert offered.json()["warnings"] == [WITHHELD.format(label="mcp/greeter", tools="greet")]
+    warned = desk.service.chat({"input": "hello", "integrations": ["mcp/asked"], "max_turns": 1})
+    assert warned.json()["warnings"] == [CHANGED.format(label="mcp/asked", tools="greet")]
 
     shown = desk.plugins("show", "mcp/greeter").stdout
     for text in ("changed, blocked", "hides_from_user", "instruction_tag", f"- {HONEST}", f"+ {POISONED}"):
