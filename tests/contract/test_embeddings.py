@@ -104,7 +104,7 @@ async def _of_ollama(test: str, host: str | None) -> AsyncGenerator[Peer]:
 @asynccontextmanager
 async def _recorded(test: str, models_dir: Path) -> AsyncGenerator[Peer]:
     if os.environ.get(RECORD) is not None:
-        pytest.skip("being recorded")
+        pytest.skip(f"{RECORD} is set: what is played here is written by the same run")
     async with _of_ollama(test, None) as peer:
         yield peer
 

@@ -89,7 +89,7 @@ def test_turns_beyond_the_slots_of_ollama_hear_their_place(service: RunningServi
 def test_an_ollama_that_the_service_started_goes_with_it_also_where_the_service_is_killed(tmp_path: Path) -> None:
     binary = own_binary()
     if binary is None:
-        pytest.skip("no program to start")
+        pytest.skip("no Ollama to start: not on PATH, and ORCHESTRATOR_TEST_OLLAMA names none")
     settings = {
         "ORCHESTRATOR_START_OLLAMA": "true",
         "ORCHESTRATOR_OLLAMA_BINARY": binary,
