@@ -16,7 +16,7 @@ from typing import Final
 
 import psutil
 
-MARK_VARIABLE: Final = "ORCHESTRATOR_CHILD_OF"
+MARK_VARIABLE: Final = "CHILD_OF_ORCHESTRATOR"  # not of the settings, which an own command inside a server reads
 PATIENCE_SECONDS: Final = 2.0
 """How long a process may take to notice by itself that its input has ended."""
 _TERMINATE_SECONDS: Final = 1.0
