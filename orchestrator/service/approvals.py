@@ -96,7 +96,7 @@ class ApprovalService:
                 `integration_credentials_required`; or as `ChatService.start`.
         """
         caller.require("chat", "The API token has no permission to chat.")
-        await self._runs.put_away(request.response_id)
+        await self._runs.put_away(request.response_id, caller.owner)
         stored, run = await self._waiting(request.response_id, caller)
         _check(request.decisions, stored, run)
         decisions = dict(request.decisions)

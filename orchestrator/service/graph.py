@@ -129,7 +129,7 @@ class GraphService:
         if status is None:
             raise _not_found()
         if status == "awaiting_approval":
-            await self._runs.put_away(response_id)
+            await self._runs.put_away(response_id, caller.owner)
             ending, at = Cancelled(CANCELLED_BY_CLIENT), datetime.now(UTC)
             await self._store.end_suspended(response_id, caller.owner, ending, NOT_RUN, at)
             # Where somebody has just approved, it runs now, and is told.

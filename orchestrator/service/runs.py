@@ -14,7 +14,6 @@ from orchestrator.core.request import RunRequest
 from orchestrator.core.response import Cancelled, ChatResult, Failed, Incomplete, ResponseStatus, Stats, ending_status
 from orchestrator.core.states import Ended
 from orchestrator.core.stream import ChatEnd, ErrorEvent, StreamEvent, StreamFold
-from orchestrator.core.tools import OfferedTool
 from orchestrator.ports import ResponseStore
 from orchestrator.service.driver import RunContext, RunDriver
 from orchestrator.service.leases import LEASE_SECONDS, RENEW_SECONDS, is_dead
@@ -132,11 +131,6 @@ class LiveRun:
     def owner(self) -> str:
         """Whose it is."""
         return self._driver.context.owner
-
-    @property
-    def offered(self) -> Sequence[OfferedTool]:
-        """The tools that its model is offered, once it has started."""
-        return tuple(self._driver.run.offered.values())
 
     @property
     def callbacks(self) -> ServerCallbacks:
@@ -268,10 +262,10 @@ class RunService:
         self._task_group.start_soon(self._drive, live)
         return live
 
-    async def put_away(self, response_id: str) -> None:
-        """Wait until a run of this response that has said its last word has closed its connections too."""
+    async def put_away(self, response_id: str, owner: str) -> None:
+        """Wait until a run of this response of `owner`'s that has said its last word has closed its connections too."""
         with anyio.move_on_after(PUT_AWAY_SECONDS):
-            while (live := self._live.get(response_id)) is not None and live.is_told:
+            while (live := self._live.get(response_id)) is not None and live.is_told and live.owner == owner:
                 await live.gone.wait()
 
     def find(self, response_id: str) -> LiveRun | None:
