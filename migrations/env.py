@@ -7,7 +7,10 @@ from alembic import context
 from sqlalchemy import Connection, TypeDecorator, text
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.store import search_tables
+from orchestrator.store import download_tables, search_tables
+
+TABLES = (download_tables.metadata, search_tables.metadata)
+"""One and the same: each module adds its tables to it when it is imported."""
 
 MIGRATION_LOCK = 0x6F72636800000001
 """The advisory lock that lets one process migrate at a time on Postgres; on SQLite the write lock does."""
@@ -35,7 +38,7 @@ def migrate(connection: Connection) -> None:
     is_sqlite = connection.dialect.name == "sqlite"
     context.configure(
         connection=connection,
-        target_metadata=search_tables.metadata,
+        target_metadata=TABLES[0],
         transactional_ddl=True,
         render_as_batch=is_sqlite,
         render_item=render_item,

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import anyio
 
+from orchestrator.core.download_claims import DownloadClaim, Wish, outvoted
 from orchestrator.core.downloads import (
     ACTIVE,
     UNFINISHED,
@@ -22,6 +23,7 @@ class MemoryJobStore:
 
     def __init__(self) -> None:
         self._jobs: dict[str, DownloadJob] = {}
+        self._claims: dict[str, DownloadClaim] = {}
 
     async def create_job(self, job: DownloadJob) -> DownloadJob:
         for other in self._jobs.values():
@@ -49,6 +51,7 @@ class MemoryJobStore:
             for job in self._jobs.values()
             if job.state in UNFINISHED or (job.completed_at or job.started_at) >= ended_before
         }
+        self._claims = {claim.id: claim for claim in self._claims.values() if claim.job_id in self._jobs}
         return before - len(self._jobs)
 
     async def change_job(self, before: DownloadJob, after: DownloadJob) -> bool:
@@ -59,6 +62,8 @@ class MemoryJobStore:
             other.id != stored.id and other.plan.identity == stored.plan.identity and other.state in UNFINISHED
             for other in self._jobs.values()
         ):
+            return False
+        if outvoted(await self.wishes(stored.id), after.state):
             return False
         self._jobs[stored.id] = replace(
             stored,
@@ -80,6 +85,44 @@ class MemoryJobStore:
         for job in held:
             self._jobs[job.id] = replace(job, progress=progress[job.id], lease_until=lease_until)
         return frozenset(job.id for job in held)
+
+    async def find_unfinished(self, identity: str) -> DownloadJob | None:
+        same = (job for job in self._jobs.values() if job.plan.identity == identity and job.state in UNFINISHED)
+        return next(same, None)
+
+    async def claim_job(self, claim: DownloadClaim) -> DownloadClaim | None:
+        job = self._jobs.get(claim.job_id)
+        if job is None or job.state == "cancelled":
+            return None
+        for other in self._claims.values():
+            if (other.owner, other.job_id) == (claim.owner, claim.job_id) and other.wish != "cancelled":
+                return other
+        self._claims[claim.id] = claim
+        return claim
+
+    async def get_claim(self, claim_id: str, owner: str | None) -> tuple[DownloadClaim, DownloadJob] | None:
+        claim = self._claims.get(claim_id)
+        if claim is None or owner not in (None, claim.owner):
+            return None
+        return claim, self._jobs[claim.job_id]
+
+    async def list_claims(self, owner: str | None) -> Sequence[tuple[DownloadClaim, DownloadJob]]:
+        found = [claim for claim in self._claims.values() if owner in (None, claim.owner)]
+        newest_first = sorted(found, key=lambda claim: (claim.asked_at, claim.id), reverse=True)
+        return [(claim, self._jobs[claim.job_id]) for claim in newest_first]
+
+    async def change_claim(self, before: DownloadClaim, after: DownloadClaim) -> bool:
+        stored = self._claims.get(before.id)
+        unchanged = stored is not None and (stored.wish, stored.job_id) == (before.wish, before.job_id)
+        if stored is None or not unchanged or after.job_id not in self._jobs:
+            return False
+        self._claims[stored.id] = replace(
+            stored, wish=after.wish, job_id=after.job_id, downloaded_bytes=after.downloaded_bytes
+        )
+        return True
+
+    async def wishes(self, job_id: str) -> frozenset[Wish]:
+        return frozenset(claim.wish for claim in self._claims.values() if claim.job_id == job_id)
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """The parts of the service, made as the settings have them; `app.py` puts them together."""
 
-from collections.abc import Callable
 from typing import Final
 
 import anyio.abc
@@ -81,7 +80,6 @@ def mcp_catalog(
     tasks: anyio.abc.TaskGroup,
     guard: DefinitionGuard,
     redaction: Redaction,
-    new_mark: Callable[[], str],
 ) -> McpCatalog:
     """The MCP servers, with everything that a run may ask of them."""
     config = files.load()
@@ -108,7 +106,6 @@ def mcp_catalog(
         logins=OAuthLogins(credentials, policy, tasks),
         guard=guard,
         redaction=redaction,
-        new_mark=new_mark,
     )
 
 

@@ -42,7 +42,7 @@ from orchestrator.service.audit import AuditService
 from orchestrator.service.branches import BranchService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.direct_calls import DirectCallService
-from orchestrator.service.downloads import DownloadService
+from orchestrator.service.download_claims import DownloadClaimService
 from orchestrator.service.embeddings import EmbeddingService
 from orchestrator.service.forks import ForkService
 from orchestrator.service.graph import GraphService
@@ -76,7 +76,7 @@ def create_api(
     instances: InstanceService,
     embeddings: EmbeddingService,
     runs: RunService,
-    downloads: DownloadService,
+    downloads: DownloadClaimService,
     audit: AuditService,
     plugins: PluginService,
     calls: DirectCallService,

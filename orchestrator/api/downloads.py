@@ -20,7 +20,9 @@ from orchestrator.api.errors import HttpRequest, wire_error
 from orchestrator.api.replies import json_reply
 from orchestrator.api.wire_downloads import DownloadBody, DownloadList, DownloadReply, DownloadStatusReply, DownloadWord
 from orchestrator.core.downloads import JobState
-from orchestrator.service.downloads import DownloadService, DownloadStatus
+from orchestrator.service.callers import Caller
+from orchestrator.service.download_claims import DownloadClaimService
+from orchestrator.service.downloads import DownloadStatus
 
 DOWNLOAD_PATH: Final = "/api/v1/models/download"
 DOWNLOAD_STATUS_PATH: Final = DOWNLOAD_PATH + "/status/{job_id:str}"
@@ -37,7 +39,7 @@ _WORDS: Final[Mapping[JobState, DownloadWord]] = {
 
 
 def download_routes(
-    downloads: DownloadService, authenticator: Authenticator, *, max_body_bytes: int
+    downloads: DownloadClaimService, authenticator: Authenticator, *, max_body_bytes: int
 ) -> list[HTTPRouteHandler]:
     """The routes."""
 
@@ -47,20 +49,20 @@ def download_routes(
         caller.require("models.manage", _DENIED)
         body = decode_body(await read_json_body(request, max_body_bytes), DownloadBody)
         quantization = None if body.quantization is UNSET else body.quantization
-        begun = await while_connected(request.receive, lambda: downloads.start(body.model, quantization))
+        begun = await while_connected(request.receive, lambda: downloads.start(body.model, quantization, caller))
         return json_reply(DownloadReply(status="already_downloaded") if begun is None else download_reply(begun))
 
     @get(DOWNLOAD_PATH)
     async def listing(request: HttpRequest) -> ASGIResponse:
         caller = await authenticator.caller(request)
         caller.require("models.manage", _DENIED)
-        return json_reply(DownloadList(jobs=[download_status_reply(job) for job in await downloads.jobs()]))
+        return json_reply(DownloadList(jobs=[download_status_reply(job) for job in await downloads.jobs(caller)]))
 
     @get(DOWNLOAD_STATUS_PATH)
     async def status(request: HttpRequest, job_id: FromPath[str]) -> ASGIResponse:
         caller = await authenticator.caller(request)
         caller.require("models.manage", _DENIED)
-        return json_reply(download_status_reply(await downloads.status(job_id)))
+        return json_reply(download_status_reply(await downloads.status(job_id, caller)))
 
     actions = (downloads.pause, downloads.resume, downloads.cancel)
     return [
@@ -72,13 +74,13 @@ def download_routes(
 
 
 def _action_route(
-    name: str, act: Callable[[str], Awaitable[DownloadStatus]], authenticator: Authenticator
+    name: str, act: Callable[[str, Caller], Awaitable[DownloadStatus]], authenticator: Authenticator
 ) -> HTTPRouteHandler:
     @post(f"{DOWNLOAD_PATH}/{{job_id:str}}/{name}")
     async def change(request: HttpRequest, job_id: FromPath[str]) -> ASGIResponse:
         caller = await authenticator.caller(request)
         caller.require("models.manage", _DENIED)
-        return json_reply(download_status_reply(await act(job_id)))
+        return json_reply(download_status_reply(await act(job_id, caller)))
 
     return change
 
@@ -116,4 +118,5 @@ def download_status_reply(status: DownloadStatus) -> DownloadStatusReply:
         estimated_completion=status.estimated_completion or UNSET,
         model=job.model,
         quantization=job.quantization or UNSET,
+        owner=status.owner or UNSET,
     )

@@ -59,6 +59,7 @@ class DownloadStatusReply(DownloadReply, frozen=True, kw_only=True, omit_default
     ) = UNSET
     model: Annotated[str, Meta(description="Extension. What was asked for.")] | UnsetType = UNSET
     quantization: Annotated[str, Meta(description="Extension.")] | UnsetType = UNSET
+    owner: Annotated[str, Meta(description="Extension. Who asked for it.")] | UnsetType = UNSET
 
 
 class DownloadList(Struct, frozen=True, kw_only=True):

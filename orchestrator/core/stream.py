@@ -117,16 +117,12 @@ class ToolCallStart:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallArguments:
-    """The whole arguments, once the model has written them.
-
-    With `awaits_approval` nothing runs before somebody decided, and `ToolCallApprovalRequired` follows.
-    """
+    """The whole arguments, once the model has written them."""
 
     call_id: str
     tool: str
     arguments: JsonObject
     provider: ProviderInfo
-    awaits_approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)

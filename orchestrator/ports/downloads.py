@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from orchestrator.core.download_claims import DownloadClaim, Wish
 from orchestrator.core.downloads import DownloadJob, DownloadPlan, DownloadProgress
 
 
@@ -63,14 +64,43 @@ class JobStore(Protocol):
         ...
 
     async def forget_jobs(self, ended_before: datetime) -> int:
-        """Delete what has completed, failed or been cancelled and began or completed before then; returns how many."""
+        """Delete what has completed, failed or been cancelled and began or completed before then, with the claims on it;
+        returns how many."""
         ...
 
     async def change_job(self, before: DownloadJob, after: DownloadJob) -> bool:
         """Write `after`'s state; False, and nothing, where the job is no longer in the state and hands of `before`.
 
-        Also where it would begin again beside another unfinished job of the same identity.
+        Also where it would begin again beside another unfinished job of the same identity, and where a claim on it
+        wants more than a state of `paused` or `cancelled`.
         """
+        ...
+
+    async def find_unfinished(self, identity: str) -> DownloadJob | None:
+        """The job of that identity that is queued, downloading or paused."""
+        ...
+
+    async def claim_job(self, claim: DownloadClaim) -> DownloadClaim | None:
+        """Insert the claim, or return the one that its owner has on the job and has not cancelled.
+
+        None, and nothing, where the job is cancelled or gone.
+        """
+        ...
+
+    async def get_claim(self, claim_id: str, owner: str | None) -> tuple[DownloadClaim, DownloadJob] | None:
+        """The claim with its job, where it is `owner`'s; anybody's where that is None."""
+        ...
+
+    async def list_claims(self, owner: str | None) -> Sequence[tuple[DownloadClaim, DownloadJob]]:
+        """The claims of `owner`, everybody's where that is None, each with its job, the newest first."""
+        ...
+
+    async def change_claim(self, before: DownloadClaim, after: DownloadClaim) -> bool:
+        """Write `after`'s wish and job; False, and nothing, where the claim is no longer as `before` was."""
+        ...
+
+    async def wishes(self, job_id: str) -> frozenset[Wish]:
+        """What the claims on the job want."""
         ...
 
     async def record_progress(

@@ -16,6 +16,7 @@ import anyio
 import anyio.abc
 import structlog
 
+from orchestrator.core.download_claims import outvoted
 from orchestrator.core.downloads import (
     ACTIVE,
     DownloadJob,
@@ -44,11 +45,14 @@ log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DownloadStatus:
-    """A job, and how fast it is: None where this process does not move its bytes, or nobody can say."""
+    """A job, and how fast it is: None where this process does not move its bytes, or nobody can say.
+
+    `owner` is None for the transfer itself, which belongs to all who asked for it."""
 
     job: DownloadJob
     bytes_per_second: float | None = None
     estimated_completion: datetime | None = None
+    owner: str | None = None
 
 
 @dataclass(slots=True)
@@ -135,9 +139,9 @@ class DownloadService:
             self._begin(stored)
         return self._status(stored)
 
-    async def jobs(self) -> list[DownloadStatus]:
-        """Every download that is not forgotten yet, the newest first."""
-        return [self._status(job) for job in await self._store.list_jobs()]
+    def told(self, job: DownloadJob) -> DownloadStatus:
+        """The stored job, with what this process knows of its transfer."""
+        return self._status(job)
 
     async def status(self, job_id: str) -> DownloadStatus:
         """How a job is.
@@ -155,7 +159,7 @@ class DownloadService:
         """
         job = await self._change(job_id, "paused")
         transfer = self._transfers.get(job_id)
-        if transfer is not None:
+        if transfer is not None and job.state == "paused":
             await self._stop(transfer)
         return self._status(job)
 
@@ -177,6 +181,8 @@ class DownloadService:
             OrchestratorError: `job_not_found`, or `invalid_value` for one that is completed.
         """
         job = await self._change(job_id, "cancelled")
+        if job.state != "cancelled":
+            return self._status(job)
         transfer = self._transfers.get(job_id)
         if transfer is None and not self._others(job):
             # What a paused or failed one left goes the same way, so that who asks anew waits for it.
@@ -328,7 +334,9 @@ class DownloadService:
             after = changed(job, state, progress=progress, holder=self._holder, lease_until=until)
             if await self._store.change_job(job, after):
                 return after
-        message = f"The download '{job_id}' cannot be {state}: another one of the same model is under way."
+            if outvoted(await self._store.wishes(job_id), state):
+                return job
+        message = "The download cannot be changed now: another one of the same model is under way."
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="job_id")
 
     def _others(self, job: DownloadJob, *, itself: bool = False) -> tuple[_Transfer, ...]:

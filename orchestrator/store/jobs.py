@@ -1,6 +1,7 @@
 """Downloads, in a database."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from orchestrator.core.download_claims import DownloadClaim, Wish, outvoted
 from orchestrator.core.downloads import (
     ACTIVE,
     UNFINISHED,
@@ -29,11 +31,13 @@ from orchestrator.core.downloads import (
 )
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.store.database import Database
+from orchestrator.store.download_tables import download_claims
 from orchestrator.store.rows import Row
 from orchestrator.store.tables import jobs
 
 _ACTIVE: Final[ColumnElement[bool]] = jobs.c.state.in_(sorted(ACTIVE))
 _UNFINISHED: Final[ColumnElement[bool]] = jobs.c.state.in_(sorted(UNFINISHED))
+_LESS: Final = frozenset({"paused", "cancelled"})
 _OLDEST_FIRST: Final = (jobs.c.started_at, jobs.c.id)
 
 
@@ -71,6 +75,8 @@ class SqlJobStore:
         old = func.coalesce(jobs.c.completed_at, jobs.c.started_at) < ended_before
 
         def work(connection: Connection) -> int:
+            gone = select(jobs.c.id).where(not_(_UNFINISHED), old)
+            connection.execute(delete(download_claims).where(download_claims.c.job_id.in_(gone)))
             return connection.execute(delete(jobs).where(not_(_UNFINISHED), old)).rowcount
 
         return await self._database.write(work)
@@ -86,6 +92,10 @@ class SqlJobStore:
             if after.state in UNFINISHED and before.state not in UNFINISHED:
                 same = select(jobs.c.id).where(jobs.c.identity == before.plan.identity, _UNFINISHED)
                 if connection.execute(same).first() is not None:
+                    return False
+            if after.state in _LESS:
+                _lock(connection, before.id)  # or a claim comes in that this does not see
+                if outvoted(_wishes(connection, before.id), after.state):
                     return False
             return connection.execute(update(jobs).where(*unchanged).values(_changing(after))).rowcount == 1
 
@@ -115,6 +125,67 @@ class SqlJobStore:
 
         return await self._database.write(work)
 
+    async def find_unfinished(self, identity: str) -> DownloadJob | None:
+        found = await self._select(select(jobs).where(jobs.c.identity == identity, _UNFINISHED))
+        return found[0] if found else None
+
+    async def claim_job(self, claim: DownloadClaim) -> DownloadClaim | None:
+        own = select(download_claims).where(
+            download_claims.c.owner == claim.owner,
+            download_claims.c.job_id == claim.job_id,
+            download_claims.c.wish != "cancelled",
+        )
+
+        def work(connection: Connection) -> DownloadClaim | None:
+            if _lock(connection, claim.job_id) in (None, "cancelled"):
+                return None
+            row = connection.execute(own).mappings().first()
+            if row is not None:
+                return _claim(row)
+            connection.execute(insert(download_claims), asdict(claim))
+            return claim
+
+        return await self._database.write(work)
+
+    async def get_claim(self, claim_id: str, owner: str | None) -> tuple[DownloadClaim, DownloadJob] | None:
+        found = await self._claims(owner, download_claims.c.id == claim_id)
+        return found[0] if found else None
+
+    async def list_claims(self, owner: str | None) -> Sequence[tuple[DownloadClaim, DownloadJob]]:
+        return await self._claims(owner)
+
+    async def change_claim(self, before: DownloadClaim, after: DownloadClaim) -> bool:
+        same = (
+            download_claims.c.id == before.id,
+            download_claims.c.wish == before.wish,
+            download_claims.c.job_id == before.job_id,
+        )
+        change = {"wish": after.wish, "job_id": after.job_id, "downloaded_bytes": after.downloaded_bytes}
+
+        def work(connection: Connection) -> bool:
+            if _lock(connection, after.job_id) is None:
+                return False
+            return connection.execute(update(download_claims).where(*same).values(change)).rowcount == 1
+
+        return await self._database.write(work)
+
+    async def wishes(self, job_id: str) -> frozenset[Wish]:
+        return await self._database.read(lambda connection: _wishes(connection, job_id))
+
+    async def _claims(self, owner: str | None, *which: ColumnElement[bool]) -> list[tuple[DownloadClaim, DownloadJob]]:
+        whose = () if owner is None else (download_claims.c.owner == owner,)
+        wanted = select(download_claims).where(*which, *whose)
+        newest_first = wanted.order_by(download_claims.c.asked_at.desc(), download_claims.c.id.desc())
+
+        def work(connection: Connection) -> list[tuple[DownloadClaim, DownloadJob]]:
+            claims = [_claim(row) for row in connection.execute(newest_first).mappings()]
+            ids = {claim.job_id for claim in claims}
+            rows = connection.execute(select(jobs).where(jobs.c.id.in_(ids))).mappings() if ids else ()
+            found = {job.id: job for job in map(_job, rows)}
+            return [(claim, found[claim.job_id]) for claim in claims if claim.job_id in found]
+
+        return await self._database.read(work)
+
     async def _select(self, statement: Select[Any]) -> list[DownloadJob]:
         def work(connection: Connection) -> list[DownloadJob]:
             return [_job(row) for row in connection.execute(statement).mappings()]
@@ -126,6 +197,20 @@ def _inserted(connection: Connection, job: DownloadJob) -> bool:
     """Whether there was room for the job: no row of its id, and no unfinished one of its identity."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     return connection.execute(dialect.insert(jobs).values(_row(job)).on_conflict_do_nothing()).rowcount == 1
+
+
+def _lock(connection: Connection, job_id: str) -> str | None:
+    """The state of the job, which stays as it is until this unit of work ends; None where there is none."""
+    return connection.execute(select(jobs.c.state).where(jobs.c.id == job_id).with_for_update()).scalar_one_or_none()
+
+
+def _wishes(connection: Connection, job_id: str) -> frozenset[Wish]:
+    asked = select(download_claims.c.wish).where(download_claims.c.job_id == job_id)
+    return frozenset(connection.execute(asked).scalars())
+
+
+def _claim(row: RowMapping) -> DownloadClaim:
+    return DownloadClaim(**row)
 
 
 def _row(job: DownloadJob) -> Row:

@@ -1,4 +1,4 @@
-"""The tables, but for those of `search_tables.py`. `migrations/` builds them; a test keeps the two the same.
+"""The tables, but for those of `search_tables.py` and `download_tables.py`. A test keeps them and `migrations/` the same.
 
 Ids and digests are plain text; what people, models and servers write is `AnyText`. A response that
 is not stored has its row and its calls' rows, with every content column NULL.

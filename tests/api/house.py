@@ -25,6 +25,7 @@ from orchestrator.service.branches import BranchService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
+from orchestrator.service.download_claims import DownloadClaimService
 from orchestrator.service.downloads import DownloadService
 from orchestrator.service.embeddings import EmbeddingService
 from orchestrator.service.forks import ForkService
@@ -146,7 +147,8 @@ async def house(
             run_timeout_seconds=30,
         )
         downloader = ScriptedDownloader()
-        downloads = DownloadService([downloader], MemoryJobStore(), "holder", tasks)
+        jobs = MemoryJobStore()
+        downloads = DownloadService([downloader], jobs, "holder", tasks)
         graph = MemoryGraph(kept)
         readers = GraphService(graph, responses, runs, keep_skeleton=True)
         app = create_api(
@@ -161,7 +163,7 @@ async def house(
             instances=instances,
             embeddings=EmbeddingService(models, instances, 30),
             runs=runs,
-            downloads=downloads,
+            downloads=DownloadClaimService(downloads, jobs),
             audit=AuditService(audit),
             plugins=plugins,
             calls=calls,

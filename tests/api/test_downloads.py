@@ -55,6 +55,7 @@ async def test_a_download_is_a_job_that_tells_how_it_is_until_it_is_done() -> No
             "downloaded_bytes": 0,
             "bytes_per_second": 0.0,
             "model": "scripted/a",
+            "owner": "local",
         }
         api.downloader.allow(100)
         done = await until(api, job_id, "completed")
@@ -64,6 +65,7 @@ async def test_a_download_is_a_job_that_tells_how_it_is_until_it_is_done() -> No
             "downloaded_bytes": 100,
             "completed_at": done["completed_at"],
             "model": "scripted/a",
+            "owner": "local",
         }
         again = await begin(api)
     assert (again.status_code, again.json()) == (200, {"status": "already_downloaded"})

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from orchestrator.core.download_claims import DownloadClaim
 from orchestrator.core.downloads import DownloadJob, DownloadPlan, DownloadProgress, PlannedFile, changed
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.ports import JobStore
@@ -147,3 +148,67 @@ async def test_every_job_is_listed_the_newest_first_until_it_ended_long_ago(stor
     assert [one.id for one in await store.list_jobs()] == [done.id, paused.id, running.id]
     assert await store.forget_jobs(NOON + timedelta(hours=3)) == 1
     assert [one.state for one in await store.list_jobs()] == ["paused", "queued"]
+
+
+def claim(number: int = 1, owner: str = "ada", on: int = 1) -> DownloadClaim:
+    asked_at = NOON + timedelta(seconds=number)
+    return DownloadClaim(f"job_{number:09x}c", owner, job(on).id, "ada/model", None, asked_at)
+
+
+async def test_each_owner_has_one_claim_on_a_job_and_sees_no_others(store: JobStore) -> None:
+    mine = await store.create_job(job())
+    assert await store.claim_job(claim(1)) == claim(1)
+    assert await store.claim_job(claim(2)) == claim(1)
+    assert await store.claim_job(claim(3, "bob")) == claim(3, "bob")
+    assert await store.claim_job(claim(4, on=9)) is None
+    assert await store.get_claim(claim(1).id, "ada") == (claim(1), mine)
+    assert [await store.get_claim(claim(1).id, owner) for owner in ("bob", None)] == [None, (claim(1), mine)]
+    assert await store.get_claim(claim(2).id, None) is None
+    assert await store.list_claims("bob") == [(claim(3, "bob"), mine)]
+    assert await store.list_claims(None) == [(claim(3, "bob"), mine), (claim(1), mine)]
+    assert await store.list_claims("eve") == []
+
+
+async def test_a_job_does_as_whoever_wants_most_of_it(store: JobStore) -> None:
+    queued = await store.create_job(job())
+    ada, bob = claim(1), claim(2, "bob")
+    for one in (ada, bob):
+        await store.claim_job(one)
+    paused, cancelled = changed(queued, "paused"), changed(queued, "cancelled")
+    waits = replace(ada, wish="paused", downloaded_bytes=2**42)
+    assert await store.change_claim(ada, waits)
+    assert not await store.change_claim(ada, replace(ada, wish="cancelled"))
+    assert await store.wishes(queued.id) == {"paused", "wanted"}
+    assert [await store.change_job(queued, less) for less in (paused, cancelled)] == [False, False]
+    gone = replace(bob, wish="cancelled", downloaded_bytes=0)
+    assert await store.change_claim(bob, gone)
+    assert not await store.change_job(queued, cancelled)
+    assert await store.change_job(queued, paused)
+    assert await store.change_claim(waits, replace(waits, wish="cancelled"))
+    assert await store.change_job(paused, changed(paused, "cancelled"))
+    assert await store.claim_job(claim(5, "eve")) is None, "who comes after the end begins anew"
+
+
+async def test_who_cancelled_may_ask_again_and_a_claim_moves_to_the_job_that_goes_on(store: JobStore) -> None:
+    first = await store.create_job(job())
+    await store.claim_job(claim(1))
+    await store.change_claim(claim(1), replace(claim(1), wish="cancelled"))
+    assert await store.claim_job(claim(2)) == claim(2)
+    failed = changed(first, "failed", error=ErrorInfo(ErrorKind.ENGINE_ERROR, "no"))
+    await store.change_job(first, failed)
+    assert await store.find_unfinished(first.plan.identity) is None
+    second = await store.create_job(job(2))
+    assert await store.find_unfinished(first.plan.identity) == second
+    moved = replace(claim(2), job_id=second.id)
+    assert not await store.change_claim(claim(2), replace(moved, job_id="job_unknown"))
+    assert await store.change_claim(claim(2), moved)
+    assert await store.get_claim(moved.id, "ada") == (moved, second)
+
+
+async def test_claims_are_forgotten_with_their_job(store: JobStore) -> None:
+    first = await store.create_job(job())
+    await store.claim_job(claim(1))
+    await store.change_claim(claim(1), replace(claim(1), wish="cancelled"))
+    await store.change_job(first, changed(first, "cancelled"))
+    assert await store.forget_jobs(LATER) == 1
+    assert await store.list_claims(None) == []

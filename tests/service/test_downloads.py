@@ -326,9 +326,9 @@ async def test_what_ended_is_listed_for_some_days_and_then_forgotten() -> None:
     await store.create_job(old)
     async with place(store, history_days=7) as here:
         new = await here.begin()
-        assert [one.job.id for one in await here.service.jobs()] == [new.job.id, "job_old"]
+        assert [one.id for one in await store.list_jobs()] == [new.job.id, "job_old"]
         await here.service.look_after()
-        assert [one.job.id for one in await here.service.jobs()] == [new.job.id]
+        assert [one.id for one in await store.list_jobs()] == [new.job.id]
 
 
 async def test_a_model_that_is_there_is_not_downloaded_by_its_name() -> None:

@@ -15,6 +15,7 @@ from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.store import migrate
 from orchestrator.store.audit_verify import verify
 from orchestrator.store.database import open_database
+from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.tables import metadata
 from tests.store.samples import new_response
@@ -265,3 +266,30 @@ async def test_decisions_of_an_earlier_version_are_chained_as_they_stand(empty_u
     report = await verify(database)
     await database.aclose()
     assert (report.links, report.problem) == (8, None)
+
+
+async def test_downloads_of_an_earlier_version_belong_to_the_service_without_authentication(empty_url: str) -> None:
+    await migrate.upgrade(empty_url, "0015")
+    jobs = (("job_a", "completed", 7), ("job_b", "paused", 3), ("job_c", "cancelled", 2), ("job_d", "downloading", 1))
+
+    def write_jobs(connection: Connection) -> None:
+        for id, state, there in jobs:
+            connection.exec_driver_sql(
+                "INSERT INTO jobs (id, identity, model, source, reference, files, state, downloaded_bytes, started_at)"
+                f" VALUES ('{id}', '{id}', 'm', 's', 'r', '[]', '{state}', {there}, '2026-03-01 12:00:00+00:00')"
+            )
+
+    await in_database(empty_url, write_jobs)
+    await migrate.upgrade(empty_url)
+    database = await open_database(empty_url)
+    claims = await SqlJobStore(database).list_claims("local")
+    await database.aclose()
+    assert sorted((claim.id, claim.job_id, claim.wish, claim.downloaded_bytes) for claim, _ in claims) == [
+        ("job_a", "job_a", "wanted", None),
+        ("job_b", "job_b", "paused", 3),
+        ("job_c", "job_c", "cancelled", 2),
+        ("job_d", "job_d", "wanted", None),
+    ]
+    await migrate.downgrade(empty_url, "0015")
+    await migrate.upgrade(empty_url)
+    await migrate.check(empty_url)
