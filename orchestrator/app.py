@@ -18,6 +18,7 @@ from orchestrator.engines.ollama.client import OllamaClient
 from orchestrator.engines.ollama.pull import OllamaDownloader
 from orchestrator.engines.ollama.supervised import SupervisedOllama
 from orchestrator.integrations.catalog import McpCatalog
+from orchestrator.integrations.child_guard import ChildGuard
 from orchestrator.integrations.mcp_config import ConfigLayer, McpConfigFiles
 from orchestrator.integrations.mcp_config_watch import ConfigWatcher
 from orchestrator.service.approvals import ApprovalService
@@ -33,7 +34,7 @@ from orchestrator.service.forks import ForkService
 from orchestrator.service.graph import GraphService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.integration_checks import IntegrationCheckService
-from orchestrator.service.leases import this_holder
+from orchestrator.service.leases import is_dead, this_holder
 from orchestrator.service.models import ModelService
 from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
@@ -140,9 +141,13 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         sealer = Sealer(settings.encryption_key, settings.encryption_key_file)
         pins = DefinitionPins(SqlDefinitionStore(database), settings.drift_policy)
         redaction = Redaction(settings.redact_patterns, settings.redact_paths)
-        catalog = mcp_catalog(settings, files, SqlOAuthCredentialStore(database, sealer), tasks, pins, redaction)
-        store = RedactingStore(SqlResponseStore(database, memory, sealer), redaction, catalog.redaction)
         holder = this_holder()
+        children = ChildGuard(settings.data_dir, holder, is_dead)
+        closing.push_async_callback(children.close)
+        await children.sweep()
+        logins = SqlOAuthCredentialStore(database, sealer)
+        catalog = mcp_catalog(settings, files, logins, tasks, pins, redaction, children.new_mark)
+        store = RedactingStore(SqlResponseStore(database, memory, sealer), redaction, catalog.redaction)
         metrics = Metrics()
         tokens = SqlTokenStore(database, sealer)
         quotas = Quotas(tokens)
@@ -281,7 +286,9 @@ async def open_checks(
     named = None if files is None else McpConfigFiles([ConfigLayer(path.absolute(), "flag", True) for path in files])
     read = named or plugin_files(settings)
     config = read.load()
-    async with anyio.create_task_group() as tasks:
+    async with contextlib.AsyncExitStack() as closing, anyio.create_task_group() as tasks:
+        children = ChildGuard(settings.data_dir, this_holder(), is_dead)
+        closing.push_async_callback(children.close)
         catalog = McpCatalog(
             config,
             policy=network_policy(settings),
@@ -291,6 +298,7 @@ async def open_checks(
             allow_ephemeral_mcp=True,
             task_group=tasks,
             files=read,
+            new_mark=children.new_mark,
         )
         try:
             costs = TokenCostService(InstanceService(ModelService([]), InstancePolicy()))

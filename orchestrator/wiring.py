@@ -1,5 +1,6 @@
 """The parts of the service, made as the settings have them; `app.py` puts them together."""
 
+from collections.abc import Callable
 from typing import Final
 
 import anyio.abc
@@ -80,6 +81,7 @@ def mcp_catalog(
     tasks: anyio.abc.TaskGroup,
     guard: DefinitionGuard,
     redaction: Redaction,
+    new_mark: Callable[[], str],
 ) -> McpCatalog:
     """The MCP servers, with everything that a run may ask of them."""
     config = files.load()
@@ -106,6 +108,7 @@ def mcp_catalog(
         logins=OAuthLogins(credentials, policy, tasks),
         guard=guard,
         redaction=redaction,
+        new_mark=new_mark,
     )
 
 

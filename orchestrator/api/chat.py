@@ -18,10 +18,9 @@ from orchestrator.api.chat_request import to_chat_request
 from orchestrator.api.decode import decode_body
 from orchestrator.api.departures import while_connected
 from orchestrator.api.encode_threads import RESPONSES, Encoding, thread_encoding
-from orchestrator.api.errors import OK, HttpRequest, error_answer
+from orchestrator.api.errors import OK, HttpRequest, answer_of
 from orchestrator.api.replies import json_reply
-from orchestrator.api.request_ids import request_id_of
-from orchestrator.api.sse import EXTENSIONS_HEADER, RunStream, StreamedRun
+from orchestrator.api.sse import EXTENSIONS_HEADER, RunStream, StreamedRun, frames
 from orchestrator.api.thread_dialect import Dialect, dialect_of, in_older_words, thread_id_of
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.core.errors import OrchestratorError
@@ -104,13 +103,14 @@ async def answer_with_run(
         if stream:
             extensions = wants_extensions(request)
             headers = _response_id(run.response_id)
-            return RunStream(run, headers, keep_alive_seconds, extensions=extensions, events=encoding.events)
+            told = frames(run, encoding.events, extensions=extensions)
+            return RunStream(run, headers, keep_alive_seconds, told)
         result = await while_connected(request.receive, run.result)
         if isinstance(result.ending, Failed):
             headers = _response_id(result.response_id)
-            return error_answer(result.ending.error, request_id_of(request.scope), headers=headers).as_asgi()
-        told = encoding.reply(result) if reply is None else await reply(result)
-        return json_reply(told, headers=_response_id(result.response_id))
+            return answer_of(request, result.ending.error, headers=headers).as_asgi()
+        body = encoding.reply(result) if reply is None else await reply(result)
+        return json_reply(body, headers=_response_id(result.response_id))
     except BaseException:
         run.disconnect()
         raise

@@ -12,7 +12,7 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from orchestrator.api.errors import NO_CONTENT, error_answer
+from orchestrator.api.errors import NO_CONTENT, envelope_of, error_answer
 from orchestrator.api.origins import Admitted, OriginPolicy, Refused, admit
 from orchestrator.api.request_ids import REQUEST_ID_HEADER, accept_request_id, remember_request_id
 from orchestrator.core.errors import ErrorInfo, ErrorKind
@@ -65,7 +65,7 @@ class Edge:
             await send(message)
 
         try:
-            await self._route(decision, request_id)(scope, receive, send_with_headers)
+            await self._route(decision, request_id, scope["path"])(scope, receive, send_with_headers)
         except Exception:
             # The reply has begun: all that can be done is to break it off and to tell the log.
             log.exception("a reply broke down")
@@ -90,10 +90,11 @@ class Edge:
             fetch_site=sites[0] if sites else None,
         )
 
-    def _route(self, decision: Admitted | Refused, request_id: str) -> ASGIApp:
+    def _route(self, decision: Admitted | Refused, request_id: str, path: str) -> ASGIApp:
         match decision:
             case Refused(why):
-                return error_answer(ErrorInfo(ErrorKind.FORBIDDEN_ORIGIN, why), request_id).as_asgi()
+                info = ErrorInfo(ErrorKind.FORBIDDEN_ORIGIN, why)
+                return error_answer(info, request_id, envelope=envelope_of(path)).as_asgi()
             case Admitted(None):
                 return self._app
             case Admitted():

@@ -4,7 +4,7 @@ Source: section 4 of the contract.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -12,11 +12,12 @@ import litestar
 import structlog
 from litestar.exceptions import HTTPException
 from litestar.response.base import ASGIResponse
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from orchestrator.api.json_text import json_bytes
 from orchestrator.api.request_ids import request_id_of
 from orchestrator.api.wire import ErrorBody, ErrorEnvelope, ErrorType
+from orchestrator.api.wire_openai_errors import OpenAIError, OpenAIErrorEnvelope, OpenAIErrorType
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 
 log = structlog.stdlib.get_logger(__name__)
@@ -119,12 +120,47 @@ class ErrorAnswer:
         )
 
 
+Envelope: TypeAlias = Callable[[ErrorInfo], Struct]
+"""The body of an error, in the words of a dialect."""
+
+
+def native_envelope(info: ErrorInfo) -> Struct:
+    """The body of an error as LM Studio's clients know it."""
+    return ErrorEnvelope(wire_error(info))
+
+
+def openai_error(info: ErrorInfo) -> OpenAIError:
+    """The error object of OpenAI's dialects."""
+    row = ERROR_TABLE[info.kind]
+    kind: OpenAIErrorType = "invalid_request_error"
+    if row.status >= _UNEXPECTED:
+        kind = "server_error"
+    elif info.kind is ErrorKind.RATE_LIMITED:
+        kind = "rate_limit_error"
+    return OpenAIError(info.message, kind, info.param, row.code or (None if row.type == _BAD else row.type))
+
+
+def openai_envelope(info: ErrorInfo) -> Struct:
+    """The body of an error as OpenAI's clients know it."""
+    return OpenAIErrorEnvelope(openai_error(info))
+
+
+ENVELOPES: Final[Sequence[tuple[str, Envelope]]] = (("/v1/", openai_envelope),)
+"""Which dialect is spoken below which path; the first that fits counts, and the native one elsewhere."""
+
+
+def envelope_of(path: str) -> Envelope:
+    """How errors are told to clients of `path`, be it known or not."""
+    return next((envelope for prefix, envelope in ENVELOPES if path.startswith(prefix)), native_envelope)
+
+
 def error_answer(
     info: ErrorInfo,
     request_id: str,
     *,
     retry_after_seconds: float | None = None,
     headers: Mapping[str, str] | None = None,
+    envelope: Envelope = native_envelope,
 ) -> ErrorAnswer:
     """The answer that tells a client of `info`; unexpected ones name the request, so that its log can be found."""
     row = ERROR_TABLE[info.kind]
@@ -137,15 +173,31 @@ def error_answer(
         more["Retry-After"] = str(max(1, math.ceil(retry_after_seconds or info.retry_after_seconds or 1)))
     elif info.retry_after_seconds is not None:
         more["Retry-After"] = str(max(1, math.ceil(info.retry_after_seconds)))
-    return ErrorAnswer(row.status, json_bytes(ErrorEnvelope(wire_error(info))), more)
+    return ErrorAnswer(row.status, json_bytes(envelope(info)), more)
 
 
 def answer_orchestrator_error(request: HttpRequest, error: OrchestratorError) -> litestar.Response[bytes]:
     """Our own errors: the table says all there is to say."""
-    request_id = request_id_of(request.scope)
     if ERROR_TABLE[error.info.kind].status == _UNEXPECTED:
         log.error("a request failed", kind=error.info.kind, reason=error.info.message)
-    return error_answer(error.info, request_id, retry_after_seconds=error.retry_after_seconds).as_response()
+    return answer_of(request, error.info, retry_after_seconds=error.retry_after_seconds).as_response()
+
+
+def answer_of(
+    request: HttpRequest,
+    info: ErrorInfo,
+    *,
+    retry_after_seconds: float | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> ErrorAnswer:
+    """The answer that tells the client of this request of `info`, in its dialect."""
+    return error_answer(
+        info,
+        request_id_of(request.scope),
+        retry_after_seconds=retry_after_seconds,
+        headers=headers,
+        envelope=envelope_of(request.scope["path"]),
+    )
 
 
 def answer_http_exception(request: HttpRequest, error: HTTPException) -> litestar.Response[bytes]:
@@ -163,11 +215,11 @@ def answer_http_exception(request: HttpRequest, error: HTTPException) -> litesta
         case _:
             message = error.detail
     headers = {"Allow": allow} if allow else {}
-    return error_answer(ErrorInfo(kind, message), request_id_of(request.scope), headers=headers).as_response()
+    return answer_of(request, ErrorInfo(kind, message), headers=headers).as_response()
 
 
 def answer_unexpected(request: HttpRequest, error: Exception) -> litestar.Response[bytes]:
     """A defect: the log gets the traceback, the client the id to find it by."""
     log.error("a request failed unexpectedly", exc_info=error)
     info = ErrorInfo(ErrorKind.INTERNAL_ERROR, "Something unexpected happened; the log has the details.")
-    return error_answer(info, request_id_of(request.scope)).as_response()
+    return answer_of(request, info).as_response()

@@ -12,7 +12,6 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Send
 
 from orchestrator.api.departures import wait_for_departure
-from orchestrator.api.encode import wire_events
 from orchestrator.api.encode_threads import SentEvent
 from orchestrator.api.errors import OK
 from orchestrator.api.json_text import json_bytes
@@ -79,7 +78,10 @@ async def frames(run: StreamedRun, events_of: EventsOf, *, extensions: bool) -> 
 
 
 class RunStream(ASGIResponse):
-    """Streams a run. When the client goes before the end, the run is told so, once."""
+    """Streams a run, as `frames` has it. When the client goes before the end, the run is told so, once.
+
+    Of a `lasting` run, which goes on without its client, nobody is told.
+    """
 
     _should_set_content_length = False
 
@@ -88,9 +90,9 @@ class RunStream(ASGIResponse):
         run: StreamedRun,
         headers: dict[str, str],
         keep_alive_seconds: float,
+        frames: AsyncGenerator[bytes],
         *,
-        extensions: bool = False,
-        events: EventsOf = wire_events,
+        lasting: bool = False,
     ) -> None:
         super().__init__(
             status_code=OK,
@@ -99,8 +101,8 @@ class RunStream(ASGIResponse):
         )
         self._run = run
         self._keep_alive_seconds = keep_alive_seconds
-        self._extensions = extensions
-        self._events_of = events
+        self._frames = frames
+        self._lasting = lasting
         self._sending = anyio.Lock()
         self._sent_at = 0.0
 
@@ -109,7 +111,7 @@ class RunStream(ASGIResponse):
         try:
             await super().start_response(send)
         except BaseException:
-            self._run.disconnect()
+            self._left()
             raise
 
     async def send_body(self, send: Send, receive: Receive) -> None:
@@ -120,7 +122,7 @@ class RunStream(ASGIResponse):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._stop_on_departure, receive, tasks.cancel_scope)
                 tasks.start_soon(self._keep_alive, send)
-                async with aclosing(frames(self._run, self._events_of, extensions=self._extensions)) as stream:
+                async with aclosing(self._frames) as stream:
                     async for data in stream:
                         await self._send(send, data)
                 await self._send(send, b"", more=False)
@@ -128,7 +130,11 @@ class RunStream(ASGIResponse):
                 tasks.cancel_scope.cancel()
         finally:
             if not finished:
-                self._run.disconnect()
+                self._left()
+
+    def _left(self) -> None:
+        if not self._lasting:
+            self._run.disconnect()
 
     async def _stop_on_departure(self, receive: Receive, scope: anyio.CancelScope) -> None:
         await wait_for_departure(receive)

@@ -52,7 +52,7 @@ class Briefing:
         self.reader = reading_tool(offered, self.request.tool_names)
         if reads_on(self.request, self._settled()):
             offered = (*offered, self.reader)
-        self.offered = {tool.name: tool for tool in offered}
+        self.offered.update({tool.name: tool for tool in offered})
         error = unusable_call(self._resumed, self.offered)
         if error is not None:
             return error

@@ -63,7 +63,6 @@ from orchestrator.core.turn import TurnAssembly
 
 Emission: TypeAlias = c.Command | s.StreamEvent
 
-
 UNAPPROVABLE: Final = "it needs somebody's approval, and a response that is not stored cannot wait for it"
 
 
@@ -75,6 +74,7 @@ class Run:
         self._resumed = resumed = request.resumed or Resumed()
         self._ledger = Ledger(resumed.items)
         self._briefing = Briefing(request, self._ledger)
+        self.offered = self._briefing.offered
         self._guards = Guards(request, resumed.counters, self._ledger.calls())
         self._load_seconds = resumed.load_seconds
         self._stopped = False

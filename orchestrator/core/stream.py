@@ -117,12 +117,16 @@ class ToolCallStart:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallArguments:
-    """The whole arguments, once the model has written them."""
+    """The whole arguments, once the model has written them.
+
+    With `awaits_approval` nothing runs before somebody decided, and `ToolCallApprovalRequired` follows.
+    """
 
     call_id: str
     tool: str
     arguments: JsonObject
     provider: ProviderInfo
+    awaits_approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)

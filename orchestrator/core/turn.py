@@ -179,7 +179,7 @@ def _judged(call: PlacedCall) -> list[StreamEvent]:
         return []
     events: list[StreamEvent] = []
     if call.arguments is not None:
-        events.append(ToolCallArguments(call.call_id, call.tool, call.arguments, call.provider))
+        events.append(ToolCallArguments(call.call_id, call.tool, call.arguments, call.provider, call.awaits_approval))
     if call.outcome is not None:
         reason = call.reason or ""
         events.append(

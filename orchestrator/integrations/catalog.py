@@ -1,6 +1,6 @@
 """The integrations of a request: plugins from `mcp.json`, servers that the request brings along."""
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
@@ -16,6 +16,7 @@ from orchestrator.core.request import EphemeralRequest, IntegrationRequest, Plug
 from orchestrator.core.tools import ToolDefinition, redacted_definition
 from orchestrator.integrations.call_clock import CallLimits
 from orchestrator.integrations.checks import check_integrations, usable_plugin
+from orchestrator.integrations.child_guard import unguarded_mark
 from orchestrator.integrations.http_transport import HttpServerTransport
 from orchestrator.integrations.known_secrets import redaction_of, secrets_of
 from orchestrator.integrations.mcp_config import McpConfigFiles
@@ -70,6 +71,7 @@ class McpCatalog:
         logins: OAuthLogins | None = None,
         guard: DefinitionGuard | None = None,
         redaction: Redaction = NOTHING,
+        new_mark: Callable[[], str] = unguarded_mark,
     ) -> None:
         self._policy = policy
         self._connect_timeout = connect_timeout
@@ -93,6 +95,7 @@ class McpCatalog:
             features=features,
             logins=logins,
             redaction=self.redaction,
+            new_mark=new_mark,
         )
         self.host = McpPluginHost(self._plugins, connect_timeout=connect_timeout, files=files)
 

@@ -17,6 +17,7 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import PluginProvider, ProviderInfo
 from orchestrator.core.redaction import NOTHING, Redaction
 from orchestrator.integrations.caller_token import forwarded_token, forwards, session_of_caller
+from orchestrator.integrations.child_guard import unguarded_mark
 from orchestrator.integrations.http_transport import HttpServerTransport
 from orchestrator.integrations.http_way import HttpWay
 from orchestrator.integrations.mcp_json import HttpServer, McpConfig, PluginConfig, StdioServer, UnusableServer
@@ -122,7 +123,9 @@ class Plugins:
         features: ClientFeatures = NO_FEATURES,
         logins: OAuthLogins | None = None,
         redaction: Callable[[ProviderInfo | None], Redaction] = lambda _: NOTHING,
+        new_mark: Callable[[], str] = unguarded_mark,
     ) -> None:
+        self._new_mark = new_mark
         self.config = config
         self._redaction = redaction
         self._connect_timeout = connect_timeout
@@ -311,7 +314,9 @@ class Plugins:
                 secrets, roots = stdio.secrets, self._features.roots
 
                 def transport() -> ServerTransport:
-                    return held.starts(StdioServerTransport(stdio, ring=held.record.stderr, redact=rules))
+                    return held.starts(
+                        StdioServerTransport(stdio, ring=held.record.stderr, redact=rules, new_mark=self._new_mark)
+                    )
 
             case HttpServer() as http:
                 url = parse_server_url(http.url)

@@ -13,16 +13,18 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 
+from orchestrator.integrations.child_guard import unguarded_mark
 from orchestrator.integrations.mcp_json import StdioServer
 from orchestrator.integrations.mcp_transport import (
     CLOSE_SECONDS,
@@ -32,6 +34,7 @@ from orchestrator.integrations.mcp_transport import (
     Streams,
     TransportFailedError,
 )
+from orchestrator.integrations.orphans import MARK_VARIABLE, end_marked
 from orchestrator.integrations.redaction import Redactor, redactor
 from orchestrator.integrations.stderr_ring import StderrRing
 from orchestrator.integrations.stdio_messages import LineSplitter, LineTooLongError, read_message
@@ -55,8 +58,10 @@ class StdioServerTransport:
         environ: Mapping[str, str] | None = None,
         ring: StderrRing | None = None,
         redact: Redactor = str,
+        new_mark: Callable[[], str] = unguarded_mark,
     ) -> None:
         self._server = server
+        self._mark = new_mark()
         self._ring = StderrRing() if ring is None else ring
         self._environ = os.environ if environ is None else environ
         known = redactor(server.secrets)
@@ -109,6 +114,8 @@ class StdioServerTransport:
                         await self._flushed.wait()
                     # Who never spoke has nothing to put in order.
                     await _end_process(process, patience=CLOSE_SECONDS if self._has_spoken else _FLUSH_SECONDS)
+                    # What left the group: programs that make themselves independent, and browsers.
+                    await anyio.to_thread.run_sync(end_marked, self._mark.__eq__)
                     for stream in (incoming, outgoing):
                         stream.close()
                 pipes.cancel_scope.cancel()
@@ -125,7 +132,7 @@ class StdioServerTransport:
 
     async def _spawn(self) -> anyio.abc.Process:
         server = self._server
-        environment = child_environment(self._environ, server.env)
+        environment = child_environment(self._environ, server.env) | {MARK_VARIABLE: self._mark}
         if not server.cwd.is_dir():
             raise TransportFailedError(Stage.START, f"its folder '{server.cwd}' does not exist")
         program = find_program(server.command, server.cwd, environment["PATH"])

@@ -43,6 +43,7 @@ def chat_parameters(chat: ChatRequest) -> JsonObject:
         },
         "max_turns": chat.max_turns,
         "integrations": [_integration_json(integration) for integration in chat.integrations] or None,
+        "dialect": chat.dialect or None,
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -73,6 +74,7 @@ def stored_chat(stored: StoredResponse, integrations: Sequence[IntegrationReques
         else ResponseFormat(wanted["name"], wanted["schema"], strict=wanted["strict"]),
         max_turns=known.get("max_turns"),
         metadata=stored.metadata,
+        dialect=known.get("dialect", {}),
     )
 
 

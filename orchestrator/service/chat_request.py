@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.core.items import InputItem
+from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.request import IntegrationRequest, ReasoningSetting, ResponseFormat, Sampling, ToolChoice
 from orchestrator.ports import ThreadMove
 
@@ -14,7 +15,8 @@ class ChatRequest:
 
     `interactive`: its client hears what servers ask of the user, and can answer. Of `reasoning_wishes` the first
     counts that the model offers; where it offers none of them, they are no error. `thread` is moved to the
-    response; where that is not stored, only its place is read.
+    response; where that is not stored, only its place is read. `dialect` is what the request's dialect says
+    again of it when the response is read: settings that mean nothing to the run, without content or secrets.
     """
 
     model: str
@@ -35,3 +37,4 @@ class ChatRequest:
     interactive: bool = False
     reasoning_wishes: tuple[ReasoningSetting, ...] = ()
     thread: ThreadMove | None = None
+    dialect: JsonObject = field(default_factory=dict[str, JsonValue])

@@ -14,6 +14,7 @@ from orchestrator.core.request import RunRequest
 from orchestrator.core.response import Cancelled, ChatResult, Failed, Incomplete, ResponseStatus, Stats, ending_status
 from orchestrator.core.states import Ended
 from orchestrator.core.stream import ChatEnd, ErrorEvent, StreamEvent, StreamFold
+from orchestrator.core.tools import OfferedTool
 from orchestrator.ports import ResponseStore
 from orchestrator.service.driver import RunContext, RunDriver
 from orchestrator.service.leases import LEASE_SECONDS, RENEW_SECONDS, is_dead
@@ -131,6 +132,11 @@ class LiveRun:
     def owner(self) -> str:
         """Whose it is."""
         return self._driver.context.owner
+
+    @property
+    def offered(self) -> Sequence[OfferedTool]:
+        """The tools that its model is offered, once it has started."""
+        return tuple(self._driver.run.offered.values())
 
     @property
     def callbacks(self) -> ServerCallbacks:

@@ -95,7 +95,7 @@ async def test_a_model_that_chats_makes_no_vectors_and_is_not_loaded_to_say_so()
         status, told = await embed(api, model=engine.model.key, input="a")
         unknown = await embed(api, input="a")
     message = f"'{engine.model.key}' is no embedding model: it makes no vectors."
-    error = {"type": "invalid_request", "message": message, "code": "invalid_value", "param": "model"}
+    error = {"type": "invalid_request_error", "message": message, "code": "invalid_value", "param": "model"}
     assert (status, told, engine.loaded) == (400, {"error": error}, {})
     assert (unknown[0], unknown[1]["error"]["code"]) == (404, "model_not_found")
 

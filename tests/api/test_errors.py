@@ -10,7 +10,8 @@ import litestar
 import pytest
 from litestar.exceptions import ClientException, InternalServerException
 
-from orchestrator.api.errors import ERROR_TABLE, answer_http_exception, error_answer
+from orchestrator.api.errors import ERROR_TABLE, answer_http_exception, error_answer, openai_error
+from orchestrator.api.wire_openai_errors import OpenAIError
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.ports import Chain, EngineTraits
 from orchestrator.testing import Break, FakeServer, MemoryStore, Say, ScriptedEngine, Stall
@@ -325,3 +326,30 @@ def test_what_fails_inside_the_framework_is_unexpected() -> None:
     answer = answer_http_exception(refused_request(), InternalServerException("hush"))
     assert answer.status_code == 500
     assert b"hush" not in answer.content
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/nothing"), ("PATCH", "/v1/embeddings")])
+async def test_below_v1_even_what_no_route_answers_is_refused_as_openai_refuses(
+    api: House, method: str, path: str
+) -> None:
+    response = await api.client.request(method, path)
+    error = response.json()["error"]
+    assert (set(error), error["type"]) == ({"message", "type", "param", "code"}, "invalid_request_error")
+    strange = await api.client.request(method, path, headers={"Origin": "https://strange.example"})
+    assert strange.json()["error"] == {
+        "message": strange.json()["error"]["message"],
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "forbidden_origin",
+    }
+
+
+def test_openai_is_told_who_is_at_fault() -> None:
+    kinds = (ErrorKind.INVALID_VALUE, ErrorKind.RATE_LIMITED, ErrorKind.ENGINE_ERROR, ErrorKind.NOT_IMPLEMENTED)
+    told = [openai_error(ErrorInfo(kind, "No.", "input")) for kind in kinds]
+    assert told == [
+        OpenAIError("No.", "invalid_request_error", "input", "invalid_value"),
+        OpenAIError("No.", "rate_limit_error", "input", "rate_limited"),
+        OpenAIError("No.", "server_error", "input", "engine_error"),
+        OpenAIError("No.", "server_error", "input", "not_implemented"),
+    ]

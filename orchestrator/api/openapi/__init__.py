@@ -45,7 +45,8 @@ are installed in `mcp.json`, and servers that a request brings along. Every tool
 before it runs.
 
 **Errors** are always `{"error": {"type", "message", "code"?, "param"?}}`; `param` is the path of the
-field, such as `integrations.0.server_url`. An unknown route is a 404 `unknown_endpoint`, a wrong method a
+field, such as `integrations.0.server_url`. Below `/v1` they are told as OpenAI tells them, with `type`
+`invalid_request_error`, `rate_limit_error` or `server_error`. An unknown route is a 404 `unknown_endpoint`, a wrong method a
 405 `method_not_allowed`.
 
 **Origins.** Bodies must be sent as `application/json`. The `Host` has to be one that the service

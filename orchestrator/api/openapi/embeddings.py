@@ -3,8 +3,10 @@
 from typing import Final
 
 from orchestrator.api.embeddings import EMBEDDINGS_PATH
+from orchestrator.api.errors import openai_envelope
 from orchestrator.api.openapi.parts import WITH_BODY, Section, body, errors, success
 from orchestrator.api.wire_embeddings import EmbeddingsBody, EmbeddingsReply
+from orchestrator.api.wire_openai_errors import OpenAIErrorEnvelope
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject
 
@@ -37,7 +39,7 @@ def _embed() -> JsonObject:
         "requestBody": body("EmbeddingsBody", EMBED_EXAMPLES),
         "responses": {
             "200": success("The vectors, in the order of the texts.", "EmbeddingsReply"),
-            **errors(_IN_EMBED),
+            **errors(_IN_EMBED, openai_envelope),
         },
     }
 
@@ -46,5 +48,5 @@ SECTION: Final = Section(
     "Embeddings",
     "Vectors of texts, in OpenAI's shape.",
     {EMBEDDINGS_PATH: {"post": _embed()}},
-    (EmbeddingsBody, EmbeddingsReply),
+    (EmbeddingsBody, EmbeddingsReply, OpenAIErrorEnvelope),
 )

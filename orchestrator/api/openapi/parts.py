@@ -6,13 +6,12 @@ from http import HTTPStatus
 from typing import Any, Final, cast
 
 import msgspec
-from msgspec import UNSET
+from msgspec import Struct
 
 from orchestrator.api.chat import RESPONSE_ID_HEADER
-from orchestrator.api.errors import ERROR_TABLE, WireError
+from orchestrator.api.errors import ERROR_TABLE, Envelope, WireError, native_envelope
 from orchestrator.api.request_ids import REQUEST_ID_HEADER
-from orchestrator.api.wire import ErrorBody, ErrorEnvelope
-from orchestrator.core.errors import ErrorKind
+from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.json_types import JsonObject
 
 SCHEMAS: Final = "#/components/schemas/{name}"
@@ -74,28 +73,30 @@ def success(description: str, schema: str, *, headers: Iterable[str] = ()) -> Js
     return {"description": description, "headers": cast(JsonObject, told), "content": content}
 
 
-def errors(kinds: Sequence[ErrorKind]) -> JsonObject:
-    """One response for each status, which lists what it can mean."""
+def errors(kinds: Sequence[ErrorKind], envelope: Envelope = native_envelope) -> JsonObject:
+    """One response for each status, which lists what it can mean, in the words of a dialect."""
     meanings: dict[int, list[WireError]] = {}
+    examples: dict[int, Struct] = {}
     for kind in kinds:
         row = ERROR_TABLE[kind]
         meanings.setdefault(row.status, []).append(row)
+        examples.setdefault(row.status, envelope(ErrorInfo(kind, "What went wrong, in words.")))
     answers: JsonObject = {}
     for status in sorted(meanings):
         codes = "\n".join(f"* `{row.code or row.type}`" for row in meanings[status])
         answer: JsonObject = {
             "description": f"{HTTPStatus(status).phrase}. Code, or type where there is no code:\n\n{codes}",
-            "content": {JSON: {"schema": reference("ErrorEnvelope"), "example": _error_example(meanings[status][0])}},
+            "content": {
+                JSON: {
+                    "schema": reference(type(examples[status]).__name__),
+                    "example": cast(JsonObject, msgspec.to_builtins(examples[status])),
+                }
+            },
         }
         if status in _HEADERS:
             answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
         answers[str(status)] = answer
     return answers
-
-
-def _error_example(row: WireError) -> JsonObject:
-    error = ErrorBody(row.type, "What went wrong, in words.", row.code or UNSET)
-    return cast(JsonObject, msgspec.to_builtins(ErrorEnvelope(error)))
 
 
 _HEADERS: Final = {
