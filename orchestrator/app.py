@@ -10,6 +10,7 @@ import anyio
 import structlog
 
 from orchestrator.api.application import create_api
+from orchestrator.api.limits import RequestLimits
 from orchestrator.api.metrics import Metrics
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.redaction import Redaction
@@ -150,7 +151,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         store = RedactingStore(SqlResponseStore(database, memory, sealer), redaction, catalog.redaction)
         metrics = Metrics()
         tokens = SqlTokenStore(database, sealer)
-        quotas = Quotas(tokens)
+        quotas = Quotas(tokens, requests_per_minute=settings.requests_per_minute)
         runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended, quotas)
         audit = AuditService(SqlAuditStore(database))
         downloaders = (HuggingFaceDownloader(settings.models_dir[0]), OllamaDownloader(settings.ollama_host))
@@ -258,7 +259,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 host=settings.host,
                 allowed_hosts=settings.allowed_hosts,
                 cors_origins=settings.cors_origins,
-                max_body_bytes=settings.max_body_bytes,
+                limits=request_limits(settings),
                 why_not_ready=why_not_ready,
             )
             yield Application(api, runs)
@@ -270,6 +271,24 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 for engine in engines:
                     await engine.aclose()
             tasks.cancel_scope.cancel()
+
+
+def request_limits(settings: Settings) -> RequestLimits:
+    """How much of a request is taken, and how long its client may take."""
+    return RequestLimits(
+        body_bytes=settings.max_body_bytes,
+        url_bytes=settings.max_url_bytes,
+        headers=settings.max_headers,
+        header_bytes=settings.max_header_bytes,
+        head_seconds=settings.head_timeout,
+        body_seconds=settings.body_timeout,
+        stall_seconds=settings.client_stall_timeout,
+        json_depth=settings.max_json_depth,
+        json_values=settings.max_json_values,
+        input_items=settings.max_input_items,
+        integrations=settings.max_integrations,
+        metadata_keys=settings.max_metadata_keys,
+    )
 
 
 @asynccontextmanager

@@ -127,6 +127,19 @@ class Settings:
     max_identical_calls: int
     max_body_bytes: int
     max_concurrent_runs: int
+    requests_per_minute: int | None
+    max_url_bytes: int
+    max_headers: int
+    max_header_bytes: int
+    max_json_depth: int
+    max_json_values: int
+    max_input_items: int
+    max_integrations: int
+    max_metadata_keys: int
+    max_tools: int
+    head_timeout: float
+    body_timeout: float
+    client_stall_timeout: float
     warn_tools: int
     warn_tool_tokens: int
     max_tool_output_bytes: int
@@ -246,6 +259,19 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MAX_IDENTICAL_CALLS", whole_number(1, 10_000), "8", "How often a request may make the same tool call with the same arguments."),
     Setting("MAX_BODY_BYTES", SIZE, "32MiB", "The largest request body."),
     Setting("MAX_CONCURRENT_RUNS", whole_number(1, 1_000_000), "64", "How many requests may run at once; more get the status 429."),
+    Setting("REQUESTS_PER_MINUTE", whole_number(1, 1_000_000), None, "How many requests in any 60 seconds an API token may make that has no limit of its own, and an address from which requests come without a token, or with a wrong one; more get the status 429. Behind a proxy all clients have one address."),
+    Setting("MAX_URL_BYTES", SIZE, "16KiB", "The longest path and query of a request; longer ones get the status 414."),
+    Setting("MAX_HEADERS", whole_number(1, 10_000), "128", "How many headers a request may have; with more it gets the status 431."),
+    Setting("MAX_HEADER_BYTES", SIZE, "64KiB", "How large they may be together."),
+    Setting("MAX_JSON_DEPTH", whole_number(8, 256), "64", "How deep arrays and objects of a body may be nested."),
+    Setting("MAX_JSON_VALUES", whole_number(100, 10_000_000), "100000", "How many values the arrays and objects of a body may have together; with more it gets the status 413."),
+    Setting("MAX_INPUT_ITEMS", whole_number(1, 1024), "1024", "How many items `input` may have."),
+    Setting("MAX_INTEGRATIONS", whole_number(1, 128), "128", "How many integrations a request may have."),
+    Setting("MAX_METADATA_KEYS", whole_number(0, 16), "16", "How many keys `metadata` may have; a key has up to 64 characters, its text up to 512."),
+    Setting("MAX_TOOLS", whole_number(1, 100_000), "2000", "How many tools the model may be offered in one request."),
+    Setting("HEAD_TIMEOUT", seconds(3_600), "20", "How long a client may take to send the address and the headers of a request, in seconds; then it gets the status 408."),
+    Setting("BODY_TIMEOUT", seconds(86_400), "120", "How long it may take to send the body, in seconds."),
+    Setting("CLIENT_STALL_TIMEOUT", seconds(86_400), "60", "How long a client may take nothing of a reply or a stream, in seconds; then its connection is cut, which ends its request as if it had left. Of what it has not taken, 64 KiB are kept for it."),
     Setting("WARN_TOOLS", whole_number(0, 1_000_000), "40", "Above how many offered tools a request is warned: in its reply, in a stream that asks for extensions, in the log, and in a dry run of its integrations."),
     Setting("WARN_TOOL_TOKENS", whole_number(0, 1_000_000_000), "8000", "Above how many tokens of tool definitions a request is warned in the same way."),
     Setting("MAX_TOOL_OUTPUT_BYTES", SIZE, "8MiB", "How much of a tool's output the journal and the response carry."),

@@ -69,6 +69,7 @@ def run_limits(settings: Settings) -> Limits:
         max_identical_calls=settings.max_identical_calls,
         max_tool_output_bytes=settings.max_tool_output_bytes,
         max_tool_output_model_bytes=settings.max_tool_output_model_bytes,
+        max_tools=settings.max_tools,
         warn_tools=settings.warn_tools,
         warn_tool_tokens=settings.warn_tool_tokens,
     )

@@ -1,7 +1,7 @@
 """The HTTP application: all routes, the error handlers, and the edge around them."""
 
 from collections.abc import Iterable
-from typing import Final
+from dataclasses import replace
 
 import litestar
 from litestar.exceptions import HTTPException
@@ -24,6 +24,7 @@ from orchestrator.api.errors import (
 )
 from orchestrator.api.forks import fork_route
 from orchestrator.api.health import WhyNotReady, health_route
+from orchestrator.api.limits import RequestLimits
 from orchestrator.api.loading import loading_routes
 from orchestrator.api.metrics import Metrics, metrics_route
 from orchestrator.api.models import models_route
@@ -56,8 +57,6 @@ from orchestrator.service.runs import RunService
 from orchestrator.service.threads import ThreadService
 from orchestrator.service.tokens import TokenService
 
-MAX_BODY_BYTES: Final = 32 * 1024 * 1024
-
 
 async def always_ready() -> None:
     """For who has nothing to wait for."""
@@ -89,7 +88,8 @@ def create_api(
     host: str = "127.0.0.1",
     allowed_hosts: Iterable[str] = (),
     cors_origins: Iterable[str] = (),
-    max_body_bytes: int = MAX_BODY_BYTES,
+    max_body_bytes: int | None = None,
+    limits: RequestLimits | None = None,
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
     why_not_ready: WhyNotReady = always_ready,
 ) -> litestar.Litestar:
@@ -97,8 +97,12 @@ def create_api(
 
     `host` is the address that it will listen on, `allowed_hosts` are further names by which clients
     may address it, `cors_origins` the exact origins whose pages may use it. `why_not_ready` is asked
-    by `GET /health`. `usual_dialect` is that of chats whose fields do not show one.
+    by `GET /health`. `max_body_bytes` is one of the `limits`. `usual_dialect` is that of chats whose fields do not show one.
     """
+    limits = limits or RequestLimits()
+    if max_body_bytes is None:
+        max_body_bytes = limits.body_bytes
+    limits = replace(limits, body_bytes=max_body_bytes)
     metrics.watch(runs, instances, models)
     authenticator = Authenticator(tokens, quotas, require_authentication)
     app = litestar.Litestar(
@@ -154,7 +158,7 @@ def create_api(
     lowered = frozenset(name.lower() for name in allowed_hosts)
     policy = OriginPolicy(host, lowered, frozenset(origin.lower() for origin in cors_origins))
     # Middleware of the framework runs behind its router; what holds for unknown routes too must stand before it.
-    app.asgi_handler = Edge(app.asgi_handler, policy, metrics.request_answered)
+    app.asgi_handler = Edge(app.asgi_handler, policy, limits, metrics.request_answered)
     return app
 
 

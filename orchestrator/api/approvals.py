@@ -17,6 +17,7 @@ from orchestrator.api.chat import answer_with_run
 from orchestrator.api.chat_request import integration_requests
 from orchestrator.api.decode import decode_body
 from orchestrator.api.errors import OK, HttpRequest
+from orchestrator.api.limits import limits_of
 from orchestrator.api.wire_approvals import ApprovalEntry, ApprovalsBody
 from orchestrator.core.approvals import Approve, Decision, Deny
 from orchestrator.core.errors import ErrorKind, OrchestratorError
@@ -33,7 +34,7 @@ def approval_route(
     @post(APPROVALS_PATH, status_code=OK)
     async def approve(request: HttpRequest, response_id: FromPath[str]) -> ASGIResponse:
         caller = await authenticator.caller(request)
-        body = decode_body(await read_json_body(request, max_body_bytes), ApprovalsBody)
+        body = decode_body(await read_json_body(request, max_body_bytes), ApprovalsBody, limits_of(request.scope))
         decisions = [(entry.call_id, _decision(entry, place)) for place, entry in enumerate(body.approvals)]
         given = [] if isinstance(body.integrations, UnsetType) else body.integrations
         integrations = integration_requests(given)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from orchestrator.api.errors import HttpRequest
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.ports import Token
 from orchestrator.service.callers import Caller
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.tokens import TokenService, looks_like_a_token
@@ -28,14 +29,26 @@ class Authenticator:
         """
         text = _sent_token(request)
         if text is not None and (self.required or looks_like_a_token(text)):
-            token = await self.tokens.verify(text)
+            token = await self._verified(request, text)
             caller = Caller(token.owner, token.id, token.permissions, token.limits, text)
             self.quotas.count_request(caller)
             return caller
+        self._count_address(request)
         if self.required:
             message = "An API token is required. Send it as 'Authorization: Bearer …' or 'x-api-key: …'."
             raise OrchestratorError(ErrorKind.INVALID_API_KEY, message)
         return Caller(token=text or None)
+
+    async def _verified(self, request: HttpRequest, text: str) -> Token:
+        try:
+            return await self.tokens.verify(text)
+        except OrchestratorError as error:
+            if error.info.kind is ErrorKind.INVALID_API_KEY:
+                self._count_address(request)
+            raise
+
+    def _count_address(self, request: HttpRequest) -> None:
+        self.quotas.count_anonymous(request.client.host if request.client is not None else "")
 
 
 def _sent_token(request: HttpRequest) -> str | None:

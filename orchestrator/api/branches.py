@@ -15,6 +15,7 @@ from orchestrator.api.chat_request import integration_requests
 from orchestrator.api.decode import decode_body
 from orchestrator.api.encode_branches import diff_reply, replay_reply, report_reply
 from orchestrator.api.errors import OK, HttpRequest
+from orchestrator.api.limits import limits_of
 from orchestrator.api.query import Query
 from orchestrator.api.replies import json_reply
 from orchestrator.api.responses import RESPONSE_PATH, RESPONSES_PATH
@@ -48,7 +49,7 @@ def branch_routes(
     @post(REPLAY_PATH, status_code=OK)
     async def replay(request: HttpRequest, response_id: FromPath[str]) -> ASGIResponse:
         caller = await authenticator.caller(request)
-        body = decode_body(await read_json_body(request, max_body_bytes), ReplayBody)
+        body = decode_body(await read_json_body(request, max_body_bytes), ReplayBody, limits_of(request.scope))
         run = await replays.start(_request(response_id, body), caller)
 
         async def reply(result: ChatResult) -> Struct:

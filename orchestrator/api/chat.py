@@ -19,6 +19,7 @@ from orchestrator.api.decode import decode_body
 from orchestrator.api.departures import while_connected
 from orchestrator.api.encode_threads import RESPONSES, Encoding, thread_encoding
 from orchestrator.api.errors import OK, HttpRequest, answer_of
+from orchestrator.api.limits import limits_of
 from orchestrator.api.replies import json_reply
 from orchestrator.api.sse import EXTENSIONS_HEADER, RunStream, StreamedRun, frames
 from orchestrator.api.thread_dialect import Dialect, dialect_of, in_older_words, thread_id_of
@@ -49,7 +50,7 @@ def chat_route(
     @post(CHAT_PATH, status_code=OK)
     async def chat(request: HttpRequest) -> ASGIResponse:
         caller = await authenticator.caller(request)
-        body = decode_body(await read_json_body(request, max_body_bytes), ChatBody)
+        body = decode_body(await read_json_body(request, max_body_bytes), ChatBody, limits_of(request.scope))
         interactive = body.stream and wants_extensions(request)
         dialect = dialect_of(body, usual_dialect)
         wanted, encoding = to_chat_request(body, interactive=interactive), RESPONSES

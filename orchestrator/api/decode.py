@@ -6,7 +6,9 @@ Source: section 4 of the contract. The first problem in the order of the fields 
 unknown keys come after the fields of their object.
 """
 
+import codecs
 import re
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -17,6 +19,7 @@ import msgspec
 import structlog
 from msgspec import inspect as mi
 
+from orchestrator.api.limits import RequestLimits, check_counts
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject, JsonValue
 
@@ -35,18 +38,25 @@ _WORDS: Final = {
     "object": "an object",
 }
 
+NO_LIMITS: Final = RequestLimits(input_items=sys.maxsize, integrations=sys.maxsize, metadata_keys=sys.maxsize)
+"""Only those of the structs."""
+
 _MOMENT: Final = Annotated[datetime, msgspec.Meta(tz=True)]
+
+_BOM: Final = "it begins with a byte order mark, which is to be left out"
 
 log = structlog.stdlib.get_logger(__name__)
 
 
-def decode_body(body: bytes, shape: type[T]) -> T:
-    """The body as a `shape`.
+def decode_body(body: bytes, shape: type[T], limits: RequestLimits = NO_LIMITS) -> T:
+    """The body as a `shape`, with no more in it than `limits` admit.
 
     Raises:
         OrchestratorError: the first thing that is wrong, with its path in `param`.
     """
-    return decode_value(parse_json(body), shape)
+    value = parse_json(body)
+    check_counts(value, limits)
+    return decode_value(value, shape)
 
 
 def parse_json(body: bytes) -> JsonValue:
@@ -62,6 +72,8 @@ def parse_json(body: bytes) -> JsonValue:
     except UnicodeDecodeError:
         why = "it is not UTF-8"
     except msgspec.DecodeError as error:
+        if body.startswith(codecs.BOM_UTF8):
+            raise OrchestratorError(ErrorKind.INVALID_JSON, f"The body is not valid JSON: {_BOM}.") from None
         said = str(error).removeprefix("JSON is malformed: ").partition(" - at ")[0]
         why = said[:1].lower() + said[1:] if body.strip() else "it is empty"
     raise OrchestratorError(ErrorKind.INVALID_JSON, f"The body is not valid JSON: {why}.")

@@ -12,7 +12,8 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from orchestrator.api.errors import NO_CONTENT, envelope_of, error_answer
+from orchestrator.api.errors import NO_CONTENT, envelope_of, error_answer, unexpected_answer
+from orchestrator.api.limits import RequestLimits, remember_limits, too_much, within_time
 from orchestrator.api.origins import Admitted, OriginPolicy, Refused, admit
 from orchestrator.api.request_ids import REQUEST_ID_HEADER, accept_request_id, remember_request_id
 from orchestrator.core.errors import ErrorInfo, ErrorKind
@@ -37,10 +38,11 @@ log = structlog.stdlib.get_logger(__name__)
 class Edge:
     """An ASGI app around the framework's own. `answered` is told method, route and status of each request."""
 
-    def __init__(self, app: ASGIApp, policy: OriginPolicy, answered: Answered) -> None:
+    def __init__(self, app: ASGIApp, policy: OriginPolicy, limits: RequestLimits, answered: Answered) -> None:
         self._app = app
         self._answered = answered
         self._policy = policy
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; anything but HTTP is left to the framework, which has no route for it."""
@@ -49,6 +51,7 @@ class Edge:
             return
         request_id = accept_request_id(_values(scope, b"x-request-id"))
         remember_request_id(scope, request_id)
+        remember_limits(scope, self._limits)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await self._serve(scope, receive, send, request_id)
 
@@ -65,10 +68,13 @@ class Edge:
             await send(message)
 
         try:
-            await self._route(decision, request_id, scope["path"])(scope, receive, send_with_headers)
+            in_time = within_time(receive, self._limits.body_seconds)
+            await self._route(scope, decision, request_id)(scope, in_time, send_with_headers)
         except Exception:
-            # The reply has begun: all that can be done is to break it off and to tell the log.
+            # Where the reply has begun, all that can be done is to break it off and to tell the log.
             log.exception("a reply broke down")
+            if status is None:
+                await unexpected_answer(request_id, scope["path"]).as_asgi()(scope, receive, send_with_headers)
         finally:
             route = scope["path_template"] if "path_template" in scope else "unknown"
             self._answered(scope["method"], route, status)
@@ -90,11 +96,15 @@ class Edge:
             fetch_site=sites[0] if sites else None,
         )
 
-    def _route(self, decision: Admitted | Refused, request_id: str, path: str) -> ASGIApp:
+    def _route(self, scope: HTTPScope, decision: Admitted | Refused, request_id: str) -> ASGIApp:
+        envelope = envelope_of(scope["path"])
+        refusal = too_much(scope, self._limits)
+        if refusal is not None:
+            return error_answer(refusal, request_id, envelope=envelope).as_asgi()
         match decision:
             case Refused(why):
                 info = ErrorInfo(ErrorKind.FORBIDDEN_ORIGIN, why)
-                return error_answer(info, request_id, envelope=envelope_of(path)).as_asgi()
+                return error_answer(info, request_id, envelope=envelope).as_asgi()
             case Admitted(None):
                 return self._app
             case Admitted():

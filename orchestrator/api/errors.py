@@ -6,6 +6,7 @@ Source: section 4 of the contract.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 import litestar
@@ -65,7 +66,11 @@ ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
     ErrorKind.THREAD_CONFLICT: WireError(409, _BAD, "thread_conflict"),
     ErrorKind.INTEGRATION_CREDENTIALS_REQUIRED: WireError(409, _BAD, "integration_credentials_required"),
     ErrorKind.RESPONSE_HAS_CHILDREN: WireError(409, _BAD, "response_has_children"),
+    ErrorKind.INVALID_HTTP: WireError(400, _BAD, "invalid_http"),
+    ErrorKind.REQUEST_TIMEOUT: WireError(408, _BAD, "request_timeout"),
     ErrorKind.REQUEST_TOO_LARGE: WireError(413, _BAD, "request_too_large"),
+    ErrorKind.URL_TOO_LONG: WireError(414, _BAD, "url_too_long"),
+    ErrorKind.HEADERS_TOO_LARGE: WireError(431, _BAD, "headers_too_large"),
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: WireError(415, _BAD, "unsupported_media_type"),
     ErrorKind.PLUGIN_CONNECTION_ERROR: WireError(424, "plugin_connection_error", "plugin_connection_error"),
     ErrorKind.MCP_CONNECTION_ERROR: WireError(424, "mcp_connection_error", "mcp_connection_error"),
@@ -108,6 +113,11 @@ class ErrorAnswer:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def phrase(self) -> str:
+        """The status in words."""
+        return HTTPStatus(self.status).phrase
 
     def as_asgi(self) -> ASGIResponse:
         """To be returned by a route, or called as an ASGI app."""
@@ -221,5 +231,10 @@ def answer_http_exception(request: HttpRequest, error: HTTPException) -> litesta
 def answer_unexpected(request: HttpRequest, error: Exception) -> litestar.Response[bytes]:
     """A defect: the log gets the traceback, the client the id to find it by."""
     log.error("a request failed unexpectedly", exc_info=error)
+    return unexpected_answer(request_id_of(request.scope), request.scope["path"]).as_response()
+
+
+def unexpected_answer(request_id: str, path: str) -> ErrorAnswer:
+    """The answer to a request that met a defect."""
     info = ErrorInfo(ErrorKind.INTERNAL_ERROR, "Something unexpected happened; the log has the details.")
-    return answer_of(request, info).as_response()
+    return error_answer(info, request_id, envelope=envelope_of(path))

@@ -14,6 +14,7 @@ from orchestrator.api.chat import answer_with_run
 from orchestrator.api.chat_request import input_items, integration_requests
 from orchestrator.api.decode import decode_body
 from orchestrator.api.errors import OK, HttpRequest
+from orchestrator.api.limits import limits_of
 from orchestrator.api.wire_forks import ForkAt, ForkBody, ForkOutput
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.service.forks import EditedResult, ForkRequest, ForkService
@@ -31,7 +32,7 @@ def fork_route(
     @post(FORK_PATH, status_code=OK)
     async def fork(request: HttpRequest, response_id: FromPath[str]) -> ASGIResponse:
         caller = await authenticator.caller(request)
-        body = decode_body(await read_json_body(request, max_body_bytes), ForkBody)
+        body = decode_body(await read_json_body(request, max_body_bytes), ForkBody, limits_of(request.scope))
         run = await forks.fork(_request(response_id, body), caller)
         return await answer_with_run(run, request, stream=body.stream, keep_alive_seconds=keep_alive_seconds)
 

@@ -27,6 +27,7 @@ from orchestrator.api.encode_plugins import (
     plugin_list,
 )
 from orchestrator.api.errors import OK, HttpRequest
+from orchestrator.api.limits import limits_of
 from orchestrator.api.replies import json_reply
 from orchestrator.api.wire_plugins import ApproveBody, ApproveReply, CheckBody, DirectCallBody
 from orchestrator.service.direct_calls import DirectCallService
@@ -112,7 +113,7 @@ def check_route(
     @post(CHECK_PATH, status_code=OK)
     async def check(request: HttpRequest) -> ASGIResponse:
         caller = await authenticator.caller(request)
-        body = decode_body(await read_json_body(request, max_body_bytes), CheckBody)
+        body = decode_body(await read_json_body(request, max_body_bytes), CheckBody, limits_of(request.scope))
         integrations = integration_requests(body.integrations)
         return json_reply(
             check_reply(await while_connected(request.receive, lambda: checks.check(integrations, caller)))

@@ -1,5 +1,6 @@
 """The service in this process: sockets, the application's lifespan, uvicorn, signals."""
 
+import asyncio
 import errno
 import signal
 import socket
@@ -11,13 +12,16 @@ from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 import anyio
 import uvicorn
 
+from orchestrator.api.limits import RequestLimits
 from orchestrator.cli.command_error import CommandError
+from orchestrator.cli.http_protocol import BoundedHttpProtocol, protocol_class
 from orchestrator.settings import Settings
 
 GRACE_SECONDS = 8
 DRAIN_SECONDS = 4.0
 """How long runs may go on after the first signal; then they are cancelled, saved, and their streams ended."""
 BACKLOG = 2048
+TICKS = 10
 
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Opening: TypeAlias = AbstractAsyncContextManager[AsgiApp]
@@ -96,8 +100,9 @@ class HttpService:
     have `DRAIN_SECONDS` to finish, then their clients are told of the end; a second signal does not wait.
     """
 
-    def __init__(self, opening: Opening, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, opening: Opening, sockets: Sequence[socket.socket], limits: RequestLimits | None = None) -> None:
         self._opening = opening
+        self._limits = limits or RequestLimits()
         self._sockets = list(sockets)
         self._server: _Server | None = None
         self._stopping = False
@@ -120,7 +125,7 @@ class HttpService:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._stop_on_signals)
                 async with self._opening as app:
-                    self._server = _Server(_config(app))
+                    self._server = _Server(_config(app, self._limits))
                     self._server.on_ready = on_ready
                     if isinstance(app, Drainable):
                         tasks.start_soon(self._drain, app)
@@ -143,11 +148,11 @@ class HttpService:
                 self.stop()
 
 
-def _config(app: AsgiApp) -> uvicorn.Config:
+def _config(app: AsgiApp, limits: RequestLimits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         interface="asgi3",
-        http="httptools",
+        http=protocol_class(limits),
         ws="none",
         lifespan="off",  # the application is open already, so that what fails in that can be told in one line
         log_config=None,
@@ -165,6 +170,15 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.on_ready is not None:
             self.on_ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second; once, every connection is looked at."""
+        if counter % TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in tuple(self.server_state.connections):
+                if isinstance(connection, BoundedHttpProtocol):
+                    connection.look(now)
+        return await super().on_tick(counter)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -49,13 +49,13 @@ def open_service(settings: Settings) -> tuple[HttpService, Settings]:
     Raises:
         CommandError: the port is taken, or the data directory cannot be made.
     """
-    from orchestrator.app import open_app  # it brings everything along: not for commands that only ask
+    from orchestrator.app import open_app, request_limits  # it brings everything along: not for commands that only ask
 
     redaction = Redaction(settings.redact_patterns, settings.redact_paths)
     configure_logging(settings.log_level, settings.log_format, redaction=redaction)
     sockets, settings = listen(settings)
     make_data_dir(settings)
-    return HttpService(open_app(settings), sockets), settings
+    return HttpService(open_app(settings), sockets, request_limits(settings)), settings
 
 
 def run_service(main: Callable[[Unpack[Ts]], Awaitable[None]], *arguments: *Ts) -> None:

@@ -24,6 +24,10 @@ class ErrorKind(StrEnum):
     PLUGIN_CONNECTION_ERROR = "plugin_connection_error"
     MCP_CONNECTION_ERROR = "mcp_connection_error"
     REQUEST_TOO_LARGE = "request_too_large"
+    URL_TOO_LONG = "url_too_long"
+    HEADERS_TOO_LARGE = "headers_too_large"
+    REQUEST_TIMEOUT = "request_timeout"
+    INVALID_HTTP = "invalid_http"
     RATE_LIMITED = "rate_limited"
     INSUFFICIENT_RESOURCES = "insufficient_resources"
     MODEL_NOT_FOUND = "model_not_found"
@@ -82,6 +86,11 @@ class OrchestratorError(Exception):
         super().__init__(message)
         self.info = ErrorInfo(kind, message, param, retry_after_seconds)
         self.retry_after_seconds = retry_after_seconds
+
+    @classmethod
+    def of(cls, info: ErrorInfo) -> "OrchestratorError":
+        """The error that says `info`."""
+        return cls(info.kind, info.message, param=info.param, retry_after_seconds=info.retry_after_seconds)
 
 
 class IllegalInputError(Exception):

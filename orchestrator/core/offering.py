@@ -34,7 +34,7 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
 
     A name in `allowed_tools` that its server lacks is an `invalid_value`; one that `mcp.json` or the
     token withholds, or whose changed definition is blocked, is `permission_denied`. An empty
-    `allowed_tools` offers nothing of that server. A run that is taken up again was checked when it
+    `allowed_tools` offers nothing of that server; more than `max_tools` altogether are an `invalid_value`. A run that is taken up again was checked when it
     began: what is gone since is not offered. A call needs approval where the request or `mcp.json`
     wants it: neither can loosen what the other demands.
     """
@@ -70,6 +70,8 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
         )
         for tool in offer_tools(found, request.tool_names)
     )
+    if request.resumed is None and len(offered) > request.limits.max_tools:
+        return _too_many(len(offered), request.limits.max_tools)
     if request.resumed is None and chosen_tool(request.tool_choice, offered) is None:
         return _no_such_choice(request.tool_choice, offered)
     return offered
@@ -122,6 +124,13 @@ def chosen_tool(choice: ToolChoice, offered: Sequence[OfferedTool]) -> Literal["
 def _is_of(tool: OfferedTool, server: str | None) -> bool:
     label = provider_label(tool.provider)
     return server is None or server in (label, label.removeprefix("mcp/"))
+
+
+def _too_many(count: int, most: int) -> ErrorInfo:
+    message = (
+        f"The integrations offer {count} tools, more than {most}. Name the ones that are needed in 'allowed_tools'."
+    )
+    return ErrorInfo(ErrorKind.INVALID_VALUE, message, "integrations")
 
 
 def _no_such_choice(choice: ToolChoice, offered: Sequence[OfferedTool]) -> ErrorInfo:

@@ -103,12 +103,13 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The guards of a run; sizes are bytes of UTF-8. Above the last two nothing ends: they are warned about."""
+    """The guards of a run; sizes are bytes of UTF-8. Above the `warn_…` ones nothing ends: they are warned about."""
 
     max_turns: int = 32
     max_identical_calls: int = 8
     max_tool_output_bytes: int = 8 * 1024 * 1024
     max_tool_output_model_bytes: int = 64 * 1024
+    max_tools: int = 2000
     warn_tools: int = 40
     warn_tool_tokens: int = 8_000
 

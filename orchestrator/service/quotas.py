@@ -17,21 +17,28 @@ from orchestrator.ports import TokenStore
 from orchestrator.service.callers import Caller
 
 MINUTE: Final = 60.0
+MOST_COUNTED: Final = 10_000
+"""Tokens and addresses; above that, those that asked for nothing of late are forgotten."""
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 class Quotas:
-    """`clock` is monotonic, in seconds; `now` is the time of day."""
+    """`clock` is monotonic, in seconds; `now` is the time of day.
+
+    `requests_per_minute` is for tokens without such a limit of their own, and for addresses.
+    """
 
     def __init__(
         self,
         store: TokenStore,
         *,
+        requests_per_minute: int | None = None,
         clock: Callable[[], float] = anyio.current_time,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
+        self._requests_per_minute = requests_per_minute
         self._clock = clock
         self._now = now
         self._requests: dict[str, deque[float]] = {}
@@ -44,14 +51,29 @@ class Quotas:
         Raises:
             OrchestratorError: `rate_limited`, with when the next one is admitted; it is not counted then.
         """
-        allowed = caller.limits.requests_per_minute
-        if caller.token_id is None or allowed is None:
+        if caller.token_id is not None:
+            allowed = caller.limits.requests_per_minute or self._requests_per_minute
+            self._count(f"token {caller.token_id}", allowed, "This API token is")
+
+    def count_anonymous(self, address: str) -> None:
+        """Count one request without a token, or with a wrong one, against the last 60 seconds of its address.
+
+        Raises:
+            OrchestratorError: `rate_limited`; it is not counted then.
+        """
+        self._count(f"address {address}", self._requests_per_minute, "Whoever has this address is")
+
+    def _count(self, who: str, allowed: int | None, whose: str) -> None:
+        if allowed is None:
             return
-        made, now = self._requests.setdefault(caller.token_id, deque()), self._clock()
+        now = self._clock()
+        if len(self._requests) > MOST_COUNTED:
+            self._requests = {one: made for one, made in self._requests.items() if made and made[-1] > now - MINUTE}
+        made = self._requests.setdefault(who, deque())
         while made and made[0] <= now - MINUTE:
             made.popleft()
         if len(made) >= allowed:
-            message = f"This API token is limited to {allowed} requests a minute. Try again later."
+            message = f"{whose} limited to {allowed} requests a minute. Try again later."
             wait = made[0] + MINUTE - now if made else MINUTE
             raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=wait)
         made.append(now)

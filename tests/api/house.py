@@ -13,6 +13,7 @@ import litestar
 import uvicorn
 
 from orchestrator.api.application import create_api
+from orchestrator.api.limits import RequestLimits
 from orchestrator.api.metrics import Metrics
 from orchestrator.core.drift import DriftPolicy
 from orchestrator.core.redaction import NOTHING, Redaction
@@ -108,6 +109,8 @@ async def house(
     limits: Limits | None = None,
     policy: InstancePolicy | None = None,
     redaction: Redaction = NOTHING,
+    request_limits: RequestLimits | None = None,
+    requests_per_minute: int | None = None,
     **options: Any,
 ) -> AsyncGenerator[House]:
     """The application over these twins; `options` are those of `create_api`."""
@@ -116,7 +119,7 @@ async def house(
     engine = engine or ScriptedEngine([[Say("Hi.")]])
     models = ModelService([engine])
     token_store = MemoryTokenStore()
-    tokens, quotas = TokenService(token_store), Quotas(token_store)
+    tokens, quotas = TokenService(token_store), Quotas(token_store, requests_per_minute=requests_per_minute)
     async with anyio.create_task_group() as tasks:
         metrics = Metrics()
         runs = RunService(responses, "holder", tasks, max_concurrent_runs, metrics.run_ended, quotas)
@@ -171,6 +174,7 @@ async def house(
             metrics=metrics,
             tokens=tokens,
             quotas=quotas,
+            limits=request_limits,
             **options,
         )
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI

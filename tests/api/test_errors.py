@@ -32,7 +32,11 @@ CONTRACT = {
     ErrorKind.PERMISSION_DENIED: (403, "invalid_request", "permission_denied"),
     ErrorKind.PLUGIN_CONNECTION_ERROR: (424, "plugin_connection_error", "plugin_connection_error"),
     ErrorKind.MCP_CONNECTION_ERROR: (424, "mcp_connection_error", "mcp_connection_error"),
+    ErrorKind.INVALID_HTTP: (400, "invalid_request", "invalid_http"),
+    ErrorKind.REQUEST_TIMEOUT: (408, "invalid_request", "request_timeout"),
     ErrorKind.REQUEST_TOO_LARGE: (413, "invalid_request", "request_too_large"),
+    ErrorKind.URL_TOO_LONG: (414, "invalid_request", "url_too_long"),
+    ErrorKind.HEADERS_TOO_LARGE: (431, "invalid_request", "headers_too_large"),
     ErrorKind.RATE_LIMITED: (429, "invalid_request", "rate_limited"),
     ErrorKind.UNKNOWN_ENDPOINT: (404, "invalid_request", "unknown_endpoint"),
     ErrorKind.METHOD_NOT_ALLOWED: (405, "invalid_request", "method_not_allowed"),
@@ -178,7 +182,7 @@ async def test_a_body_of_another_type_is_refused_unread(api: House, headers: dic
     response = await api.client.post(CHAT, content=json.dumps(chat_body()).encode(), headers=headers)
     told = {
         "type": "invalid_request",
-        "message": "The body must be sent as application/json.",
+        "message": "The body must be sent as application/json, in UTF-8.",
         "code": "unsupported_media_type",
     }
     assert envelope(response) == (415, {"error": told})

@@ -3,12 +3,15 @@
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.api.errors import ERROR_TABLE
+from orchestrator.api.limits import RequestLimits
+from orchestrator.app import request_limits
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.permissions import PERMISSIONS
 from orchestrator.core.request import IntegrationRequest
@@ -16,7 +19,7 @@ from orchestrator.integrations.checks import check_integrations
 from orchestrator.integrations.mcp_json import McpConfig, load_mcp_json
 from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
 from orchestrator.ports import IntegrationSession, RunScope
-from orchestrator.settings import SettingsError, load_settings
+from orchestrator.settings import SETTINGS, Settings, SettingsError, load_settings
 from orchestrator.testing import FakeCatalog, FakeServer, Say, ScriptedEngine
 from tests.api.house import fake_tool, house
 
@@ -133,6 +136,26 @@ def test_the_service_starts_as_its_row_says(row: list[str]) -> None:
     else:
         told.append("with plugins and ephemeral servers off")
     assert it == ", ".join(("starts", *told))
+
+
+@pytest.mark.parametrize("row", table("Limits"), ids=" ".join)
+def test_a_limit_has_the_setting_and_the_error_of_its_row(row: list[str]) -> None:
+    _, setting, answer = row
+    assert quoted(setting)[0] in {one.name for one in SETTINGS}
+    assert (int(answer[:3]), quoted(answer)[0]) in {(one.status, one.code) for one in ERROR_TABLE.values()}
+
+
+def test_every_limit_of_requests_has_its_row() -> None:
+    with_row = {quoted(row[1])[0].lower() for row in table("Limits")} | {"client_stall_timeout"}
+    settings = load_settings({})
+    moved = {name for name in with_row if name in Settings.__dataclass_fields__}
+    changed = replace(settings, **dict.fromkeys(moved, 7))
+    unmoved = [
+        field.name
+        for field in fields(RequestLimits)
+        if getattr(request_limits(changed), field.name) == getattr(request_limits(settings), field.name)
+    ]
+    assert unmoved == []
 
 
 def test_every_permission_has_its_row() -> None:

@@ -17,7 +17,14 @@ from orchestrator.core.json_types import JsonObject
 SCHEMAS: Final = "#/components/schemas/{name}"
 JSON: Final = "application/json"
 
-ANYWHERE: Final = (ErrorKind.FORBIDDEN_ORIGIN, ErrorKind.INTERNAL_ERROR)
+ANYWHERE: Final = (
+    ErrorKind.INVALID_HTTP,
+    ErrorKind.FORBIDDEN_ORIGIN,
+    ErrorKind.URL_TOO_LONG,
+    ErrorKind.HEADERS_TOO_LARGE,
+    ErrorKind.RATE_LIMITED,
+    ErrorKind.INTERNAL_ERROR,
+)
 WITH_TOKEN: Final = (ErrorKind.INVALID_API_KEY, ErrorKind.PERMISSION_DENIED, *ANYWHERE)
 WITH_BODY: Final = (
     ErrorKind.INVALID_JSON,
@@ -25,6 +32,7 @@ WITH_BODY: Final = (
     ErrorKind.INVALID_TYPE,
     ErrorKind.INVALID_VALUE,
     ErrorKind.UNRECOGNIZED_KEYS,
+    ErrorKind.REQUEST_TIMEOUT,
     ErrorKind.REQUEST_TOO_LARGE,
     ErrorKind.UNSUPPORTED_MEDIA_TYPE,
     *WITH_TOKEN,
