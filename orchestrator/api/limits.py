@@ -51,7 +51,7 @@ def limits_of(scope: Scope) -> RequestLimits:
 
 def too_much(scope: HTTPScope, limits: RequestLimits) -> ErrorInfo | None:
     """What can be said of a request by its head alone: that its address, its headers or its body are too large."""
-    size = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
+    size = len(scope["raw_path"] if "raw_path" in scope else scope["path"].encode()) + len(scope["query_string"])
     if size > limits.url_bytes:
         message = f"The address is longer than {limits.url_bytes} bytes, the most that is taken here."
         return ErrorInfo(ErrorKind.URL_TOO_LONG, message)

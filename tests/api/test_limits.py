@@ -47,7 +47,6 @@ def nested(depth: int) -> Any:
 
 
 TEXT = {"type": "text", "content": "hi"}
-SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}
 
 CASES: list[tuple[str, dict[str, Any], dict[str, str], int, str, str | None]] = [
     ("many items of input", {"input": [TEXT] * 4}, {}, 400, "invalid_value", "input"),
