@@ -44,6 +44,7 @@ class Node:
     stats: Stats = field(default_factory=Stats)
     ended_at: datetime | None = None
     suspension: Suspension | None = None
+    warnings: tuple[str, ...] = ()
     decisions: dict[str, CallDecision] = field(default_factory=dict[str, CallDecision])
 
     @property
@@ -102,6 +103,7 @@ class Node:
             expires_at=None if self.suspension is None else self.suspension.expires_at,
             forked_from=new.forked_from,
             replay_of=new.replay_of,
+            warnings=self.warnings,
         )
 
     def journaled(self, call: PlacedCall, *, held: bool) -> JournaledCall:

@@ -13,7 +13,7 @@ from orchestrator.core.listing import listing_number
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.redacted_run import merged
 from orchestrator.core.response import Cancelled, Ending, Failed, Incomplete, Stats
-from orchestrator.core.tools import OfferedTool, ToolKey, text_content
+from orchestrator.core.tools import OfferedTool, ToolKey, readable_content, text_content
 from orchestrator.ports import (
     LONG_TEXT,
     CallDecision,
@@ -52,7 +52,11 @@ class MemoryStore:
     async def read_outputs(self, call_ids: Sequence[str], owner: str) -> Mapping[str, str]:
         own = [call for node in self.nodes.values() if node.new.owner == owner for call in node.items.values()]
         calls = [call for call in own if isinstance(call, PlacedCall) and call.call_id in call_ids]
-        return {call.call_id: call.outcome.output for call in calls if call.outcome is not None and call.outcome.output}
+        return {
+            call.call_id: readable_content(call.outcome.output, call.outcome.structured)
+            for call in calls
+            if call.outcome is not None and call.outcome.output
+        }
 
     async def open_response(self, response: NewResponse) -> None:
         root_id, depth = response.id, 0
@@ -73,6 +77,7 @@ class MemoryStore:
         while number in taken:
             number += 1
         node = self.nodes[response.id] = Node(response, number, root_id, depth, response.lease_until)
+        node.warnings = response.warnings
         if response.forked_from is not None:
             original = self.nodes[response.forked_from.response_id]
             copied = [item for item in original.ordered() if item.position < response.forked_from.position]
@@ -114,6 +119,7 @@ class MemoryStore:
         items: Sequence[PlacedItem],
         outcomes: Sequence[tuple[str, Outcome]],
         at: datetime,
+        warnings: Sequence[str] = (),
     ) -> None:
         node = self.nodes.get(response_id)
         if node is not None and node.ending is not None and _same_ending(node.ending, ending, node):
@@ -128,6 +134,7 @@ class MemoryStore:
             if call.outcome is None and outcome is not None:
                 _settle(node, call, outcome, at)
         node.ending, node.stats, node.ended_at = ending, stats, at
+        node.warnings = tuple(warnings)
 
     async def get_response(self, response_id: str, owner: str) -> StoredResponse | None:
         node = self.nodes.get(response_id)
@@ -205,7 +212,7 @@ class MemoryStore:
 
     async def suspend_response(self, response_id: str, suspension: Suspension, stats: Stats, at: datetime) -> None:
         node = self._running(response_id)
-        node.suspension, node.stats = suspension, stats
+        node.suspension, node.stats, node.warnings = suspension, stats, suspension.warnings
 
     async def record_decisions(
         self, response_id: str, decisions: Sequence[CallDecision], withheld: JsonObject | None = None
@@ -325,11 +332,14 @@ def _store_error(message: str) -> OrchestratorError:
 def _shortened(output: tuple[OutputEntry, ...]) -> tuple[OutputEntry, ...]:
     """Without the long outputs of calls."""
     return tuple(
-        replace(entry, item=replace(entry.item, output=""))
-        if isinstance(entry.item, ToolCall) and len(entry.item.output) > LONG_TEXT
-        else entry
+        replace(entry, item=_shortened_call(entry.item)) if isinstance(entry.item, ToolCall) else entry
         for entry in output
     )
+
+
+def _shortened_call(call: ToolCall) -> ToolCall:
+    structured = call.structured if len(call.structured or "") <= LONG_TEXT else None
+    return replace(call, output="" if len(call.output) > LONG_TEXT else call.output, structured=structured)
 
 
 def _settle(node: Node, call: PlacedCall, outcome: Outcome, at: datetime) -> None:

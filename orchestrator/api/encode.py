@@ -89,6 +89,7 @@ def _call_events(
                     call.duration_ms,
                     _set(call.requested),
                     _set(call.source),
+                    _set(call.structured),
                 ),
             )
         case s.ToolCallFailure():
@@ -188,6 +189,7 @@ def stored_reply(response: StoredResponse) -> wire.StoredReply:
         stats=_stats(response.stats),
         parameters=response.parameters,
         metadata=response.metadata,
+        warnings=list(response.warnings) or UNSET,
         created_at=response.created_at,
         ended_at=response.ended_at,
     )
@@ -218,6 +220,7 @@ def output_entry(item: items.OutputItem) -> wire.OutputEntry:
                 item.duration_ms,
                 _set(item.requested),
                 _set(item.source),
+                _set(item.structured),
             )
         case items.InvalidToolCall():
             metadata = wire.InvalidCallMetadata(

@@ -190,7 +190,7 @@ def direct_call_reply(call: DirectCall, result: ChatResult) -> w.DirectCallReply
     status = ending_status(result.ending)
     response_id = result.response_id or call.run.request.response_id
     if made is None:
-        return w.DirectCallReply(response_id, status, call.tool, provider)
+        return w.DirectCallReply(response_id, status, call.tool, provider, warnings=list(result.warnings) or UNSET)
     return w.DirectCallReply(
         response_id,
         status,
@@ -201,6 +201,8 @@ def direct_call_reply(call: DirectCall, result: ChatResult) -> w.DirectCallReply
         made.output,
         made.is_error,
         made.duration_ms,
+        made.structured if made.structured is not None else UNSET,
+        list(result.warnings) or UNSET,
     )
 
 

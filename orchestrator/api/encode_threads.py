@@ -71,6 +71,7 @@ def _in_thread(reply: wire.ChatReply, thread_id: str | None) -> ThreadChatReply:
         thread_id=UNSET if thread_id is None or reply.response_id is UNSET else thread_id,
         status=reply.status,
         incomplete_reason=reply.incomplete_reason,
+        warnings=reply.warnings,
     )
 
 
@@ -88,6 +89,7 @@ def _output(entry: wire.OutputEntry) -> ThreadOutput:
         entry.is_error,
         entry.duration_ms,
         entry.status,
+        entry.structured_output,
     )
 
 

@@ -31,6 +31,8 @@ from orchestrator.api.wire_audit import (
 )
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo, ServerIdentity
+from orchestrator.core.output_schemas import kept_output_problem
+from orchestrator.core.tools import definition_from_json
 from orchestrator.ports.audit import AuditedCall, CallApproval, ListedCall
 from orchestrator.service.audit import AuditService, CallExport, ToolStatistics
 from orchestrator.service.audit_export import EXPORT_FORMATS, MEDIA_TYPES, ExportFormat, require_parquet, written
@@ -150,6 +152,7 @@ def whole_call(call: AuditedCall) -> AuditedCallWhole:
         reason=call.reason,
         output=call.output,
         structured_output=call.structured,
+        output_problem=_output_problem(call),
         shown=call.shown,
         definition=call.definition,
         arguments_salt=call.arguments_salt,
@@ -157,6 +160,14 @@ def whole_call(call: AuditedCall) -> AuditedCallWhole:
         links=[ChainLink(x.kind, x.sequence, x.content_digest, x.previous, x.hash) for x in call.links],
         approval=_approval(call.approval),
     )
+
+
+def _output_problem(call: AuditedCall) -> str | None:
+    if call.listed.status != "succeeded" or call.definition is None:
+        return None
+    schema = definition_from_json(call.definition).output_schema
+    problem = kept_output_problem(schema, call.output, call.structured, is_error=call.listed.is_error)
+    return None if problem is None else f"The result {problem}."
 
 
 def _approval(approval: CallApproval | None) -> ApprovalInfo | None:

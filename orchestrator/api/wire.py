@@ -96,6 +96,10 @@ class ToolCallOutput(Struct, frozen=True, tag_field="type", tag="tool_call"):
         ]
         | UnsetType
     ) = UNSET
+    structured_output: (
+        Annotated[str, Meta(description="Extension. The JSON text of the MCP result's `structuredContent`.")]
+        | UnsetType
+    ) = UNSET
 
 
 class InvalidCallMetadata(Struct, frozen=True):
@@ -249,6 +253,7 @@ class StoredReply(Struct, frozen=True, kw_only=True):
     stats: ChatStats
     parameters: Annotated[dict[str, Any], Meta(description="The settings that the request gave.")]
     metadata: dict[str, str]
+    warnings: Annotated[list[str], Meta(description="Only where there are any.")] | UnsetType = UNSET
     created_at: datetime
     ended_at: datetime | None
 

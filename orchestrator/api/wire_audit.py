@@ -101,6 +101,10 @@ class AuditedCallWhole(AuditedCallSummary, frozen=True, kw_only=True):
     reason: Annotated[str | None, Meta(description="Why an invalid call is invalid.")]
     output: Annotated[str | None, Meta(description="The JSON text of the MCP result's `content` array, whole.")]
     structured_output: Annotated[str | None, Meta(description="The JSON text of `structuredContent`.")]
+    output_problem: Annotated[
+        str | None,
+        Meta(description="What of the result is not as the tool's output schema promises; null where all is."),
+    ]
     shown: Annotated[str | None, Meta(description="What the model was shown of the output.")]
     definition: Annotated[dict[str, Any] | None, Meta(description="The tool as it was offered.")]
     arguments_salt: str | None

@@ -138,6 +138,7 @@ class ToolCallSuccess(Struct, frozen=True, tag_field="type", tag="tool_call.succ
     duration_ms: int
     requested_arguments: dict[str, Any] | UnsetType = UNSET
     status: Literal["edited", "replayed"] | UnsetType = UNSET
+    structured_output: str | UnsetType = UNSET
 
 
 class ToolCallFailure(Struct, frozen=True, tag_field="type", tag="tool_call.failure"):

@@ -229,6 +229,13 @@ class DirectCallReply(Struct, frozen=True):
     output: Annotated[str, Meta(description="JSON text: the content array of the tool's result.")] | UnsetType = UNSET
     is_error: bool | UnsetType = UNSET
     duration_ms: int | UnsetType = UNSET
+    structured_output: (
+        Annotated[str, Meta(description="The JSON text of the result's `structuredContent`.")] | UnsetType
+    ) = UNSET
+    warnings: (
+        Annotated[list[str], Meta(description="Such as of a result that does not match the tool's output schema.")]
+        | UnsetType
+    ) = UNSET
 
 
 class CheckBody(Struct, frozen=True, forbid_unknown_fields=True):

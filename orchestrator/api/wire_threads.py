@@ -39,6 +39,10 @@ class McpCallOutput(Struct, frozen=True, tag_field="type", tag="mcp_call"):
         ]
         | UnsetType
     ) = UNSET
+    structured_output: (
+        Annotated[str, Meta(description="Extension. The JSON text of the MCP result's `structuredContent`.")]
+        | UnsetType
+    ) = UNSET
 
 
 ThreadOutput: TypeAlias = MessageOutput | ReasoningOutput | McpCallOutput | InvalidToolCallOutput
@@ -57,6 +61,7 @@ class ThreadChatReply(Struct, frozen=True, kw_only=True):
     incomplete_reason: (
         Annotated[IncompleteReason, Meta(description="Extension. Only when `status` is `incomplete`.")] | UnsetType
     ) = UNSET
+    warnings: Annotated[list[str], Meta(description="Extension. Only where there are any.")] | UnsetType = UNSET
 
 
 class ThreadChatEnd(Struct, frozen=True, tag_field="type", tag="chat.end"):

@@ -5,14 +5,14 @@ from typing import cast
 
 import click
 import rich_click
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from orchestrator.api.wire_plugins import DirectCallBody, DirectCallReply, PluginDetail
 from orchestrator.cli.command_settings import SERVER, with_settings
 from orchestrator.cli.output import print_json
 from orchestrator.cli.plugins_client import JSON, PLUGIN, URL, ask, plugin_path
 from orchestrator.cli.plugins_output import STATE_STYLES, console, say
-from orchestrator.cli.terminal_text import content_text, one_line, visible
+from orchestrator.cli.terminal_text import one_line, result_text, visible
 from orchestrator.core.json_types import JsonObject, JsonValue, parse_object
 from orchestrator.settings import Settings
 
@@ -97,7 +97,9 @@ def _print(reply: DirectCallReply) -> None:
         if reply.status == "awaiting_approval":
             click.echo(f"orchestrator approvals show {reply.response_id}", err=True)
         return
-    out.print(visible(content_text(reply.output)), markup=False, soft_wrap=True)
+    out.print(visible(result_text(reply.output, reply.structured_output)), markup=False, soft_wrap=True)
+    for warning in () if isinstance(reply.warnings, UnsetType) else reply.warnings:
+        click.echo(click.style(f"warning: {one_line(warning)}", fg="yellow"), err=True)
     failed = "the tool answered with an error, " if reply.is_error is True else ""
     took = "" if reply.duration_ms is UNSET else f"{reply.duration_ms} ms, "
     error = click.style(f"{failed}{took}journaled as {reply.call_id} of {reply.response_id}", dim=True)

@@ -135,7 +135,7 @@ def _output(item: OutputEntry) -> str:
         case ToolCallOutput():
             call = f"{one_line(label_of(item.provider_info))}/{one_line(item.tool)}({arguments_text(item.arguments)})"
             failed = " (error)" if item.is_error else ""
-            return f"tool_call  {item.call_id}  {call} →{failed} {one_line(output_text(item.output))}"
+            return f"tool_call  {item.call_id}  {call} →{failed} {one_line(output_text(item.output, item.structured_output))}"
         case InvalidToolCallOutput():
             return f"invalid    {one_line(item.metadata.tool_name)}: {shortened(one_line(item.reason), LONG)}"
         case _:

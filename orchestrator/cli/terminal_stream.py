@@ -139,7 +139,7 @@ class TerminalStream:
 
     def _result(self, event: ToolCallSuccess) -> list[Piece]:
         mark = f"{'✗' if event.is_error else '←'} {one_line(event.tool)}"
-        output = "".join(f"  {line}\n" for line in output_text(event.output).splitlines())
+        output = "".join(f"  {line}\n" for line in output_text(event.output, event.structured_output).splitlines())
         return self._lines(
             Piece(mark, BAD if event.is_error else CALL),
             Piece(f"  {event.duration_ms} ms\n", QUIET),

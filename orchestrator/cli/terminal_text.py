@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import cast
 
+from msgspec import UNSET, UnsetType
+
 from orchestrator.core.json_types import JsonValue
 
 KEPT = frozenset("\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}")
@@ -30,9 +32,9 @@ def arguments_text(arguments: Mapping[str, JsonValue]) -> str:
     return shortened(one_line(", ".join(pairs)), ARGUMENTS_LENGTH)
 
 
-def output_text(output: str) -> str:
-    """What a tool answered, shortened: the texts of its content array, other parts by their type."""
-    lines = visible(content_text(output)).strip().splitlines()
+def output_text(output: str, structured: str | UnsetType = UNSET) -> str:
+    """What a tool answered, as `result_text` has it, shortened."""
+    lines = visible(result_text(output, structured)).strip().splitlines()
     cut = lines[:OUTPUT_LINES]
     text = shortened("\n".join(cut), OUTPUT_LENGTH)
     return text if len(lines) == len(cut) else f"{text}\n… ({len(lines) - len(cut)} more lines)"
@@ -45,6 +47,12 @@ def shortened(text: str, length: int) -> str:
 
 def _harmless(character: str) -> bool:
     return character in KEPT or unicodedata.category(character) not in HARMFUL
+
+
+def result_text(output: str, structured: str | UnsetType) -> str:
+    """What a tool answered: its content, or its structured output where the content is empty."""
+    text = content_text(output)
+    return text if text.strip() or isinstance(structured, UnsetType) else structured
 
 
 def content_text(output: str) -> str:

@@ -11,14 +11,15 @@ from orchestrator.core.inputs import OpenedIntegration
 from orchestrator.core.items import OutputEntry
 from orchestrator.core.ledger import Ledger
 from orchestrator.core.offering import chosen_tool, drift_warnings, offer, with_materials
+from orchestrator.core.output_schemas import output_problem
 from orchestrator.core.placed import PlacedCall
 from orchestrator.core.prompt import PromptMessage, turn_messages
 from orchestrator.core.reading import read_on, reading_tool, reads_on, unread
 from orchestrator.core.request import Resumed, RunRequest
 from orchestrator.core.resumption import first_messages, last_turn, opening_events, unusable_call
-from orchestrator.core.stream import StreamEvent
+from orchestrator.core.stream import StreamEvent, Warned
 from orchestrator.core.token_costs import warnings_about
-from orchestrator.core.tools import OfferedTool, ToolKey, tool_key
+from orchestrator.core.tools import OfferedTool, ToolKey, ToolResult, provider_label, tool_key
 from orchestrator.core.turn import TurnAssembly
 
 
@@ -33,8 +34,9 @@ class Briefing:
         self.request = request
         self.offered: dict[str, OfferedTool] = {}
         self.reader = reading_tool((), request.tool_names)
-        self.warnings: tuple[str, ...] = ()
         self._resumed = request.resumed or Resumed()
+        self.warnings = self._resumed.warnings
+        self._news: tuple[str, ...] = ()
         self._ledger = ledger
         self._messages: list[PromptMessage] = []
         self._turn = last_turn(self._resumed)
@@ -45,10 +47,7 @@ class Briefing:
         if isinstance(offered, ErrorInfo):
             return offered
         self.request = with_materials(self.request, opened)
-        self.warnings = (
-            *drift_warnings(self.request, opened),
-            *warnings_about(offered, self.request.limits),
-        )
+        self._warn([*drift_warnings(self.request, opened), *warnings_about(offered, self.request.limits)])
         self.reader = reading_tool(offered, self.request.tool_names)
         if reads_on(self.request, self._settled()):
             offered = (*offered, self.reader)
@@ -58,11 +57,11 @@ class Briefing:
             return error
         if self._resumed.reopens:
             return ReopenResponse(offered, self._names(), self._resumed.decisions)
-        return OpenResponse(offered, self._names())
+        return OpenResponse(offered, self._names(), self.warnings)
 
     def opening_events(self) -> tuple[StreamEvent, ...]:
         """How the stream begins."""
-        return opening_events(self.request, self._ledger, self.warnings)
+        return opening_events(self.request, self._ledger, self._news)
 
     def begin(self) -> None:
         """The response is opened: from now on messages and tools only grow."""
@@ -111,6 +110,21 @@ class Briefing:
     def read(self, call: PlacedCall, stored: str | None) -> PlacedCall:
         """`call`, one of the reader's, with its outcome; `stored` is what the store has of the output."""
         return replace(call, outcome=read_on(call, self.request, self._settled(), stored))
+
+    def doubts(self, call: PlacedCall, result: ToolResult) -> list[Warned]:
+        """What is to be said of the whole `result` of `call`, where it is not what the tool's definition promises."""
+        tool = self.offered[call.model_name]
+        problem = output_problem(tool.definition.output_schema, result.structured, is_error=result.is_error)
+        if problem is None:
+            return []
+        warning = f"The result of the tool '{tool.definition.name}' of '{provider_label(tool.provider)}' {problem}."
+        return [Warned(message) for message in self._warn([warning])]
+
+    def _warn(self, warnings: Sequence[str]) -> tuple[str, ...]:
+        """Those of `warnings` that are news."""
+        self._news = tuple(one for one in dict.fromkeys(warnings) if one not in self.warnings)
+        self.warnings += self._news
+        return self._news
 
     def _settled(self) -> list[OutputEntry]:
         return [output_entry(call) for call in self._ledger.calls() if call.outcome is not None]

@@ -174,6 +174,7 @@ def output_entry(placed: PlacedItem) -> OutputEntry:
         duration_ms=outcome.duration_ms,
         requested=None if placed.edited is None else placed.arguments,
         source=outcome.status if outcome.status in ("edited", "replayed") else None,
+        structured=outcome.structured,
     )
     return OutputEntry(placed.turn, call, shown)
 

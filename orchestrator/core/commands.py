@@ -29,10 +29,12 @@ class OpenResponse:
     """Write the new node down, with the tools it offers. Answer: `ResponseOpened` or `StoreFailed`.
 
     `tool_names` are all the names that the chain has given so far, those of `offered` included.
+    `warnings` are those about the request.
     """
 
     offered: tuple[OfferedTool, ...]
     tool_names: Mapping[ToolKey, str]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class SaveResponse:
     stats: Stats
     items: tuple[PlacedItem, ...]
     outcomes: tuple[tuple[str, Outcome], ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,7 @@ class SuspendResponse:
     stats: Stats
     counters: tuple[Counters, ...]
     load_seconds: float | None
+    warnings: tuple[str, ...] = ()
 
 
 Command: TypeAlias = (

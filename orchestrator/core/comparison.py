@@ -200,6 +200,8 @@ def _output_item(item: OutputItem, statuses: Mapping[str, CallStatus]) -> _Item:
                 "output": item.output,
                 "is_error": item.is_error,
             }
+            if item.structured is not None:
+                values["structured_output"] = item.structured
             name, kind = item.tool, "tool_call"
         case InvalidToolCall():
             values = {"arguments": item.arguments, "reason": item.reason}

@@ -100,7 +100,7 @@ class ToolCall:
     `tool` is the server's own name. `output` is JSON text: the `content` array of the MCP result,
     or of what stands in for it where the call broke. `duration_ms` is 0 for a call that never ran.
     `requested` are the model's own arguments where somebody put others in their place. `source` is None where the call
-    ran, or was refused.
+    ran, or was refused. `structured` is the JSON text of the MCP result's `structuredContent`.
     """
 
     call_id: str
@@ -112,6 +112,7 @@ class ToolCall:
     duration_ms: int
     requested: JsonObject | None = None
     source: ResultSource | None = None
+    structured: str | None = None
 
 
 InvalidKind: TypeAlias = Literal["invalid_name", "invalid_arguments"]

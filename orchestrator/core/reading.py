@@ -19,6 +19,7 @@ from orchestrator.core.tools import (
     ToolKey,
     cut_text,
     offer_tools,
+    readable_content,
     text_content,
 )
 
@@ -112,7 +113,9 @@ def reads_on(request: RunRequest, entries: Iterable[OutputEntry]) -> bool:
 def unread(call: PlacedCall, request: RunRequest, entries: Iterable[OutputEntry]) -> str | None:
     """The id of the call that `call` reads, where only the store has its output; `entries` are this run's own."""
     found = _wanted(call, request, entries)
-    return found.call_id if found is not None and not found.output else None
+    if found is None or (found.output and (found.structured is not None or found.output != "[]")):
+        return None
+    return found.call_id
 
 
 def read_on(
@@ -121,7 +124,9 @@ def read_on(
     """The outcome of a call of the tool; `stored` is the output where it is `unread`, None where it is gone."""
     offset = (call.arguments or {}).get("offset")
     found = _wanted(call, request, entries)
-    content = None if found is None else found.output or stored
+    content = None
+    if found is not None:
+        content = stored if stored is not None else readable_content(found.output, found.structured) or None
     if content is None:
         wanted = (call.arguments or {}).get("call_id")
         return _outcome(f'There is no tool call with the id "{wanted}" in this chat.', is_error=True)

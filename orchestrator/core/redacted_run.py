@@ -116,6 +116,10 @@ class RunRedaction:
             case _:
                 return ending
 
+    def warnings(self, warnings: Sequence[str]) -> tuple[str, ...]:
+        """What the response was warned about."""
+        return tuple(self._plain(self._texts, warning) for warning in warnings)
+
     # ---- the parts ----------------------------------------------------------------------------
 
     def _rules_for(self, call_id: str) -> Redaction:

@@ -119,9 +119,9 @@ class Resumed:
     """Where a run is taken up: what its response holds already, and what comes of it now.
 
     `items` are durable. Where `reopens`, the response was put away: `decisions` are made about its
-    calls that are not settled, and `counters` and `load_seconds` are those of the turns so far. Else
-    it is a new response that begins with items of another one, and `call`, if there is one, comes
-    next: it is judged, journaled and run, or only journaled where it has an outcome.
+    calls that are not settled, `counters` and `load_seconds` are those of the turns so far, `warnings`
+    what was told. Else it is a new response that begins with items of another one, and `call`, if there
+    is one, comes next: it is judged, journaled and run, or only journaled where it has an outcome.
     """
 
     items: tuple[PlacedItem, ...] = ()
@@ -130,6 +130,7 @@ class Resumed:
     call: PlacedCall | None = None
     counters: tuple[Counters, ...] = ()
     load_seconds: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

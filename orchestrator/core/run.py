@@ -205,9 +205,8 @@ class Run:
                 self.state = replace(state, journaled=True, pending=())
                 return [*state.pending, *self._begin_calls(state)]
             case i.CallReturned(call_id, result, duration_ms) if (call := self._running(state, call_id)) is not None:
-                return self._settle(
-                    returned(call, result, self.request.limits, duration_ms, self._briefing.reader.name)
-                )
+                settled = returned(call, result, self.request.limits, duration_ms, self._briefing.reader.name)
+                return [*self._settle(settled), *self._briefing.doubts(call, result)]
             case i.CallBroke(call_id, message, duration_ms) if (call := self._running(state, call_id)) is not None:
                 return self._settle(broke(call, message, duration_ms))
             case i.OutputRead(call_id, output) if (call := self._running(state, call_id)) is not None:
@@ -334,7 +333,8 @@ class Run:
         if not state.waiting:
             return self._after_turn()
         self.state = AwaitingApproval()
-        return [c.SuspendResponse(self._stats(), tuple(self._guards.counters), self._load_seconds)]
+        counters, warnings = tuple(self._guards.counters), self._briefing.warnings
+        return [c.SuspendResponse(self._stats(), counters, self._load_seconds, warnings)]
 
     def _running(self, state: CallingTools, call_id: str) -> c.PlacedCall | None:
         """The call of that id, where it is under way."""
@@ -390,7 +390,7 @@ class Run:
         self._ledger.settle_rest(under_way, waiting)
         announcements = [self._success(call.call_id) for call in self._ledger.calls() if call.call_id in untold]
         self.state = Saving(ending, (*pending, *announcements))
-        return [c.SaveResponse(ending, self._stats(), *self._ledger.unsaved())]
+        return [c.SaveResponse(ending, self._stats(), *self._ledger.unsaved(), self._briefing.warnings)]
 
     def _stats(self) -> Stats:
         return sum_stats(tuple(self._guards.counters), self._load_seconds)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias, assert_never, cast
+from typing import Any, Final, Literal, TypeAlias, assert_never, cast
 
 import jsonschema_rs
 
@@ -14,6 +14,7 @@ from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
 from orchestrator.core.redaction import Redaction
 
 MAX_NAME_LENGTH = 64
+ANSWER_CUT: Final = "the rest exceeded the limit for tool outputs"
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -191,7 +192,12 @@ def _free_name(tool: str, provider: ProviderInfo, taken: set[str]) -> str:
 
 
 def argument_problems(schema: JsonObject, arguments: JsonObject) -> str | None:
-    """What is wrong with `arguments`, in one line, or None where they match `schema`.
+    """What is wrong with `arguments`, in one line, or None where they match the tool's input `schema`."""
+    return schema_problems(schema, arguments)
+
+
+def schema_problems(schema: JsonObject, value: JsonValue) -> str | None:
+    """What is wrong with `value`, in one line, or None where it matches `schema`.
 
     A schema that is itself broken, or that refers to another document, checks nothing here: its
     server is left to check what it is given.
@@ -200,7 +206,7 @@ def argument_problems(schema: JsonObject, arguments: JsonObject) -> str | None:
     if validator is None:
         return None
     problems: list[str] = []
-    for error in validator.iter_errors(arguments):
+    for error in validator.iter_errors(value):
         where = ".".join(str(part) for part in error.instance_path)
         problems.append(f"{where}: {error.message}" if where else error.message)
         if len(problems) == 5:
@@ -222,7 +228,7 @@ def schema_problem(schema: JsonObject) -> str | None:
 
 
 def schema_is_usable(schema: JsonObject) -> bool:
-    """Whether `argument_problems` can check anything against `schema`."""
+    """Whether `schema_problems` can check anything against `schema`."""
     return _validator(canonical_json(schema)) is not None
 
 
@@ -264,11 +270,16 @@ def text_content(text: str) -> str:
     return canonical_json([{"type": "text", "text": text}])
 
 
+def readable_content(output: str, structured: str | None) -> str:
+    """The JSON text of the content array that a model reads of a result: `structured` where `output` has nothing."""
+    return output if structured is None or output != "[]" else text_content(structured)
+
+
 def bounded_result(result: ToolResult, limit_bytes: int) -> ToolResult:
     """`result`, or where it is longer than the journal takes, its beginning as text and a notice."""
     size = len(result.content.encode("utf-8", "replace")) + len((result.structured or "").encode("utf-8", "replace"))
     if size <= limit_bytes:
         return result
     # JSON escapes can double a text: half of the room holds its beginning for certain.
-    text = cut_text(result.text, limit_bytes // 2, kept="the rest exceeded the limit for tool outputs")
+    text = cut_text(result.text, limit_bytes // 2, kept=ANSWER_CUT)
     return ToolResult(text_content(text), text, result.is_error, None, result.status)

@@ -31,7 +31,7 @@ class Suspension:
     """What a run that was put away must find again beside its items; seconds that it ran so far, loading apart.
 
     `withheld` is what redaction took out of the items. A store keeps it encrypted or not at all, until the run
-    goes on; where it cannot be read any more it is None.
+    goes on; where it cannot be read any more it is None. `warnings` are those of the response so far.
     """
 
     expires_at: datetime
@@ -39,6 +39,7 @@ class Suspension:
     load_seconds: float | None = None
     elapsed_seconds: float = 0.0
     withheld: JsonObject | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

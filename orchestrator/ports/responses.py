@@ -68,6 +68,7 @@ class NewResponse:
     forked_from: ForkPoint | None = None
     replay_of: str | None = None
     thread: ThreadMove | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Chain:
     """The path from the root to a response, as a continuation needs it, oldest first.
 
     `root_id` names the root, and with it the chain; None where there is no response yet. The `output`
-    of a call is empty here where it is longer than `LONG_TEXT`: a prompt has what was shown of it.
+    of a call is empty here where it is longer than `LONG_TEXT`, its structured one None: a prompt has what was shown of it.
     """
 
     responses: tuple[PastResponse, ...]
@@ -132,6 +133,7 @@ class StoredResponse:
     expires_at: datetime | None = None
     forked_from: ForkPoint | None = None
     replay_of: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class ResponseStore(SuspendedRunStore, Protocol):
@@ -158,6 +160,8 @@ class ResponseStore(SuspendedRunStore, Protocol):
 
     async def read_outputs(self, call_ids: Sequence[str], owner: str) -> Mapping[str, str]:
         """The whole outputs of these calls, by their id: JSON text of content arrays.
+
+        Where a tool gave only structured output, that is the text of its one part.
 
         Left out are calls that are unknown, of another owner or not settled, and outputs that are deleted.
         """
@@ -189,8 +193,12 @@ class ResponseStore(SuspendedRunStore, Protocol):
         items: Sequence[PlacedItem],
         outcomes: Sequence[tuple[str, Outcome]],
         at: datetime,
+        warnings: Sequence[str] = (),
     ) -> None:
-        """End the response. Items already there stay as they are, but for an unsettled call's outcome."""
+        """End the response. Items already there stay as they are, but for an unsettled call's outcome.
+
+        `warnings` are all that it was warned about, those that it was opened with included.
+        """
         ...
 
     async def get_response(self, response_id: str, owner: str) -> StoredResponse | None:

@@ -151,6 +151,7 @@ class ApprovalService:
             decisions={**recorded, **decisions},
             counters=run.suspension.counters,
             load_seconds=run.suspension.load_seconds,
+            warnings=run.suspension.warnings,
         )
         chat = stored_chat(stored, stored_integrations(stored, integrations))
         taken_up = TakenUp(
@@ -227,4 +228,5 @@ def _result(stored: StoredResponse, run: StoredRun, decided: Collection[str]) ->
         stored.stats,
         Suspended(tuple(call for call in stored.pending if call.call_id not in decided), run.suspension.expires_at),
         stored.id,
+        stored.warnings,
     )

@@ -215,13 +215,14 @@ class RunDriver:
                 case c.ExtendOffer(offered, tool_names):
                     await store.extend_offer(response_id, offered, tool_names, now)
                     return i.OfferExtended()
-                case c.SuspendResponse(stats, counters, load_seconds):
+                case c.SuspendResponse(stats, counters, load_seconds, warnings):
                     expires_at = now + timedelta(seconds=self.context.approval_timeout_seconds)
-                    suspension = Suspension(expires_at, counters, load_seconds, self._elapsed())
+                    elapsed = self._elapsed()
+                    suspension = Suspension(expires_at, counters, load_seconds, elapsed, warnings=warnings)
                     await store.suspend_response(response_id, suspension, stats, now)
                     return i.ResponseSuspended(expires_at)
-                case c.SaveResponse(ending, stats, items, outcomes):
-                    await store.save_response(response_id, ending, stats, items, outcomes, now)
+                case c.SaveResponse(ending, stats, items, outcomes, warnings):
+                    await store.save_response(response_id, ending, stats, items, outcomes, now, warnings)
                     return i.ResponseSaved()
                 case _:
                     assert_never(command)
@@ -251,6 +252,7 @@ class RunDriver:
             forked_from=context.forked_from,
             replay_of=context.replay_of,
             thread=context.thread,
+            warnings=command.warnings,
         )
 
     def _elapsed(self) -> float:

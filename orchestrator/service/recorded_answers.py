@@ -9,7 +9,7 @@ from orchestrator.core.content import content_text
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.json_types import JsonObject, canonical_json
 from orchestrator.core.placed import Outcome, PlacedCall, PlacedItem
-from orchestrator.core.tools import ToolKey, ToolResult, text_content, tool_key
+from orchestrator.core.tools import ToolKey, ToolResult, readable_content, text_content, tool_key
 
 AnswerKey: TypeAlias = tuple[ToolKey, str]
 """What was asked: the tool, and the canonical text of its arguments."""
@@ -54,5 +54,5 @@ def stored_result(outcome: Outcome | None, tool: str) -> ToolResult:
     if outcome is None:
         told = UNANSWERED.format(tool=tool)
         return ToolResult(text_content(told), told, is_error=True, status="refused")
-    text = content_text(outcome.output)
+    text = content_text(readable_content(outcome.output, outcome.structured))
     return ToolResult(outcome.output, text, outcome.is_error, outcome.structured, "replayed")

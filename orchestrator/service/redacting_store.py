@@ -72,7 +72,14 @@ class RedactingStore:
             said, prompt, parameters, metadata = self._run(response.id).opening(
                 response.input, response.system_prompt, response.parameters, response.metadata
             )
-            response = replace(response, input=said, system_prompt=prompt, parameters=parameters, metadata=metadata)
+            response = replace(
+                response,
+                input=said,
+                system_prompt=prompt,
+                parameters=parameters,
+                metadata=metadata,
+                warnings=self._warnings(response.id, response.warnings),
+            )
         await self._store.open_response(response)
 
     async def journal_calls(self, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:
@@ -90,17 +97,20 @@ class RedactingStore:
         items: Sequence[PlacedItem],
         outcomes: Sequence[tuple[str, Outcome]],
         at: datetime,
+        warnings: Sequence[str] = (),
     ) -> None:
         put = await self._items(response_id, items)
         settled = await self._outcomes(response_id, outcomes)
         ending = ending if self._idle else self._run(response_id).ending(ending)
-        await self._store.save_response(response_id, ending, stats, put, settled, at)
+        told = self._warnings(response_id, warnings)
+        await self._store.save_response(response_id, ending, stats, put, settled, at, told)
         self._runs.pop(response_id, None)
 
     async def suspend_response(self, response_id: str, suspension: Suspension, stats: Stats, at: datetime) -> None:
         run = self._runs.get(response_id)
         if run is not None:
-            suspension = replace(suspension, withheld=run.withheld)
+            told = self._warnings(response_id, suspension.warnings)
+            suspension = replace(suspension, withheld=run.withheld, warnings=told)
         await self._store.suspend_response(response_id, suspension, stats, at)
         self._runs.pop(response_id, None)
 
@@ -178,6 +188,9 @@ class RedactingStore:
         return stored
 
     # ---- how ----------------------------------------------------------------------------------
+
+    def _warnings(self, response_id: str, warnings: Sequence[str]) -> tuple[str, ...]:
+        return tuple(warnings) if self._idle else self._run(response_id).warnings(warnings)
 
     async def _items(self, response_id: str, items: Sequence[PlacedItem]) -> Sequence[PlacedItem]:
         if self._idle or not items:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, Select, bindparam, func, null, select
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem, OutputEntry
 from orchestrator.core.prompt import PastResponse
+from orchestrator.core.tools import readable_content
 from orchestrator.ports import Chain
 from orchestrator.store.chain_memory import ChainLink, ChainMemory
 from orchestrator.store.long_texts import long_text
@@ -84,6 +85,7 @@ _OUTPUT: Final = select(
 
 def _calls(*, long_outputs: bool) -> Select[*tuple[Any, ...]]:
     output = func.coalesce(tool_calls.c.output, long_text("output") if long_outputs else "")
+    structured = func.coalesce(tool_calls.c.structured, long_text("structured") if long_outputs else null())
     return (
         select(
             _chain.c.depth,
@@ -103,6 +105,7 @@ def _calls(*, long_outputs: bool) -> Select[*tuple[Any, ...]]:
             tool_calls.c.is_error,
             tool_calls.c.duration_ms,
             tool_call_approvals.c.arguments,
+            structured,
         )
         .join_from(_chain, output_items, output_items.c.response_id == _chain.c.id)
         .join(tool_calls, tool_calls.c.call_id == output_items.c.call_id)
@@ -121,9 +124,11 @@ are left out: a prompt has what the model was shown of them, and a chain may hol
 _WHOLE_CALLS: Final = _calls(long_outputs=True)
 
 
-_OUTPUTS: Final = select(tool_calls.c.call_id, func.coalesce(tool_calls.c.output, long_text("output"))).where(
-    tool_calls.c.call_id.in_(bindparam("call_ids", expanding=True)), tool_calls.c.owner == bindparam("owner")
-)
+_OUTPUTS: Final = select(
+    tool_calls.c.call_id,
+    func.coalesce(tool_calls.c.output, long_text("output")),
+    func.coalesce(tool_calls.c.structured, long_text("structured")),
+).where(tool_calls.c.call_id.in_(bindparam("call_ids", expanding=True)), tool_calls.c.owner == bindparam("owner"))
 _OUTPUTS_AT_ONCE: Final = 500
 
 
@@ -132,7 +137,11 @@ def read_outputs(connection: Connection, call_ids: Sequence[str], owner: str) ->
     outputs: dict[str, str] = {}
     for start in range(0, len(call_ids), _OUTPUTS_AT_ONCE):
         asked = {"call_ids": call_ids[start : start + _OUTPUTS_AT_ONCE], "owner": owner}
-        outputs |= {id: output for id, output in connection.execute(_OUTPUTS, asked).all() if output is not None}
+        outputs |= {
+            id: readable_content(output, structured)
+            for id, output, structured in connection.execute(_OUTPUTS, asked).all()
+            if output is not None
+        }
     return outputs
 
 

@@ -209,6 +209,7 @@ def save_response(
     items: Sequence[PlacedItem],
     outcomes: Sequence[tuple[str, Outcome]],
     at: datetime,
+    warnings: Sequence[str] = (),
 ) -> None:
     """See `ResponseStore.save_response`; the same end again is no error, another one is."""
     row = locked(connection, response_id)
@@ -220,6 +221,7 @@ def save_response(
         raise ended_elsewhere(response_id)
     added = _complete(connection, response, items, outcomes, at) if items or outcomes else []
     ended["stats"] = rows.stats_json(stats) if response.stored else None
+    ended["warnings"] = rows.warnings_json(warnings) if response.stored else None
     _end(connection, response, ended, at)
     audit_chain.append_links(connection, response.owner, added)
 

@@ -63,6 +63,7 @@ def call_entry(
     is_error: bool,
     duration_ms: int,
     edited: JsonObject | None,
+    structured: str | None,
 ) -> OutputEntry:
     """A settled call of the journal as its readers see it, from its columns."""
     return output_entry(
@@ -76,7 +77,7 @@ def call_entry(
             tool=tool,
             provider=provider_from(provider_type, provider_name),
             reason=reason,
-            outcome=Outcome(status, output, shown, is_error, duration_ms),
+            outcome=Outcome(status, output, shown, is_error, duration_ms, structured),
             edited=edited,
         )
     )
@@ -134,6 +135,7 @@ def stored_response(row: RowMapping, items: PastResponse, pending: tuple[Pending
         expires_at=row["expires_at"],
         forked_from=_fork_point(row),
         replay_of=row["replay_of"],
+        warnings=tuple(row["warnings"] or ()),
     )
 
 

@@ -69,9 +69,12 @@ class SqlResponseStore:
         items: Sequence[PlacedItem],
         outcomes: Sequence[tuple[str, Outcome]],
         at: datetime,
+        warnings: Sequence[str] = (),
     ) -> None:
         await self._database.write(
-            lambda connection: journal.save_response(connection, response_id, ending, stats, items, outcomes, at)
+            lambda connection: journal.save_response(
+                connection, response_id, ending, stats, items, outcomes, at, warnings
+            )
         )
 
     async def get_response(self, response_id: str, owner: str) -> StoredResponse | None:

@@ -97,6 +97,7 @@ def response_row(new: NewResponse, number: int, root_id: str, depth: int, offer_
         "forked_from": None if new.forked_from is None else new.forked_from.response_id,
         "forked_position": None if new.forked_from is None else new.forked_from.position,
         "replay_of": new.replay_of,
+        "warnings": warnings_json(new.warnings) if new.stored else None,
         "created_at": new.created_at,
     }
 
@@ -262,6 +263,11 @@ def ending_row(ending: Ending, *, stored: bool) -> Row:
         case _:
             assert_never(ending)
     return row
+
+
+def warnings_json(warnings: Sequence[str]) -> list[str] | None:
+    """What a response was warned about, as it is stored."""
+    return [*warnings] or None
 
 
 def stats_json(stats: Stats) -> JsonObject:

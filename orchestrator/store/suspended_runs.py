@@ -31,7 +31,13 @@ from orchestrator.store.withheld import WithheldVault
 WAITING: Final = tool_calls.c.status == "awaiting_approval"
 
 _RUN: Final = (
-    select(responses.c.offer_digest, responses.c.expires_at, responses.c.suspension, tool_offers.c.tool_names)
+    select(
+        responses.c.offer_digest,
+        responses.c.expires_at,
+        responses.c.suspension,
+        responses.c.warnings,
+        tool_offers.c.tool_names,
+    )
     .join_from(responses, tool_offers, isouter=True)
     .where(responses.c.id == bindparam("response_id"), responses.c.owner == bindparam("owner"), responses.c.stored)
 )
@@ -128,6 +134,7 @@ def suspend_response(
         "expires_at": suspension.expires_at,
         "suspension": _suspension_json(suspension, vault, response_id),
         "stats": rows.stats_json(stats),
+        "warnings": rows.warnings_json(suspension.warnings),
     }
     connection.execute(update(responses).where(responses.c.id == response_id).values(put_away))
 
@@ -314,8 +321,9 @@ def _suspension_json(suspension: Suspension, vault: WithheldVault, response_id: 
     }
 
 
-def _suspension(row: Row[Any, Any, Any, Any], vault: WithheldVault, response_id: str) -> Suspension:
+def _suspension(row: Row[Any, Any, Any, Any, Any], vault: WithheldVault, response_id: str) -> Suspension:
     known = cast("dict[str, Any]", row.suspension)
     counters = tuple(Counters(**turn) for turn in known["counters"])
     withheld = vault.opened(known.get("withheld"), response_id)
-    return Suspension(row.expires_at, counters, known["load_seconds"], known["elapsed_seconds"], withheld)
+    warnings = tuple(row.warnings or ())
+    return Suspension(row.expires_at, counters, known["load_seconds"], known["elapsed_seconds"], withheld, warnings)

@@ -113,6 +113,7 @@ responses: Final = Table(
     Column("forked_from", Text),
     Column("forked_position", Integer),
     Column("replay_of", Text),
+    Column("warnings", json_column()),
     Column("created_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),

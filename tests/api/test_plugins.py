@@ -10,7 +10,7 @@ import pytest
 from orchestrator.core.approvals import ApprovalPolicy
 from orchestrator.core.drift import DriftVerdict
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.json_types import JsonObject
+from orchestrator.core.json_types import JsonObject, canonical_json
 from orchestrator.core.offering import WITHHELD
 from orchestrator.core.tools import ToolAnnotations, ToolDefinition, ToolResult, definition_digest, text_content
 from orchestrator.ports import (
@@ -233,6 +233,29 @@ async def test_a_direct_call_answers_with_the_result_and_is_a_node_of_the_graph(
         "succeeded",
         definition_digest(ADD),
     )
+
+
+async def test_structured_output_reaches_every_view_of_its_call_and_a_broken_promise_is_warned_of() -> None:
+    async def count(arguments: JsonObject) -> ToolResult:
+        text = canonical_json(arguments)
+        return ToolResult("[]", text, is_error=False, structured=text)
+
+    counter = ToolDefinition("count", "Count.", {"type": "object"}, output_schema=SCHEMA)
+    path = "/api/v1/plugins/mcp/calc/tools/count/call"
+    async with house(servers={"mcp/calc": FakeServer([FakeTool(counter, count)])}) as api:
+        good = (await api.client.post(path, json={"arguments": {"a": 5}})).json()
+        bad = (await api.client.post(path, json={"arguments": {"a": "five"}})).json()
+        kept = (await api.client.get(f"/api/v1/responses/{bad['response_id']}")).json()
+        journaled = (await api.client.get(f"/api/v1/tool-calls/{bad['call_id']}")).json()
+        fine = (await api.client.get(f"/api/v1/tool-calls/{good['call_id']}")).json()
+    assert (good["output"], good["structured_output"]) == ("[]", '{"a":5}')
+    assert "warnings" not in good
+    problem = 'does not match the tool\'s output schema: a: "five" is not of type "number".'
+    warnings = [f"The result of the tool 'count' of 'mcp/calc' {problem}"]
+    assert (bad["status"], bad["is_error"], bad["warnings"]) == ("completed", False, warnings)
+    assert (kept["warnings"], kept["output"][0]["structured_output"]) == (warnings, '{"a":"five"}')
+    assert (journaled["structured_output"], journaled["output_problem"]) == ('{"a":"five"}', f"The result {problem}")
+    assert fine["output_problem"] is None
 
 
 async def test_a_direct_call_that_needs_approval_ends_with_its_result_once_it_has_it() -> None:

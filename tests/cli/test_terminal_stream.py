@@ -158,6 +158,8 @@ def test_long_outputs_and_arguments_are_shortened_and_say_so() -> None:
 
 def test_outputs_that_are_no_content_array_are_shown_as_they_are() -> None:
     assert output_text("plain") == "plain"
+    assert output_text("[]", '{"n":5}') == '{"n":5}'
+    assert output_text(content("five"), '{"n":5}') == "five"
     assert output_text('{"a": 1}') == '{"a": 1}'
     assert output_text('["a", {"type": "image", "data": "…"}, {}]') == "a\n(image)\n(a part without a type)"
 

@@ -8,7 +8,7 @@ import pytest
 from orchestrator.core.calls import output_entry
 from orchestrator.core.commands import Outcome, PlacedItem, PlacedText
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.core.items import EphemeralProvider, ImageInput, Message, TextInput
+from orchestrator.core.items import EphemeralProvider, ImageInput, Message, TextInput, ToolCall
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import Cancelled, Completed, Ending, Failed, Incomplete, Stats
@@ -178,7 +178,7 @@ async def test_a_chain_holds_what_the_model_was_shown_of_a_long_output_and_not_t
         outcome = replace(answered("ok"), output="x" * length, structured="y" * length)
         item = settled(call(0, f"call_{length}"), outcome)
         await finish(store, replace(new, id=f"resp_{length}"), item)
-        in_chain = past(new, item if kept else settled(item, replace(outcome, output="")))
+        in_chain = past(new, item if kept else settled(item, replace(outcome, output="", structured=None)))
         assert (await store.load_chain(f"resp_{length}", "ada")).responses == (in_chain,)
     wanted = {f"call_{length}": "x" * length for length in (LONG_TEXT, LONG_TEXT + 1)}
     assert await store.read_outputs([*wanted, "call_unknown"], "ada") == wanted
@@ -261,6 +261,34 @@ async def test_a_parent_that_vanished_meanwhile_is_refused_when_the_child_opens(
 
 
 # ---- the save -----------------------------------------------------------------------------------
+
+
+async def test_what_a_response_was_warned_about_is_kept_from_its_opening_to_its_end(store: ResponseStore) -> None:
+    await store.open_response(replace(new_response("resp_a"), warnings=("many tools",)))
+    opened = await store.get_response("resp_a", "ada")
+    await store.save_response("resp_a", Completed(), STATS, [], [], NOON, ["many tools", "a broken promise"])
+    saved = await store.get_response("resp_a", "ada")
+    assert opened is not None
+    assert saved is not None
+    assert (opened.warnings, saved.warnings) == (("many tools",), ("many tools", "a broken promise"))
+
+
+async def test_structured_output_comes_back_and_is_what_is_read_of_a_result_without_content(
+    store: ResponseStore,
+) -> None:
+    short, long = '{"n":5}', '{"n":"' + "x" * LONG_TEXT + '"}'
+    outcomes = [Outcome("succeeded", "[]", text, is_error=False, structured=text) for text in (short, long)]
+    calls = [settled(call(at, f"call_{at}"), outcome) for at, outcome in enumerate(outcomes)]
+    await store.open_response(new_response("resp_a"))
+    await store.journal_calls("resp_a", calls, NOON)
+    await store.save_response("resp_a", Completed(), STATS, [], [], NOON)
+    whole = await store.get_response("resp_a", "ada")
+    chain = await store.load_chain("resp_a", "ada")
+    assert whole is not None
+    for entries, kept in ((whole.output, [short, long]), (chain.responses[0].output, [short, None])):
+        assert [entry.item.structured for entry in entries if isinstance(entry.item, ToolCall)] == kept
+    read = await store.read_outputs(["call_0", "call_1"], "ada")
+    assert read == {"call_0": text_content(short), "call_1": text_content(long)}
 
 
 async def test_a_save_adds_what_is_missing_and_settles_what_is_open(store: ResponseStore) -> None:

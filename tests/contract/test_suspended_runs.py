@@ -38,7 +38,7 @@ pytest_plugins = ("tests.store.databases",)
 pytestmark = pytest.mark.anyio
 
 COUNTERS = (Counters(10, 5, 0, 8, 0.5, 0.25), Counters(20, None, 1))
-SUSPENSION = Suspension(NOON + 10 * MINUTE, COUNTERS, 1.5, 12.25)
+SUSPENSION = Suspension(NOON + 10 * MINUTE, COUNTERS, 1.5, 12.25, warnings=("many tools",))
 LATER = NOON + 2 * MINUTE
 FIRST, SECOND = waiting_call(1, "call_1"), waiting_call(3, "call_3")
 DONE = settled(call(2, "call_2"), answered("noon"))
@@ -80,6 +80,7 @@ async def test_a_response_that_is_put_away_shows_what_it_waits_for(store: Respon
         output=(output_entry(text(0)), output_entry(DONE)),
         pending=(pending_approval(FIRST), pending_approval(SECOND)),
         expires_at=SUSPENSION.expires_at,
+        warnings=SUSPENSION.warnings,
     )
     assert await store.get_response("resp_a", "ada") == expected
     assert [row.status for row in await store.list_calls("resp_a", "ada")] == [
@@ -169,7 +170,8 @@ async def test_a_run_is_taken_up_with_the_last_decisions_or_not_at_all(store: Re
     await store.record_decisions("resp_a", [first])
     await resume(store, second)
     stored = await store.get_response("resp_a", "ada")
-    opened = replace(as_opened(new, "resp_a", 0), stats=STATS, output=(output_entry(text(0)), output_entry(DONE)))
+    shown = (output_entry(text(0)), output_entry(DONE))
+    opened = replace(as_opened(new, "resp_a", 0), stats=STATS, output=shown, warnings=SUSPENSION.warnings)
     assert stored == opened
     assert await store.holders_in_progress() == ["host:2"]
     for again in (resume(store), store.record_decisions("resp_a", [])):

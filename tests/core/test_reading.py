@@ -37,9 +37,9 @@ from orchestrator.core.inputs import (
     Start,
     StoreFailed,
 )
-from orchestrator.core.items import OutputEntry, PluginProvider, TextInput
+from orchestrator.core.items import OutputEntry, PluginProvider, TextInput, ToolCall
 from orchestrator.core.prompt import PastResponse
-from orchestrator.core.reading import READER, SERVICE, read_on, reading_tool, reads_on, shown_output, was_cut
+from orchestrator.core.reading import READER, SERVICE, read_on, reading_tool, reads_on, shown_output, unread, was_cut
 from orchestrator.core.request import Limits, PluginRequest, RunRequest
 from orchestrator.core.response import Counters
 from orchestrator.core.run import Run
@@ -251,6 +251,17 @@ def test_an_output_that_the_chain_came_without_is_read_from_the_store() -> None:
 def test_an_output_that_was_deleted_meanwhile_is_not_there() -> None:
     _, (recorded,) = run_that_reads_history(None)
     assert recorded.outcome.shown == 'There is no tool call with the id "call_1" in this chat.'
+
+
+def test_structured_output_is_read_on_like_any_other() -> None:
+    entry = settled(TEXT)
+    assert isinstance(entry.item, ToolCall)
+    bare = replace(entry, item=replace(entry.item, output="[]", structured=TEXT))
+    assert unread(reading("call_1", 0), asked(), [bare]) is None
+    read = read_on(reading("call_1", 1990), asked(), [bare])
+    assert read.shown == "[bytes 1990 to 2000 of 2000]\nxxxxxxxxxx\n[end of the output]"
+    left_out = replace(bare, item=replace(bare.item, structured=None))  # pyright: ignore[reportCallIssue] it is a call
+    assert unread(reading("call_1", 0), asked(), [left_out]) == "call_1"
 
 
 def test_only_parts_are_json_text() -> None:
