@@ -154,7 +154,10 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         quotas = Quotas(tokens, requests_per_minute=settings.requests_per_minute)
         runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended, quotas)
         audit = AuditService(SqlAuditStore(database))
-        downloaders = (HuggingFaceDownloader(settings.models_dir[0]), OllamaDownloader(settings.ollama_host))
+        downloaders = (
+            HuggingFaceDownloader(settings.models_dir[0]),
+            OllamaDownloader(settings.ollama_host, settings.ollama_registries),
+        )
         optional = frozenset[str]() if settings.expects_ollama else frozenset({OLLAMA})
         models = ModelService(engines, optional=optional, tasks=tasks)
         jobs = SqlJobStore(database)

@@ -93,6 +93,7 @@ class Settings:
     """Whether somebody said where Ollama is; nobody misses one at its own default address."""
     ollama_num_parallel: int
     ollama_binary: str
+    ollama_registries: tuple[str, ...]
     start_ollama: bool
     jit_loading: bool
     model_ttl: float
@@ -224,6 +225,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("OPENAI_COMPATIBLE_REASONING", REASONING, "", "Which reasoning settings the models of each server offer, in the same order: joined by `+`, what they do unasked first, such as `on+off` (models with a switch in their template) or `medium+low+high`. Where nothing is said, what the server's list of models says counts, and else requests may not ask for any."),
     Setting("OLLAMA_HOST", OLLAMA_ADDRESS, "http://127.0.0.1:11434", "Where Ollama listens; `OLLAMA_HOST` without the prefix is heard too, as Ollama's own tools do. Where it is set, an Ollama that does not answer is an error that requests are told of."),
     Setting("OLLAMA_NUM_PARALLEL", whole_number(0, 1024), "1", "How many turns Ollama writes at once for one model, others wait here in a fair queue; `OLLAMA_NUM_PARALLEL` without the prefix is heard too. An Ollama that `START_OLLAMA` starts is told so; any other one has to be set alike. 0 counts as 1."),
+    Setting("OLLAMA_REGISTRIES", HOST_NAMES, "", "Hosts, beyond Ollama's own registry and the Hugging Face hub, that downloads may name (`registry.example/team/model`): Ollama would ask any address, inner ones too."),
     Setting("OLLAMA_BINARY", PROGRAM, "ollama", "The program that `START_OLLAMA` starts: a name on PATH, or a path."),
     Setting("START_OLLAMA", BOOLEAN, "false", "Start `ollama serve` where none answers at `OLLAMA_HOST`, start it again when it dies, end it with the service."),
     Setting("JIT_LOADING", BOOLEAN, "true", "Load a model when a request needs it."),

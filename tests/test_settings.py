@@ -59,6 +59,7 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         ollama_host_given=False,
         ollama_num_parallel=1,
         ollama_binary="ollama",
+        ollama_registries=(),
         start_ollama=False,
         jit_loading=True,
         model_ttl=3600.0,

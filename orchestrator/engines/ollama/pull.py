@@ -6,7 +6,7 @@ one of the same model goes on where it ended.
 """
 
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from typing import Final, cast
 
@@ -29,6 +29,7 @@ SILENCE_SECONDS: Final = 120.0
 CLOSE_SECONDS: Final = 0.5
 MAX_MESSAGE: Final = 500
 
+KNOWN_REGISTRIES: Final = frozenset({"registry.ollama.ai", "ollama.com", "hf.co", "huggingface.co"})
 _NAME: Final = re.compile(
     r"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?/)?(?:[A-Za-z0-9_][A-Za-z0-9._-]*/)?"
     r"[A-Za-z0-9_][A-Za-z0-9._-]*(?::[A-Za-z0-9_][A-Za-z0-9._-]*)?",
@@ -39,14 +40,21 @@ _NO_NETWORK: Final = re.compile(r"dial tcp|lookup |i/o timeout|connection re|no 
 _FULL: Final = re.compile(r"no space left", re.IGNORECASE)
 
 
-class OllamaDownloader:
-    """`Downloader` of one Ollama."""
+def _registry_of(model: str) -> str | None:
+    """The host that a name begins with, in lower case and without its port; None for a name of Ollama's own registry."""
+    first, *rest = model.split("/")
+    return first.partition(":")[0].lower() if len(rest) == 2 or (rest and ":" in first) else None
 
-    def __init__(self, host: str) -> None:
+
+class OllamaDownloader:
+    """`Downloader` of one Ollama. `registries` are hosts that names may begin with, beside those that everybody uses."""
+
+    def __init__(self, host: str, registries: Iterable[str] = ()) -> None:
         self.name = NAME
         self.forms = "a name of Ollama's catalogue (qwen3:8b, hf.co/<publisher>/<name>)"
         self._url = base_url(host)
         self._peer = Peer(shown_address(self._url))
+        self._registries = KNOWN_REGISTRIES | {registry.lower() for registry in registries}
 
     def takes(self, model: str, quantization: str | None) -> bool:
         return quantization is None and _NAME.fullmatch(model) is not None
@@ -55,6 +63,11 @@ class OllamaDownloader:
         """As the port says; `present` where a model of that name is installed, though its registry may have a newer one."""
         if leaves_the_machine(model):
             message = f"{model} does not run on this machine: there is nothing to download."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
+        registry = _registry_of(model)
+        if registry is not None and registry not in self._registries:
+            # Whoever may download could have Ollama ask any address, those of this network among them.
+            message = f"Models are not downloaded from '{registry}'. The setting OLLAMA_REGISTRIES can allow it."
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
         name = whole_name(model)
         async with self._client(ANSWER_SECONDS) as client:

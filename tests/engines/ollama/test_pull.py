@@ -132,6 +132,32 @@ def test_names_of_a_catalogue_are_taken_links_and_quantizations_are_not(
     assert OllamaDownloader("127.0.0.1").takes(model, quantization) is takes
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        "10.0.0.1/library/x",
+        "169.254.169.254/latest/meta-data:x",
+        "127.0.0.1:8080/library/x",
+        "localhost:5000/x",
+        "2130706433/a/b",
+        "inner.example/ada/model:1",
+        "hf.co.evil.example/a/b",
+        "LOCALHOST/a/b",
+    ],
+)
+async def test_ollama_is_sent_to_no_registry_that_nobody_allowed(model: str) -> None:
+    told = await failure(lambda: OllamaDownloader("127.0.0.1:1").plan(model, None))
+    host = model.partition("/")[0].partition(":")[0].lower()
+    message = f"Models are not downloaded from '{host}'. The setting OLLAMA_REGISTRIES can allow it."
+    assert told == ErrorInfo(ErrorKind.INVALID_VALUE, message, "model")
+
+
+@pytest.mark.parametrize("model", ["hf.co/ada/model", "Registry.ollama.ai/library/x", "inner.example:5000/ada/model"])
+async def test_known_registries_and_allowed_ones_are_asked(model: str) -> None:
+    told = await failure(lambda: OllamaDownloader("127.0.0.1:1", ["Inner.example"]).plan(model, None))
+    assert told.kind is ErrorKind.ENGINE_UNAVAILABLE
+
+
 async def test_a_name_without_a_tag_means_latest_and_an_installed_one_is_present(fake: FakeOllama) -> None:
     fake.installed = ["tiny:latest", "hf.co/ada/Model:Q8_0"]
     pulling = OllamaDownloader(fake.url)
