@@ -64,7 +64,9 @@ def parse_server_url(text: str) -> ServerUrl:
     if "%" in host or (literal is None and not _is_name(host)):
         raise ServerUrlError("has a host that is neither a name nor an address")
     port = _PORTS[url.scheme] if url.port is None else url.port
-    if not 0 < port < 65536:
+    _, colon, digits = authority.partition("?")[0].partition("#")[0].rpartition(":")
+    # The parser takes the digits of every script.
+    if not 0 < port < 65536 or (colon and not digits.isascii()):
         raise ServerUrlError("has a port that does not exist")
     return ServerUrl(text, url.scheme, host, port, literal)
 

@@ -158,6 +158,20 @@ def test_every_limit_of_requests_has_its_row() -> None:
     assert unmoved == []
 
 
+@pytest.mark.parametrize("address", ["https://example.org/a.png", "http://10.0.0.7/a.png", "file:///etc/passwd"])
+async def test_a_picture_is_fetched_from_nowhere(address: str) -> None:
+    async with house() as api:
+        response = await api.chat(input=[{"type": "image", "data_url": address}])
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == (400, "invalid_value", "input.0.data_url")
+
+
+def test_what_is_said_of_other_addresses_is_proved_where_it_says() -> None:
+    proofs = [name for row in table("Other addresses") for name in quoted(row[3])]
+    assert len(proofs) == 6
+    assert [name for name in proofs if not (Path(__file__).parents[2] / name).is_file()] == []
+
+
 def test_every_permission_has_its_row() -> None:
     rows = [quoted(row[0])[0] for row in table("API tokens")]
     assert [row for row in rows if ":" not in row] == list(PERMISSIONS)

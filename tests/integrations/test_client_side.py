@@ -126,6 +126,15 @@ async def test_an_address_to_visit_is_shown_as_one(tmp_path: Path, family: str) 
     assert user.asked == [(DESK, "call_1", Elicitation("Log in.", "url", url="https://login.example/x"))]
 
 
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "javascript:alert(1)", "https://bank.example@evil.example/"])
+async def test_nobody_is_sent_to_an_address_that_is_no_plain_one(tmp_path: Path, address: str) -> None:
+    user = User()
+    desk_of = desk(FAMILIES[0], env={"VISIT": address})
+    async with catalog_of(tmp_path, {"x": desk_of}, features=ALL) as catalog, opened(catalog, user) as (session,):
+        assert (await said(session, "visit"))["action"] == "decline"
+    assert user.asked == []
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 async def test_the_model_writes_for_a_server(tmp_path: Path, family: str) -> None:
     user = User()

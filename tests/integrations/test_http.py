@@ -10,7 +10,6 @@ from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import EphemeralProvider
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.tools import ToolResult
-from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
 from tests.integrations.harness import SCOPE, catalog_of, ephemeral, faulty, plugin, program, refusal_to_open, serving
 from tests.integrations.programs.faulty_app import FaultyApp
 from tests.integrations.programs.tool_server import tool_server
@@ -253,14 +252,6 @@ async def test_redirects_within_the_origin_are_followed(tmp_path: Path) -> None:
     assert {request.path for request in app.seen} == {"/redirect-within", "/fine"}
 
 
-async def test_redirects_elsewhere_get_neither_request_nor_headers(tmp_path: Path) -> None:
-    app, other = FaultyApp(), FaultyApp()
-    async with serving(app) as origin, serving(other) as elsewhere, catalog_of(tmp_path) as catalog:
-        app.elsewhere = f"{elsewhere}/fine"
-        await refusal_to_open(catalog, ephemeral(f"{origin}/redirect-away", Authorization=KEY))
-    assert other.seen == []
-
-
 async def test_the_environments_proxies_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app, proxy = FaultyApp(), FaultyApp()
     async with serving(app) as origin, serving(proxy) as proxy_origin, catalog_of(tmp_path) as catalog:
@@ -327,20 +318,6 @@ async def test_a_server_that_hangs_at_the_end_does_not_hold_the_request(tmp_path
         assert anyio.current_time() - began < 4
 
 
-async def test_a_name_that_resolves_to_a_forbidden_address_is_refused(tmp_path: Path) -> None:
-    app = FaultyApp()
-    async with serving(app) as origin, catalog_of(tmp_path, policy=NetworkPolicy()) as catalog:
-        url = origin.replace("127.0.0.1", "localhost")
-        refused = await refusal_to_open(catalog, ephemeral(f"{url}/fine", "tiny"))
-    assert refused == ErrorInfo(
-        ErrorKind.MCP_CONNECTION_ERROR,
-        f"The MCP server 'tiny' at {url} could not be connected (stage: resolve): "
-        "the address is loopback, and only public addresses are allowed.",
-        "integrations",
-    )
-    assert app.seen == []
-
-
 async def test_a_name_that_does_not_resolve_says_so(tmp_path: Path) -> None:
     url = "http://no-such-host.invalid/"
     async with catalog_of(tmp_path, {"x": {"url": url}}) as catalog:
@@ -365,28 +342,6 @@ def resolver(monkeypatch: pytest.MonkeyPatch, *answers: Answers) -> list[str]:
     return asked
 
 
-async def test_a_name_that_changes_its_answer_is_asked_only_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = resolver(monkeypatch, ["127.0.0.1"], ["10.0.0.1"])
-    app = FaultyApp()
-    async with serving(app) as origin, catalog_of(tmp_path) as catalog:
-        port = origin.rpartition(":")[2]
-        async with catalog.open([ephemeral(f"http://rebind.example:{port}/fine")], SCOPE) as (session,):
-            assert (await session.call_tool("first", {})).text == "fine"
-    assert asked == ["rebind.example"]
-    assert {request.headers["host"] for request in app.seen} == {f"rebind.example:{port}"}
-
-
-async def test_one_forbidden_address_among_many_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    resolver(monkeypatch, ["127.0.0.1", "10.0.0.1"])
-    app = FaultyApp()
-    async with serving(app) as origin, catalog_of(tmp_path) as catalog:
-        refused = await refusal_to_open(catalog, ephemeral(origin.replace("127.0.0.1", "mixed.example") + "/fine"))
-    assert "(stage: resolve): the address is private" in refused.message
-    assert app.seen == []
-
-
 async def test_the_next_address_is_tried_where_the_first_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,17 +357,6 @@ async def test_a_name_without_addresses_is_refused(tmp_path: Path, monkeypatch: 
     async with catalog_of(tmp_path) as catalog:
         refused = await refusal_to_open(catalog, ephemeral("http://empty.example/"))
     assert "(stage: resolve): the name has no address." in refused.message
-
-
-async def test_a_name_that_is_allowed_may_be_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    resolver(monkeypatch, ["127.0.0.1"])
-    policy = NetworkPolicy(allow=HostRules.parse(["inside.example"], setting="ALLOW"))
-    async with serving(FaultyApp()) as origin, catalog_of(tmp_path, policy=policy) as catalog:
-        port = origin.rpartition(":")[2]
-        async with catalog.open([ephemeral(f"http://inside.example:{port}/fine")], SCOPE):
-            pass
-        refused = await refusal_to_open(catalog, ephemeral(f"http://other.example:{port}/fine"))
-    assert "the address is loopback" in refused.message
 
 
 async def test_one_that_fails_ends_the_opening_of_the_others(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +20,8 @@ ASKS: dict[str, dict[str, Any]] = {
     },
     "visit": {
         "method": "elicitation/create",
-        "params": {"mode": "url", "message": "Log in.", "url": "https://login.example/x", "elicitationId": "e1"},
+        "params": {"mode": "url", "message": "Log in.", "elicitationId": "e1"}
+        | {"url": os.environ.get("VISIT", "https://login.example/x")},
     },
     "sample": {
         "method": "sampling/createMessage",
