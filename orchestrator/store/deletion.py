@@ -161,9 +161,10 @@ def prune_surplus(
         for leaf in owners.leaves:
             if left <= 0 or len(gone) >= limit:
                 break
-            erased = _erase_free(connection, _branch(connection, leaf, true()), at, erased, keep_skeleton=keep_skeleton)
-            left -= len(erased)
-            gone += erased
+            branch = _branch(connection, leaf, true())
+            erased_now = _erase_free(connection, branch, at, erased, keep_skeleton=keep_skeleton)
+            left -= len(erased_now)
+            gone += erased_now
     return gone
 
 

@@ -90,3 +90,16 @@ async def test_retention_tells_the_audit_what_it_deleted(database_url: str) -> N
     )
     assert [id for id, *_ in nodes] == ["resp_called"]
     assert proof.problem is None
+
+
+async def test_retention_names_the_calls_of_every_branch_that_it_erases(database_url: str) -> None:
+    database = await open_database(database_url)
+    store, graph = SqlResponseStore(database), SqlResponseGraph(database)
+    for place in range(4):
+        id, at = f"resp_{place}", NOON + place * MINUTE
+        await store.open_response(new_response(id, at=at))
+        await store.save_response(id, Completed(), STATS, [settled(call(0, f"call_{place}"), answered("noon"))], [], at)
+    assert await graph.prune_beyond(1, 100, LATER, keep_skeleton=True) == 3
+    report = await verify(database)
+    await database.aclose()
+    assert (report.problem, report.erased) == (None, 6), "nothing looks as if somebody had emptied it by hand"
