@@ -122,7 +122,7 @@ async def measure(url: str) -> None:
 
 def forget(memory: ChainMemory) -> None:
     """As after a start."""
-    memory.forget(list(memory._links))  # pyright: ignore[reportPrivateUsage] - nothing but a benchmark forgets everything
+    memory.forget_all()
 
 
 def main() -> None:

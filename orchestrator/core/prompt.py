@@ -70,9 +70,28 @@ class PastResponse:
         return self._messages[vision]
 
 
+@dataclass(frozen=True, slots=True)
+class PastSegment:
+    """Responses of the chain that follow each other, told already; no call in them has pictures.
+
+    `cut` says that an output in them was cut for the model, `calls` whose results it was given.
+    """
+
+    told: tuple[PromptMessage, ...]
+    cut: bool
+    calls: tuple[str, ...]
+
+    def messages(self, *, vision: bool) -> Sequence[PromptMessage]:
+        """What a prompt has of them, whether the model sees pictures or not."""
+        return self.told
+
+
+Past: TypeAlias = PastResponse | PastSegment
+
+
 def opening_messages(
     system_prompt: str | None,
-    history: Sequence[PastResponse],
+    history: Sequence[Past],
     new_input: tuple[InputItem, ...],
     *,
     vision: bool = False,

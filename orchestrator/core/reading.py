@@ -5,12 +5,13 @@ integrations: until then the prompt has no word of it. Its calls are judged and 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from orchestrator.core.content import content_text
 from orchestrator.core.items import OutputEntry, PluginProvider, ToolCall
 from orchestrator.core.placed import Outcome, PlacedCall
+from orchestrator.core.prompt import Past, PastResponse, PastSegment
 from orchestrator.core.request import RunRequest
 from orchestrator.core.tools import (
     OfferedTool,
@@ -106,16 +107,34 @@ def reads_on(request: RunRequest, entries: Iterable[OutputEntry]) -> bool:
     """Whether the chain, `entries` of this run included, has something cut, and the request has tools to offer."""
     if not request.integrations or request.tool_choice == "none":
         return False
-    every = (*(entry for past in request.history for entry in past.output), *entries)
-    return any(entry.shown is not None and was_cut(entry.shown.result) for entry in every)
+    return any(_has_cut(past) for past in request.history) or _any_cut(entries)
+
+
+def _has_cut(past: Past) -> bool:
+    return past.cut if isinstance(past, PastSegment) else _any_cut(past.output)
+
+
+def _any_cut(entries: Iterable[OutputEntry]) -> bool:
+    return any(entry.shown is not None and was_cut(entry.shown.result) for entry in entries)
+
+
+def told_segment(past: Sequence[PastResponse]) -> PastSegment:
+    """These responses as they are told to a model that sees no pictures."""
+    entries = [entry for each in past for entry in each.output]
+    calls = tuple(call.call_id for call in map(_readable, entries) if call is not None)
+    told = tuple(message for each in past for message in each.messages(vision=False))
+    return PastSegment(told, _any_cut(entries), calls)
 
 
 def unread(call: PlacedCall, request: RunRequest, entries: Iterable[OutputEntry]) -> str | None:
     """The id of the call that `call` reads, where only the store has its output; `entries` are this run's own."""
     found = _wanted(call, request, entries)
-    if found is None or (found.output and (found.structured is not None or found.output != "[]")):
+    if found is None:
         return None
-    return found.call_id
+    call_id, made = found
+    if made is not None and made.output and (made.structured is not None or made.output != "[]"):
+        return None
+    return call_id
 
 
 def read_on(
@@ -124,9 +143,11 @@ def read_on(
     """The outcome of a call of the tool; `stored` is the output where it is `unread`, None where it is gone."""
     offset = (call.arguments or {}).get("offset")
     found = _wanted(call, request, entries)
-    content = None
-    if found is not None:
-        content = stored if stored is not None else readable_content(found.output, found.structured) or None
+    content = stored
+    if found is None:
+        content = None
+    elif stored is None and found[1] is not None:
+        content = readable_content(found[1].output, found[1].structured) or None
     if content is None:
         wanted = (call.arguments or {}).get("call_id")
         return _outcome(f'There is no tool call with the id "{wanted}" in this chat.', is_error=True)
@@ -134,12 +155,30 @@ def read_on(
     return _outcome(_piece(content_text(content), offset if isinstance(offset, int) else 0, limit_bytes))
 
 
-def _wanted(call: PlacedCall, request: RunRequest, entries: Iterable[OutputEntry]) -> ToolCall | None:
+def _wanted(
+    call: PlacedCall, request: RunRequest, entries: Iterable[OutputEntry]
+) -> tuple[str, ToolCall | None] | None:
+    """The id of the call that `call` reads in, and that call; None in its place where only the store has it."""
     wanted = (call.arguments or {}).get("call_id")
-    for entry in (*(entry for past in request.history for entry in past.output), *entries):
-        if isinstance(entry.item, ToolCall) and entry.item.call_id == wanted and entry.shown is not None:
-            return entry.item
+    for past in (*request.history, PastResponse((), tuple(entries))):
+        for call_id, made in _readable_in(past):
+            if call_id == wanted:
+                return call_id, made
     return None
+
+
+def _readable_in(past: Past) -> Iterator[tuple[str, ToolCall | None]]:
+    if isinstance(past, PastSegment):
+        yield from ((call_id, None) for call_id in past.calls)
+        return
+    for made in map(_readable, past.output):
+        if made is not None:
+            yield made.call_id, made
+
+
+def _readable(entry: OutputEntry) -> ToolCall | None:
+    """The call whose result the model was given."""
+    return entry.item if isinstance(entry.item, ToolCall) and entry.shown is not None else None
 
 
 def _outcome(text: str, *, is_error: bool = False) -> Outcome:

@@ -9,7 +9,7 @@ from orchestrator.core.items import EphemeralProvider, InputItem, PluginProvider
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.permissions import ALL_TOOLS
 from orchestrator.core.placed import PlacedCall, PlacedItem
-from orchestrator.core.prompt import PastResponse
+from orchestrator.core.prompt import Past
 from orchestrator.core.response import Counters
 from orchestrator.core.tools import ToolKey
 
@@ -147,7 +147,7 @@ class RunRequest:
     model_key: str
     model_instance_id: str
     input: tuple[InputItem, ...]
-    history: tuple[PastResponse, ...] = ()
+    history: tuple[Past, ...] = ()
     system_prompt: str | None = None
     integrations: tuple[IntegrationRequest, ...] = ()
     store: bool = True

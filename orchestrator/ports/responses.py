@@ -10,7 +10,7 @@ from orchestrator.core.commands import Outcome, PlacedItem
 from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.items import InputItem, OutputEntry, ProviderInfo
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.prompt import PastResponse
+from orchestrator.core.prompt import Past
 from orchestrator.core.response import Ending, IncompleteReason, ResponseStatus, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey
 from orchestrator.ports.approvals import CallDecision, SuspendedRunStore
@@ -77,9 +77,10 @@ class Chain:
 
     `root_id` names the root, and with it the chain; None where there is no response yet. The `output`
     of a call is empty here where it is longer than `LONG_TEXT`, its structured one None: a prompt has what was shown of it.
+    Of a long chain most may come as `PastSegment`, as it is told.
     """
 
-    responses: tuple[PastResponse, ...]
+    responses: tuple[Past, ...]
     system_prompt: str | None
     tool_names: dict[ToolKey, str] = field(default_factory=dict[ToolKey, str])
     root_id: str | None = None

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator.core.items import OutputEntry, ToolCall
-from orchestrator.core.prompt import PastResponse, lacks_pictures
+from orchestrator.core.prompt import Past, PastResponse, lacks_pictures
 from orchestrator.ports import ResponseStore
 
 
-async def with_pictures(history: Sequence[PastResponse], store: ResponseStore, owner: str) -> tuple[PastResponse, ...]:
+async def with_pictures(history: Sequence[Past], store: ResponseStore, owner: str) -> tuple[Past, ...]:
     """`history` with those outputs that a chain comes without because they are long, where they may hold pictures."""
-    entries = [entry for past in history for entry in past.output if lacks_pictures(entry)]
+    responses = [past for past in history if isinstance(past, PastResponse)]
+    entries = [entry for past in responses for entry in past.output if lacks_pictures(entry)]
     if not entries:
         return tuple(history)
     ids = [entry.item.call_id for entry in entries if isinstance(entry.item, ToolCall)]
@@ -21,4 +22,7 @@ async def with_pictures(history: Sequence[PastResponse], store: ResponseStore, o
             return entry
         return replace(entry, item=replace(entry.item, output=outputs.get(entry.item.call_id, "")))
 
-    return tuple(replace(past, output=tuple(map(whole, past.output))) for past in history)
+    return tuple(
+        replace(past, output=tuple(map(whole, past.output))) if isinstance(past, PastResponse) else past
+        for past in history
+    )

@@ -6,12 +6,12 @@ of a chain may still be read is asked of the database every time, and its ancest
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from orchestrator.core.items import ImageInput, InvalidToolCall, OutputEntry, ToolCall
-from orchestrator.core.prompt import PastResponse
+from orchestrator.core.prompt import Past, PastResponse
 
 ROOM: Final = 64 * 1024 * 1024
 """Characters of text that are kept by default."""
@@ -26,8 +26,33 @@ class ChainLink:
     past: PastResponse
 
 
+@dataclass(frozen=True, slots=True)
+class ChainSegment:
+    """Ended responses that follow each other: the id of the last one, that of the first one's parent, and about how
+    many characters they have."""
+
+    id: str
+    parent_id: str | None
+    pasts: tuple[Past, ...]
+    size: int
+
+
+ChainPart: TypeAlias = ChainLink | ChainSegment
+
+
+def pasts_of(parts: Sequence[ChainPart]) -> tuple[Past, ...]:
+    """What was said in these parts of a chain."""
+    found: list[Past] = []
+    for part in parts:
+        if isinstance(part, ChainLink):
+            found.append(part.past)
+        else:
+            found += part.pasts
+    return tuple(found)
+
+
 class ChainMemory:
-    """Links by id, the least recently used forgotten first; a link larger than a quarter of the room is not kept.
+    """Parts by id, the least recently used forgotten first; one larger than a quarter of the room is not kept.
 
     Several threads may use it.
     """
@@ -36,39 +61,45 @@ class ChainMemory:
         self._room = room
         self._used = 0
         self._lock = threading.Lock()
-        self._links: OrderedDict[str, tuple[ChainLink, int]] = OrderedDict()
+        self._parts: OrderedDict[str, tuple[ChainPart, int]] = OrderedDict()
 
-    def path(self, response_id: str) -> tuple[PastResponse, ...] | None:
-        """The chain that ends in `response_id`, oldest first, or None where a link of it is not here."""
-        found: list[PastResponse] = []
+    def path(self, response_id: str) -> tuple[ChainPart, ...] | None:
+        """The chain that ends in `response_id`, oldest first, or None where a part of it is not here."""
+        found: list[ChainPart] = []
         wanted: str | None = response_id
         with self._lock:
             while wanted is not None:
-                kept = self._links.get(wanted)
+                kept = self._parts.get(wanted)
                 if kept is None:
                     return None
-                self._links.move_to_end(wanted)
-                found.append(kept[0].past)
+                self._parts.move_to_end(wanted)
+                found.append(kept[0])
                 wanted = kept[0].parent_id
         return tuple(reversed(found))
 
     def forget(self, response_ids: Iterable[str]) -> None:
-        """These are deleted."""
+        """These are deleted, or kept in segments."""
         with self._lock:
             for id in response_ids:
-                _, size = self._links.pop(id, (None, 0))
+                _, size = self._parts.pop(id, (None, 0))
                 self._used -= size
 
-    def keep(self, links: Iterable[ChainLink]) -> None:
-        """Remember these."""
-        sized = [(link, _size(link.past)) for link in links]
+    def forget_all(self) -> None:
+        """As after a start."""
         with self._lock:
-            for link, size in sized:
-                if link.id not in self._links and size <= self._room // 4:
-                    self._links[link.id] = link, size
+            self._parts.clear()
+            self._used = 0
+
+    def keep(self, parts: Iterable[ChainPart]) -> None:
+        """Remember these; what is here already stays."""
+        sized = [(part, part.size if isinstance(part, ChainSegment) else _size(part.past)) for part in parts]
+        with self._lock:
+            for part, size in sized:
+                if part.id not in self._parts and size <= self._room // 4:
+                    self._parts[part.id] = part, size
                     self._used += size
             while self._used > self._room:
-                _, (_, size) = self._links.popitem(last=False)
+                _, (_, size) = self._parts.popitem(last=False)
                 self._used -= size
 
 

@@ -1,16 +1,19 @@
 """Reading responses: the items of one, or of a whole chain in a fixed number of queries whatever its depth."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Select, bindparam, func, null, select
+from sqlalchemy import CTE, Connection, Select, bindparam, func, null, select
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem, OutputEntry
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.tools import readable_content
 from orchestrator.ports import Chain
-from orchestrator.store.chain_memory import ChainLink, ChainMemory
+from orchestrator.store.chain_memory import ChainLink, ChainMemory, ChainPart, ChainSegment, pasts_of
+from orchestrator.store.chain_segments import RESPONSES, NewSegment, ReadSegment, new_segments, read_segments
 from orchestrator.store.long_texts import long_text
 from orchestrator.store.readings import call_entry, input_item, text_entry, tool_names
 from orchestrator.store.tables import (
@@ -64,31 +67,37 @@ _HEAD: Final = (
     .join_from(responses, tool_offers, isouter=True)
     .where(responses.c.id == bindparam("response_id"), responses.c.owner == bindparam("owner"), responses.c.stored)
 )
-_INPUT: Final = (
-    select(
-        _chain,
-        input_items.c.position,
-        input_items.c.type,
-        input_items.c.content,
-        blobs.c.content,
-        input_items.c.origin,
+_SOME: Final = _last.where(responses.c.id.in_(bindparam("ids", expanding=True))).cte("some")
+
+
+def _input(path: CTE) -> Select[*tuple[Any, ...]]:
+    """With a row for a response that has no input, too."""
+    return (
+        select(
+            path,
+            input_items.c.position,
+            input_items.c.type,
+            input_items.c.content,
+            blobs.c.content,
+            input_items.c.origin,
+        )
+        .join_from(path, input_items, input_items.c.response_id == path.c.id, isouter=True)
+        .join(blobs, blobs.c.digest == input_items.c.blob_digest, isouter=True)
     )
-    .join_from(_chain, input_items, input_items.c.response_id == _chain.c.id, isouter=True)
-    .join(blobs, blobs.c.digest == input_items.c.blob_digest, isouter=True)
-)
-"""With a row for a response that has no input, too."""
-
-_OUTPUT: Final = select(
-    _chain.c.depth, output_items.c.position, output_items.c.turn, output_items.c.type, output_items.c.content
-).join_from(_chain, output_items, output_items.c.response_id == _chain.c.id)
 
 
-def _calls(*, long_outputs: bool) -> Select[*tuple[Any, ...]]:
+def _output(path: CTE) -> Select[*tuple[Any, ...]]:
+    return select(
+        path.c.depth, output_items.c.position, output_items.c.turn, output_items.c.type, output_items.c.content
+    ).join_from(path, output_items, output_items.c.response_id == path.c.id)
+
+
+def _calls(path: CTE, *, long_outputs: bool) -> Select[*tuple[Any, ...]]:
     output = func.coalesce(tool_calls.c.output, long_text("output") if long_outputs else "")
     structured = func.coalesce(tool_calls.c.structured, long_text("structured") if long_outputs else null())
     return (
         select(
-            _chain.c.depth,
+            path.c.depth,
             output_items.c.position,
             output_items.c.turn,
             tool_calls.c.call_id,
@@ -107,21 +116,35 @@ def _calls(*, long_outputs: bool) -> Select[*tuple[Any, ...]]:
             tool_call_approvals.c.arguments,
             structured,
         )
-        .join_from(_chain, output_items, output_items.c.response_id == _chain.c.id)
+        .join_from(path, output_items, output_items.c.response_id == path.c.id)
         .join(tool_calls, tool_calls.c.call_id == output_items.c.call_id)
         .join(tool_call_approvals, tool_call_approvals.c.call_id == tool_calls.c.call_id, isouter=True)
         .where(tool_calls.c.status.not_in(UNSETTLED))
     )
 
 
-_CALLS: Final = _calls(long_outputs=False)
-"""Apart from the texts, of which most output consists: they would carry a dozen NULLs each.
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What is asked of the items of some responses.
 
-Asked only where there are calls at all: to walk a chain is a good part of what reading it costs. Long outputs
-are left out: a prompt has what the model was shown of them, and a chain may hold many.
-"""
+    Calls apart from the texts, of which most output consists: they would carry a dozen NULLs each. And only where
+    there are calls at all: to walk a chain is a good part of what reading it costs.
+    """
 
-_WHOLE_CALLS: Final = _calls(long_outputs=True)
+    input: Select[*tuple[Any, ...]]
+    output: Select[*tuple[Any, ...]]
+    calls: Select[*tuple[Any, ...]]
+
+
+def _questions(path: CTE, *, long_outputs: bool) -> Questions:
+    return Questions(_input(path), _output(path), _calls(path, long_outputs=long_outputs))
+
+
+_TOLD: Final = _questions(_chain, long_outputs=False)
+"""Long outputs are left out: a prompt has what the model was shown of them, and a chain may hold many."""
+
+_SOME_TOLD: Final = _questions(_SOME, long_outputs=False)
+_WHOLE: Final = _questions(_chain, long_outputs=True)
 
 
 _OUTPUTS: Final = select(
@@ -145,7 +168,17 @@ def read_outputs(connection: Connection, call_ids: Sequence[str], owner: str) ->
     return outputs
 
 
-def load_chain(connection: Connection, memory: ChainMemory, response_id: str, owner: str) -> Chain:
+@dataclass(frozen=True, slots=True)
+class LoadedChain:
+    """A chain, and what of it is to be put away so that it is read faster."""
+
+    chain: Chain
+    unkept: Sequence[NewSegment]
+
+
+def load_chain(
+    connection: Connection, memory: ChainMemory, response_id: str, owner: str, segment_length: int = RESPONSES
+) -> LoadedChain:
     """See `ResponseStore.load_chain`."""
     head = connection.execute(_HEAD, {"response_id": response_id, "owner": owner}).one_or_none()
     if head is None:
@@ -153,45 +186,78 @@ def load_chain(connection: Connection, memory: ChainMemory, response_id: str, ow
     status, parent_id, depth, root_id, system_prompt, names = head
     if status in UNFINISHED:
         raise unfinished_parent(response_id, status)
-    past = memory.path(response_id)
-    if past is None:
+    parts = memory.path(response_id)
+    if parts is None:
         earlier = () if parent_id is None else memory.path(parent_id)
-        links = read_links(connection, response_id, 0 if earlier is None else depth, depth, _CALLS)
-        memory.keep(links)
-        past = (*(earlier or ()), *[link.past for link in links])
-    return Chain(past, system_prompt, tool_names(names), root_id)
+        if earlier is None:
+            parts = _read_parts(connection, response_id, depth, segment_length)
+        else:
+            parts = (*earlier, *read_links(connection, response_id, depth, depth, _TOLD))
+        memory.keep(parts)
+    chain = Chain(pasts_of(parts), system_prompt, tool_names(names), root_id)
+    return LoadedChain(chain, _unkept(parts, segment_length))
+
+
+def _unkept(parts: Sequence[ChainPart], segment_length: int) -> list[NewSegment]:
+    links = [part for part in parts if isinstance(part, ChainLink)]
+    return new_segments(links[0].parent_id, links, segment_length) if len(links) >= segment_length else []
+
+
+def _read_parts(connection: Connection, response_id: str, depth: int, segment_length: int) -> tuple[ChainPart, ...]:
+    """The chain from the database: its segments, and the rows of what came after them."""
+    whole = (depth + 1) // segment_length * segment_length
+    # The last segment is not there yet where nobody has gone on from its end.
+    for first in (whole, whole - segment_length):
+        if first > 0:
+            links = read_links(connection, response_id, first, depth, _TOLD) if first <= depth else []
+            end = links[0].parent_id if links else response_id
+            segments = [] if end is None else read_segments(connection, end)
+            if segments:
+                return (*_filled(connection, segments), *links)
+    return tuple(read_links(connection, response_id, 0, depth, _TOLD))
+
+
+def _filled(connection: Connection, segments: Sequence[ReadSegment]) -> Iterator[ChainSegment]:
+    ids = [place for segment in segments for place in segment.places if isinstance(place, str)]
+    rows: dict[str, PastResponse] = {}
+    for start in range(0, len(ids), _OUTPUTS_AT_ONCE):
+        some = ids[start : start + _OUTPUTS_AT_ONCE]
+        rows |= {link.id: link.past for link in _read(connection, _SOME_TOLD, {"ids": some})}
+    return (segment.filled(rows) for segment in segments)
 
 
 def read_links(
-    connection: Connection,
-    response_id: str,
-    from_depth: int,
-    depth: int,
-    calls_query: Select[*tuple[Any, ...]] = _WHOLE_CALLS,
+    connection: Connection, response_id: str, from_depth: int, depth: int, questions: Questions = _WHOLE
 ) -> list[ChainLink]:
     """What was said and answered from `from_depth` to `response_id`, which is at `depth`, oldest first.
 
     Calls that are not settled are left out.
     """
+    links = _read(connection, questions, {"response_id": response_id, "from_depth": from_depth})
+    assert len(links) == depth + 1 - from_depth
+    return links
+
+
+def _read(connection: Connection, questions: Questions, asked: dict[str, Any]) -> list[ChainLink]:
+    """Responses of one chain by their rows, oldest first."""
     places: dict[int, tuple[str, str | None]] = {}
-    said: dict[int, dict[int, InputItem]] = {level: {} for level in range(from_depth, depth + 1)}
-    written: dict[int, dict[int, OutputEntry]] = {level: {} for level in said}
-    path = {"response_id": response_id, "from_depth": from_depth}
-    for id, parent_id, level, position, kind, content, blob, origin in connection.execute(_INPUT, path).all():
+    said: dict[int, dict[int, InputItem]] = defaultdict(dict)
+    written: dict[int, dict[int, OutputEntry]] = defaultdict(dict)
+    for id, parent_id, level, position, kind, content, blob, origin in connection.execute(questions.input, asked).all():
         places[level] = id, parent_id
         if position is not None:
             said[level][position] = input_item(kind, content, blob, origin)
     calls = False
-    for level, position, turn, kind, content in connection.execute(_OUTPUT, path).all():
+    for level, position, turn, kind, content in connection.execute(questions.output, asked).all():
         if kind == "tool_call":
             calls = True
         else:
             written[level][position] = text_entry(kind, turn, content)
-    for level, position, *call in connection.execute(calls_query, path).all() if calls else ():
+    for level, position, *call in connection.execute(questions.calls, asked).all() if calls else ():
         written[level][position] = call_entry(*call)
     return [
-        ChainLink(*places[level], PastResponse(_in_order(asked), _in_order(written[level])))
-        for level, asked in said.items()
+        ChainLink(*places[level], PastResponse(_in_order(said[level]), _in_order(written[level])))
+        for level in sorted(places)
     ]
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from orchestrator.store import search
+from orchestrator.store.chain_segments import forget_segments
 from orchestrator.store.search_tables import response_labels, threads
 from orchestrator.store.tables import blobs, input_items, output_items, responses, tool_call_approvals, tool_calls
 
@@ -100,6 +101,7 @@ def erase(
     for some in _some(nodes):
         ids = {"ids": [node.id for node in some]}
         _repoint_threads(connection, ids["ids"], at)
+        forget_segments(connection, ids["ids"])
         calls = _calls_of(connection, ids)
         unread = _blobs_of(connection, ids["ids"], calls)
         connection.execute(delete(input_items).where(input_items.c.response_id.in_(_IDS)), ids)

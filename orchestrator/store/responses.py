@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import structlog
 from sqlalchemy import Connection, select, update
 
 from orchestrator.core.commands import Outcome, PlacedItem
+from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.response import Ending, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey
@@ -20,25 +22,48 @@ from orchestrator.ports import (
 )
 from orchestrator.store import chains, journal, readings, suspended_runs
 from orchestrator.store.chain_memory import ChainMemory
+from orchestrator.store.chain_segments import RESPONSES, NewSegment, keep_segments
 from orchestrator.store.database import Database
 from orchestrator.store.encryption import Sealer
 from orchestrator.store.long_texts import long_text
 from orchestrator.store.tables import responses, tool_calls
 from orchestrator.store.withheld import WithheldVault
 
+log = structlog.stdlib.get_logger(__name__)
+
 
 class SqlResponseStore:
     """`ResponseStore` in SQLite or Postgres; `sealer` seals what redaction took out of runs that wait for people."""
 
-    def __init__(self, database: Database, memory: ChainMemory | None = None, sealer: Sealer | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        memory: ChainMemory | None = None,
+        sealer: Sealer | None = None,
+        segment_length: int = RESPONSES,
+    ) -> None:
         self._database = database
+        self._segment_length = segment_length
         self._memory = memory or ChainMemory()
         self._vault = WithheldVault(sealer)
 
     async def load_chain(self, response_id: str, owner: str) -> Chain:
-        return await self._database.read(
-            lambda connection: chains.load_chain(connection, self._memory, response_id, owner)
+        loaded = await self._database.read(
+            lambda connection: chains.load_chain(connection, self._memory, response_id, owner, self._segment_length)
         )
+        if loaded.unkept:
+            await self._keep(loaded.unkept)
+        return loaded.chain
+
+    async def _keep(self, segments: Sequence[NewSegment]) -> None:
+        """Put segments of a chain away; where that fails, who loads it next tries again."""
+        try:
+            await self._database.write(lambda connection: keep_segments(connection, segments))
+        except OrchestratorError as error:
+            log.warning("a chain is not put away, and so read more slowly", reason=error.info.message)
+            return
+        self._memory.forget(id for new in segments for id in new.response_ids)
+        self._memory.keep(new.segment for new in segments)
 
     async def read_outputs(self, call_ids: Sequence[str], owner: str) -> Mapping[str, str]:
         return await self._database.read(lambda connection: chains.read_outputs(connection, call_ids, owner))

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.core.calls import output_entry
 from orchestrator.core.commands import Outcome, PlacedItem
 from orchestrator.core.errors import ErrorInfo, ErrorKind
-from orchestrator.core.prompt import ToolMessage, turn_messages
+from orchestrator.core.prompt import ToolMessage
 from orchestrator.core.response import Completed, Failed
 from orchestrator.core.tools import text_content
 from orchestrator.ports import ResponseStore
@@ -232,7 +232,7 @@ async def test_a_response_whose_lease_has_expired_ends_with_what_was_durable(sto
     )
     chain = await store.load_chain("resp_a", "ada")
     assert chain.responses == (past(new, *items),)
-    assert turn_messages(chain.responses[0].output)[-1] == ToolMessage("call_2", "now", DIED)
+    assert chain.responses[0].messages(vision=False)[-1] == ToolMessage("call_2", "now", DIED)
 
 
 async def test_the_responses_of_a_dead_holder_end_before_their_lease(store: ResponseStore) -> None:

@@ -37,9 +37,19 @@ from orchestrator.core.inputs import (
     Start,
     StoreFailed,
 )
-from orchestrator.core.items import OutputEntry, PluginProvider, TextInput, ToolCall
-from orchestrator.core.prompt import PastResponse
-from orchestrator.core.reading import READER, SERVICE, read_on, reading_tool, reads_on, shown_output, unread, was_cut
+from orchestrator.core.items import Message, OutputEntry, PluginProvider, TextInput, ToolCall
+from orchestrator.core.prompt import PastResponse, PastSegment, opening_messages
+from orchestrator.core.reading import (
+    READER,
+    SERVICE,
+    read_on,
+    reading_tool,
+    reads_on,
+    shown_output,
+    told_segment,
+    unread,
+    was_cut,
+)
 from orchestrator.core.request import Limits, PluginRequest, RunRequest
 from orchestrator.core.response import Counters
 from orchestrator.core.run import Run
@@ -137,6 +147,32 @@ def test_outputs_of_earlier_responses_are_read_too() -> None:
     past = PastResponse((TextInput("?"),), (settled("from before"),))
     said = read_on(reading("call_1", 5), asked(history=(past,)), []).shown
     assert said == "[bytes 5 to 11 of 11]\nbefore\n[end of the output]"
+
+
+def test_outputs_of_earlier_responses_that_are_told_already_are_got_from_the_store() -> None:
+    unseen = replace(settled("unseen", "call_0"), shown=None)
+    past = PastResponse((TextInput("?"),), (OutputEntry(1, Message("Wait.")), unseen, settled("from before")))
+    told = told_segment([past])
+    assert told == PastSegment(tuple(past.messages(vision=False)), cut=False, calls=("call_1",))
+    assert told.messages(vision=True) == told.told
+    request = asked(history=(told,))
+    assert unread(reading("call_1", 5), request, []) == "call_1"
+    said = read_on(reading("call_1", 5), request, [], text_content("from before")).shown
+    assert said == "[bytes 5 to 11 of 11]\nbefore\n[end of the output]"
+    assert read_on(reading("call_1", 5), request, []).is_error, "its content is deleted"
+    for call_id in ("call_0", "call_9"):
+        assert unread(reading(call_id, 5), request, []) is None
+        assert read_on(reading(call_id, 5), request, []).is_error
+
+
+def test_an_output_that_was_cut_is_read_on_whether_its_response_is_told_already_or_not() -> None:
+    cut = PastResponse((TextInput("?"),), (settled("x" * 2000),))
+    whole = PastResponse((TextInput("?"),), (settled("x"),))
+    for past, has_cut in ((cut, True), (whole, False)):
+        for history in ((past,), (told_segment([past]),), (told_segment([whole]), past)):
+            assert reads_on(asked(history=history), []) is has_cut
+    assert not reads_on(replace(asked(history=(told_segment([cut]),)), integrations=()), [])
+    assert opening_messages(None, (told_segment([cut, whole]),), ()) == opening_messages(None, (cut, whole), ())
 
 
 def test_the_reader_steps_aside_where_a_server_has_its_name() -> None:

@@ -8,11 +8,16 @@ import anyio
 from sqlalchemy import Connection, Engine, event
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.placed import PlacedCall
+from orchestrator.core.prompt import AssistantMessage, opening_messages
+from orchestrator.core.reading import READER, SERVICE, read_on, reads_on
+from orchestrator.core.request import PluginRequest, RunRequest
 from orchestrator.ports import (
     ResponseGraph,
     ResponseStore,
     ThreadStore,
 )
+from orchestrator.service.pictures import with_pictures
 from orchestrator.store.chain_memory import ChainMemory
 from orchestrator.store.database import Database
 from orchestrator.store.graph import SqlResponseGraph
@@ -45,9 +50,11 @@ class BrokenCommits:
         raise OSError("the disk is full")
 
 
-def place(database: Database, memory: ChainMemory) -> Place:
+def place(database: Database, memory: ChainMemory, segment_length: int) -> Place:
     return Place(
-        SqlResponseStore(database, memory), SqlResponseGraph(database, memory), SqlThreadStore(database, memory)
+        SqlResponseStore(database, memory, segment_length=segment_length),
+        SqlResponseGraph(database, memory),
+        SqlThreadStore(database, memory),
     )
 
 
@@ -78,12 +85,30 @@ async def read_whole(place: Place, id: str, owner: str | None) -> list[object]:
     found: list[object] = [await place.graph.read_detail(id, owner)]
     if owner is not None:
         found += [
-            await answer(place, lambda place: place.store.load_chain(id, owner)),
+            await answer(place, lambda place: read_chain(place.store, id, owner)),
             await place.store.get_response(id, owner),
             await place.store.list_calls(id, owner),
             await place.store.read_run(id, owner),
         ]
     return found
+
+
+async def read_chain(store: ResponseStore, id: str, owner: str) -> object:
+    """The chain as it is told to two kinds of model, and what can be read on in it, however it was kept."""
+    chain = await store.load_chain(id, owner)
+    seen = await with_pictures(chain.responses, store, owner)
+    told = opening_messages(chain.system_prompt, chain.responses, ())
+    shown = opening_messages(chain.system_prompt, seen, (), vision=True)
+    calls = [call.call_id for message in told if isinstance(message, AssistantMessage) for call in message.calls]
+    outputs = await store.read_outputs(calls, owner)
+    request = RunRequest("resp_new", "m", "m", (), chain.responses, integrations=(PluginRequest("mcp/clock"),))
+    read = [read_on(reading(each), request, (), outputs.get(each)) for each in calls]
+    return told, shown, reads_on(request, ()), read, chain.tool_names, chain.root_id
+
+
+def reading(call_id: str) -> PlacedCall:
+    """The model reads on in the output of a call."""
+    return PlacedCall(0, 1, "call_reading", READER.name, "", {"call_id": call_id, "offset": 3}, READER.name, SERVICE)
 
 
 async def dump(place: Place, ids: Sequence[str]) -> dict[str, object]:

@@ -69,9 +69,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.twin = Place(store, graph, graph)
         self.make = Changes(store)
         one, other = self.databases
-        # The second one forgets everything and the third one most of it.
-        rooms = ((one, 10_000_000), (other, 0), (one, 20_000))
-        self.places = [place(database, ChainMemory(room)) for database, room in rooms]
+        # The second one forgets everything and the third one most of it. Two of them put chains away in small pieces.
+        ways = ((one, 10_000_000, 2), (other, 0, 2), (one, 20_000, 1_000))
+        self.places = [place(database, ChainMemory(room), length) for database, room, length in ways]
         self.changes = 0
 
     def open_database(self, address: str) -> Database:

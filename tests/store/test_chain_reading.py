@@ -30,7 +30,9 @@ async def grow(store: SqlResponseStore, parent: str | None, *ids: str) -> None:
         parent = id
 
 
-async def queries_of(database: Database, memory: ChainMemory, response_id: str) -> tuple[Chain, int]:
+async def queries_of(
+    database: Database, memory: ChainMemory, response_id: str, segment_length: int = 1_000
+) -> tuple[Chain, int]:
     """The chain, and how many queries it took."""
 
     def work(connection: Connection) -> tuple[Chain, int]:
@@ -40,7 +42,7 @@ async def queries_of(database: Database, memory: ChainMemory, response_id: str) 
             statements.append(statement)
 
         event.listen(connection, "before_cursor_execute", count)
-        return chains.load_chain(connection, memory, response_id, "ada"), len(statements)
+        return chains.load_chain(connection, memory, response_id, "ada", segment_length).chain, len(statements)
 
     return await database.read(work)
 
@@ -53,6 +55,10 @@ async def test_the_number_of_queries_does_not_depend_on_the_depth(database_url: 
 
     whole, cold = await queries_of(database, ChainMemory(), ids[-1])
     assert (await queries_of(database, ChainMemory(), ids[0]))[1] == cold == 4
+    for id in ids:
+        await SqlResponseStore(database, segment_length=4).load_chain(id, "ada")
+    in_pieces = [(await queries_of(database, ChainMemory(), id, 4))[1] for id in (ids[5], ids[-1])]
+    assert in_pieces == [5, 5]
     memory = ChainMemory()
     assert len((await queries_of(database, memory, ids[-2]))[0].responses) == 29
     assert await queries_of(database, memory, ids[-1]) == (whole, cold), "only the last one is read"
@@ -80,11 +86,11 @@ def test_a_path_is_given_only_where_every_link_of_it_is_there() -> None:
     memory = ChainMemory()
     root, left, leaf = link("root", None), link("left", "root"), link("leaf", "left")
     memory.keep([root, leaf])
-    assert memory.path("root") == (root.past,)
+    assert memory.path("root") == (root,)
     assert memory.path("leaf") is None
     assert memory.path("other") is None
     memory.keep([left, leaf])
-    assert memory.path("leaf") == (root.past, left.past, leaf.past)
+    assert memory.path("leaf") == (root, left, leaf)
 
 
 def test_what_was_used_longest_ago_is_forgotten_first() -> None:

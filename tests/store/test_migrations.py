@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import Connection, inspect
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.items import TextInput
+from orchestrator.core.prompt import UserMessage, opening_messages
 from orchestrator.store import migrate
 from orchestrator.store.audit_verify import verify
 from orchestrator.store.database import open_database
@@ -293,3 +295,34 @@ async def test_downloads_of_an_earlier_version_belong_to_the_service_without_aut
     await migrate.downgrade(empty_url, "0015")
     await migrate.upgrade(empty_url)
     await migrate.check(empty_url)
+
+
+async def test_a_long_chain_of_an_earlier_version_is_put_away_when_it_is_gone_on_with(empty_url: str) -> None:
+    def write(connection: Connection) -> None:
+        moment = "'2026-03-01 12:00:00.123456'" + ("" if connection.dialect.name == "sqlite" else "::timestamptz")
+        for depth in range(40):
+            parent = "NULL" if depth == 0 else f"'resp_{depth - 1}'"
+            connection.exec_driver_sql(
+                "INSERT INTO responses (id, number, previous_response_id, root_id, depth, owner, model_key,"
+                " model_instance_id, stored, status, created_at) VALUES"
+                f" ('resp_{depth}', {depth}, {parent}, 'resp_0', {depth}, 'ada', 'm', 'm', true, 'completed', {moment})"
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO input_items (response_id, position, type, content)"
+                f" VALUES ('resp_{depth}', 0, 'text', 'Turn {depth}')"
+            )
+
+    def segments(connection: Connection) -> int:
+        return connection.exec_driver_sql("SELECT count(*) FROM chain_segments").scalar_one()
+
+    await migrate.upgrade(empty_url, "0017")
+    await in_database(empty_url, write)
+    for _ in range(2):
+        await migrate.upgrade(empty_url)
+        for parts in (40, 9):
+            async with open_stores(empty_url) as stores:
+                chain = await stores.responses.load_chain("resp_39", "ada")
+            told = tuple(UserMessage((TextInput(f"Turn {depth}"),)) for depth in range(40))
+            assert (len(chain.responses), opening_messages(None, chain.responses, ())[:-1]) == (parts, told)
+        assert await in_database(empty_url, segments) == 1
+        await migrate.downgrade(empty_url, "0017")
