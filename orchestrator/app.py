@@ -37,6 +37,7 @@ from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.leases import is_dead, this_holder
 from orchestrator.service.models import ModelService
+from orchestrator.service.plugin_materials import PluginMaterialService
 from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.redacting_store import RedactingStore
@@ -254,6 +255,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 audit=audit,
                 plugins=plugins,
                 calls=calls,
+                materials=PluginMaterialService(plugins=plugins, catalog=catalog, store=store, limits=limits),
                 checks=IntegrationCheckService(catalog, costs, limits),
                 metrics=metrics,
                 tokens=TokenService(tokens),

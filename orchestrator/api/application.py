@@ -29,7 +29,13 @@ from orchestrator.api.loading import loading_routes
 from orchestrator.api.metrics import Metrics, metrics_route
 from orchestrator.api.models import models_route
 from orchestrator.api.origins import OriginPolicy
-from orchestrator.api.plugins import check_route, definition_routes, direct_call_route, plugin_routes
+from orchestrator.api.plugins import (
+    check_route,
+    definition_routes,
+    direct_call_route,
+    material_routes,
+    plugin_routes,
+)
 from orchestrator.api.responses import response_routes
 from orchestrator.api.schema_pages import schema_routes
 from orchestrator.api.sse import KEEP_ALIVE_SECONDS
@@ -50,6 +56,7 @@ from orchestrator.service.graph import GraphService
 from orchestrator.service.instances import InstanceService
 from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelService
+from orchestrator.service.plugin_materials import PluginMaterialService
 from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.replays import ReplayService
@@ -79,6 +86,7 @@ def create_api(
     audit: AuditService,
     plugins: PluginService,
     calls: DirectCallService,
+    materials: PluginMaterialService,
     checks: IntegrationCheckService,
     metrics: Metrics,
     tokens: TokenService,
@@ -138,6 +146,7 @@ def create_api(
             *plugin_routes(plugins, authenticator),
             *definition_routes(plugins, authenticator, max_body_bytes=max_body_bytes),
             direct_call_route(calls, authenticator, max_body_bytes=max_body_bytes),
+            *material_routes(materials, authenticator, max_body_bytes=max_body_bytes),
             check_route(checks, authenticator, max_body_bytes=max_body_bytes),
             metrics_route(metrics, authenticator),
             health_route(why_not_ready),

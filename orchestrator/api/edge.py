@@ -15,6 +15,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from orchestrator.api.errors import NO_CONTENT, envelope_of, error_answer, unexpected_answer
 from orchestrator.api.limits import RequestLimits, remember_limits, too_much, within_time
 from orchestrator.api.origins import Admitted, OriginPolicy, Refused, admit
+from orchestrator.api.paths import keep_slashes
 from orchestrator.api.request_ids import REQUEST_ID_HEADER, accept_request_id, remember_request_id
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 
@@ -52,6 +53,7 @@ class Edge:
         request_id = accept_request_id(_values(scope, b"x-request-id"))
         remember_request_id(scope, request_id)
         remember_limits(scope, self._limits)
+        keep_slashes(scope)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await self._serve(scope, receive, send, request_id)
 

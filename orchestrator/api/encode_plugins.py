@@ -16,6 +16,7 @@ from orchestrator.core.tools import ToolAnnotations
 from orchestrator.ports import DefinitionChange, PluginFailure, PluginFiles, PluginStatus, ServerFacts
 from orchestrator.service.direct_calls import DirectCall, called
 from orchestrator.service.integration_checks import CheckedIntegration, CheckedTool, IntegrationCheck
+from orchestrator.service.plugin_materials import PluginMaterial
 from orchestrator.service.plugins import DefinitionsView, PluginView, ToolView
 
 
@@ -204,6 +205,20 @@ def direct_call_reply(call: DirectCall, result: ChatResult) -> w.DirectCallReply
         made.structured if made.structured is not None else UNSET,
         list(result.warnings) or UNSET,
     )
+
+
+def resource_reply(found: PluginMaterial, uri: str) -> w.ResourceReply:
+    """What a resource holds."""
+    contents = [piece.part or {"uri": uri, "text": piece.text} for piece in found.pieces]
+    return w.ResourceReply(provider_info(PluginProvider(found.plugin_id)), uri, contents)
+
+
+def prompt_reply(found: PluginMaterial, name: str) -> w.PromptReply:
+    """The messages of a prompt."""
+    messages = [
+        w.PromptMessage(piece.speaker, piece.part or {"type": "text", "text": piece.text}) for piece in found.pieces
+    ]
+    return w.PromptReply(provider_info(PluginProvider(found.plugin_id)), name, messages)
 
 
 def check_reply(check: IntegrationCheck) -> w.CheckReply:

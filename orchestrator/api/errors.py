@@ -59,6 +59,8 @@ ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
     ErrorKind.TOKEN_NOT_FOUND: WireError(404, _BAD, "token_not_found"),
     ErrorKind.PLUGIN_NOT_FOUND: WireError(404, _BAD, "plugin_not_found"),
     ErrorKind.TOOL_NOT_FOUND: WireError(404, _BAD, "tool_not_found"),
+    ErrorKind.RESOURCE_NOT_FOUND: WireError(404, _BAD, "resource_not_found"),
+    ErrorKind.PROMPT_NOT_FOUND: WireError(404, _BAD, "prompt_not_found"),
     ErrorKind.UNKNOWN_ENDPOINT: WireError(404, _BAD, "unknown_endpoint"),
     ErrorKind.METHOD_NOT_ALLOWED: WireError(405, _BAD, "method_not_allowed"),
     ErrorKind.RESPONSE_NOT_FINISHED: WireError(409, _BAD, "response_not_finished"),

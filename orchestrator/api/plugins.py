@@ -1,7 +1,7 @@
 """`/api/v1/plugins` and `/api/v1/integrations/check`: for who writes plugins, and for who runs them. Extensions.
 
-A plugin's id has a slash, `mcp/<label>`; `mcp%2F<label>` is the same path. A slash within a label or a
-tool's name is written `%252F`, so that it is not taken for one of the path's.
+A plugin's id has a slash, `mcp/<label>`; `mcp%2F<label>` is the same path. A slash within a label or the name of
+a tool or prompt is written `%2F` (see `paths.py`).
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.bodies import read_json_body
@@ -25,13 +25,23 @@ from orchestrator.api.encode_plugins import (
     drift_infos,
     plugin_detail,
     plugin_list,
+    prompt_reply,
+    resource_reply,
 )
 from orchestrator.api.errors import OK, HttpRequest
 from orchestrator.api.limits import limits_of
 from orchestrator.api.replies import json_reply
-from orchestrator.api.wire_plugins import ApproveBody, ApproveReply, CheckBody, DirectCallBody
+from orchestrator.api.wire_plugins import (
+    ApproveBody,
+    ApproveReply,
+    CheckBody,
+    DirectCallBody,
+    GetPromptBody,
+    ReadResourceBody,
+)
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.integration_checks import IntegrationCheckService
+from orchestrator.service.plugin_materials import PluginMaterialService
 from orchestrator.service.plugins import PluginService
 
 PLUGINS_PATH: Final = "/api/v1/plugins"
@@ -105,6 +115,35 @@ def direct_call_route(
     return call_tool
 
 
+def material_routes(
+    materials: PluginMaterialService, authenticator: Authenticator, *, max_body_bytes: int
+) -> list[HTTPRouteHandler]:
+    """The routes that read a resource and fill in a prompt, without a chat."""
+
+    @post(f"{PLUGIN_PATH}/resources/read", status_code=OK)
+    async def read_resource(request: HttpRequest, label: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        body = decode_body(await read_json_body(request, max_body_bytes), ReadResourceBody)
+        chain = _given(body.previous_response_id)
+        found = await while_connected(
+            request.receive, lambda: materials.read(_id(label), body.uri, caller, previous_response_id=chain)
+        )
+        return json_reply(resource_reply(found, body.uri))
+
+    @post(f"{PLUGIN_PATH}/prompts/{{prompt:str}}/get", status_code=OK)
+    async def get_prompt(request: HttpRequest, label: FromPath[str], prompt: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        body = decode_body(await read_json_body(request, max_body_bytes), GetPromptBody)
+        name, chain = _unescaped(prompt), _given(body.previous_response_id)
+        found = await while_connected(
+            request.receive,
+            lambda: materials.prompt(_id(label), name, body.arguments, caller, previous_response_id=chain),
+        )
+        return json_reply(prompt_reply(found, name))
+
+    return [read_resource, get_prompt]
+
+
 def check_route(
     checks: IntegrationCheckService, authenticator: Authenticator, *, max_body_bytes: int
 ) -> HTTPRouteHandler:
@@ -122,10 +161,14 @@ def check_route(
     return check
 
 
+def _given(value: str | UnsetType) -> str | None:
+    return None if isinstance(value, UnsetType) else value
+
+
 def _id(label: str) -> str:
     return f"mcp/{_unescaped(label)}"
 
 
 def _unescaped(name: str) -> str:
-    """`%252F` has come as `%2F` by now."""
+    """`%2F` comes as it is, and `%252F` as that."""
     return name.replace("%2F", "/").replace("%2f", "/")

@@ -7,6 +7,7 @@ from orchestrator.cli.plugins_call import call, restart
 from orchestrator.cli.plugins_check import check
 from orchestrator.cli.plugins_install import add, import_, remove
 from orchestrator.cli.plugins_login import login, logout
+from orchestrator.cli.plugins_read import prompt, read
 from orchestrator.cli.plugins_show import list_, logs, show
 
 
@@ -15,5 +16,5 @@ def plugins() -> None:
     """The MCP servers that are installed in mcp.json."""
 
 
-for command in (list_, show, check, call, restart, logs, approve, add, remove, import_, login, logout):
+for command in (list_, show, check, call, read, prompt, restart, logs, approve, add, remove, import_, login, logout):
     plugins.add_command(command)

@@ -49,6 +49,8 @@ class ErrorKind(StrEnum):
     TOKEN_NOT_FOUND = "token_not_found"
     PLUGIN_NOT_FOUND = "plugin_not_found"
     TOOL_NOT_FOUND = "tool_not_found"
+    RESOURCE_NOT_FOUND = "resource_not_found"
+    PROMPT_NOT_FOUND = "prompt_not_found"
     INSUFFICIENT_STORAGE = "insufficient_storage"
     NOT_IMPLEMENTED = "not_implemented"
     ENGINE_ERROR = "engine_error"

@@ -1,10 +1,11 @@
 """What servers have beside tools: resources and prompts, and how they become input of a request."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from orchestrator.core.items import ImageInput, InputItem, Origin, OriginKind, ProviderInfo, Speaker, TextInput
+from orchestrator.core.json_types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,15 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of a resource or of a prompt: what a text model reads of it, and the picture where it is one."""
+    """A piece of a resource or of a prompt: what a text model reads of it, and the picture where it is one.
+
+    `part` is it as the server sent it: an entry of MCP's `contents`, or a message's `content`.
+    """
 
     text: str
     data_url: str | None = None
     speaker: Speaker = "user"
+    part: JsonObject | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

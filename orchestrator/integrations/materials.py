@@ -6,7 +6,7 @@ from orchestrator.core.content import described
 from orchestrator.core.items import Speaker
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.materials import Piece, Prompt, PromptArgument, Resource, ResourceTemplate
-from orchestrator.integrations.results import storable_text
+from orchestrator.integrations.results import clean, storable_text
 
 
 def resource(listed: types.Resource) -> Resource:
@@ -48,7 +48,7 @@ def resource_pieces(raw: JsonObject) -> tuple[Piece, ...]:
     """
     contents = raw.get("contents")
     parts = contents if isinstance(contents, list) else []
-    return tuple(_piece({"type": "resource", "resource": part}) for part in parts)
+    return tuple(_piece({"type": "resource", "resource": part}, part=part) for part in parts)
 
 
 def prompt_pieces(raw: JsonObject) -> tuple[Piece, ...]:
@@ -61,14 +61,16 @@ def prompt_pieces(raw: JsonObject) -> tuple[Piece, ...]:
     for message in messages if isinstance(messages, list) else []:
         match message:
             case {"content": content, "role": role}:
-                pieces.append(_piece(content, "assistant" if role == "assistant" else "user"))
+                speaker: Speaker = "assistant" if role == "assistant" else "user"
+                pieces.append(_piece(content, speaker, part=content))
             case _:
                 pass
     return tuple(pieces)
 
 
-def _piece(part: JsonValue, speaker: Speaker = "user") -> Piece:
-    return Piece(storable_text(described(part)), _picture(part), speaker)
+def _piece(shown: JsonValue, speaker: Speaker = "user", *, part: JsonValue) -> Piece:
+    sent = clean(part)
+    return Piece(storable_text(described(shown)), _picture(shown), speaker, sent if isinstance(sent, dict) else None)
 
 
 def _picture(part: JsonValue) -> str | None:

@@ -57,12 +57,13 @@ class ConnectionEndedError(Exception):
 class NoAnswerError(Exception):
     """A request got no result. The message says why as the rest of a sentence about the server.
 
-    `refused`: the server is there, and answered with an error. `overdue`: there was no answer at all.
+    `refused`: the server is there, and answered with an error, of this `code`. `overdue`: there was no answer at all.
     """
 
-    def __init__(self, why: str, *, refused: bool = False, overdue: bool = False) -> None:
+    def __init__(self, why: str, *, refused: bool = False, overdue: bool = False, code: int | None = None) -> None:
         super().__init__(why)
         self.refused = refused
+        self.code = code
         self.overdue = overdue
 
 
@@ -287,7 +288,7 @@ class McpConnection:
                 told = self._told(error)
                 refused = told is None and error.code not in (CONNECTION_CLOSED, PARSE_ERROR)  # our own side's
                 reason = why(error) if told is None else told.why
-                job.fail(NoAnswerError(self._redact(reason), refused=refused))
+                job.fail(NoAnswerError(self._redact(reason), refused=refused, code=error.code))
                 if error.code == CONNECTION_CLOSED or error.message == _SESSION_TERMINATED:
                     self.retire()
             except (ValueError, RuntimeError, UnansweredError) as error:  # what the SDK makes of a broken answer

@@ -2,7 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
+
+from mcp_types import INVALID_PARAMS
 
 from orchestrator.core.approvals import NEVER, ApprovalPolicy
 from orchestrator.core.drift import DriftPolicy, DriftVerdict
@@ -20,6 +22,8 @@ from orchestrator.integrations.supervised import SupervisedServer
 from orchestrator.ports import CallWatch, RunScope
 
 T = TypeVar("T")
+_UNKNOWN_CODES: Final = (-32002, INVALID_PARAMS)
+"""What servers answer to a URI that they do not have, by the older and by the newer protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class McpSession:
             f"The resource '{uri}'",
             lambda methods: methods.read_resource(uri, self._member.limits, self._side(None)),
             refusal=ErrorKind.INVALID_VALUE,
+            unknown=ErrorKind.RESOURCE_NOT_FOUND,
         )
 
     async def get_prompt(self, name: str, arguments: Mapping[str, str]) -> tuple[Piece, ...]:
@@ -116,15 +121,21 @@ class McpSession:
         *,
         nothing: str = "could not be had",
         refusal: ErrorKind | None = None,
+        unknown: ErrorKind | None = None,
     ) -> T:
-        """The answer; `refusal` is the error's kind where the server refuses what the client named."""
+        """The answer; `refusal` is the error's kind where the server refuses what the client named.
+
+        `unknown` is it where the server says that there is no such thing.
+        """
         member = self._member
         try:
             return await ask(await member.server.methods())
         except (ConnectionEndedError, NoAnswerError) as error:
             message = f"{what} of '{provider_label(member.provider)}' {nothing}: {error}."
-            refused = isinstance(error, NoAnswerError) and error.refused
-            raise OrchestratorError((refusal if refused else None) or member.kind, message) from None
+            kind = refusal if isinstance(error, NoAnswerError) and error.refused else None
+            if kind is not None and isinstance(error, NoAnswerError) and error.code in _UNKNOWN_CODES:
+                kind = unknown or kind
+            raise OrchestratorError(kind or member.kind, message) from None
 
     def _side(self, watch: CallWatch | None) -> CallSide:
         """What the server reaches through a request of this run."""

@@ -34,6 +34,7 @@ from orchestrator.service.graph import GraphService
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelService
+from orchestrator.service.plugin_materials import PluginMaterialService
 from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.redacting_store import RedactingStore
@@ -170,6 +171,9 @@ async def house(
             audit=AuditService(audit),
             plugins=plugins,
             calls=calls,
+            materials=PluginMaterialService(
+                plugins=plugins, catalog=catalog, store=responses, limits=limits or Limits()
+            ),
             checks=IntegrationCheckService(catalog, costs, limits or Limits()),
             metrics=metrics,
             tokens=tokens,

@@ -53,6 +53,8 @@ CONTRACT = {
     ErrorKind.TOKEN_NOT_FOUND: (404, "invalid_request", "token_not_found"),
     ErrorKind.PLUGIN_NOT_FOUND: (404, "invalid_request", "plugin_not_found"),
     ErrorKind.TOOL_NOT_FOUND: (404, "invalid_request", "tool_not_found"),
+    ErrorKind.RESOURCE_NOT_FOUND: (404, "invalid_request", "resource_not_found"),
+    ErrorKind.PROMPT_NOT_FOUND: (404, "invalid_request", "prompt_not_found"),
     ErrorKind.RESPONSE_NOT_FINISHED: (409, "invalid_request", "response_not_finished"),
     ErrorKind.CALL_NOT_FOUND: (404, "invalid_request", "call_not_found"),
     ErrorKind.APPROVAL_CONFLICT: (409, "invalid_request", "approval_conflict"),

@@ -156,6 +156,8 @@ TABLE: Final = [
         body={"arguments": {}, "previous_response_id": "{response_id}"},
         other=(400, "invalid_value"),
     ),
+    Row("POST", f"{PLUGIN}/resources/read", "plugins", *[(404, "resource_not_found")] * 2, {"uri": "no://where"}),
+    Row("POST", f"{PLUGIN}/prompts/{{prompt:str}}/get", "plugins", *[(404, "prompt_not_found")] * 2, {}),
     Row("POST", f"{PLUGIN}/restart", "admin"),
     Row("POST", f"{V1}/integrations/check", "plugins", body={"integrations": ["mcp/clock"]}),
     Row("GET", f"{V1}/tokens", "admin"),
@@ -194,7 +196,12 @@ class Asked:
 
     def ask(self, row: Row, headers: Mapping[str, str], ids: Mapping[str, str]) -> httpx.Response:
         """Ask for the row with `ids` filled in."""
-        known = {"label": "clock", "tool": "get_current_time", "elicitation_id": UNKNOWN["elicitation_id"]}
+        known = {
+            "label": "clock",
+            "tool": "get_current_time",
+            "prompt": "absent",
+            "elicitation_id": UNKNOWN["elicitation_id"],
+        }
         known |= {"asset": "page.js", "fresh": "x", **ids, **{name: ids[kept] for name, kept in row.ids.items()}}
         path = re.sub(r"\{(\w+):str\}", lambda match: known[match[1]], row.path)
         body = json.loads(re.sub(r"\{(\w+)\}", lambda match: known[match[1]], json.dumps(row.body)))

@@ -277,10 +277,13 @@ async def test_resources_and_prompts_are_listed_page_by_page_and_read(tmp_path: 
             Piece("Greet Ada."),
             Piece("Hello.", None, "assistant"),
         )
-        for asking in (lambda: session.read_resource("file:///none"), lambda: session.get_prompt("greet", {})):
+        for asking, kind in (
+            (lambda: session.read_resource("file:///none"), ErrorKind.RESOURCE_NOT_FOUND),
+            (lambda: session.get_prompt("greet", {}), ErrorKind.INVALID_VALUE),
+        ):
             with pytest.raises(OrchestratorError) as caught:
                 await asking()
-            assert caught.value.info.kind is ErrorKind.INVALID_VALUE
+            assert caught.value.info.kind is kind
 
 
 @pytest.mark.parametrize("family", FAMILIES)

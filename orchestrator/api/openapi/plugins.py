@@ -13,8 +13,12 @@ from orchestrator.api.wire_plugins import (
     DefinitionsReply,
     DirectCallBody,
     DirectCallReply,
+    GetPromptBody,
     PluginDetail,
     PluginList,
+    PromptReply,
+    ReadResourceBody,
+    ResourceReply,
 )
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject
@@ -22,10 +26,19 @@ from orchestrator.core.suspicions import PATTERNS
 
 _PLUGIN: Final = f"{PLUGINS_PATH}/mcp/{{label}}"
 _LABEL: Final = path_parameter(
-    "label", "The label in `mcp.json`; the plugin's id is `mcp/<label>`. A slash in it is written `%252F`."
+    "label", "The label in `mcp.json`; the plugin's id is `mcp/<label>`. A slash in it is written `%2F`."
 )
-_TOOL: Final = path_parameter("tool", "The server's own name of the tool. A slash in it is written `%252F`.")
+_TOOL: Final = path_parameter("tool", "The server's own name of the tool. A slash in it is written `%2F`.")
+_PROMPT: Final = path_parameter("prompt", "The server's own name of the prompt. A slash in it is written `%2F`.")
 _WITH_PLUGIN: Final = (ErrorKind.PLUGIN_NOT_FOUND, ErrorKind.STORE_ERROR, *WITH_TOKEN)
+
+_ASKED: Final = (
+    *WITH_BODY,
+    ErrorKind.PLUGIN_NOT_FOUND,
+    ErrorKind.RESPONSE_NOT_FINISHED,
+    ErrorKind.PLUGIN_CONNECTION_ERROR,
+    ErrorKind.STORE_ERROR,
+)
 
 _SUSPICIONS: Final = "\n".join(f"* `{pattern.name}`: {pattern.meaning}" for pattern in PATTERNS)
 
@@ -118,6 +131,35 @@ def _call() -> JsonObject:
     }
 
 
+def _read() -> JsonObject:
+    return {
+        "operationId": "readResource",
+        "tags": ["Plugins"],
+        "summary": "Read a resource",
+        "description": "What a resource of the plugin holds, as its server sent it. Needs the plugin with all of its tools, "
+        "like a chat that takes resources.",
+        "parameters": [_LABEL],
+        "requestBody": body("ReadResourceBody", {"A resource": {"uri": "note://shopping"}}),
+        "responses": {
+            "200": success("The resource.", "ResourceReply"),
+            **errors((*_ASKED, ErrorKind.RESOURCE_NOT_FOUND)),
+        },
+    }
+
+
+def _prompt() -> JsonObject:
+    return {
+        "operationId": "getPrompt",
+        "tags": ["Plugins"],
+        "summary": "Fill in a prompt",
+        "description": "The messages of a prompt of the plugin, with these arguments. Needs the plugin with all of its "
+        "tools, like a chat that takes a prompt.",
+        "parameters": [_LABEL, _PROMPT],
+        "requestBody": body("GetPromptBody", {"A prompt": {"arguments": {"topic": "tea"}}}),
+        "responses": {"200": success("The prompt.", "PromptReply"), **errors((*_ASKED, ErrorKind.PROMPT_NOT_FOUND))},
+    }
+
+
 def _definitions() -> JsonObject:
     return {
         "operationId": "listDefinitions",
@@ -167,6 +209,8 @@ SECTION: Final = Section(
         _PLUGIN: {"get": _show()},
         f"{_PLUGIN}/restart": {"post": _restart()},
         f"{_PLUGIN}/tools/{{tool}}/call": {"post": _call()},
+        f"{_PLUGIN}/resources/read": {"post": _read()},
+        f"{_PLUGIN}/prompts/{{prompt}}/get": {"post": _prompt()},
         f"{_PLUGIN}/definitions": {"get": _definitions()},
         f"{_PLUGIN}/definitions/approve": {"post": _approve()},
         CHECK_PATH: {"post": _check()},
@@ -176,6 +220,10 @@ SECTION: Final = Section(
         PluginDetail,
         DirectCallBody,
         DirectCallReply,
+        ReadResourceBody,
+        ResourceReply,
+        GetPromptBody,
+        PromptReply,
         CheckBody,
         CheckReply,
         DefinitionsReply,

@@ -1,0 +1,70 @@
+"""A real MCP server with what is beside plain tools: resources, a prompt, structured output, odd names, questions."""
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp_types import CallToolResult
+from pydantic import BaseModel, Field
+
+PIXEL = b"\x89PNG\r\n\x1a\n"
+
+
+class Order(BaseModel):
+    """What the server asks its user for."""
+
+    title: str = Field(min_length=2)
+    copies: int = Field(default=1, ge=1, le=9)
+    gift: bool = False
+
+
+class Count(BaseModel):
+    """What counting gives."""
+
+    n: int
+
+
+def shelf_server() -> MCPServer:
+    """The server."""
+    server = MCPServer("shelf")
+
+    @server.resource("shelf://list", mime_type="text/plain")
+    async def books() -> str:
+        return "Emma\nUlysses"
+
+    @server.resource("shelf://cover", mime_type="image/png")
+    async def cover() -> bytes:
+        return PIXEL
+
+    @server.resource("shelf://book/{title}")
+    async def book(title: str) -> str:
+        return f"The text of {title}."
+
+    @server.prompt()
+    async def review(title: str, tone: str = "kind") -> str:
+        """Ask for a review."""
+        return f"Write a {tone} review of {title}."
+
+    @server.tool(name="books/count")
+    async def count() -> Count:
+        """Count the books."""
+        return CallToolResult(content=[], structured_content={"n": 5})  # pyright: ignore[reportReturnType] - as the SDK allows
+
+    @server.tool()
+    async def order(context: Context) -> str:
+        """Order a book; asks which."""
+        answer = await context.elicit("Which book?", Order)
+        if answer.action != "accept":
+            return answer.action
+        return f"{answer.data.copies} x {answer.data.title}{' as a gift' if answer.data.gift else ''}"
+
+    @server.tool()
+    async def dust(context: Context) -> str:
+        """Dust the shelf, board by board."""
+        for board in (1, 2):
+            await context.report_progress(board, 2, f"board {board}")
+        return "dusted"
+
+    return server
+
+
+if __name__ == "__main__":
+    shelf_server().run("stdio")
