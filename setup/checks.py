@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from setup.audit import audit, tell
 from setup.project import Project, say
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -47,6 +48,10 @@ def run_checks(project: Project, pytest_arguments: Sequence[str]) -> int:
         say(check.name)
         if _run(check, project, environ) != 0:
             failed.append(check.name)
+    if not pytest_arguments:
+        # Told, not failed: what is published tomorrow must not break the checkout of today. A release it stops.
+        say("audit")
+        tell(audit(project, environ))
     tests = Check(TESTS.name, (*TESTS.command, *pytest_arguments))
     say(tests.name)
     status, closing = _run_tests(tests, project, environ)

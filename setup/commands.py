@@ -7,10 +7,12 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from setup.checks import run_checks
+from setup.audit import audit, tell
+from setup.checks import clean_environ, run_checks
 from setup.environment import install
 from setup.locks import lock
 from setup.project import Project, SetupError, say
+from setup.release import release
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,6 +51,13 @@ def _run(arguments: Sequence[str]) -> int:
             os.execv(project.script("orchestrator"), ["orchestrator", "demo", *rest])
         case "test":
             return run_checks(project, rest)
+        case "audit":
+            found = audit(project, clean_environ(os.environ))
+            tell(found)
+            return 1 if found.findings else 0
+        case "release":
+            release(project, Path(parsed.folder).absolute())
+            return 0
         case _:
             say("done")
             return 0
@@ -62,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("test", add_help=False, help="install what development needs and run all checks and tests")
     commands.add_parser("install", help="install what development needs, run nothing")
+    commands.add_parser("audit", help="look up what is locked in the registry's advisories")
+    releasing = commands.add_parser("release", help="build the wheel of the last commit, with its bill of materials")
+    releasing.add_argument("--folder", default="dist", help="where the files go (dist)")
     locking = commands.add_parser("lock", help="recompute the lock files from pyproject.toml")
     locking.add_argument("--upgrade", action="store_true", help="take the newest versions of everything")
     return parser
