@@ -31,6 +31,7 @@ from orchestrator.api.encode_plugins import (
 from orchestrator.api.errors import OK, HttpRequest
 from orchestrator.api.limits import limits_of
 from orchestrator.api.replies import json_reply
+from orchestrator.api.thread_dialect import server_requests
 from orchestrator.api.wire_plugins import (
     ApproveBody,
     ApproveReply,
@@ -39,6 +40,7 @@ from orchestrator.api.wire_plugins import (
     GetPromptBody,
     ReadResourceBody,
 )
+from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.plugin_materials import PluginMaterialService
@@ -153,9 +155,14 @@ def check_route(
     async def check(request: HttpRequest) -> ASGIResponse:
         caller = await authenticator.caller(request)
         body = decode_body(await read_json_body(request, max_body_bytes), CheckBody, limits_of(request.scope))
-        integrations = integration_requests(body.integrations)
+        if body.integrations is UNSET and body.mcp_servers is UNSET:
+            message = '"integrations" is required.'
+            raise OrchestratorError(ErrorKind.MISSING_REQUIRED_PARAMETER, message, param="integrations")
+        entries = [] if isinstance(body.integrations, UnsetType) else body.integrations
+        integrations = (*integration_requests(entries), *server_requests(body.mcp_servers))
+        model = _given(body.model)
         return json_reply(
-            check_reply(await while_connected(request.receive, lambda: checks.check(integrations, caller)))
+            check_reply(await while_connected(request.receive, lambda: checks.check(integrations, caller, model=model)))
         )
 
     return check

@@ -1,12 +1,13 @@
 """Bodies of the routes for plugins, as they are on the wire. Extensions, all of them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from orchestrator.api.wire import ErrorBody, ProviderInfo, Status
-from orchestrator.api.wire_requests import MOST_SERVERS, IntegrationEntry, Name
+from orchestrator.api.wire_requests import MOST_SERVERS, ChatBody, IntegrationEntry, Name, ThreadServer
 
 State: TypeAlias = Literal["disabled", "unusable", "stopped", "starting", "running", "failed"]
 Policy: TypeAlias = Literal["allow", "warn", "block"]
@@ -289,10 +290,38 @@ class PromptReply(Struct, frozen=True):
     messages: list[PromptMessage]
 
 
-class CheckBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a dry run: `integrations` as a chat has them."""
+class CheckedFields(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a dry run reads of a chat's body; one of the two lists has to be there."""
 
-    integrations: Annotated[list[IntegrationEntry], Meta(min_length=1, max_length=MOST_SERVERS)]
+    integrations: Annotated[list[IntegrationEntry], Meta(min_length=1, max_length=MOST_SERVERS)] | UnsetType = UNSET
+    mcp_servers: (
+        Annotated[list[ThreadServer], Meta(min_length=1, max_length=MOST_SERVERS, description="Of the older dialect.")]
+        | UnsetType
+    ) = UNSET
+    model: (
+        Annotated[str, Meta(max_length=512, description="Costs are counted by its tokenizer, where it is loaded.")]
+        | UnsetType
+    ) = UNSET
+
+
+_IgnoredField = Annotated[Any, Meta(description="As in a chat; it plays no part here.")]
+CheckBody: Final = cast(
+    "type[CheckedFields]",
+    msgspec.defstruct(
+        "CheckBody",
+        [
+            (field.name, _IgnoredField, UNSET)
+            for field in msgspec.structs.fields(ChatBody)
+            if field.name not in CheckedFields.__struct_fields__
+        ],
+        bases=(CheckedFields,),
+        namespace={"__doc__": "The body of a dry run: a chat's, of which little more than `integrations` is read."},
+        module=__name__,
+        frozen=True,
+        forbid_unknown_fields=True,
+    ),
+)
+"""The body of a chat, so that one which is to be sent can be tried out as it is."""
 
 
 class CheckedTool(Struct, frozen=True):

@@ -10,7 +10,7 @@ from orchestrator.core.guards import Guards
 from orchestrator.core.inputs import OpenedIntegration
 from orchestrator.core.items import OutputEntry
 from orchestrator.core.ledger import Ledger
-from orchestrator.core.offering import chosen_tool, drift_warnings, offer, with_materials
+from orchestrator.core.offering import chosen_tool, drift_warnings, duplicate_warnings, offer, with_materials
 from orchestrator.core.output_schemas import output_problem
 from orchestrator.core.placed import PlacedCall
 from orchestrator.core.prompt import PromptMessage, turn_messages
@@ -47,7 +47,13 @@ class Briefing:
         if isinstance(offered, ErrorInfo):
             return offered
         self.request = with_materials(self.request, opened)
-        self._warn([*drift_warnings(self.request, opened), *warnings_about(offered, self.request.limits)])
+        self._warn(
+            [
+                *duplicate_warnings(self.request, opened),
+                *drift_warnings(self.request, opened),
+                *warnings_about(offered, self.request.limits),
+            ]
+        )
         self.reader = reading_tool(offered, self.request.tool_names)
         if reads_on(self.request, self._settled()):
             offered = (*offered, self.reader)

@@ -1,5 +1,6 @@
 """Which tools a run offers to the model: `allowed_tools` enforced, names made unique, approvals demanded."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, Literal, assert_never
@@ -23,6 +24,8 @@ TO_APPROVE: Final = (
 )
 
 CHANGED: Final = f"'{{label}}': {{tools}} offered, but the definition is not the one that was approved: {TO_APPROVE}"
+
+DUPLICATES: Final = "'{label}' lists more than one tool of the name {tools}: the first definition of each is offered"
 
 WITHHELD: Final = (
     f"'{{label}}': {{tools}} withheld, because the definition is not the one that was approved: {TO_APPROVE}"
@@ -75,6 +78,17 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
     if request.resumed is None and chosen_tool(request.tool_choice, offered) is None:
         return _no_such_choice(request.tool_choice, offered)
     return offered
+
+
+def duplicate_warnings(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[str, ...]:
+    """What is to be said of tools that the request wants of a server that lists them more than once."""
+    warnings: list[str] = []
+    for integration, server in zip(request.integrations, opened, strict=True):
+        listed = Counter(tool.name for tool in server.tools)
+        names = _wanted(frozenset(name for name, times in listed.items() if times > 1), integration, server)
+        if names:
+            warnings.append(DUPLICATES.format(label=provider_label(server.provider), tools=", ".join(names)))
+    return tuple(warnings)
 
 
 def drift_warnings(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import structlog
 from orchestrator.core.errors import ErrorInfo, OrchestratorError
 from orchestrator.core.inputs import OpenedIntegration
 from orchestrator.core.items import ProviderInfo
-from orchestrator.core.offering import drift_warnings, offer
+from orchestrator.core.offering import drift_warnings, duplicate_warnings, offer
 from orchestrator.core.request import IntegrationRequest, Limits, RunRequest, requested_provider
 from orchestrator.core.suspicions import Suspicion, names_other_tools, tool_suspicions
 from orchestrator.core.token_costs import definition_text, offer_warnings
@@ -81,8 +81,12 @@ class IntegrationCheckService:
         self._costs = costs
         self._limits = limits
 
-    async def check(self, integrations: Sequence[IntegrationRequest], caller: Caller) -> IntegrationCheck:
+    async def check(
+        self, integrations: Sequence[IntegrationRequest], caller: Caller, *, model: str | None = None
+    ) -> IntegrationCheck:
         """Connect them as a chat would, and close what lives only as long as a request.
+
+        Costs are counted by the tokenizer of `model` where that is loaded and has one.
 
         Raises:
             OrchestratorError: `permission_denied`.
@@ -96,7 +100,7 @@ class IntegrationCheckService:
                 if entry.error is None:
                     connecting.start_soon(self._connect, entry, index, scope)
         offered = _offer(entries)
-        costs = await self._costs.costs([definition_text(tool.name, tool.definition) for tool in offered])
+        costs = await self._costs.costs([definition_text(tool.name, tool.definition) for tool in offered], model)
         return _report(entries, offered, costs, self._limits)
 
     def _refuse(self, entries: Sequence[_Entry]) -> None:
@@ -215,7 +219,8 @@ def _warnings(
         if one.error is None and not one.tools:
             warnings.append(f"'{label}' would offer no tools")
         if entry.opened is not None:
-            warnings += drift_warnings(_dry_run([entry.request]), [entry.opened])
+            alone = _dry_run([entry.request])
+            warnings += duplicate_warnings(alone, [entry.opened]) + drift_warnings(alone, [entry.opened])
         flagged = [tool.offered.definition.name for tool in one.tools if tool.suspicions]
         if flagged:
             warnings.append(f"'{label}': suspicious texts in the definition of {', '.join(flagged)}")

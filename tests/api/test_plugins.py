@@ -11,7 +11,7 @@ from orchestrator.core.approvals import ApprovalPolicy
 from orchestrator.core.drift import DriftVerdict
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject, canonical_json
-from orchestrator.core.offering import WITHHELD
+from orchestrator.core.offering import DUPLICATES, WITHHELD
 from orchestrator.core.tools import ToolAnnotations, ToolDefinition, ToolResult, definition_digest, text_content
 from orchestrator.ports import (
     IntegrationFailedError,
@@ -23,10 +23,10 @@ from orchestrator.ports import (
     ServerFacts,
 )
 from orchestrator.service.definition_pins import DefinitionPins
-from orchestrator.testing import FakeServer, FakeTool
+from orchestrator.testing import SCRIPTED_MODEL, FakeServer, FakeTool, Say, ScriptedEngine
 from orchestrator.testing_definitions import MemoryDefinitionStore
 from orchestrator.testing_plugins import FakePluginHost
-from tests.api.house import House, house
+from tests.api.house import House, chat_body, house
 
 pytestmark = pytest.mark.anyio
 
@@ -417,6 +417,35 @@ async def test_a_dry_run_tells_of_each_entry_by_itself_where_it_fails() -> None:
         "'mcp/drifted' would offer no tools",
         WITHHELD.format(label="mcp/drifted", tools="add"),
     ]
+
+
+async def test_a_dry_run_takes_the_body_of_a_chat_and_counts_with_its_model() -> None:
+    engine = ScriptedEngine([[Say("Hi.")]])
+    async with house(engine, servers={"mcp/calc": CALC}) as api:
+        await api.client.post("/api/v1/models/load", json={"model": SCRIPTED_MODEL})
+        body = chat_body(integrations=["mcp/calc"], temperature=0.5, stream=True, metadata={"a": "b"})
+        checked = await api.client.post("/api/v1/integrations/check", json=body)
+        unknown = await api.client.post("/api/v1/integrations/check", json={**body, "colour": "red"})
+        nothing = await api.client.post("/api/v1/integrations/check", json=chat_body())
+    assert (checked.status_code, checked.json()["ok"]) == (200, True)
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (400, "unrecognized_keys")
+    assert nothing.json()["error"] == {
+        "type": "invalid_request",
+        "message": '"integrations" is required.',
+        "code": "missing_required_parameter",
+        "param": "integrations",
+    }
+
+
+async def test_a_tool_that_is_listed_twice_is_pointed_out_by_a_dry_run_and_by_a_chat() -> None:
+    other = replace(ADD, description="Add two.")
+    message = DUPLICATES.format(label="mcp/calc", tools="add")
+    async with house(servers={"mcp/calc": FakeServer([FakeTool(ADD, add), FakeTool(other, add)])}) as api:
+        told = await check(api, ["mcp/calc"])
+        reply = (await api.chat(integrations=["mcp/calc"])).json()
+    assert told["warnings"] == [message]
+    assert [tool["description"] for tool in told["integrations"][0]["tools"]] == ["Add one."]
+    assert reply["warnings"] == [message]
 
 
 async def test_a_dry_run_points_out_suspicious_texts_and_too_many_tools() -> None:

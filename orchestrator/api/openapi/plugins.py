@@ -50,7 +50,8 @@ that fails is a reply with `is_error`; arguments that its schema does not admit 
 CHECK: Final = f"""\
 A dry run of a chat's `integrations`: connects each of them by itself, and says at which stage and why one would fail,
 which tools would be offered under which names, what their definitions cost in tokens, and what is suspicious about
-them. Nothing is generated or called.
+them. Nothing is generated or called. A whole chat's body is taken as it is: of `model` the tokenizer counts, where it is
+loaded; `mcp_servers` of the older dialect are tried out as well; nothing else of it is looked at.
 
 Suspicious are texts that are written for the model and not for whom they describe a tool to:
 
