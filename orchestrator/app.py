@@ -65,6 +65,7 @@ from orchestrator.wiring import engines_of, mcp_catalog, network_policy, plugin_
 
 CLOSE_SECONDS = 5.0
 OLLAMA = "ollama"
+UNUSED_PLUGIN_FILE = "a file of plugins cannot be used as it is: GET /api/v1/plugins and the log say which, and why"
 
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -266,6 +267,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 cors_origins=settings.cors_origins,
                 limits=request_limits(settings),
                 why_not_ready=why_not_ready,
+                health_warnings=lambda: (UNUSED_PLUGIN_FILE,) if files.config.errors else (),
             )
             yield Application(api, runs)
         finally:
@@ -299,10 +301,11 @@ def request_limits(settings: Settings) -> RequestLimits:
 @asynccontextmanager
 async def open_checks(
     settings: Settings, files: Sequence[Path] | None = None
-) -> AsyncGenerator[tuple[IntegrationCheckService, tuple[str, ...]]]:
+) -> AsyncGenerator[tuple[IntegrationCheckService, tuple[str, ...], tuple[str, ...]]]:
     """Dry runs without a service: no database, so that nothing is pinned, and no engine, so that costs are estimates.
 
-    Of the plugins in `files`, else in those of the settings; with the ids of those that are not disabled.
+    Of the plugins in `files`, else in those of the settings; with the ids of those that are not disabled, and what
+    is wrong with files that are not in use.
 
     Raises:
         OrchestratorError: a file cannot be used.
@@ -327,7 +330,8 @@ async def open_checks(
         try:
             costs = TokenCostService(InstanceService(ModelService([]), InstancePolicy()))
             installed = tuple(plugin.id for plugin in config.plugins if not plugin.disabled)
-            yield IntegrationCheckService(catalog, costs, run_limits(settings)), installed
+            problems = tuple(error.info.message for error in config.errors)
+            yield IntegrationCheckService(catalog, costs, run_limits(settings)), installed, problems
         finally:
             with anyio.CancelScope(shield=True):
                 await catalog.aclose()

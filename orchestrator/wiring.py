@@ -86,6 +86,8 @@ def mcp_catalog(
 ) -> McpCatalog:
     """The MCP servers, with everything that a run may ask of them."""
     config = files.load()
+    for error in config.errors:
+        log.error("a file of plugins cannot be used: none of its plugins is installed", reason=error.info.message)
     for warning in config.warnings:
         log.warning("mcp.json", warning=warning)
     policy = network_policy(settings)

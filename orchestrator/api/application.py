@@ -23,7 +23,7 @@ from orchestrator.api.errors import (
     answer_unexpected,
 )
 from orchestrator.api.forks import fork_route
-from orchestrator.api.health import WhyNotReady, health_route
+from orchestrator.api.health import Warnings, WhyNotReady, health_route
 from orchestrator.api.limits import RequestLimits
 from orchestrator.api.loading import loading_routes
 from orchestrator.api.metrics import Metrics, metrics_route
@@ -100,6 +100,7 @@ def create_api(
     limits: RequestLimits | None = None,
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
     why_not_ready: WhyNotReady = always_ready,
+    health_warnings: Warnings = tuple,
 ) -> litestar.Litestar:
     """The ASGI application; whoever calls this opens what it is given before, and closes it after.
 
@@ -149,7 +150,7 @@ def create_api(
             *material_routes(materials, authenticator, max_body_bytes=max_body_bytes),
             check_route(checks, authenticator, max_body_bytes=max_body_bytes),
             metrics_route(metrics, authenticator),
-            health_route(why_not_ready),
+            health_route(why_not_ready, health_warnings),
             *schema_routes(),
         ],
         exception_handlers={

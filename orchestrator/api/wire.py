@@ -349,7 +349,8 @@ class ModelList(Struct, frozen=True):
 
 
 class Health(Struct, frozen=True):
-    """Whether requests can be taken."""
+    """Whether requests can be taken. `warnings` say what is not as it was configured, without any detail."""
 
     status: Literal["ok", "unavailable"]
     reason: str | UnsetType = UNSET
+    warnings: tuple[str, ...] | UnsetType = UNSET

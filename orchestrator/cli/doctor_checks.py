@@ -136,6 +136,7 @@ def check_plugins(settings: Settings) -> list[Finding]:
         return [*findings, Finding("mcp.json", "problem", error.info.message)]
     if not settings.allow_plugins:
         findings.append(Finding("mcp.json", "note", "ALLOW_PLUGINS is off: requests may use none of these"))
+    findings += [Finding("mcp.json", "problem", error.info.message) for error in config.errors]
     return [*findings, *_unnamed_warnings(config), *(_plugin(plugin) for plugin in config.plugins)]
 
 

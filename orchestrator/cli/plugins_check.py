@@ -13,6 +13,7 @@ import structlog
 from orchestrator.api.encode_plugins import check_reply
 from orchestrator.api.wire_plugins import CheckBody, CheckReply
 from orchestrator.api.wire_requests import EphemeralIntegration, IntegrationEntry
+from orchestrator.cli.command_error import complain
 from orchestrator.cli.command_settings import EVERY, with_settings
 from orchestrator.cli.output import print_json
 from orchestrator.cli.plugins_client import JSON, LABEL, URL, ask
@@ -79,7 +80,9 @@ async def _checked_here(settings: Settings, files: Sequence[Path] | None, target
 
     # What the log would say stands in the reply, and standard output is for that alone.
     with _silent_log():
-        async with open_checks(settings, files) as (checks, installed):
+        async with open_checks(settings, files) as (checks, installed, problems):
+            for problem in problems:
+                complain(problem)
             wanted = installed if targets is None else targets
             entries = [_entry(target) for target in wanted]
             return check_reply(await checks.check(integration_requests(entries), Caller()))

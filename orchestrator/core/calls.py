@@ -122,18 +122,23 @@ def returned(call: PlacedCall, result: ToolResult, limits: Limits, duration_ms: 
     `reader` is the name of the tool that reads on.
     """
     result = bounded_result(result, limits.max_tool_output_bytes)
-    note = _shown(call, "")
-    room = max(0, limits.max_tool_output_model_bytes - len(note.encode("utf-8", "replace")))
-    shown = note + shown_output(result.text, call.call_id, room, reader)
+    shown = _cut_for_model(call, result.text, limits, reader)
     took = duration_ms if result.status == "succeeded" else 0
     outcome = Outcome(result.status, result.content, shown, result.is_error, took, result.structured)
     return replace(call, outcome=outcome)
 
 
-def broke(call: PlacedCall, message: str, duration_ms: int) -> PlacedCall:
-    """`call`, of which no result came."""
-    outcome = Outcome("failed", text_content(message), _shown(call, message), is_error=True, duration_ms=duration_ms)
-    return replace(call, outcome=outcome)
+def _cut_for_model(call: PlacedCall, text: str, limits: Limits, reader: str) -> str:
+    note = _shown(call, "")
+    room = max(0, limits.max_tool_output_model_bytes - len(note.encode("utf-8", "replace")))
+    return note + shown_output(text, call.call_id, room, reader)
+
+
+def broke(call: PlacedCall, message: str, limits: Limits, duration_ms: int, reader: str) -> PlacedCall:
+    """`call`, of which no result came; the message, which may be a server's, is cut as a result is."""
+    result = bounded_result(ToolResult(text_content(message), message, is_error=True), limits.max_tool_output_bytes)
+    shown = _cut_for_model(call, result.text, limits, reader)
+    return replace(call, outcome=Outcome("failed", result.content, shown, is_error=True, duration_ms=duration_ms))
 
 
 def _shown(call: PlacedCall, text: str) -> str:

@@ -95,5 +95,11 @@ class OrchestratorError(Exception):
         return cls(info.kind, info.message, param=info.param, retry_after_seconds=info.retry_after_seconds)
 
 
+def sentence(text: str) -> str:
+    """`text` with a full stop, unless it ends as a sentence does: others' words often do."""
+    text = text.rstrip()
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 class IllegalInputError(Exception):
     """A run was fed an input that its state does not admit: a defect of the driver, never of a client."""

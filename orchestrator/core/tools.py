@@ -1,6 +1,7 @@
 """Tools: their definitions, the set offered to the model, and the checks a call must pass."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -276,10 +277,31 @@ def readable_content(output: str, structured: str | None) -> str:
 
 
 def bounded_result(result: ToolResult, limit_bytes: int) -> ToolResult:
-    """`result`, or where it is longer than the journal takes, its beginning as text and a notice."""
-    size = len(result.content.encode("utf-8", "replace")) + len((result.structured or "").encode("utf-8", "replace"))
-    if size <= limit_bytes:
+    """`result`, or where it is longer than the journal takes, its beginning as text and a notice.
+
+    A structured result that only repeats the text does not count.
+    """
+    size = _size(result.content)
+    if size + _size(result.structured or "") <= limit_bytes or (size <= limit_bytes and _is_mirrored(result)):
         return result
-    # JSON escapes can double a text: half of the room holds its beginning for certain.
-    text = cut_text(result.text, limit_bytes // 2, kept=ANSWER_CUT)
-    return ToolResult(text_content(text), text, result.is_error, None, result.status)
+    room = limit_bytes
+    while True:
+        text = cut_text(result.text, room, kept=ANSWER_CUT)
+        content = text_content(text)
+        size = _size(content)
+        if size <= limit_bytes or room == 0:
+            return ToolResult(content, text, result.is_error, None, result.status)
+        room = min(room * limit_bytes // size, room - 1)  # JSON escapes take room too
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
+def _is_mirrored(result: ToolResult) -> bool:
+    """Whether the structured result is what the text says: as JSON, or as the one `result` that SDKs make of a text."""
+    try:
+        structured: object = json.loads(result.structured or "null")
+        return structured == {"result": result.text} or structured == json.loads(result.text)
+    except (ValueError, RecursionError):
+        return False

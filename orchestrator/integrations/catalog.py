@@ -9,7 +9,7 @@ import anyio
 import anyio.abc
 
 from orchestrator.core.drift import DriftVerdict
-from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.errors import ErrorKind, OrchestratorError, sentence
 from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
 from orchestrator.core.redaction import NOTHING, Redaction
 from orchestrator.core.request import EphemeralRequest, IntegrationRequest, PluginRequest
@@ -269,7 +269,7 @@ class McpCatalog:
 
 
 def _unreachable(member: Member, failure: Failure) -> OrchestratorError:
-    message = f"{member.described} (stage: {failure.stage}): {failure.why}."
+    message = sentence(f"{member.described} (stage: {failure.stage}): {failure.why}")
     return IntegrationFailedError(member.kind, message, stage=failure.stage, param="integrations")
 
 

@@ -1,16 +1,13 @@
 """What is refused of a request's integrations before anything is connected. Pure."""
 
 from collections.abc import Sequence
-from typing import Final
 
-from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.errors import ErrorKind, OrchestratorError, sentence
 from orchestrator.core.request import EphemeralRequest, IntegrationRequest, PluginRequest
-from orchestrator.integrations.mcp_json import McpConfig, PluginConfig, UnusableServer, normal_plugin_id
+from orchestrator.integrations.mcp_json import LONGEST_LABEL, McpConfig, PluginConfig, UnusableServer, normal_plugin_id
 from orchestrator.integrations.network_policy import NetworkPolicy
 from orchestrator.integrations.request_headers import header_problem, repeated_header
 from orchestrator.integrations.server_url import ServerUrl, ServerUrlError, parse_server_url
-
-LONGEST_LABEL: Final = 128
 
 
 def check_integrations(
@@ -58,6 +55,8 @@ def usable_plugin(plugin_id: str, config: McpConfig) -> PluginConfig:
     if plugin is None:
         installed = ", ".join(known.id for known in config.plugins if not known.disabled) or "none"
         message = f"Cannot find plugin '{plugin_id}'. Installed plugins: {installed}."
+        for error in config.errors:
+            message += sentence(f" It may be in {error.file.name}, which is not in use: {error.problem}")
         raise _refused(ErrorKind.PLUGIN_CONNECTION_ERROR, message)
     if plugin.disabled:
         message = f"The plugin '{plugin.id}' is disabled in {plugin.file.name}."
@@ -65,7 +64,9 @@ def usable_plugin(plugin_id: str, config: McpConfig) -> PluginConfig:
     if isinstance(plugin.server, UnusableServer):
         error = plugin.server.error
         key = f"key '{error.key}' " if error.key is not None else "its entry "
-        message = f"The plugin '{plugin.id}' cannot be used as {plugin.file.name} has it: {key}{error.problem}."
+        message = sentence(
+            f"The plugin '{plugin.id}' cannot be used as {plugin.file.name} has it: {key}{error.problem}"
+        )
         raise _refused(ErrorKind.PLUGIN_CONNECTION_ERROR, message)
     return plugin
 

@@ -29,6 +29,7 @@ from orchestrator.integrations.pinned_http import (
     ResponseTooLongError,
     default_tls,
     is_at,
+    look_up,
     refuse_encoded,
     resolve,
     send_pinned,
@@ -101,6 +102,9 @@ class HttpServerTransport:
         addresses: tuple[Address, ...] | None = None
         if self._policy is not None:
             addresses = await resolve(self._url, self._policy)
+        else:
+            # Only to know that it can be: the HTTP library looks up and connects in one step.
+            await look_up(self._url)
         self._progress.stage = Stage.CONNECT
         client = self._client(addresses)
         if self._kind == "sse":

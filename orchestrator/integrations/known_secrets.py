@@ -1,8 +1,8 @@
 """What is known to be secret because a configuration or a request has it: it reaches no row, whoever repeats it.
 
 A server may send its caller's own credentials back, in a result or a definition. Values of headers, the query of
-an address and tokens of logins are secrets. Of an environment only what looks like one is: `TZ=Europe/Berlin` is
-none, and a journal without the word Berlin would say less than happened.
+an address and tokens of logins are secrets. Of an environment only what is named or looks like one is
+(`secret_values.py`): `TZ=Europe/Berlin` is none, and a journal without the word Berlin would say less than happened.
 """
 
 import re
@@ -17,9 +17,6 @@ from orchestrator.integrations.server_url import parse_server_url
 
 MARKER_NAME: Final = "credential"
 _SHORTEST: Final = 6
-_TELLING: Final = re.compile(r"token|secret|passw|passphrase|key|auth|cred|cookie|session|dsn|pat$", re.IGNORECASE)
-_TOKEN: Final = re.compile(r"(?=\S*[A-Za-z])(?=\S*\d)[^\s/]\S{15,}")
-_ADDRESS: Final = re.compile(r"[a-z0-9+.-]+://[^@?\s]*", re.IGNORECASE)
 _COMMON: Final = re.compile(r"[a-z]+/[a-z0-9.+-]+|(?:true|false)|\d{1,12}", re.IGNORECASE)
 
 
@@ -34,18 +31,12 @@ def redaction_of(values: Iterable[str]) -> Redaction:
 def secrets_of(plugin: PluginConfig) -> frozenset[str]:
     """What the entry holds that must reach no row."""
     match plugin.server:
-        case StdioServer(env=env, secrets=secrets):
-            named = {value for name, value in env.items() if _TELLING.search(name)}
-            return frozenset(named | {value for value in secrets if looks_secret(value)})
+        case StdioServer(secrets=secrets):
+            return secrets
         case HttpServer(url=url, secrets=secrets):
             return secrets | parse_server_url(url).secrets
         case UnusableServer():
             return frozenset()
-
-
-def looks_secret(value: str) -> bool:
-    """Whether it is long, without spaces, of letters and digits, and neither a path nor an address: as tokens are."""
-    return _TOKEN.fullmatch(value) is not None and not _ADDRESS.fullmatch(value)
 
 
 @lru_cache(maxsize=512)

@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from orchestrator.core.materials import Prompt, Resource, ResourceTemplate
 from orchestrator.integrations.listings import list_prompts, list_resource_templates, list_resources
 from orchestrator.integrations.redaction import Redactor
-from orchestrator.integrations.server_errors import why
+from orchestrator.integrations.server_errors import shortened, why
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -53,5 +53,5 @@ class MaterialLists:
             with anyio.fail_after(timeout):
                 return await ask(session)
         except (MCPError, ValueError, RuntimeError, TimeoutError) as error:
-            log.debug("a server does not list what it has", reason=self._redact(why(error)))
+            log.debug("a server does not list what it has", reason=shortened(self._redact(why(error))))
             return None

@@ -17,6 +17,7 @@ from orchestrator.integrations.mcp_json import (
     McpConfig,
     McpJsonError,
     PluginConfig,
+    UnreadableFileError,
     normal_plugin_id,
     parse_mcp_json,
     read_config,
@@ -93,17 +94,24 @@ class McpConfigFiles:
         merged: dict[str, PluginConfig] = {}
         for file in self._files:
             merged.update({normal_plugin_id(plugin.id): plugin for plugin in file.config.plugins})
-        return McpConfig(tuple(merged.values()), tuple(note for file in self._files for note in file.config.warnings))
+        return McpConfig(
+            tuple(merged.values()),
+            tuple(note for file in self._files for note in file.config.warnings),
+            tuple(file.error for file in self._files if file.error is not None),
+        )
 
     def load(self) -> McpConfig:
-        """Read every file for the first time.
+        """Read every file for the first time; one that cannot be used takes no other down, and `state` has its error.
 
         Raises:
-            McpJsonError: a file cannot be used, or a required one does not exist.
+            McpJsonError: a file of `--mcp-config` cannot be used: who names it there is there to mend it; or
+                another one that was named cannot even be opened.
         """
         for file in self._files:
             self._read(file)
-            if file.error is not None:
+            layer = file.layer
+            unreadable = layer.required and isinstance(file.error, UnreadableFileError)
+            if file.error is not None and (layer.origin == "flag" or unreadable):
                 raise file.error
         return self.config
 
@@ -143,7 +151,7 @@ class McpConfigFiles:
         try:
             text = read_config(path)
             if text is None and file.layer.required:
-                raise McpJsonError("the file does not exist", file=path)
+                raise UnreadableFileError("the file does not exist", file=path)
             if text == file.text and file.error is None and not again:
                 return False
             file.config = McpConfig() if text is None else parse_mcp_json(text, file=path, environ=self._environ)

@@ -5,7 +5,7 @@ reason, so that it takes nobody else down. No message here ever holds a value of
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, cast
@@ -17,11 +17,23 @@ from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.redaction import NOTHING, Redaction
 from orchestrator.integrations.env_file import EnvFile
 from orchestrator.integrations.mcp_json_entry import Entry, EntryProblem, Scope, Start, read_entry
-from orchestrator.integrations.mcp_json_text import Pairs, read_json
+from orchestrator.integrations.mcp_json_text import (
+    Pairs,
+    after_blank,
+    line_and_column,
+    members_of,
+    plain_json,
+    read_json,
+)
 from orchestrator.integrations.mcp_json_variables import Variables
 from orchestrator.integrations.oauth.config import OAuthConfig
 
 PLUGIN_PREFIX = "mcp/"
+LONGEST_LABEL: Final = 128
+LABEL_RULE: Final = (
+    f"printable text of at most {LONGEST_LABEL} characters without spaces at its ends;"
+    " what stands between slashes must not be empty, '.' or '..'"
+)
 SERVERS_KEYS: Final = ("mcpServers", "servers")
 """The second is VS Code's."""
 
@@ -43,6 +55,10 @@ class McpJsonError(OrchestratorError):
         self.label = label
         self.key = key
         self.problem = problem
+
+
+class UnreadableFileError(McpJsonError):
+    """There is no such file, or it cannot be opened: nobody can say what was to be in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +142,11 @@ class PluginConfig:
 
 @dataclass(frozen=True, slots=True)
 class McpConfig:
-    """Every installed plugin, in the order of the files; `warnings` are for the log."""
+    """Every installed plugin, in the order of the files; `warnings` are for the log, `errors` of files not in use."""
 
     plugins: tuple[PluginConfig, ...] = ()
     warnings: tuple[str, ...] = ()
+    errors: tuple[McpJsonError, ...] = ()
 
     def find(self, plugin_id: str) -> PluginConfig | None:
         """The plugin that `plugin_id` means: case does not matter, and `_` and `-` are alike."""
@@ -142,6 +159,12 @@ def normal_plugin_id(plugin_id: str) -> str:
     return plugin_id.casefold().replace("_", "-")
 
 
+def is_label(label: str) -> bool:
+    """Whether it can name a plugin, also in an address: `LABEL_RULE`."""
+    clean = label.isprintable() and label.strip() == label and len(label) <= LONGEST_LABEL
+    return clean and not any(part in ("", ".", "..") for part in label.split("/"))
+
+
 def load_mcp_json(
     paths: Sequence[Path], *, environ: Mapping[str, str] | None = None, missing_ok: bool = False
 ) -> McpConfig:
@@ -150,15 +173,14 @@ def load_mcp_json(
     With `missing_ok` a file that does not exist counts as empty.
 
     Raises:
-        McpJsonError: a file cannot be read, is not JSON of the right shape, or has two labels that
-            mean the same.
+        McpJsonError: a file cannot be read, or is not JSON of the right shape.
     """
     merged: dict[str, PluginConfig] = {}
     warnings: list[str] = []
     for path in paths:
         text = read_config(path)
         if text is None and not missing_ok:
-            raise McpJsonError("the file does not exist", file=path)
+            raise UnreadableFileError("the file does not exist", file=path)
         if text is not None:
             file = parse_mcp_json(text, file=path, environ=os.environ if environ is None else environ)
             merged.update({normal_plugin_id(plugin.id): plugin for plugin in file.plugins})
@@ -170,7 +192,7 @@ def read_config(path: Path) -> str | None:
     """The text of the file, or None where there is none.
 
     Raises:
-        McpJsonError: it cannot be read.
+        McpJsonError: it cannot be read; an `UnreadableFileError` where it cannot even be opened.
     """
     try:
         with path.open("rb") as file:
@@ -178,7 +200,7 @@ def read_config(path: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise McpJsonError(f"the file cannot be read ({error.strerror or error})", file=path) from None
+        raise UnreadableFileError(f"the file cannot be read ({error.strerror or error})", file=path) from None
     if len(content) > MAX_FILE_BYTES:
         raise McpJsonError(f"the file has more than {MAX_FILE_BYTES} bytes", file=path)
     try:
@@ -188,10 +210,10 @@ def read_config(path: Path) -> str | None:
 
 
 def parse_mcp_json(text: str, *, file: Path, environ: Mapping[str, str]) -> McpConfig:
-    """What one file installs.
+    """What one file installs; of labels that mean the same, none can be used.
 
     Raises:
-        McpJsonError: it is not JSON of the right shape, or has two labels that mean the same.
+        McpJsonError: it is not JSON of the right shape.
     """
     try:
         document = read_json(text)
@@ -203,16 +225,21 @@ def parse_mcp_json(text: str, *, file: Path, environ: Mapping[str, str]) -> McpC
     if not any(key in document for key in SERVERS_KEYS):
         return McpConfig((), (*warnings, f"{file}: there is no 'mcpServers', so it installs nothing"))
     entries: list[tuple[str, object]] = []
-    labels: list[str] = []
     for key in SERVERS_KEYS:
         servers = document.get(key, Pairs(()))
         if not isinstance(servers, Pairs):
             raise McpJsonError("must be an object of label and server", file=file, key=key)
         entries += servers.items()
-        labels += [*servers, *servers.repeated]
-    _refuse_same_labels(labels, file)
     variables = Variables(environ, file.absolute().parent, _inputs(document.get("inputs")))
-    read = [_plugin(label, entry, file, variables) for label, entry in entries]
+    twins = _twins(text)
+    read: list[tuple[PluginConfig, tuple[str, ...]]] = []
+    for label, entry in entries:
+        meaning = normal_plugin_id(label)
+        if meaning not in twins:
+            read.append(_plugin(label, entry, file, variables))
+        elif twins[meaning]:
+            read.append(_ambiguous(twins[meaning], file))
+            twins[meaning] = []
     return McpConfig(tuple(plugin for plugin, _ in read), (*warnings, *(note for _, notes in read for note in notes)))
 
 
@@ -228,21 +255,41 @@ def _inputs(written: object) -> dict[str, str]:
     return found
 
 
-def _refuse_same_labels(labels: Iterable[str], file: Path) -> None:
-    seen: dict[str, str] = {}
-    for label in labels:
-        normal = normal_plugin_id(label)
-        if normal in seen:
-            problem = f"the label means the same as '{seen[normal]}': case, '_' and '-' make no difference"
-            raise McpJsonError(problem, file=file, label=label)
-        seen[normal] = label
+@dataclass(frozen=True, slots=True)
+class _Label:
+    label: str
+    where: str
+
+
+def _twins(text: str) -> dict[str, list[_Label]]:
+    """The labels that are not the only ones of their meaning, by that, in the order of the text."""
+    plain = plain_json(text)
+    found: dict[str, list[_Label]] = {}
+    for part in members_of(plain, after_blank(plain, 0)):
+        if part.key in SERVERS_KEYS and plain[part.value_start] == "{":
+            for member in members_of(plain, part.value_start):
+                label = _Label(member.key, line_and_column(text, member.start))
+                found.setdefault(normal_plugin_id(member.key), []).append(label)
+    return {meaning: labels for meaning, labels in found.items() if len(labels) > 1}
+
+
+def _ambiguous(labels: Sequence[_Label], file: Path) -> tuple[PluginConfig, tuple[str, ...]]:
+    """What stands for them all: which of them is meant nobody can say."""
+    first, *others = labels
+    where = " and ".join(f"'{other.label}' ({other.where})" for other in others)
+    problem = (
+        f"the label ({first.where}) means the same as {where}, so that none of them is used:"
+        " case, '_' and '-' make no difference; give them different labels"
+    )
+    error = McpJsonError(problem, file=file, label=first.label)
+    return PluginConfig(first.label, file, UnusableServer(error)), (error.info.message,)
 
 
 def _plugin(label: str, entry: object, file: Path, variables: Variables) -> tuple[PluginConfig, tuple[str, ...]]:
     raw: JsonObject = cast(JsonObject, entry) if isinstance(entry, dict) else {}
     try:
-        if not label.strip() or not label.isprintable():
-            raise EntryProblem("a label must be printable text", None)
+        if not is_label(label):
+            raise EntryProblem(f"a label must be {LABEL_RULE}", None)
         if not isinstance(entry, dict):
             raise EntryProblem("must be an object", None)
         read = read_entry(raw, variables)

@@ -1,29 +1,25 @@
 """Changes the text of an `mcp.json` and leaves the rest of it as it was: comments, order, indents. Pure."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, cast
 
 from orchestrator.core.json_types import JsonObject
 from orchestrator.integrations.mcp_json import PLUGIN_PREFIX, SERVERS_KEYS, normal_plugin_id
-from orchestrator.integrations.mcp_json_text import plain_json, read_json, without_comments
+from orchestrator.integrations.mcp_json_text import (
+    Member,
+    after_blank,
+    members_of,
+    plain_json,
+    read_json,
+    without_comments,
+)
 
-_BLANK: Final = re.compile(r"\s*")
 _INDENT: Final = "  "
 
 
 class EditProblem(Exception):
     """The text is not an `mcp.json` that can be changed; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    key: str
-    start: int
-    value_start: int
-    end: int
 
 
 def same_label(one: str, other: str) -> bool:
@@ -77,13 +73,13 @@ def without_servers(text: str, labels: Iterable[str]) -> str:
     for label in labels:
         for known in [other for other in installed(text) if same_label(label, other)]:
             container = _container_of(text, known)
-            text = _removed(text, _members(text, container.value_start), known)
+            text = _removed(text, members_of(text, container.value_start), known)
     return text
 
 
 def _with_server(text: str, label: str, entry: JsonObject, known: str | None) -> str:
     if known is not None:
-        members = _members(text, _container_of(text, known).value_start)
+        members = members_of(text, _container_of(text, known).value_start)
         member = next(found for found in members if found.key == known)
         indent = _indent_at(text, member.start)
         return (
@@ -92,7 +88,7 @@ def _with_server(text: str, label: str, entry: JsonObject, known: str | None) ->
             + text[member.end :]
         )
     root = _root(text)
-    members = _members(text, root)
+    members = members_of(text, root)
     containers = {member.key: member for member in members}
     container = next((containers[key] for key in SERVERS_KEYS if key in containers), None)
     if container is None:
@@ -102,42 +98,24 @@ def _with_server(text: str, label: str, entry: JsonObject, known: str | None) ->
 
 def _root(text: str) -> int:
     installed(text)
-    blank = _BLANK.match(plain_json(text))
-    return 0 if blank is None else blank.end()
+    return after_blank(plain_json(text), 0)
 
 
-def _container_of(text: str, label: str) -> _Member:
-    for member in _members(text, _root(text)):
-        if member.key in SERVERS_KEYS and any(one.key == label for one in _members(text, member.value_start)):
+def _container_of(text: str, label: str) -> Member:
+    for member in members_of(text, _root(text)):
+        if member.key in SERVERS_KEYS and any(one.key == label for one in members_of(text, member.value_start)):
             return member
     raise EditProblem(f"there is no server '{label}'")
 
 
-def _members(text: str, start: int) -> list[_Member]:
-    """The members of the object that begins at `start`, with their places in the text."""
-    plain = plain_json(text)
-    decoder = json.JSONDecoder()
-    found: list[_Member] = []
-    place = _after_blank(plain, start + 1)
-    while plain[place] != "}":
-        if plain[place] == ",":
-            place = _after_blank(plain, place + 1)
-        key, colon = cast(tuple[str, int], decoder.raw_decode(plain, place))
-        value = _after_blank(plain, _after_blank(plain, colon) + 1)
-        _, end = cast(tuple[object, int], decoder.raw_decode(plain, value))
-        found.append(_Member(key, place, value, end))
-        place = _after_blank(plain, end)
-    return found
-
-
 def _end_of(text: str, start: int) -> int:
     """Where the object that begins at `start` is closed."""
-    members = _members(text, start)
-    return _after_blank(plain_json(text), members[-1].end if members else start + 1)
+    members = members_of(text, start)
+    return after_blank(plain_json(text), members[-1].end if members else start + 1)
 
 
 def _inserted(text: str, start: int, key: str, value: JsonObject) -> str:
-    members = _members(text, start)
+    members = members_of(text, start)
     close = _end_of(text, start)
     outer = _indent_at(text, start)
     indent = _indent_at(text, members[-1].start) if members else outer + _INDENT
@@ -152,12 +130,12 @@ def _inserted(text: str, start: int, key: str, value: JsonObject) -> str:
     return f"{head}{text[last:close].rstrip()}\n{indent}{member}\n{outer}{text[close:]}"
 
 
-def _removed(text: str, members: list[_Member], label: str) -> str:
+def _removed(text: str, members: list[Member], label: str) -> str:
     place = next(index for index, member in enumerate(members) if member.key == label)
     member = members[place]
     bare = without_comments(text)
     start, end = member.start, member.end
-    following = _after_blank(bare, end)
+    following = after_blank(bare, end)
     if bare[following] == ",":
         end = following + 1
     elif place > 0:
@@ -170,11 +148,6 @@ def _removed(text: str, members: list[_Member], label: str) -> str:
     if line_start >= 0 and line_end >= 0 and not text[line_start:start].strip() and not text[end:line_end].strip():
         return text[:line_start] + text[line_end:]
     return text[:start].rstrip(" ") + text[end:]
-
-
-def _after_blank(text: str, place: int) -> int:
-    blank = _BLANK.match(text, place)
-    return place if blank is None else blank.end()
 
 
 def _starts_its_line(text: str, place: int) -> bool:

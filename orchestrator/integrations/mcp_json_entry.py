@@ -18,6 +18,7 @@ from orchestrator.integrations.file_version import file_version
 from orchestrator.integrations.mcp_json_variables import VariableProblem, Variables
 from orchestrator.integrations.oauth.config import OAuthConfig, OAuthConfigProblem, read_oauth
 from orchestrator.integrations.request_headers import header_problem, repeated_header
+from orchestrator.integrations.secret_values import secrets_in
 from orchestrator.integrations.server_url import ServerUrlError, parse_server_url
 
 _STDIO_KEYS: Final = frozenset({"command", "args", "env", "envFile", "cwd"})
@@ -145,7 +146,8 @@ def _read_process(raw: JsonObject, entry: Entry, folder: Path, expand: _Expand) 
         except EnvFileProblem as problem:
             raise EntryProblem(str(problem), "envFile") from None
     entry.env |= own
-    entry.secrets.update(entry.env.values())
+    for name, value in entry.env.items():
+        entry.secrets.update(secrets_in(name, value))
     _check_environment(entry)
 
 

@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Iterable
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, cast
 
 _STRING: Final = r'"(?:[^"\\]|\\.)*"'
 _COMMENTS: Final = re.compile(rf"{_STRING}|//[^\r\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 _TRAILING_COMMAS: Final = re.compile(rf"{_STRING}|,(?=\s*[}}\]])", re.DOTALL)
 _LETTER: Final = re.compile(r"[^\r\n]")
+_BLANK: Final = re.compile(r"\s*")
 
 
 class Pairs(dict[str, object]):
@@ -41,5 +43,45 @@ def read_json(text: str) -> object:
     """
     try:
         return json.loads(plain_json(text), object_pairs_hook=Pairs)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg}: line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of an object and its places in the text."""
+
+    key: str
+    start: int
+    value_start: int
+    end: int
+
+
+def members_of(text: str, start: int) -> list[Member]:
+    """The members of the object that begins at `start`, with their places in the text."""
+    plain = plain_json(text)
+    decoder = json.JSONDecoder()
+    found: list[Member] = []
+    place = after_blank(plain, start + 1)
+    while plain[place] != "}":
+        if plain[place] == ",":
+            place = after_blank(plain, place + 1)
+        key, colon = cast(tuple[str, int], decoder.raw_decode(plain, place))
+        value = after_blank(plain, after_blank(plain, colon) + 1)
+        _, end = cast(tuple[object, int], decoder.raw_decode(plain, value))
+        found.append(Member(key, place, value, end))
+        place = after_blank(plain, end)
+    return found
+
+
+def after_blank(text: str, place: int) -> int:
+    """The first place from `place` on that is not blank."""
+    blank = _BLANK.match(text, place)
+    return place if blank is None else blank.end()
+
+
+def line_and_column(text: str, place: int) -> str:
+    """Where `place` is, as people count: both from 1."""
+    return f"line {text.count(chr(10), 0, place) + 1}, column {place - text.rfind(chr(10), 0, place)}"

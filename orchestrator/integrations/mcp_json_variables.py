@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from orchestrator.integrations.secret_values import secrets_in
+
 _REFERENCE: Final = re.compile(r"\$\{([^{}]*)\}")
 _NAME: Final = re.compile(r"(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 _INPUT: Final = re.compile(r"input:(.+)", re.DOTALL)
 _ELSEWHERE: Final = re.compile(r"(?:config|command|secret):.*", re.DOTALL)
 EDITOR_FOLDERS: Final = frozenset({".vscode", ".cursor", ".idea"})
-_NO_SECRETS: Final = frozenset({"HOME", "USER", "LOGNAME", "PWD", "SHELL", "LANG", "TMPDIR"})
 
 
 class VariableProblem(Exception):
@@ -37,7 +38,7 @@ class Variables:
         return self.folder.parent if self.folder.name in EDITOR_FOLDERS else self.folder
 
     def expand(self, text: str, secrets: set[str]) -> str:
-        """`text` with values for its references; what came from the environment is added to `secrets`.
+        """`text` with values for its references; what of the environment is secret is added to `secrets`.
 
         Raises:
             VariableProblem: a variable is not set, or means nothing here.
@@ -64,8 +65,7 @@ class Variables:
         name, default = match.groups()
         found = self.environ.get(name)
         if found:
-            if name not in _NO_SECRETS:
-                secrets.add(found)
+            secrets.update(secrets_in(name, found))
             return found
         if default is not None:
             return default

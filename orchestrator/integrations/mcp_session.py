@@ -25,7 +25,7 @@ from orchestrator.integrations.listings import list_tools
 from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, Failure, ServerTransport, Stage, leaves
 from orchestrator.integrations.open_calls import NOBODY, OpenCall, OpenCalls
 from orchestrator.integrations.redaction import Redactor
-from orchestrator.integrations.server_errors import why
+from orchestrator.integrations.server_errors import shortened, why
 from orchestrator.integrations.server_facts import ServerFacts, server_facts
 from orchestrator.integrations.server_log import ServerLog
 from orchestrator.integrations.server_methods import ServerMethods
@@ -34,7 +34,6 @@ from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeature
 
 log = structlog.stdlib.get_logger(__name__)
 
-_LONGEST_REASON: Final = 2000
 TRUSTED_SECONDS: Final = 30.0
 """How long a server at an address counts as there after its last answer."""
 CHECK_SECONDS: Final = 10.0
@@ -159,7 +158,7 @@ class McpConnection:
         """What is to be said of an opening that takes too long."""
         late = f"there was no answer within {self._connect_timeout:g} s{self._transport.last_words()}"
         told = self._told(None) or Failure(self._transport.stage or self._stage, late)
-        return Failure(told.stage, self._redact(told.why))
+        return self._shown(told)
 
     async def wait_open(self) -> None:
         """Return once it is open.
@@ -326,17 +325,20 @@ class McpConnection:
 
     # ---- ends ----
 
+    def _shown(self, failure: Failure) -> Failure:
+        return Failure(failure.stage, shortened(self._redact(failure.why)))
+
     def _give_up(self, failure: Failure) -> None:
         """Take no new requests, and end as a failure; nothing to tell where it was to end anyway."""
         if not self._retired and self.failure is None:
-            self.given_up = Failure(failure.stage, self._redact(failure.why))
+            self.given_up = self._shown(failure)
             if self._on_given_up is not None:
                 self._on_given_up(self.given_up)
         self.retire()
 
     def _end(self, failure: Failure) -> None:
         self.was_ended_by_us = self._retired and self.given_up is None
-        self.failure = Failure(failure.stage, self._redact(failure.why)[:_LONGEST_REASON])
+        self.failure = self._shown(failure)
         self.retire()
         self._jobs.close()
         for job in self._pending:

@@ -8,7 +8,7 @@ from mcp_types import INVALID_PARAMS
 
 from orchestrator.core.approvals import NEVER, ApprovalPolicy
 from orchestrator.core.drift import DriftPolicy, DriftVerdict
-from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.errors import ErrorKind, OrchestratorError, sentence
 from orchestrator.core.items import ProviderInfo, ServerIdentity
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.materials import Piece, Prompt, Resource, ResourceTemplate
@@ -17,6 +17,7 @@ from orchestrator.core.tools import ToolDefinition, ToolResult, provider_label
 from orchestrator.integrations.call_clock import CallLimits
 from orchestrator.integrations.mcp_session import ConnectionEndedError, NoAnswerError
 from orchestrator.integrations.open_calls import CallSide
+from orchestrator.integrations.server_errors import shortened
 from orchestrator.integrations.server_methods import ServerMethods
 from orchestrator.integrations.supervised import SupervisedServer
 from orchestrator.ports import CallWatch, RunScope
@@ -82,6 +83,7 @@ class McpSession:
             f"The tool '{tool}'",
             lambda methods: methods.call_tool(tool, arguments, self._member.limits, self._side(watch)),
             nothing="gave no result",
+            whole=True,
         )
 
     async def list_resources(self) -> tuple[Resource, ...]:
@@ -122,16 +124,19 @@ class McpSession:
         nothing: str = "could not be had",
         refusal: ErrorKind | None = None,
         unknown: ErrorKind | None = None,
+        whole: bool = False,
     ) -> T:
         """The answer; `refusal` is the error's kind where the server refuses what the client named.
 
-        `unknown` is it where the server says that there is no such thing.
+        `unknown` is it where the server says that there is no such thing. With `whole` nothing of an error is cut: the
+        journal takes it as it takes a result.
         """
         member = self._member
         try:
             return await ask(await member.server.methods())
         except (ConnectionEndedError, NoAnswerError) as error:
-            message = f"{what} of '{provider_label(member.provider)}' {nothing}: {error}."
+            said = str(error) if whole else shortened(str(error))
+            message = sentence(f"{what} of '{provider_label(member.provider)}' {nothing}: {said}")
             kind = refusal if isinstance(error, NoAnswerError) and error.refused else None
             if kind is not None and isinstance(error, NoAnswerError) and error.code in _UNKNOWN_CODES:
                 kind = unknown or kind

@@ -27,6 +27,24 @@ class EncodedResponseError(httpx2.TransportError):
     """The server compressed its answer though it was asked not to: its length cannot be bounded."""
 
 
+async def look_up(url: ServerUrl) -> list[Address]:
+    """Every address of the host, as its resolver has them.
+
+    Raises:
+        TransportFailedError: there are none.
+    """
+    if url.literal is not None:
+        return [url.literal]
+    try:
+        answers = await anyio.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not a valid name"
+        raise TransportFailedError(Stage.RESOLVE, f"the name cannot be resolved ({why})") from None
+    if not answers:
+        raise TransportFailedError(Stage.RESOLVE, "the name has no address")
+    return [ip_address(answer[4][0]) for answer in answers]
+
+
 async def resolve(url: ServerUrl, policy: NetworkPolicy) -> tuple[Address, ...]:
     """The addresses of the host, looked up once, every one of them allowed.
 
@@ -36,18 +54,7 @@ async def resolve(url: ServerUrl, policy: NetworkPolicy) -> tuple[Address, ...]:
     denied = policy.refusal_of_host(url.host)
     if denied is not None:
         raise TransportFailedError(Stage.RESOLVE, denied)
-    found: list[Address] = []
-    if url.literal is not None:
-        found.append(url.literal)
-    else:
-        try:
-            answers = await anyio.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not a valid name"
-            raise TransportFailedError(Stage.RESOLVE, f"the name cannot be resolved ({why})") from None
-        found.extend(ip_address(answer[4][0]) for answer in answers)
-    if not found:
-        raise TransportFailedError(Stage.RESOLVE, "the name has no address")
+    found = await look_up(url)
     for address in found:
         refusal = policy.refusal(url.host, address)
         if refusal is not None:

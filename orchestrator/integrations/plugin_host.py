@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import anyio
 
 from orchestrator.core.approvals import NEVER, approval_policy_json
-from orchestrator.core.errors import ErrorKind
+from orchestrator.core.errors import ErrorKind, sentence
 from orchestrator.integrations.caller_token import forwards
 from orchestrator.integrations.checks import usable_plugin
 from orchestrator.integrations.mcp_config import McpConfigFiles
@@ -77,7 +77,7 @@ class McpPluginHost:
             failure = server.overdue
         if failure is None:
             return
-        message = f"The plugin '{plugin.id}' could not be started (stage: {failure.stage}): {failure.why}."
+        message = sentence(f"The plugin '{plugin.id}' could not be started (stage: {failure.stage}): {failure.why}")
         raise IntegrationFailedError(
             ErrorKind.PLUGIN_CONNECTION_ERROR, message, stage=failure.stage, param="integrations"
         )

@@ -23,13 +23,26 @@ _UNREAD: Final = re.compile(
 _NO_MESSAGE: Final = re.compile(r"Unexpected content type: (.*)")
 
 
+LONGEST_REASON: Final = 2000
+
+
+def shortened(reason: str) -> str:
+    """`reason`, or its beginning and how long it was: for messages and logs, which are not the place for a book.
+
+    To be cut only after secrets were masked: half of one would not be recognised.
+    """
+    if len(reason) <= LONGEST_REASON:
+        return reason
+    return f"{reason[:LONGEST_REASON]} … (cut: {len(reason)} characters in all)"
+
+
 def why(error: Exception) -> str:
     """The error without what it was about."""
     match error:
         case OrchestratorError():  # of the store, which was asked for a login
             return error.info.message.rstrip(".")
         case MCPError() if error.code == CONNECTION_CLOSED:
-            return f"the connection broke ({error.message})"
+            return f"the connection broke ({error.message.rstrip('. ')})"
         case MCPError() if error.code == URL_ELICITATION_REQUIRED:
             return f"the user has to visit {_addresses(error)} first ({error.message})"
         case MCPError() if error.code in (PARSE_ERROR, INVALID_REQUEST):

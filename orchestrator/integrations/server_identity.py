@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from orchestrator.core.items import ServerIdentity
 from orchestrator.core.redaction import Redaction
-from orchestrator.integrations.known_secrets import looks_secret
 from orchestrator.integrations.mcp_json import HttpServer, PluginConfig, StdioServer, UnusableServer
+from orchestrator.integrations.secret_values import looks_secret
 from orchestrator.integrations.server_facts import ServerFacts
 from orchestrator.integrations.server_url import ServerUrl, parse_server_url
 

@@ -13,7 +13,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from orchestrator.core.materials import MaterialList
 from orchestrator.integrations.material_lists import MaterialLists
 from orchestrator.integrations.redaction import Redactor
-from orchestrator.integrations.server_errors import why
+from orchestrator.integrations.server_errors import shortened, why
 from orchestrator.integrations.server_log import ServerLog
 
 log = structlog.stdlib.get_logger(__name__)
@@ -64,7 +64,7 @@ class ServerNotices:
                         else "tools"
                     )
         except (MCPError, RuntimeError, TimeoutError) as error:
-            log.debug("a server does not tell when its lists change", reason=self._redact(why(error)))
+            log.debug("a server does not tell when its lists change", reason=shortened(self._redact(why(error))))
         finally:
             self.listening = False
             self.lists.clear()
@@ -80,7 +80,7 @@ class ServerNotices:
             with anyio.fail_after(timeout):
                 await client.session.send_request(types.SetLevelRequest(params=params), types.EmptyResult)
         except (MCPError, ValueError, RuntimeError, TimeoutError) as error:
-            log.debug("a server does not take a log level", reason=self._redact(why(error)))
+            log.debug("a server does not take a log level", reason=shortened(self._redact(why(error))))
 
     async def log_line(self, params: types.LoggingMessageNotificationParams) -> None:
         """The server logs."""

@@ -25,6 +25,12 @@ async def test_health_says_that_requests_can_be_taken() -> None:
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
+async def test_health_warns_of_what_is_not_as_configured() -> None:
+    async with house(health_warnings=lambda: ("a file is broken",)) as api:
+        response = await api.client.get("/health")
+    assert (response.status_code, response.json()) == (200, {"status": "ok", "warnings": ["a file is broken"]})
+
+
 async def test_health_says_why_they_cannot() -> None:
     async def starting() -> str | None:
         return "the engine is starting"

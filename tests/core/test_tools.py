@@ -2,9 +2,11 @@
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.core.errors import sentence
 from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
 from orchestrator.core.json_types import JsonObject, canonical_json, parse_object
 from orchestrator.core.tools import (
@@ -18,6 +20,7 @@ from orchestrator.core.tools import (
     offer_tools,
     provider_label,
     schema_problem,
+    text_content,
     tool_key,
 )
 
@@ -143,6 +146,37 @@ def test_a_bounded_result_fits_its_limit(text: str) -> None:
     result = ToolResult(canonical_json([{"type": "text", "text": text}]), text, is_error=False, structured=None)
     bounded = bounded_result(result, 1000)
     assert len(bounded.content.encode("utf-8", "replace")) <= 1000
+
+
+@pytest.mark.parametrize("letter", ["x", '"', "\x01", "\N{GRINNING FACE}"])
+def test_of_a_long_result_as_much_is_kept_as_the_limit_takes(letter: str) -> None:
+    text = letter * 100_000
+    bounded = bounded_result(ToolResult(text_content(text), text, is_error=False), 50_000)
+    assert 0.9 * 50_000 < len(bounded.content.encode()) <= 50_000
+
+
+MIRRORED = [
+    ("plain text", '{"result":"plain text"}', True),
+    ('{"a": [1, 2]}', '{"a":[1,2]}', True),
+    ('{"a": [1, 2]}', '{"a":[1,3]}', False),
+    ("plain text", '{"other":"plain text"}', False),
+    ("[" * 100_000, "[]", False),
+]
+
+
+@pytest.mark.parametrize(("text", "structured", "mirrored"), MIRRORED, ids=[row[1] for row in MIRRORED])
+def test_a_structured_copy_of_the_text_does_not_count(text: str, structured: str, mirrored: bool) -> None:
+    result = ToolResult(text_content(text), text, is_error=False, structured=structured)
+    assert (bounded_result(result, len(result.content)) == result) is mirrored
+    assert bounded_result(result, len(result.content) + len(structured)) == result
+    assert bounded_result(result, len(result.content) - 1) != result
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("it broke", "it broke."), ("It broke.", "It broke."), ("Why? ", "Why?"), ("", ".")]
+)
+def test_a_sentence_ends_once(text: str, expected: str) -> None:
+    assert sentence(text) == expected
 
 
 def test_only_an_object_is_an_object() -> None:

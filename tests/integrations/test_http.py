@@ -318,6 +318,19 @@ async def test_a_server_that_hangs_at_the_end_does_not_hold_the_request(tmp_path
         assert anyio.current_time() - began < 4
 
 
+async def test_a_plugin_whose_name_nobody_resolves_in_time_hangs_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object, **__: object) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(anyio, "getaddrinfo", hang)
+    async with catalog_of(tmp_path, {"x": {"url": "http://a.example/mcp"}}, connect_timeout=0.2) as catalog:
+        refused = await refusal_to_open(catalog, plugin())
+    told = "The plugin 'mcp/x' could not be started (stage: resolve): there was no answer within 0.2 s."
+    assert refused.message == told
+
+
 async def test_a_name_that_does_not_resolve_says_so(tmp_path: Path) -> None:
     url = "http://no-such-host.invalid/"
     async with catalog_of(tmp_path, {"x": {"url": url}}) as catalog:

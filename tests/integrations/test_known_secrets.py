@@ -7,8 +7,9 @@ import pytest
 
 from orchestrator.core.items import EphemeralProvider, PluginProvider
 from orchestrator.core.redaction import NOTHING, Redaction
-from orchestrator.integrations.known_secrets import looks_secret, redaction_of, secrets_of
+from orchestrator.integrations.known_secrets import redaction_of, secrets_of
 from orchestrator.integrations.mcp_json import parse_mcp_json
+from orchestrator.integrations.secret_values import looks_secret, secrets_in
 from tests.integrations.harness import SCOPE, catalog_of, ephemeral, serving
 from tests.integrations.programs.faulty_app import FaultyApp
 
@@ -55,10 +56,43 @@ def test_an_entry_that_cannot_be_used_has_no_secrets() -> None:
         ("postgresql://user:pw1@host/name", True),
         ("/usr/lib/python3.11/site", False),
         ("12345678901234567890", False),
+        ("/usr/local/bin:/usr/bin:/opt/python3.11/bin", False),
+        ("lib/python3.11/site:other/python3.12/site", False),
+        ("postgresql://user:password@host/name", True),
     ],
 )
 def test_a_token_is_long_of_letters_and_digits_and_neither_a_path_nor_an_address(value: str, secret: bool) -> None:
     assert looks_secret(value) is secret
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("API_KEY", "letters", ["letters"]),
+        ("OPENAIKEY", "letters", ["letters"]),
+        ("authToken", "letters", ["letters"]),
+        ("DB_PASSWORD", "1999-01-01", ["1999-01-01"]),
+        ("ANY", "abcdefgh12345678ij", ["abcdefgh12345678ij"]),
+        ("DATABASE", "postgresql://ada:pass word@h/n", []),
+        ("DATABASE", "postgresql://ada:opensesame@h/n", ["opensesame", "postgresql://ada:opensesame@h/n"]),
+        ("DATABASE", "postgresql://ada@h/n", ["postgresql://ada@h/n"]),
+        ("SINCE", "1999-01-01", []),
+        ("DEBUG", "true", []),
+        ("PORT", "3000", []),
+        ("MAX_TOKENS", "200000", []),
+        ("API_TOKENS", "one,two", ["one,two"]),
+        ("BIN", "/usr/bin", []),
+        ("KEYBOARD", "german-layout", []),
+        ("AUTHOR", "Ada Lovelace", []),
+        ("PATH", "/home/ada/bin:/usr/bin", []),
+        ("SSH_AUTH_SOCK", "/tmp/agent.1", []),
+        ("KEY_FILE", "/etc/ssl/key.pem", []),
+        ("AUTH_MODE", "production", []),
+        ("API_URL", "https://a.example/v1/2", []),
+    ],
+)
+def test_of_a_variable_is_secret_what_is_named_or_looks_so(name: str, value: str, secret: list[str]) -> None:
+    assert sorted(secrets_in(name, value)) == secret
 
 
 @pytest.mark.anyio

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.integrations.mcp_config import ConfigLayer, McpConfigFiles, config_layers
-from orchestrator.integrations.mcp_json import McpJsonError, StdioServer, UnusableServer
+from orchestrator.integrations.mcp_json import McpConfig, McpJsonError, StdioServer, UnusableServer
 from orchestrator.ports import PluginFile
 
 
@@ -82,10 +82,39 @@ def test_a_file_that_nobody_named_may_be_missing_and_one_that_was_named_may_not(
         McpConfigFiles([ConfigLayer(world.flag, "flag", required=True)], environ={}).load()
 
 
-def test_a_broken_file_stops_the_start(world: Files) -> None:
-    write(world.user, "{oops")
-    with pytest.raises(McpJsonError, match="not valid JSON"):
+def test_a_broken_file_is_told_at_the_start_and_takes_no_other_down(world: Files) -> None:
+    write(world.user, '{\n  "mcpServers": {oops')
+    write(world.project, servers("one"))
+    config = world.files.load()
+    assert [plugin.label for plugin in config.plugins] == ["one", "flag"]
+    place = "line 2, column 18"
+    told = f"{world.user}: it is not valid JSON (Expecting property name enclosed in double quotes: {place})"
+    assert [error.info.message for error in config.errors] == [told]
+    assert (world.state(world.user).error, world.files.state().error) == (told, told)
+    write(world.user, servers("mine"))
+    assert world.files.reload() == (world.user,)
+    assert [label for label, _ in world.plugins] == ["mine", "one", "flag"]
+    assert world.files.config.errors == ()
+
+
+def test_a_file_that_was_named_on_the_command_line_is_held_to_the_letter(world: Files) -> None:
+    write(world.flag, "{oops")
+    with pytest.raises(McpJsonError, match=r"flag\.json: it is not valid JSON"):
         world.files.load()
+
+
+def test_a_projects_file_that_was_named_must_be_there_and_may_be_broken(tmp_path: Path) -> None:
+    def load() -> McpConfig:
+        return McpConfigFiles([ConfigLayer(tmp_path / "mcp.json", "project", required=True)], environ={}).load()
+
+    with pytest.raises(McpJsonError, match="does not exist"):
+        load()
+    (tmp_path / "mcp.json").mkdir()
+    with pytest.raises(McpJsonError, match="cannot be read"):
+        load()
+    (tmp_path / "mcp.json").rmdir()
+    write(tmp_path / "mcp.json", "{oops")
+    assert len(load().errors) == 1
 
 
 Edit = Callable[[Files], object]
@@ -103,7 +132,7 @@ RELOADS: list[tuple[str, Edit, list[str], list[str], str | None]] = [
     ("it is cut in the middle", lambda w: write(w.project, servers("one", "two")[:-10]), ["one", "two", "flag"], ["mcp.json"], "not valid JSON"),
     ("it is empty", lambda w: write(w.project, ""), ["one", "two", "flag"], ["mcp.json"], "not valid JSON"),
     ("it is a list", lambda w: write(w.project, "[]"), ["one", "two", "flag"], ["mcp.json"], "must hold a JSON object"),
-    ("a label is there twice", lambda w: write(w.project, servers("one", "ONE")), ["one", "two", "flag"], ["mcp.json"], "means the same"),
+    ("a label is there twice", lambda w: write(w.project, servers("one", "ONE", "three")), ["one", "three", "flag"], ["mcp.json"], None),
     ("it is not text", lambda w: w.project.write_bytes(b"\xff{}"), ["one", "two", "flag"], ["mcp.json"], "not UTF-8"),
     ("it is a folder", lambda w: (w.project.unlink(), w.project.mkdir()), ["one", "two", "flag"], ["mcp.json"], "cannot be read"),
     ("one entry is broken", lambda w: write(w.project, '{"mcpServers": {"one": {"command": "x"}, "two": {}}}'), ["one", "two", "flag"], ["mcp.json"], None),

@@ -39,14 +39,14 @@ def server_of(tmp_path: Path, entry: object) -> ServerConfig:
 
 
 def test_a_stdio_server_has_its_command_and_runs_in_the_folder_of_the_file(tmp_path: Path) -> None:
-    config = load(tmp_path, {"Clock": {"command": "clock-mcp", "args": ["--tz", "UTC"], "env": {"A": "long-value"}}})
+    config = load(tmp_path, {"Clock": {"command": "clock-mcp", "args": ["--tz", "UTC"], "env": {"KEY": "long-value"}}})
     assert config == McpConfig(
         (
             PluginConfig(
                 "Clock",
                 tmp_path / "mcp.json",
-                StdioServer("clock-mcp", ("--tz", "UTC"), tmp_path, {"A": "long-value"}, frozenset({"long-value"})),
-                raw={"command": "clock-mcp", "args": ["--tz", "UTC"], "env": {"A": "long-value"}},
+                StdioServer("clock-mcp", ("--tz", "UTC"), tmp_path, {"KEY": "long-value"}, frozenset({"long-value"})),
+                raw={"command": "clock-mcp", "args": ["--tz", "UTC"], "env": {"KEY": "long-value"}},
             ),
         )
     )
@@ -276,23 +276,45 @@ def test_a_file_without_servers_installs_nothing_and_says_so(tmp_path: Path) -> 
     assert len(config.warnings) == 1
 
 
-@pytest.mark.parametrize(("one", "other"), [("my_clock", "my-clock"), ("Clock", "clock"), ("A_b", "a-B")])
-def test_two_labels_that_mean_the_same_are_an_error(tmp_path: Path, one: str, other: str) -> None:
-    with pytest.raises(McpJsonError) as caught:
-        load(tmp_path, {one: {"command": "x"}, other: {"command": "x"}})
-    assert caught.value.label == other
+SAME = (
+    "means the same as {others}, so that none of them is used: case, '_' and '-' make no difference;"
+    " give them different labels"
+)
 
 
-def test_the_same_label_twice_in_the_text_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("one", "other"), [("my_clock", "my-clock"), ("Clock", "clock"), ("A_b", "a-B"), ("a", "a")])
+def test_of_labels_that_mean_the_same_none_is_used_and_all_others_are(tmp_path: Path, one: str, other: str) -> None:
     file = tmp_path / "mcp.json"
-    file.write_text('{"mcpServers": {"a": {"command": "x"}, "a": {"command": "y"}}}')
-    with pytest.raises(McpJsonError, match="'a'"):
-        load_mcp_json([file], environ={})
+    file.write_text(
+        f'{{"mcpServers": {{\n  "{one}": {{"command": "x"}}, // a comment\n  "other": {{"command": "x"}},\n'
+        f'    "{other}": {{"command": "y"}}}}}}'
+    )
+    config = load_mcp_json([file], environ={})
+    assert [(plugin.label, plugin.is_usable) for plugin in config.plugins] == [(one, False), ("other", True)]
+    others = SAME.format(others=f"'{other}' (line 4, column 5)")
+    told = f"{file}, server '{one}': the label (line 2, column 3) {others}"
+    server = config.plugins[0].server
+    assert isinstance(server, UnusableServer)
+    assert (server.error.info.message, config.warnings) == (told, (told,))
 
 
-@pytest.mark.parametrize("label", ["", "  ", "a\nb"])
+def test_labels_of_both_notations_that_mean_the_same_are_told_once(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_text('{"mcpServers": 5, "mcpServers": {"a": {"command": "x"}}, "servers": {"a": {}, "A": {}}}')
+    (plugin,) = load_mcp_json([file], environ={}).plugins
+    assert isinstance(plugin.server, UnusableServer)
+    others = SAME.format(others="'a' (line 1, column 70) and 'A' (line 1, column 79)")
+    assert plugin.server.error.problem == f"the label (line 1, column 34) {others}"
+
+
+@pytest.mark.parametrize("label", ["", "  ", "a\nb", "../x", "a/../x", "a//x", "/x", "x/", ".", "..", " x", "x" * 129])
 def test_a_label_that_cannot_be_shown_is_broken(tmp_path: Path, label: str) -> None:
     assert isinstance(only(load(tmp_path, {label: {"command": "x"}})).server, UnusableServer)
+
+
+@pytest.mark.parametrize("label", ["My Server", "io.github.ada/clock", "...", "a.b", "x" * 128])
+def test_a_label_may_be_anything_that_an_address_can_hold(tmp_path: Path, label: str) -> None:
+    assert only(load(tmp_path, {label: {"command": "x"}})).is_usable
 
 
 @pytest.mark.parametrize("asked", ["mcp/My_Clock", "mcp/my-clock", "MCP/MY_CLOCK"])
@@ -335,7 +357,7 @@ def test_comments_and_trailing_commas_do_no_harm(tmp_path: Path) -> None:
 def test_a_mistake_is_found_where_it_is_for_all_comments_before_it(tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
     file.write_text('// ä comment\n{ /* another */ "mcpServers": oops }')
-    with pytest.raises(McpJsonError, match="line 2 column 31"):
+    with pytest.raises(McpJsonError, match="line 2, column 31"):
         load_mcp_json([file], environ={})
 
 
@@ -361,8 +383,8 @@ def test_the_servers_of_vs_code_are_read_and_its_inputs_are_refused_by_name(tmp_
 def test_both_notations_in_one_file_are_one_list(tmp_path: Path) -> None:
     config = load(tmp_path, {"a": {"command": "x"}}, servers={"b": {"command": "y"}})
     assert [plugin.label for plugin in config.plugins] == ["a", "b"]
-    with pytest.raises(McpJsonError, match="means the same"):
-        load(tmp_path, {"a": {"command": "x"}}, servers={"A": {"command": "y"}})
+    twins = load(tmp_path, {"a": {"command": "x"}}, servers={"A": {"command": "y"}})
+    assert [(plugin.label, plugin.is_usable) for plugin in twins.plugins] == [("a", False)]
 
 
 def test_a_disabled_entry_need_not_be_complete(tmp_path: Path) -> None:
@@ -372,12 +394,12 @@ def test_a_disabled_entry_need_not_be_complete(tmp_path: Path) -> None:
 
 def test_an_env_file_brings_variables_and_those_of_the_entry_win(tmp_path: Path) -> None:
     (tmp_path / "my.env").write_text(
-        "# keys\n\nexport A=plain # not this\nB = \"two\\nlines # kept\" # but not this\nC='${literal}'\nD=\nE=file\n"
+        "# keys\n\nexport A_KEY=plain # not this\nB = \"two\\nlines # kept\" # but not this\nC_KEY='${literal}'\nD=\nE=file\n"
     )
     entry = {"command": "x", "envFile": "${workspaceFolder}/my.env", "env": {"E": "entry"}}
     server = server_of(tmp_path, entry)
     assert isinstance(server, StdioServer)
-    assert server.env == {"A": "plain", "B": "two\nlines # kept", "C": "${literal}", "D": "", "E": "entry"}
+    assert server.env == {"A_KEY": "plain", "B": "two\nlines # kept", "C_KEY": "${literal}", "D": "", "E": "entry"}
     assert {"plain", "${literal}"} <= server.secrets
 
 

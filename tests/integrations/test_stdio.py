@@ -11,6 +11,7 @@ from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import PluginProvider
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.tools import ToolResult
+from orchestrator.integrations.redaction import MASK
 from tests.integrations.harness import SCOPE, SECRET, catalog_of, faulty, plugin, program, refusal_to_open
 
 pytestmark = pytest.mark.anyio
@@ -265,6 +266,24 @@ async def test_what_a_server_asks_of_us_is_refused_cleanly(tmp_path: Path) -> No
         catalog.open([plugin()], SCOPE) as (session,),
     ):
         assert (await session.call_tool("first", {})).text == "Sampling not supported"
+
+
+async def test_a_long_error_of_a_call_comes_whole_ends_once_and_without_the_secret(tmp_path: Path) -> None:
+    entry = faulty("refuses at length")
+    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
+        with pytest.raises(OrchestratorError) as caught:
+            await session.call_tool("first", {})
+    said = f"{'x' * 1990} {MASK} {'y' * 300_000}."
+    told = f"The tool 'first' of 'mcp/x' gave no result: it answered with the error -32000: {said}"
+    assert caught.value.info.message == told
+
+
+async def test_a_long_reason_is_cut_with_a_notice_after_its_secrets_are_masked(tmp_path: Path) -> None:
+    async with catalog_of(tmp_path, {"x": faulty("refuses to list at length")}) as catalog:
+        told = (await refusal_to_open(catalog, plugin())).message
+    reason = f"it answered with the error -32000: {'x' * 1961} {MASK}"  # the secret stood where it is cut
+    cut = f"{reason} … (cut: {len(reason) + 300_002} characters in all)."
+    assert told == f"The plugin 'mcp/x' could not be started (stage: list tools): {cut}"
 
 
 @pytest.mark.parametrize("mode", ["ignores every request to end", "leaves a child behind", "is mute in the call"])

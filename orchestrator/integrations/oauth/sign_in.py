@@ -9,7 +9,7 @@ import anyio
 import anyio.abc
 from mcp.shared.auth import OAuthClientInformationFull, OAuthMetadata
 
-from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.errors import ErrorKind, OrchestratorError, sentence
 from orchestrator.core.request import PluginRequest
 from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.checks import usable_plugin
@@ -101,7 +101,7 @@ async def sign_in(
         error = next(leaves(group))
         if not isinstance(error, AuthorizationError):
             raise error from None
-        message = f"The plugin '{target.plugin.id}' could not be logged in: {error}."
+        message = sentence(f"The plugin '{target.plugin.id}' could not be logged in: {error}")
         raise OrchestratorError(ErrorKind.PLUGIN_CONNECTION_ERROR, message) from None
     if got is None or got.access_token is None:
         return SignedIn(target.plugin.id, tools, needed=False)
