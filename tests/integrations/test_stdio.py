@@ -274,14 +274,14 @@ async def test_a_long_error_of_a_call_comes_whole_ends_once_and_without_the_secr
         with pytest.raises(OrchestratorError) as caught:
             await session.call_tool("first", {})
     said = f"{'x' * 1990} {MASK} {'y' * 300_000}."
-    told = f"The tool 'first' of 'mcp/x' gave no result: it answered with the error -32000: {said}"
+    told = f"The tool 'first' of 'mcp/x' gave no result: it answered with the error -32603: {said}"
     assert caught.value.info.message == told
 
 
 async def test_a_long_reason_is_cut_with_a_notice_after_its_secrets_are_masked(tmp_path: Path) -> None:
     async with catalog_of(tmp_path, {"x": faulty("refuses to list at length")}) as catalog:
         told = (await refusal_to_open(catalog, plugin())).message
-    reason = f"it answered with the error -32000: {'x' * 1961} {MASK}"  # the secret stood where it is cut
+    reason = f"it answered with the error -32603: {'x' * 1961} {MASK}"  # the secret stood where it is cut
     cut = f"{reason} … (cut: {len(reason) + 300_002} characters in all)."
     assert told == f"The plugin 'mcp/x' could not be started (stage: list tools): {cut}"
 

@@ -87,7 +87,7 @@ def list_tools(id_: object, params: dict[str, Any]) -> None:
         case "has no tools":
             send({"id": id_, "error": {"code": -32601, "message": "Method not found"}})
         case "refuses to list at length":
-            send({"id": id_, "error": {"code": -32000, "message": f"{'x' * 1961} hunter22 {'y' * 300_000}."}})
+            send({"id": id_, "error": {"code": -32603, "message": f"{'x' * 1961} hunter22 {'y' * 300_000}."}})
         case "refuses to list":
             send({"id": id_, "error": {"code": -32603, "message": "no key hunter22"}})
         case "wants input":
@@ -115,7 +115,7 @@ def call(id_: object, name: str) -> None:
         case "is killed in the call":
             os.kill(os.getpid(), signal.SIGKILL)
         case "refuses at length":
-            send({"id": id_, "error": {"code": -32000, "message": f"{'x' * 1990} hunter22 {'y' * 300_000}."}})
+            send({"id": id_, "error": {"code": -32603, "message": f"{'x' * 1990} hunter22 {'y' * 300_000}."}})
         case "refuses the call":
             send({"id": id_, "error": {"code": -32602, "message": "Invalid params, and the key is hunter22"}})
         case "answers the call with nonsense":
