@@ -199,17 +199,16 @@ class Run:
                 raise self._illegal(event)
 
     def _calling_tools(self, state: CallingTools, event: i.RunInput) -> list[Emission]:
-        limits, reader = self.request.limits, self._briefing.reader.name
         match event:
             case i.CallsJournaled() if not state.journaled:
                 self._ledger.journaled()
                 self.state = replace(state, journaled=True, pending=())
                 return [*state.pending, *self._begin_calls(state)]
             case i.CallReturned(call_id, result, duration_ms) if (call := self._running(state, call_id)) is not None:
-                settled = returned(call, result, limits, duration_ms, reader)
+                settled = returned(call, result, self.request.limits, duration_ms, self._briefing.reader.name)
                 return [*self._settle(settled), *self._briefing.doubts(call, result)]
             case i.CallBroke(call_id, message, duration_ms) if (call := self._running(state, call_id)) is not None:
-                return self._settle(broke(call, message, limits, duration_ms, reader))
+                return self._settle(broke(call, message, self.request.limits, duration_ms, self._briefing.reader.name))
             case i.OutputRead(call_id, output) if (call := self._running(state, call_id)) is not None:
                 if not self._briefing.is_reading(call):
                     raise self._illegal(event)
