@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import anyio
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, bindparam, func, select, tuple_, update
 
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.response import ResponseStatus
@@ -94,8 +94,7 @@ class SqlResponseGraph:
             if from_depth > row.depth:
                 return Page((), None)
             until = min(row.depth + 1, from_depth + limit)
-            path = {"response_id": response_id, "from_depth": from_depth, "until_depth": until}
-            found = connection.execute(_ON_PATH, path).mappings().all()
+            found = _between(connection, response_id, row.root_id, from_depth, until)
             links = chains.read_links(connection, found[-1]["id"], from_depth, until - 1)
             whole = (readings.stored_response(each, link.past) for each, link in zip(found, links, strict=True))
             return Page(tuple(whole), until if until <= row.depth else None)
@@ -233,6 +232,20 @@ class SqlResponseGraph:
     def _find(self, connection: Connection, response_id: str, owner: str | None) -> Row[Any, Any] | None:
         query = select(responses.c.depth, responses.c.root_id).where(*_visible(response_id, owner))
         return connection.execute(query).one_or_none()
+
+
+def _between(
+    connection: Connection, response_id: str, root_id: str, from_depth: int, until: int
+) -> Sequence[RowMapping]:
+    """The rows of the path to the response from one depth to before another: walked only where there are branches."""
+    there = select(responses).where(
+        responses.c.root_id == root_id, _STORED, responses.c.depth >= from_depth, responses.c.depth < until
+    )
+    found = connection.execute(there.order_by(responses.c.depth).limit(until - from_depth + 1)).mappings().all()
+    if len(found) == until - from_depth:
+        return found
+    path = {"response_id": response_id, "from_depth": from_depth, "until_depth": until}
+    return connection.execute(_ON_PATH, path).mappings().all()
 
 
 def _merge(connection: Connection, *, begin: bool) -> bool:
