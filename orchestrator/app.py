@@ -43,6 +43,7 @@ from orchestrator.service.quotas import Quotas
 from orchestrator.service.redacting_store import RedactingStore
 from orchestrator.service.replays import ReplayService
 from orchestrator.service.retention import RetentionPolicy, RetentionService
+from orchestrator.service.retelling import TellingService
 from orchestrator.service.runs import RunService
 from orchestrator.service.server_callbacks import ServerPolicies
 from orchestrator.service.threads import ThreadService
@@ -241,6 +242,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 chats=chats,
                 approvals=approvals,
                 graph=readers,
+                tellings=TellingService(readers, store, runs),
                 threads=ThreadService(
                     SqlThreadStore(database, memory), graph, keep_skeleton=settings.retention_keep_skeleton
                 ),

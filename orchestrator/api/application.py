@@ -60,6 +60,7 @@ from orchestrator.service.plugin_materials import PluginMaterialService
 from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.replays import ReplayService
+from orchestrator.service.retelling import TellingService
 from orchestrator.service.runs import RunService
 from orchestrator.service.threads import ThreadService
 from orchestrator.service.tokens import TokenService
@@ -74,6 +75,7 @@ def create_api(
     chats: ChatService,
     approvals: ApprovalService,
     graph: GraphService,
+    tellings: TellingService,
     threads: ThreadService,
     forks: ForkService,
     branches: BranchService,
@@ -127,7 +129,7 @@ def create_api(
             approval_route(
                 approvals, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds
             ),
-            *response_routes(graph, authenticator),
+            *response_routes(graph, tellings, authenticator, keep_alive_seconds=keep_alive_seconds),
             *thread_routes(threads, authenticator),
             fork_route(forks, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
             *branch_routes(

@@ -18,7 +18,7 @@ from orchestrator.api.chat_request import to_chat_request
 from orchestrator.api.decode import decode_body
 from orchestrator.api.departures import while_connected
 from orchestrator.api.encode_threads import RESPONSES, Encoding, thread_encoding
-from orchestrator.api.errors import OK, HttpRequest, answer_of
+from orchestrator.api.errors import ACCEPTED, OK, HttpRequest, answer_of
 from orchestrator.api.limits import limits_of
 from orchestrator.api.replies import json_reply
 from orchestrator.api.sse import EXTENSIONS_HEADER, RunStream, StreamedRun, frames
@@ -61,7 +61,12 @@ def chat_route(
         try:
             run = await chats.start(wanted, caller)
             return await answer_with_run(
-                run, request, stream=body.stream, keep_alive_seconds=keep_alive_seconds, encoding=encoding
+                run,
+                request,
+                stream=body.stream,
+                keep_alive_seconds=keep_alive_seconds,
+                encoding=encoding,
+                lasting=wanted.background,
             )
         except OrchestratorError as error:
             raise (in_older_words(error) if dialect == "thread" else error) from None
@@ -93,8 +98,11 @@ async def answer_with_run(
     keep_alive_seconds: float,
     reply: Callable[[ChatResult], Awaitable[Struct]] | None = None,
     encoding: Encoding = RESPONSES,
+    lasting: bool = False,
 ) -> ASGIResponse:
     """The stream of `run`, or the fold of it as `reply` says it; the run ends with its client.
+
+    A `lasting` one, once it has begun, does not; where no stream is asked for, its client is told only where it is.
 
     Raises:
         OrchestratorError: the run failed before it began.
@@ -105,7 +113,9 @@ async def answer_with_run(
             extensions = wants_extensions(request)
             headers = _response_id(run.response_id)
             told = frames(run, encoding.events, extensions=extensions)
-            return RunStream(run, headers, keep_alive_seconds, told)
+            return RunStream(run, headers, keep_alive_seconds, told, lasting=lasting)
+        if lasting:
+            return json_reply(encoding.begun(run.response_id or ""), status=ACCEPTED, headers=_response_id(run.response_id))
         result = await while_connected(request.receive, run.result)
         if isinstance(result.ending, Failed):
             headers = _response_id(result.response_id)

@@ -40,9 +40,6 @@ from orchestrator.core.tools import schema_problem
 from orchestrator.service.chats import ChatRequest
 
 RESPONSE_PREFIX: Final = "resp_"
-NOT_BUILT_YET: Final = ("background",)
-"""Documented fields that are answered with `not_implemented`; of `background` only `true`."""
-
 _DATA_URL: Final = re.compile(r"data:image/[A-Za-z0-9][A-Za-z0-9.+-]{0,63};base64,", re.IGNORECASE)
 
 V = TypeVar("V")
@@ -52,9 +49,9 @@ def to_chat_request(body: ChatBody, *, interactive: bool = False) -> ChatRequest
     """The request in the service's words; `interactive` says that its client hears what servers ask.
 
     Raises:
-        OrchestratorError: `invalid_value` with its path, or `not_implemented` for what is not built yet.
+        OrchestratorError: `invalid_value` with its path.
     """
-    chat = ChatRequest(
+    return ChatRequest(
         model=body.model,
         input=input_items(body.input),
         system_prompt=_given(body.system_prompt),
@@ -72,9 +69,8 @@ def to_chat_request(body: ChatBody, *, interactive: bool = False) -> ChatRequest
         metadata=_given(body.metadata) or {},
         interactive=interactive,
         reasoning_wishes=reasoning_wishes(body),
+        background=_given(body.background) or False,
     )
-    _refuse_what_is_not_built(body)
-    return chat
 
 
 def _given(value: V | UnsetType) -> V | None:
@@ -107,7 +103,7 @@ def input_items(said: str | Sequence[InputEntry]) -> tuple[items.InputItem, ...]
             case TextInput(content) | MessageInput(content):
                 found.append(items.TextInput(content))
             case ImageInput(data_url):
-                _check_image(data_url, f"input.{index}.data_url")
+                check_image(data_url, f"input.{index}.data_url")
                 found.append(items.ImageInput(data_url))
             case _:
                 assert_never(entry)
@@ -116,7 +112,7 @@ def input_items(said: str | Sequence[InputEntry]) -> tuple[items.InputItem, ...]
     return tuple(found)
 
 
-def _check_image(data_url: str, param: str) -> None:
+def check_image(data_url: str, param: str) -> None:
     head = _DATA_URL.match(data_url)
     try:
         if head is not None and base64.b64decode(data_url[head.end() :], validate=True):
@@ -207,11 +203,3 @@ def _response_format(body: ChatBody) -> ResponseFormat | None:
         message = f'"{param}" is not a JSON schema that can be used: {problem}.'
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=param)
     return ResponseFormat(described.name, described.schema, described.strict)
-
-
-def _refuse_what_is_not_built(body: ChatBody) -> None:
-    built: Mapping[str, tuple[object, ...]] = {"background": (False,)}
-    for name in NOT_BUILT_YET:
-        value: object = getattr(body, name)
-        if value is not UNSET and value not in built.get(name, ()):
-            raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, f'"{name}" is not implemented yet.', param=name)

@@ -26,12 +26,18 @@ from orchestrator.ports import Page, StoredResponse, Thread
 SentEvent: TypeAlias = WireEvent | ThreadChatStart | ThreadChatEnd
 
 
+def begun_reply(response_id: str) -> wire.BackgroundReply:
+    """What is said of a response that goes on in the background."""
+    return wire.BackgroundReply(response_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How a dialect tells of a run: its reply, and its events."""
+    """How a dialect tells of a run: its reply, its events, and its beginning where it goes on in the background."""
 
     reply: Callable[[ChatResult], wire.ChatReply | ThreadChatReply] = chat_reply
     events: Callable[[StreamEvent], tuple[SentEvent, ...]] = wire_events
+    begun: Callable[[str], wire.BackgroundReply] = begun_reply
 
 
 RESPONSES = Encoding()
@@ -55,7 +61,10 @@ def thread_encoding(thread_id: str | None) -> Encoding:
                     sent.append(each)
         return tuple(sent)
 
-    return Encoding(reply, events)
+    def begun(response_id: str) -> wire.BackgroundReply:
+        return wire.BackgroundReply(response_id, thread_id=thread_id or UNSET)
+
+    return Encoding(reply, events, begun)
 
 
 def thread_chat_reply(result: ChatResult, thread_id: str | None) -> ThreadChatReply:

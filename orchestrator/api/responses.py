@@ -9,18 +9,23 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from orchestrator.api.auth import Authenticator
-from orchestrator.api.chat import RESPONSE_ID_HEADER
+from orchestrator.api.chat import RESPONSE_ID_HEADER, wants_extensions
 from orchestrator.api.cursors import cursor_place, cursor_text
+from orchestrator.api.encode import wire_events
 from orchestrator.api.encode_graph import chain_reply, detail_reply, list_reply
 from orchestrator.api.errors import ACCEPTED, OK, HttpRequest
 from orchestrator.api.query import Query
 from orchestrator.api.replies import json_reply
+from orchestrator.api.sse import RunStream, frames, last_frame
 from orchestrator.api.wire_graph import CancellationReply, DeletionReply
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.response import ResponseStatus
 from orchestrator.core.search import parse_query
 from orchestrator.ports import ResponseFilter
+from orchestrator.service.callers import Caller
 from orchestrator.service.graph import GraphService
+from orchestrator.service.retelling import TellingService
+from orchestrator.service.runs import LiveRun
 
 RESPONSES_PATH: Final = "/api/v1/responses"
 RESPONSE_PATH: Final = RESPONSES_PATH + "/{response_id:str}"
@@ -37,8 +42,10 @@ FILTERS: Final = (
 STATUSES: Final[Sequence[ResponseStatus]] = get_args(ResponseStatus)
 
 
-def response_routes(graph: GraphService, authenticator: Authenticator) -> list[HTTPRouteHandler]:
-    """The routes."""
+def response_routes(
+    graph: GraphService, tellings: TellingService, authenticator: Authenticator, *, keep_alive_seconds: float
+) -> list[HTTPRouteHandler]:
+    """The routes; `keep_alive_seconds` is how long a stream may be silent."""
 
     @get(RESPONSES_PATH)
     async def list_responses(request: HttpRequest) -> ASGIResponse:
@@ -59,8 +66,10 @@ def response_routes(graph: GraphService, authenticator: Authenticator) -> list[H
     @get(RESPONSE_PATH)
     async def response(request: HttpRequest, response_id: FromPath[str]) -> ASGIResponse:
         caller = await authenticator.caller(request)
-        owner = Query(request, ("owner",)).text("owner")
-        detail = await graph.detail(response_id, owner, caller)
+        query = Query(request, ("owner", "stream"))
+        if query.boolean("stream"):
+            return await _stream(tellings, response_id, request, caller, keep_alive_seconds)
+        detail = await graph.detail(response_id, query.text("owner"), caller)
         return json_reply(detail_reply(detail), headers={RESPONSE_ID_HEADER: detail.response.id})
 
     @get(RESPONSE_PATH + "/chain")
@@ -99,6 +108,29 @@ def response_routes(graph: GraphService, authenticator: Authenticator) -> list[H
         return json_reply(reply, status=ACCEPTED if status == "in_progress" else OK)
 
     return [list_responses, response, chain, tree, delete_response, cancel]
+
+
+async def _stream(
+    tellings: TellingService, response_id: str, request: HttpRequest, caller: Caller, keep_alive_seconds: float
+) -> ASGIResponse:
+    """The stream of a response again, from behind the last event that its client had."""
+    after = _last_event_id(request)
+    run = await tellings.follow(response_id, caller)
+    if isinstance(run, LiveRun) or after is None:
+        told = frames(run, wire_events, extensions=wants_extensions(request), after=after or 0)
+    else:
+        told = last_frame(run, wire_events, after=after)
+    return RunStream(run, {RESPONSE_ID_HEADER: response_id}, keep_alive_seconds, told, lasting=True)
+
+
+def _last_event_id(request: HttpRequest) -> int | None:
+    text = request.headers.get("last-event-id")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        message = "'Last-Event-ID' must be the id of an event of this stream, a whole number."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="Last-Event-ID")
+    return int(text)
 
 
 def _filter(query: Query) -> ResponseFilter:

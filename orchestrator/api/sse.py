@@ -16,6 +16,7 @@ from orchestrator.api.encode_threads import SentEvent
 from orchestrator.api.errors import OK
 from orchestrator.api.json_text import json_bytes
 from orchestrator.core.stream import (
+    ChatEnd,
     ElicitationRequested,
     ElicitationResolved,
     QueuePosition,
@@ -63,8 +64,14 @@ def frame(number: int, event: SentEvent) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, str(name).encode(), json_bytes(event))
 
 
-async def frames(run: StreamedRun, events_of: EventsOf, *, extensions: bool) -> AsyncGenerator[bytes, None]:
-    """The whole stream of `run`, numbered from 1; without `extensions` the place in the queue is a comment."""
+async def frames(
+    run: StreamedRun, events_of: EventsOf, *, extensions: bool, after: int = 0
+) -> AsyncGenerator[bytes, None]:
+    """The stream of `run`, numbered from 1, from behind the event of a number on.
+
+    Without `extensions` the place in the queue is a comment. The same events have the same numbers in every telling
+    with the same `extensions`.
+    """
     number = 0
     async with aclosing(run.events()) as events:
         async for _, event in events:
@@ -74,7 +81,17 @@ async def frames(run: StreamedRun, events_of: EventsOf, *, extensions: bool) -> 
                 continue
             for wire_event in events_of(event):
                 number += 1
-                yield frame(number, wire_event)
+                if number > after:
+                    yield frame(number, wire_event)
+
+
+async def last_frame(run: StreamedRun, events_of: EventsOf, *, after: int) -> AsyncGenerator[bytes, None]:
+    """How `run` ended, for a client that had events of it which are not remembered one by one any more."""
+    async with aclosing(run.events()) as events:
+        async for _, event in events:
+            if isinstance(event, ChatEnd):
+                for wire_event in events_of(event):
+                    yield frame(after + 1, wire_event)
 
 
 class RunStream(ASGIResponse):

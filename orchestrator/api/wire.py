@@ -155,6 +155,14 @@ PendingApprovals: TypeAlias = Annotated[
 ]
 
 
+class BackgroundReply(Struct, frozen=True):
+    """A response that goes on in the background."""
+
+    response_id: str
+    status: Literal["in_progress"] = "in_progress"
+    thread_id: Annotated[str, Meta(description="Older dialect. The thread that it is appended to.")] | UnsetType = UNSET
+
+
 class ChatReply(Struct, frozen=True, kw_only=True):
     """The answer to a chat; `chat.end` carries the same object."""
 

@@ -13,7 +13,6 @@ MOST_ITEMS: Final = 1024
 MOST_SERVERS: Final = 128
 """What is longer is no chat, and checking it would keep everybody else waiting."""
 LARGEST_SEED: Final = 2**32 - 1
-NOT_BUILT: Final = "Not built yet: a request that uses it is answered 501 `not_implemented`."
 
 Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=LARGEST_INT)]
@@ -278,7 +277,16 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     response_format: (
         Annotated[ResponseFormat, Meta(description="Extension. What the final message has to look like.")] | UnsetType
     ) = UNSET
-    background: Annotated[bool, Meta(description=f"Extension. true: {NOT_BUILT}")] | UnsetType = UNSET
+    background: (
+        Annotated[
+            bool,
+            Meta(
+                description="Extension. The response goes on without its client: a 202 with its id comes as soon as it has "
+                "begun. `GET /api/v1/responses/{id}` reads it, with `?stream=true` as a stream."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     mcp_servers: (
         Annotated[
             list[ThreadServer],

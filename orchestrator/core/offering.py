@@ -60,6 +60,7 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
                     if by_name[tool.name] is tool
                     and tool.name not in server.withheld | server.drifted | ungranted
                     and (wanted is None or tool.name in wanted)
+                    and _is_as_wanted(tool, integration)
                 ],
             )
         )
@@ -104,6 +105,11 @@ def drift_warnings(request: RunRequest, opened: Sequence[OpenedIntegration]) -> 
         for message, drifted in ((CHANGED, server.changed), (WITHHELD, server.drifted))
         if (tools := _wanted(drifted, integration, server))
     )
+
+
+def _is_as_wanted(tool: ToolDefinition, integration: IntegrationRequest) -> bool:
+    """Whether the entry asks for tools that say of themselves what this one says; a missing hint is MCP's default."""
+    return integration.read_only is None or integration.read_only is (tool.annotations.read_only is True)
 
 
 def _wanted(names: frozenset[str], integration: IntegrationRequest, server: OpenedIntegration) -> list[str]:

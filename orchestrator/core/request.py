@@ -26,6 +26,8 @@ class WantedPrompt:
 class PluginRequest:
     """An integration that names a plugin; `allowed_tools` None means all, empty means none.
 
+    With `read_only` only tools count that say they change nothing; with False, only the others.
+
     The contents of `resources` (URIs) and the messages of `prompt` become input of the request.
     `granted_tools` are patterns of what the caller's token allows; not the client's to say.
     """
@@ -36,6 +38,7 @@ class PluginRequest:
     approval: ApprovalPolicy = NEVER
     resources: tuple[str, ...] = ()
     prompt: WantedPrompt | None = None
+    read_only: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class EphemeralRequest:
     approval: ApprovalPolicy = NEVER
     resources: tuple[str, ...] = ()
     prompt: WantedPrompt | None = None
+    read_only: bool | None = None
 
 
 IntegrationRequest: TypeAlias = PluginRequest | EphemeralRequest

@@ -43,6 +43,7 @@ def chat_parameters(chat: ChatRequest) -> JsonObject:
         },
         "max_turns": chat.max_turns,
         "integrations": [_integration_json(integration) for integration in chat.integrations] or None,
+        "background": chat.background or None,
         "dialect": chat.dialect or None,
     }
     return {name: value for name, value in given.items() if value is not None}
@@ -74,6 +75,7 @@ def stored_chat(stored: StoredResponse, integrations: Sequence[IntegrationReques
         else ResponseFormat(wanted["name"], wanted["schema"], strict=wanted["strict"]),
         max_turns=known.get("max_turns"),
         metadata=stored.metadata,
+        background=known.get("background", False),
         dialect=known.get("dialect", {}),
     )
 
@@ -130,6 +132,8 @@ def _without_query(url: str) -> str:
 def _integration_json(integration: IntegrationRequest) -> JsonObject:
     allowed: JsonValue = None if integration.allowed_tools is None else list(integration.allowed_tools)
     rest: JsonObject = {"allowed_tools": allowed}
+    if integration.read_only is not None:
+        rest["read_only"] = integration.read_only
     if integration.approval != NEVER:
         rest["require_approval"] = approval_policy_json(integration.approval)
     # For the record: what was taken is input of the response, and is not taken again.
@@ -153,9 +157,11 @@ def _integration(entry: Mapping[str, Any]) -> IntegrationRequest:
     listed = entry.get("allowed_tools")
     allowed = None if listed is None else tuple(listed)
     approval = parse_approval_policy(entry.get("require_approval", "never"))
+    read_only = entry.get("read_only")
     if entry["type"] == "plugin":
-        return PluginRequest(entry["id"], allowed, approval=approval)
-    return EphemeralRequest(entry["server_label"], entry["server_url"], allowed, approval=approval)
+        return PluginRequest(entry["id"], allowed, approval=approval, read_only=read_only)
+    url = entry["server_url"]
+    return EphemeralRequest(entry["server_label"], url, allowed, approval=approval, read_only=read_only)
 
 
 def _tool_choice_json(choice: ToolChoice) -> JsonValue:

@@ -17,6 +17,7 @@ class ChatRequest:
     counts that the model offers; where it offers none of them, they are no error. `thread` is moved to the
     response; where that is not stored, only its place is read. `dialect` is what the request's dialect says
     again of it when the response is read: settings that mean nothing to the run, without content or secrets.
+    In the `background` it goes on without its client. `demands_reasoning`: none of the wishes is an error after all.
     """
 
     model: str
@@ -37,4 +38,6 @@ class ChatRequest:
     interactive: bool = False
     reasoning_wishes: tuple[ReasoningSetting, ...] = ()
     thread: ThreadMove | None = None
+    background: bool = False
+    demands_reasoning: bool = False
     dialect: JsonObject = field(default_factory=dict[str, JsonValue])

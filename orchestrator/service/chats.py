@@ -108,7 +108,7 @@ class ChatService:
                 model, chain.
         """
         chat = replace(chat, integrations=permitted_integrations(chat, caller))
-        _check_approvals(chat)
+        _check_what_waits(chat)
         self._catalog.check(chat.integrations)
         written = None if taken_up is None else taken_up.written
         choice, instances = written or (await self._models.find(chat.model), self._instances)
@@ -176,6 +176,7 @@ class ChatService:
             # Recorded turns answer no question of a server, and nobody is there to be asked.
             policies=self._policies if written is None else NO_POLICIES,
             interactive=chat.interactive,
+            lasting=chat.background,
         )
         try:
             return self._runs.start(request, context)
@@ -246,9 +247,12 @@ def granted_integrations(integrations: Sequence[IntegrationRequest], caller: Cal
     return tuple(permitted)
 
 
-def _check_approvals(chat: ChatRequest) -> None:
+def _check_what_waits(chat: ChatRequest) -> None:
     if chat.store:
         return
+    if chat.background:
+        message = "Nobody could ask for a response that is not stored: leave 'store' at true, or 'background' out."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="background")
     for index, integration in enumerate(chat.integrations):
         if integration.approval.can_demand:
             message = "A response that is not stored cannot wait for approvals: leave 'store' at true."
@@ -271,7 +275,11 @@ def _check_model(chat: ChatRequest, model: Model) -> None:
 
 def _wished_reasoning(chat: ChatRequest, model: Model) -> ReasoningSetting | None:
     offered = () if model.reasoning is None else model.reasoning.allowed_options
-    return next((wish for wish in chat.reasoning_wishes if wish in offered), None)
+    found = next((wish for wish in chat.reasoning_wishes if wish in offered), None)
+    if found is not None or not (chat.demands_reasoning and chat.reasoning_wishes):
+        return found
+    wished = chat.reasoning_wishes[0]
+    return None if wished == "off" and model.reasoning is None else wished  # what is refused next
 
 
 def _check_reasoning(chat: ChatRequest, model: Model, hint: str) -> None:

@@ -62,7 +62,7 @@ class RunContext:
     """What a run needs of the world, and what the store is told of it beside its content.
 
     `timeout_seconds` is for the whole run: of one that is taken up, `elapsed_seconds` are used up
-    already, and the store has the `recorded_decisions`.
+    already, and the store has the `recorded_decisions`. A `lasting` run outlives its client.
     """
 
     choice: ModelChoice
@@ -88,6 +88,7 @@ class RunContext:
     thread: ThreadMove | None = None
     policies: ServerPolicies = NO_POLICIES
     interactive: bool = False
+    lasting: bool = False
 
 
 class RunDriver:

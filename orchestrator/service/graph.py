@@ -115,6 +115,7 @@ class GraphService:
         )
         if deleted is None:
             raise _not_found()
+        self._runs.forget(deleted)
         await self._graph.overwrite()
         return tuple(deleted)
 

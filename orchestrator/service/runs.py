@@ -1,6 +1,6 @@
 """Owns the runs in flight: starts them, lets any number of readers follow, ends them."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeAlias
 
@@ -21,6 +21,9 @@ from orchestrator.service.leases import LEASE_SECONDS, RENEW_SECONDS, is_dead
 from orchestrator.service.server_callbacks import ServerCallbacks
 
 PUT_AWAY_SECONDS = 10.0
+TOLD_SECONDS = 300.0
+MOST_TOLD = 32
+"""How long, and how many, runs that outlived their clients can be told again event by event after their end."""
 CANCEL_CHECK_SECONDS = 0.5
 
 CancelRequests: TypeAlias = Callable[[str], Awaitable[Sequence[tuple[str, str]]]]
@@ -52,6 +55,7 @@ class LiveRun:
         self._ended: Ended | None = None
         self._changed = anyio.Event()
         self.gone = anyio.Event()
+        self.forgotten = False
 
     @property
     def is_told(self) -> bool:
@@ -77,6 +81,16 @@ class LiveRun:
     def token_id(self) -> str | None:
         """The API token that it was asked for with."""
         return self._driver.context.token_id
+
+    @property
+    def previous_response_id(self) -> str | None:
+        """What it continues, as it is stored."""
+        return self._driver.context.previous_response_id
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it goes on without its client."""
+        return self._driver.context.lasting
 
     @property
     def output_tokens(self) -> int:
@@ -234,6 +248,7 @@ class RunService:
         self._on_end = on_end
         self._spending = spending
         self._live: dict[str, LiveRun] = {}
+        self._told: dict[str, tuple[float, LiveRun]] = {}
         self._idle = anyio.Event()
         self._closing = False
 
@@ -278,6 +293,30 @@ class RunService:
         """The run of this response, where this process has it."""
         return self._live.get(response_id)
 
+    def find_told(self, response_id: str) -> LiveRun | None:
+        """The run of this response, where this process has it or remembers what it said."""
+        self._forget_old()
+        told = self._told.get(response_id)
+        return self._live.get(response_id) or (told and told[1])
+
+    def forget(self, response_ids: Iterable[str]) -> None:
+        """Remember nothing of what these said: they are deleted."""
+        for response_id in response_ids:
+            self._told.pop(response_id, None)
+            live = self._live.get(response_id)
+            if live is not None:  # it has said its last word and closes what it opened
+                live.forgotten = True
+
+    def _remember(self, live: LiveRun) -> None:
+        if live.lasting and not live.forgotten:
+            self._told[live.request.response_id] = anyio.current_time(), live
+            self._forget_old()
+
+    def _forget_old(self) -> None:
+        before = anyio.current_time() - TOLD_SECONDS
+        old = [response_id for response_id, (at, _) in self._told.items() if at < before]
+        self.forget([*old, *list(self._told)[: max(0, len(self._told) - len(old) - MOST_TOLD)]])
+
     async def heed_cancels(self, requests: CancelRequests) -> None:
         """End the runs of this process that somebody cancelled through another one; runs until cancelled."""
         while True:
@@ -302,6 +341,7 @@ class RunService:
                     with anyio.CancelScope(shield=True):
                         await self._spending.spend(live.token_id, live.output_tokens)
                 del self._live[live.request.response_id]
+                self._remember(live)
                 live.gone.set()
                 if not self._live:
                     self._idle.set()

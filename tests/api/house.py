@@ -39,6 +39,7 @@ from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.redacting_store import RedactingStore
 from orchestrator.service.replays import ReplayService
+from orchestrator.service.retelling import TellingService
 from orchestrator.service.runs import RunService
 from orchestrator.service.threads import ThreadService
 from orchestrator.service.token_costs import TokenCostService
@@ -159,6 +160,7 @@ async def house(
             chats=chats,
             approvals=ApprovalService(chats, runs, responses),
             graph=readers,
+            tellings=TellingService(readers, responses, runs),
             forks=ForkService(chats, responses),
             branches=BranchService(readers, graph, responses),
             replays=ReplayService(chats, responses, catalog),

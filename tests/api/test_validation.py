@@ -189,12 +189,6 @@ async def test_the_first_field_that_is_wrong_is_the_one_reported(api: House) -> 
     assert response.json()["error"]["param"] == "model"
 
 
-async def test_a_documented_field_that_is_not_built_yet_is_named(api: House) -> None:
-    response = await api.chat(background=True)
-    error = {"type": "not_implemented", "message": '"background" is not implemented yet.', "param": "background"}
-    assert (response.status_code, response.json()) == (501, {"error": error})
-
-
 GOOD: list[dict[str, Any]] = [
     {"input": "hello"},
     {"input": [{"type": "text", "content": "hello"}, {"type": "message", "content": ""}]},

@@ -4,7 +4,7 @@ from typing import Final, cast
 
 from orchestrator.api.chat import CHAT_PATH, RESPONSE_ID_HEADER
 from orchestrator.api.openapi.parts import JSON, WITH_BODY, Section, body, errors, reference, success
-from orchestrator.api.wire import ChatReply
+from orchestrator.api.wire import BackgroundReply, ChatReply
 from orchestrator.api.wire_events import WireEvent
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.core.errors import ErrorKind
@@ -22,7 +22,10 @@ goes away ends the request; what there is by then is stored as `incomplete`.
 A request with a field of the older dialect (`mcp_servers`, `thread_id`, `reasoning_effort`, `enable_thinking`) is
 answered in it: tool calls are `mcp_call`, and `thread_id` takes the place of `response_id`. Send it back to append
 to the same thread. Two requests that append to one thread at the same time do not both succeed: the second is
-refused, with a 409. Fields of both dialects do not go together."""
+refused, with a 409. Fields of both dialects do not go together.
+
+With `"background": true` a response goes on without its client. Once it has begun, the answer is a 202 with its id;
+`GET /api/v1/responses/{id}` reads it, `?stream=true` follows it, `POST /api/v1/responses/{id}/cancel` ends it."""
 
 STREAM: Final = """\
 With `"stream": true` the reply is `text/event-stream`. Each event has an increasing `id:`, its name in
@@ -115,6 +118,10 @@ IN_CHAT: Final = (
 """Everything that can become of a run."""
 
 
+def _begun() -> JsonObject:
+    return success("It goes on in the background.", "BackgroundReply", headers=[RESPONSE_ID_HEADER])
+
+
 def _chat() -> JsonObject:
     reply = success("The reply, or its stream.", "ChatReply", headers=[RESPONSE_ID_HEADER])
     content = cast(JsonObject, reply["content"])
@@ -130,10 +137,10 @@ def _chat() -> JsonObject:
         "summary": "Chat with a model",
         "description": CHAT + "\n\n" + STREAM,
         "requestBody": body("ChatBody", EXAMPLES),
-        "responses": {"200": reply, **errors(IN_CHAT)},
+        "responses": {"200": reply, "202": _begun(), **errors(IN_CHAT)},
     }
 
 
 SECTION: Final = Section(
-    "Chat", "Chat with a model that calls MCP tools.", {CHAT_PATH: {"post": _chat()}}, (ChatBody, ChatReply, WireEvent)
+    "Chat", "Chat with a model that calls MCP tools.", {CHAT_PATH: {"post": _chat()}}, (ChatBody, ChatReply, BackgroundReply, WireEvent)
 )

@@ -49,6 +49,13 @@ any combination of them is served from indexes, the thousandth page as fast as t
 and with any accents; `begin*` finds words that begin so. Responses that are still running are not found by
 `text`."""
 
+_DETAIL: Final = """\
+An extension. A stored response, whole, with its place in the graph. With `stream=true` its stream again, as
+`text/event-stream`, from its beginning, or from behind the event whose id `Last-Event-ID` has: a response that runs, in
+the `background` or for another client, is followed as it goes on. A process remembers what a response of the background
+said, event by event, until five minutes after its end; of what it does not remember, a stream has every text in one
+piece, and one that goes on behind an event has only the `chat.end`."""
+
 _DELETION: Final = """\
 An extension. Overwrites the content of a response: its input, output, settings, metadata, arguments and
 results of its calls, and its words in the search. That its tools were called, by whom and when, stays in
@@ -170,7 +177,18 @@ def _detail() -> JsonObject:
         "200": success("The response.", "ResponseDetailReply", headers=[RESPONSE_ID_HEADER]),
         **errors(OF_ONE),
     }
-    return _operation("getResponse", "A stored response", f"An extension. {told}", [RESPONSE_ID, OWNER], answers)
+    found = cast(JsonObject, cast(JsonObject, answers["200"])["content"])
+    found["text/event-stream"] = {"schema": reference("StreamEvent")}
+    stream = query_parameter("stream", "Its stream again.", {"type": "boolean", "default": False})
+    behind: JsonObject = {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "required": False,
+        "description": "The id of the last event that is not wanted any more.",
+        "schema": {"type": "integer"},
+    }
+    parameters: list[JsonValue] = [RESPONSE_ID, OWNER, stream, behind]
+    return _operation("getResponse", "A stored response", f"{_DETAIL} {told}", parameters, answers)
 
 
 def _delete() -> JsonObject:
