@@ -42,8 +42,8 @@ from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.redacting_store import RedactingStore
 from orchestrator.service.replays import ReplayService
-from orchestrator.service.retention import RetentionPolicy, RetentionService
 from orchestrator.service.retelling import TellingService
+from orchestrator.service.retention import RetentionPolicy, RetentionService
 from orchestrator.service.runs import RunService
 from orchestrator.service.server_callbacks import ServerPolicies
 from orchestrator.service.threads import ThreadService

@@ -115,7 +115,9 @@ async def answer_with_run(
             told = frames(run, encoding.events, extensions=extensions)
             return RunStream(run, headers, keep_alive_seconds, told, lasting=lasting)
         if lasting:
-            return json_reply(encoding.begun(run.response_id or ""), status=ACCEPTED, headers=_response_id(run.response_id))
+            return json_reply(
+                encoding.begun(run.response_id or ""), status=ACCEPTED, headers=_response_id(run.response_id)
+            )
         result = await while_connected(request.receive, run.result)
         if isinstance(result.ending, Failed):
             headers = _response_id(result.response_id)

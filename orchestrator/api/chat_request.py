@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar, assert_never
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
 from orchestrator.api.thread_dialect import reasoning_wishes, server_requests
 from orchestrator.api.wire_requests import (

@@ -24,9 +24,11 @@ def path_of(response_id: str) -> str:
     return f"/api/v1/responses/{response_id}"
 
 
-async def stream_of(api: House, response_id: str, after: int | None = None, **headers: str) -> list[Any]:
+async def stream_of(
+    api: House, response_id: str, after: int | None = None, headers: dict[str, str] | None = None
+) -> list[Any]:
     """The stream of a response, taken up behind an event."""
-    given = headers if after is None else {"Last-Event-ID": str(after), **headers}
+    given = {**(headers or {}), **({} if after is None else {"Last-Event-ID": str(after)})}
     response = await api.client.get(f"{path_of(response_id)}?stream=true", headers=given)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"].startswith("text/event-stream")
@@ -116,8 +118,8 @@ async def test_extensions_have_their_numbers_in_streams_that_ask_for_them() -> N
         response_id = await begun(api, integrations=["mcp/clock"])
         await status_of(api, response_id, "completed")
         headers = {"X-Stream-Extensions": "true"}
-        whole = await stream_of(api, response_id, **headers)
-        rest = await stream_of(api, response_id, 5, **headers)
+        whole = await stream_of(api, response_id, None, headers)
+        rest = await stream_of(api, response_id, 5, headers)
     assert rest == whole[5:]
 
 
@@ -191,7 +193,11 @@ async def test_a_response_that_another_process_runs_is_waited_for(monkeypatch: p
     going_on = anyio.Event()
     async with house(ScriptedEngine([[Say("Once"), Stall(going_on), Say(" more.")]])) as api:
         response_id = await begun(api)
-        monkeypatch.setattr(api.runs, "find_told", lambda _: None)
+
+        def elsewhere(response_id: str) -> None:
+            """This process has no such run."""
+
+        monkeypatch.setattr(api.runs, "find_told", elsewhere)
         found: list[Any] = []
 
         async def follow() -> None:

@@ -142,5 +142,8 @@ def _chat() -> JsonObject:
 
 
 SECTION: Final = Section(
-    "Chat", "Chat with a model that calls MCP tools.", {CHAT_PATH: {"post": _chat()}}, (ChatBody, ChatReply, BackgroundReply, WireEvent)
+    "Chat",
+    "Chat with a model that calls MCP tools.",
+    {CHAT_PATH: {"post": _chat()}},
+    (ChatBody, ChatReply, BackgroundReply, WireEvent),
 )
