@@ -275,7 +275,7 @@ def _check_model(chat: ChatRequest, model: Model) -> None:
 
 def _wished_reasoning(chat: ChatRequest, model: Model) -> ReasoningSetting | None:
     offered = () if model.reasoning is None else model.reasoning.allowed_options
-    found = next((wish for wish in chat.reasoning_wishes if wish in offered), None)
+    found: ReasoningSetting | None = next((wish for wish in chat.reasoning_wishes if wish in offered), None)
     if found is not None or not (chat.demands_reasoning and chat.reasoning_wishes):
         return found
     wished = chat.reasoning_wishes[0]
