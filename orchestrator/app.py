@@ -187,6 +187,13 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         limits = run_limits(settings)
         costs = TokenCostService(instances)
         plugins = PluginService(catalog.host, pins, costs)
+        policies = ServerPolicies(
+            elicitation=settings.elicitation,
+            elicitation_seconds=settings.elicitation_timeout,
+            sampling=settings.sampling,
+            sampling_max_tokens=settings.sampling_max_tokens,
+            sampling_max_requests=settings.sampling_max_requests,
+        )
         calls = DirectCallService(
             plugins=plugins,
             catalog=catalog,
@@ -195,6 +202,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             holder=holder,
             limits=limits,
             run_timeout_seconds=settings.run_timeout,
+            policies=policies,
         )
         chats = ChatService(
             models=models,
@@ -207,13 +215,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             limits=limits,
             run_timeout_seconds=settings.run_timeout,
             approval_timeout_seconds=settings.approval_timeout,
-            policies=ServerPolicies(
-                elicitation=settings.elicitation,
-                elicitation_seconds=settings.elicitation_timeout,
-                sampling=settings.sampling,
-                sampling_max_tokens=settings.sampling_max_tokens,
-                sampling_max_requests=settings.sampling_max_requests,
-            ),
+            policies=policies,
         )
         approvals = ApprovalService(chats, runs, store)
 

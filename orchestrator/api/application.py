@@ -148,7 +148,9 @@ def create_api(
             *tool_call_routes(audit, authenticator),
             *plugin_routes(plugins, authenticator),
             *definition_routes(plugins, authenticator, max_body_bytes=max_body_bytes),
-            direct_call_route(calls, authenticator, max_body_bytes=max_body_bytes),
+            direct_call_route(
+                calls, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds
+            ),
             *material_routes(materials, authenticator, max_body_bytes=max_body_bytes),
             check_route(checks, authenticator, max_body_bytes=max_body_bytes),
             metrics_route(metrics, authenticator),

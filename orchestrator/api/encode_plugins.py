@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from msgspec import UNSET
 
+from orchestrator.api import wire_materials as m
 from orchestrator.api import wire_plugins as w
 from orchestrator.api.encode import provider_info
 from orchestrator.api.errors import wire_error
@@ -207,18 +208,18 @@ def direct_call_reply(call: DirectCall, result: ChatResult) -> w.DirectCallReply
     )
 
 
-def resource_reply(found: PluginMaterial, uri: str) -> w.ResourceReply:
+def resource_reply(found: PluginMaterial, uri: str) -> m.ResourceReply:
     """What a resource holds."""
     contents = [piece.part or {"uri": uri, "text": piece.text} for piece in found.pieces]
-    return w.ResourceReply(provider_info(PluginProvider(found.plugin_id)), uri, contents)
+    return m.ResourceReply(provider_info(PluginProvider(found.plugin_id)), uri, contents)
 
 
-def prompt_reply(found: PluginMaterial, name: str) -> w.PromptReply:
+def prompt_reply(found: PluginMaterial, name: str) -> m.PromptReply:
     """The messages of a prompt."""
     messages = [
-        w.PromptMessage(piece.speaker, piece.part or {"type": "text", "text": piece.text}) for piece in found.pieces
+        m.PromptMessage(piece.speaker, piece.part or {"type": "text", "text": piece.text}) for piece in found.pieces
     ]
-    return w.PromptReply(provider_info(PluginProvider(found.plugin_id)), name, messages)
+    return m.PromptReply(provider_info(PluginProvider(found.plugin_id)), name, messages)
 
 
 def check_reply(check: IntegrationCheck) -> w.CheckReply:

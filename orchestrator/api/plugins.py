@@ -28,17 +28,18 @@ from orchestrator.api.encode_plugins import (
     prompt_reply,
     resource_reply,
 )
+from orchestrator.api.encode_threads import RESPONSES
 from orchestrator.api.errors import OK, HttpRequest
 from orchestrator.api.limits import limits_of
 from orchestrator.api.replies import json_reply
+from orchestrator.api.sse import RunStream, frames
 from orchestrator.api.thread_dialect import server_requests
+from orchestrator.api.wire_materials import GetPromptBody, ReadResourceBody
 from orchestrator.api.wire_plugins import (
     ApproveBody,
     ApproveReply,
     CheckBody,
     DirectCallBody,
-    GetPromptBody,
-    ReadResourceBody,
 )
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.service.direct_calls import DirectCallService
@@ -96,17 +97,29 @@ def definition_routes(
 
 
 def direct_call_route(
-    calls: DirectCallService, authenticator: Authenticator, *, max_body_bytes: int
+    calls: DirectCallService, authenticator: Authenticator, *, max_body_bytes: int, keep_alive_seconds: float
 ) -> HTTPRouteHandler:
-    """The route that calls a tool without a model."""
+    """The route that calls a tool without a model; `keep_alive_seconds` is how long a stream may be silent."""
 
     @post(f"{PLUGIN_PATH}/tools/{{tool:str}}/call", status_code=OK)
     async def call_tool(request: HttpRequest, label: FromPath[str], tool: FromPath[str]) -> ASGIResponse:
         caller = await authenticator.caller(request)
         body = decode_body(await read_json_body(request, max_body_bytes), DirectCallBody)
         previous = None if body.previous_response_id is UNSET else body.previous_response_id
-        call = await calls.start(_id(label), _unescaped(tool), body.arguments, caller, previous_response_id=previous)
+        call = await calls.start(
+            _id(label),
+            _unescaped(tool),
+            body.arguments,
+            caller,
+            previous_response_id=previous,
+            interactive=body.stream,
+        )
         try:
+            if body.stream:
+                await while_connected(request.receive, call.started)
+                told = frames(call.run, RESPONSES.events, extensions=True)
+                headers = {RESPONSE_ID_HEADER: call.run.request.response_id}
+                return RunStream(call.run, headers, keep_alive_seconds, told)
             result = await while_connected(request.receive, call.result)
         except BaseException:
             call.run.disconnect()

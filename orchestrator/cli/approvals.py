@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
+from urllib.parse import quote
 
 import anyio
 import click
@@ -14,13 +15,17 @@ from rich.console import Console
 from orchestrator.api.wire import ChatReply, PendingApproval, StoredReply
 from orchestrator.api.wire_approvals import ApprovalEntry, ApprovalsBody
 from orchestrator.api.wire_events import ChatEnd, WireEvent
+from orchestrator.api.wire_graph import ResponseListReply
 from orchestrator.api.wire_requests import EphemeralIntegration, IntegrationEntry
 from orchestrator.cli.chat_client import ServiceClient, render_events
 from orchestrator.cli.command_error import CommandError
 from orchestrator.cli.command_settings import SERVER, service_url, with_settings
 from orchestrator.cli.output import print_json, print_table
-from orchestrator.cli.terminal_stream import UnknownEvent, pending_line
+from orchestrator.cli.terminal_stream import UnknownEvent, pending_line, provider_text
+from orchestrator.cli.terminal_text import arguments_text
 from orchestrator.settings import Settings
+
+LIST_PAGE: Final = 100
 
 
 def path_of(response_id: str) -> str:
@@ -87,6 +92,30 @@ _CALL = click.option(
 )
 
 
+@approvals.command("list")
+@_URL
+@_JSON
+@with_settings(*SERVER)
+def list_(settings: Settings, url: str | None, as_json: bool) -> None:
+    """List every call that waits, of all responses, the newest response first."""
+    waiting = anyio.run(_waiting, url or service_url(settings))
+    if as_json:
+        print_json([WaitingCalls(one.response_id, pending_of(one)) for one in waiting])
+        return
+    rows = [
+        [
+            one.response_id,
+            call.call_id,
+            f"{provider_text(call.provider_info)}/{call.tool}",
+            arguments_text(call.arguments),
+            str(call.expires_at),
+        ]
+        for one in waiting
+        for call in pending_of(one)
+    ]
+    print_table(["response", "call", "tool", "arguments", "until"], rows)
+
+
 @approvals.command("show")
 @click.argument("response_id")
 @_URL
@@ -138,6 +167,28 @@ def _decide(url: str, response_id: str, calls: Sequence[str], decision: Approval
     reply = anyio.run(_decided, url, response_id, calls, decision, as_json)
     if reply.status == "failed":
         raise SystemExit(1)
+
+
+class WaitingCalls(msgspec.Struct, frozen=True):
+    """The calls of a response that wait, as `approvals list --json` prints them."""
+
+    response_id: str
+    pending_approvals: list[PendingApproval]
+
+
+async def _waiting(url: str) -> list[StoredReply]:
+    found: list[StoredReply] = []
+    async with ServiceClient(url) as client:
+        cursor = ""
+        while True:
+            path = f"/api/v1/responses?status=awaiting_approval&limit={LIST_PAGE}{cursor}"
+            page = await client.ask("GET", path, ResponseListReply)
+            found += [
+                await client.ask("GET", f"/api/v1/responses/{one.response_id}", StoredReply) for one in page.responses
+            ]
+            if page.next_cursor is None:
+                return [one for one in found if pending_of(one)]
+            cursor = f"&cursor={quote(page.next_cursor)}"
 
 
 async def _stored(url: str, response_id: str) -> StoredReply:

@@ -24,6 +24,7 @@ from orchestrator.api.wire_requests import (
 from orchestrator.cli.approvals import ask_about, once_more, path_of, pending_of
 from orchestrator.cli.chat_client import ServiceClient, render_chat, render_events
 from orchestrator.cli.command_settings import SERVER, service_url, with_settings
+from orchestrator.cli.elicitations import answering
 from orchestrator.settings import Settings
 
 INTERRUPTED = 130
@@ -65,7 +66,7 @@ def chat(
     """Send PROMPT to a model of a running service and show the answer as it is written.
 
     A PROMPT of - is read from standard input. Ctrl-C ends the generation. Calls that need approval are
-    asked about; Ctrl-C leaves them waiting.
+    asked about; Ctrl-C leaves them waiting. On a terminal, what servers ask is answered here as well.
     """
     body = ChatBody(
         model=model or "",
@@ -94,7 +95,7 @@ async def _chat(url: str, body: ChatBody, as_json: bool) -> ChatReply:
         if not body.model:
             body = msgspec.structs.replace(body, model=await client.default_model())
         if not as_json:
-            return await render_chat(client, body, Console(highlight=False))
+            return await render_chat(client, body, Console(highlight=False), answering(client))
         async for event in client.chat(body):
             if isinstance(event, ChatEnd):
                 click.echo(msgspec.json.encode(event.result))
@@ -107,8 +108,9 @@ async def _go_on(
 ) -> ChatReply:
     body = ApprovalsBody(decisions, entries, stream=True)
     async with ServiceClient(url) as client:
-        events = client.stream(path_of(str(reply.response_id)), body)
-        return await render_events(events, Console(highlight=False))
+        answer = answering(client)
+        events = client.stream(path_of(str(reply.response_id)), body, extensions=answer is not None)
+        return await render_events(events, Console(highlight=False), answer)
 
 
 def asking(entries: Sequence[IntegrationEntry], ask: str | None) -> list[IntegrationEntry]:

@@ -1,9 +1,9 @@
 """The command line as a client: it asks a running service over HTTP, like everybody else."""
 
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import httpx
 import msgspec
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.api.wire import ChatReply, ErrorEnvelope, ModelInfo, ModelList
-from orchestrator.api.wire_events import ChatEnd, WireEvent
+from orchestrator.api.wire_events import ChatEnd, ChatStart, ElicitationRequested, WireEvent
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.cli.command_error import CommandError
 from orchestrator.cli.command_settings import stays_here
@@ -20,7 +20,10 @@ from orchestrator.cli.terminal_stream import Piece, TerminalStream, UnknownEvent
 
 TOKEN_VARIABLE = "LM_API_TOKEN"
 CONNECT_SECONDS = 5.0
+EXTENSIONS_HEADER = "X-Stream-Extensions"
 T = TypeVar("T")
+Answer: TypeAlias = Callable[[str, ElicitationRequested], Awaitable[None]]
+"""Answers what a server asks during the response of that id."""
 
 
 class ServiceClient:
@@ -80,17 +83,23 @@ class ServiceClient:
             raise CommandError(f"the service at {self.url} has no model to chat with")
         return next((model for model in models if model.loaded_instances), models[0]).key
 
-    def chat(self, body: ChatBody) -> AsyncGenerator[WireEvent | UnknownEvent, None]:
+    def chat(self, body: ChatBody, *, extensions: bool = False) -> AsyncGenerator[WireEvent | UnknownEvent, None]:
         """The events of a streamed chat; see `stream`."""
-        return self.stream("/api/v1/chat", body)
+        return self.stream("/api/v1/chat", body, extensions=extensions)
 
-    async def stream(self, path: str, body: msgspec.Struct) -> AsyncGenerator[WireEvent | UnknownEvent, None]:
+    async def stream(
+        self, path: str, body: msgspec.Struct, *, extensions: bool = False
+    ) -> AsyncGenerator[WireEvent | UnknownEvent, None]:
         """The events of what `path` streams, `chat.end` last. Closing the generator ends the generation.
+
+        With `extensions` servers are told that somebody answers what they ask.
 
         Raises:
             CommandError: no service answers, it refuses, or the stream breaks off.
         """
         content, headers = msgspec.json.encode(body), {"Content-Type": "application/json"}
+        if extensions:
+            headers[EXTENSIONS_HEADER] = "true"
         try:
             async with self._http.stream("POST", path, content=content, headers=headers) as answer:
                 if answer.status_code != 200:
@@ -128,25 +137,33 @@ class ServiceClient:
             raise CommandError(f"{self.url} does not answer as this service does: {error}") from None
 
 
-async def render_chat(client: ServiceClient, body: ChatBody, console: Console) -> ChatReply:
-    """Stream a chat to `console` as it comes; returns the reply that closed it.
+async def render_chat(
+    client: ServiceClient, body: ChatBody, console: Console, answer: Answer | None = None
+) -> ChatReply:
+    """Stream a chat to `console` as it comes; returns the reply that closed it. See `render_events`.
 
     Raises:
         CommandError: no service answers, it refuses, or the stream breaks off.
     """
-    return await render_events(client.chat(body), console)
+    return await render_events(client.chat(body, extensions=answer is not None), console, answer)
 
 
-async def render_events(events: AsyncGenerator[WireEvent | UnknownEvent, None], console: Console) -> ChatReply:
-    """Print a stream as it comes; returns the reply that closed it.
+async def render_events(
+    events: AsyncGenerator[WireEvent | UnknownEvent, None], console: Console, answer: Answer | None = None
+) -> ChatReply:
+    """Print a stream as it comes; returns the reply that closed it. `answer` is given what servers ask.
 
     Raises:
         CommandError: as the stream does.
     """
-    stream = TerminalStream()
+    stream, response_id = TerminalStream(), ""
     async with aclosing(events):
         async for event in events:
             print_pieces(console, stream.pieces(event))
+            if isinstance(event, ChatStart):
+                response_id = event.response_id or ""
+            if isinstance(event, ElicitationRequested) and answer is not None:
+                await answer(str(response_id), event)
             if isinstance(event, ChatEnd):
                 return event.result
     raise AssertionError("a chat ends with chat.end or raises")

@@ -1,17 +1,26 @@
 """`orchestrator plugins call` and `restart`: using a plugin without a model, and starting it anew."""
 
 import json
+import sys
+from contextlib import aclosing
 from typing import cast
 
 import click
+import msgspec
 import rich_click
 from msgspec import UNSET, UnsetType
 
+from orchestrator.api.wire import ChatReply, PluginProviderInfo, ToolCallOutput
+from orchestrator.api.wire_events import ChatEnd, ChatStart, ElicitationRequested, ToolCallFailure, ToolCallProgress
 from orchestrator.api.wire_plugins import DirectCallBody, DirectCallReply, PluginDetail
+from orchestrator.cli.chat_client import ServiceClient
+from orchestrator.cli.command_error import CommandError
 from orchestrator.cli.command_settings import SERVER, with_settings
+from orchestrator.cli.elicitations import answering
 from orchestrator.cli.output import print_json
 from orchestrator.cli.plugins_client import JSON, PLUGIN, URL, ask, plugin_path
 from orchestrator.cli.plugins_output import STATE_STYLES, console, say
+from orchestrator.cli.terminal_stream import TerminalStream
 from orchestrator.cli.terminal_text import one_line, result_text, visible
 from orchestrator.core.json_types import JsonObject, JsonValue, parse_object
 from orchestrator.settings import Settings
@@ -39,11 +48,14 @@ def call(
     """Call a TOOL of a plugin without a model. The call is journaled like any other.
 
     A VALUE that is JSON is taken as JSON (5, true, [1, 2]), anything else as text. Ends with status 1 where the
-    tool answers with an error.
+    tool answers with an error. On a terminal, progress is shown and what the server asks is answered here.
     """
     body = DirectCallBody(_arguments(arguments, arguments_text), previous_response_id or UNSET)
     path = plugin_path(plugin_id, "tools", tool, "call")
-    reply = ask(settings, url, lambda client: client.ask("POST", path, DirectCallReply, body))
+    if sys.stdin.isatty() and not as_json:
+        reply = ask(settings, url, lambda client: _watched(client, path, body, plugin_id))
+    else:
+        reply = ask(settings, url, lambda client: client.ask("POST", path, DirectCallReply, body))
     if as_json:
         print_json(reply)
     else:
@@ -66,6 +78,51 @@ def restart(settings: Settings, plugin_id: str, url: str | None, as_json: bool) 
         return
     tools = "" if reply.tools is None else f" with {len(reply.tools)} tools"
     say(console(), f"{one_line(reply.id)} is {reply.state}{tools}", STATE_STYLES.get(reply.state, ""))
+
+
+async def _watched(client: ServiceClient, path: str, body: DirectCallBody, plugin_id: str) -> DirectCallReply:
+    """The call, with its progress and its questions on the terminal."""
+    answer, response_id, terminal = answering(client), "", TerminalStream()
+    failure: str | None = None
+    async with aclosing(client.stream(path, msgspec.structs.replace(body, stream=True), extensions=True)) as events:
+        async for event in events:
+            match event:
+                case ChatStart():
+                    response_id = event.response_id or ""
+                case ToolCallProgress():
+                    for piece in terminal.pieces(event):
+                        click.echo(piece.text, nl=False, err=True)
+                case ElicitationRequested() if answer is not None:
+                    await answer(str(response_id), event)
+                case ToolCallFailure():
+                    failure = event.reason
+                case ChatEnd(result):
+                    if failure is not None:
+                        raise CommandError(f"{client.url} refused: {failure}")
+                    return _direct_reply(result, plugin_id)
+                case _:
+                    pass
+    raise AssertionError("a stream ends with chat.end or raises")
+
+
+def _direct_reply(result: ChatReply, plugin_id: str) -> DirectCallReply:
+    response_id = str(result.response_id or "")
+    for made in result.output:
+        if isinstance(made, ToolCallOutput):
+            return DirectCallReply(
+                response_id,
+                result.status,
+                made.tool,
+                made.provider_info,
+                made.call_id,
+                made.arguments,
+                made.output,
+                made.is_error,
+                made.duration_ms,
+                made.structured_output,
+                result.warnings,
+            )
+    return DirectCallReply(response_id, result.status, "", PluginProviderInfo(plugin_id), warnings=result.warnings)
 
 
 def _arguments(pairs: tuple[str, ...], text: str | None) -> JsonObject:

@@ -9,7 +9,7 @@ import click
 import rich_click
 from msgspec import UNSET
 
-from orchestrator.api.wire_plugins import GetPromptBody, PromptReply, ReadResourceBody, ResourceReply
+from orchestrator.api.wire_materials import GetPromptBody, PromptReply, ReadResourceBody, ResourceReply
 from orchestrator.cli.command_error import CommandError
 from orchestrator.cli.command_settings import SERVER, with_settings
 from orchestrator.cli.output import print_json

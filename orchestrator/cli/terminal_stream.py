@@ -85,7 +85,7 @@ class TerminalStream:
                 return [self._running(f" {seconds:.1f} s", QUIET), *self._line_end()]
             case ToolCallArguments(_, tool, arguments, provider):
                 called = f"{one_line(tool)}({arguments_text(arguments)})"
-                return self._lines(Piece(f"→ {called}", CALL), Piece(f"  {_provider(provider)}\n", QUIET))
+                return self._lines(Piece(f"→ {called}", CALL), Piece(f"  {provider_text(provider)}\n", QUIET))
             case ToolCallSuccess():
                 return self._result(event)
             case ToolCallFailure(_, reason, metadata):
@@ -95,7 +95,9 @@ class TerminalStream:
                 said = "" if isinstance(message, UnsetType) else f"  {one_line(message)}"
                 return self._lines(Piece(f"… {share}{said}\n", QUIET))
             case ElicitationRequested():
-                return self._lines(Piece(f"? {one_line(event.message)}  {_provider(event.provider_info)}\n", WARNING))
+                return self._lines(
+                    Piece(f"? {one_line(event.message)}  {provider_text(event.provider_info)}\n", WARNING)
+                )
             case RequestWarning(message):
                 return self._lines(Piece(f"warning: {one_line(message)}\n", WARNING))
             case ErrorEvent(error):
@@ -163,7 +165,9 @@ def closing(reply: ChatReply) -> list[Piece]:
 
 def pending_line(call: PendingApproval) -> str:
     """A call that waits for approval, in one line."""
-    return f"{call.call_id}  {one_line(call.tool)}({arguments_text(call.arguments)})  {_provider(call.provider_info)}"
+    return (
+        f"{call.call_id}  {one_line(call.tool)}({arguments_text(call.arguments)})  {provider_text(call.provider_info)}"
+    )
 
 
 def stats_line(stats: ChatStats) -> str:
@@ -182,5 +186,6 @@ def stats_line(stats: ChatStats) -> str:
     return " · ".join(said)
 
 
-def _provider(provider: ProviderInfo) -> str:
+def provider_text(provider: ProviderInfo) -> str:
+    """Whose tool it is, in one line."""
     return one_line(provider.plugin_id if isinstance(provider, PluginProviderInfo) else provider.server_label)

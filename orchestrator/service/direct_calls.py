@@ -4,7 +4,7 @@ Such a call is a run like any other, whose one turn is recorded: `allowed_tools`
 journal, timeouts and limits are those of a chat, and it is a node of the graph.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
@@ -20,6 +20,7 @@ from orchestrator.service.ids import new_response_id
 from orchestrator.service.plugins import PluginService
 from orchestrator.service.recorded_turns import RecordedCall, recorded_choice
 from orchestrator.service.runs import LiveRun, RunService
+from orchestrator.service.server_callbacks import NO_POLICIES, ServerPolicies
 
 DIRECT_CALL: Final = "direct-call"
 """What the store has in the place of a model."""
@@ -86,6 +87,7 @@ class DirectCallService:
         holder: str,
         limits: Limits,
         run_timeout_seconds: float,
+        policies: ServerPolicies = NO_POLICIES,
     ) -> None:
         self._plugins = plugins
         self._catalog = catalog
@@ -94,6 +96,7 @@ class DirectCallService:
         self._holder = holder
         self._limits = limits
         self._run_timeout_seconds = run_timeout_seconds
+        self._policies = replace(policies, sampling="off")  # there is no model that could write
 
     async def start(
         self,
@@ -103,8 +106,11 @@ class DirectCallService:
         caller: Caller,
         *,
         previous_response_id: str | None = None,
+        interactive: bool = False,
     ) -> DirectCall:
         """Begin the call, in a chain of its own or after `previous_response_id`, whose plugins' state it sees.
+
+        `interactive` says that its client hears what the server asks.
 
         Raises:
             OrchestratorError: `permission_denied`, `plugin_not_found`, `plugin_connection_error` where the
@@ -146,5 +152,7 @@ class DirectCallService:
             },
             metadata={},
             timeout_seconds=self._run_timeout_seconds,
+            policies=self._policies,
+            interactive=interactive,
         )
         return DirectCall(self._runs.start(request, context), tool, plugin_id)

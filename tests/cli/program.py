@@ -1,6 +1,7 @@
 """The program `orchestrator`, run in this process or as one of its own."""
 
 import os
+import pty
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -43,3 +44,31 @@ def started(*arguments: str, environ: Mapping[str, str]) -> Generator[Popen[str]
             yield process
         finally:
             process.kill()
+
+
+def at_terminal(*arguments: str, keys: str = "") -> tuple[int, str, str]:
+    """One command whose standard input is a terminal, at which `keys` are typed: its status, output and errors."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
+    variables["ORCHESTRATOR_MCP_USER_CONFIG"] = "/nonexistent/mcp.json"
+    keyboard, terminal = pty.openpty()
+    try:
+        command = [sys.executable, "-m", "orchestrator", *arguments]
+        with Popen(
+            command,
+            cwd=ROOT,
+            env=variables,
+            stdin=terminal,
+            stdout=PIPE,
+            stderr=PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            os.write(keyboard, keys.encode())
+            try:
+                out, err = process.communicate(timeout=END_SECONDS)
+            finally:
+                process.kill()
+        return process.returncode, out, err
+    finally:
+        os.close(keyboard)
+        os.close(terminal)

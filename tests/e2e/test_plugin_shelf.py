@@ -9,19 +9,37 @@ from typing import Any
 
 import pytest
 
-from tests.cli.program import one_line, run
-from tests.e2e.running import RunningService, running_service
+from tests.cli.program import at_terminal, one_line, run
+from tests.e2e.running import RunningService, events, running_service
 from tests.integrations.harness import PROGRAMS
 from tests.integrations.programs.shelf_server import PIXEL
 
 SHELF = "/api/v1/plugins/mcp/shelf"
 INFO = {"type": "plugin", "plugin_id": "mcp/shelf"}
+FAMILIES = ("handshake", "stateless")
+ORDER = {
+    "type": "object",
+    "properties": {
+        "title": {"type": "string", "minLength": 2, "title": "Which book"},
+        "copies": {"type": "integer", "minimum": 1, "maximum": 9, "default": 1},
+        "gift": {"type": "boolean", "description": "It is wrapped then."},
+        "cover": {"type": "string", "oneOf": [{"const": "h", "title": "hard"}, {"const": "s", "title": "soft"}]},
+        "extras": {"type": "array", "items": {"type": "string", "enum": ["ribbon", "card"]}},
+    },
+    "required": ["title"],
+}
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    servers = {"shelf": {"command": sys.executable, "args": [str(PROGRAMS / "shelf_server.py")]}}
-    with running_service(tmp_path_factory.mktemp("shelf"), {"mcpServers": servers}) as service:
+    shelf: dict[str, Any] = {"command": sys.executable, "args": [str(PROGRAMS / "shelf_server.py")]}
+    asking = {
+        family: {"command": sys.executable, "args": [str(PROGRAMS / "asking_server.py"), family, json.dumps(ORDER)]}
+        for family in FAMILIES
+    }
+    servers = {"shelf": shelf, "careful": shelf | {"require_approval": "always"}, **asking}
+    folder = tmp_path_factory.mktemp("shelf")
+    with running_service(folder, {"mcpServers": servers}, ORCHESTRATOR_ELICITATION="ask") as service:
         yield service
 
 
@@ -98,3 +116,80 @@ def test_the_commands_show_what_a_plugin_has(service: RunningService, tmp_path: 
     assert missing.exit_code == 1
     assert "it needs title" in one_line(missing.stderr)
     assert plugins("prompt", "mcp/shelf", "review", "title").exit_code == 2
+
+
+def test_a_direct_call_streams_its_progress_and_what_its_server_asks(service: RunningService) -> None:
+    def streamed(plugin: str, tool: str) -> list[dict[str, Any]]:
+        seen: list[dict[str, Any]] = []
+        path = f"/api/v1/plugins/mcp/{plugin}/tools/{tool}/call"
+        with (
+            service.client() as client,
+            service.client() as other,
+            client.stream("POST", path, json={"stream": True}) as response,
+        ):
+            assert response.status_code == 200
+            for event in events(response):
+                seen.append(event)
+                if event["type"] == "elicitation.requested":
+                    asked = f"/api/v1/responses/{seen[0]['response_id']}/elicitations/{event['elicitation_id']}"
+                    assert other.post(asked, json={"action": "decline"}).status_code == 200
+        return seen
+
+    def of_type(kind: str, seen: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [event for event in seen if event["type"] == kind]
+
+    dusted = streamed("shelf", "dust")
+    assert of_type("tool_call.progress", dusted)[-1]["message"] == "board 2"
+    (success,) = of_type("tool_call.success", dusted)
+    assert json.loads(success["output"])[0]["text"] == "dusted"
+    assert dusted[-1]["result"]["status"] == "completed"
+    for family in FAMILIES:
+        (asked,) = of_type("tool_call.success", streamed(family, "ask"))
+        assert json.loads(json.loads(asked["output"])[0]["text"])["action"] == "decline"
+        (sampled,) = of_type("tool_call.success", streamed(family, "sample"))
+        assert "ampling" in sampled["output"]  # refused: there is no model
+
+
+def test_a_call_at_a_terminal_shows_progress_and_asks_field_by_field(service: RunningService) -> None:
+    def called(*arguments: str, keys: str = "") -> tuple[int, str, str]:
+        return at_terminal("plugins", "call", *arguments, "--url", service.url, keys=keys)
+
+    status, out, err = called("shelf", "dust")
+    assert (status, out) == (0, "dusted\n")
+    assert "board 2" in err
+    for family in FAMILIES:
+        keys = "a\nE\nEmma\n12\n2\nmaybe\ny\nx\nh\nribbon, card\n"
+        status, out, err = called(family, "ask", keys=keys)
+        answer = json.loads(out)
+        content = {"title": "Emma", "copies": 2, "gift": True, "cover": "h", "extras": ["ribbon", "card"]}
+        assert (status, answer["action"], answer["content"]) == (0, "accept", content), err
+        assert f"mcp/{family} asks: Your name?" in err
+        for told in (
+            '"E" is shorter',
+            "12 is greater than the maximum of 9",
+            '"maybe" is not of type',
+            "It is wrapped",
+        ):
+            assert told in err
+    answer = json.loads(called("stateless", "ask", keys="a\nEmma\n\n\n\n\n")[1])
+    assert (answer["action"], answer["content"]) == ("accept", {"title": "Emma", "copies": 1})
+    for keys, action in (("d\n", "decline"), ("c\n", "cancel"), ("\x04", "cancel")):
+        assert json.loads(called("stateless", "ask", keys=keys)[1])["action"] == action
+    _, out, err = called("handshake", "visit", keys="a\n")
+    assert "open this address, then accept: https://login.example/x" in err
+    assert json.loads(out)["action"] == "accept"
+
+
+def test_a_chat_at_a_terminal_answers_what_a_server_asks(service: RunningService) -> None:
+    asked = ("chat", "Use ask", "--allowed-tools", "mcp/stateless:ask", "--temperature", "0", "--url", service.url)
+    _, out, err = at_terminal(*asked, keys="a\nEmma\n\n\n\n\n")
+    assert "mcp/stateless asks: Your name?" in err, out
+    assert '"title": "Emma"' in out
+
+
+def test_everything_that_waits_for_approval_is_listed(service: RunningService) -> None:
+    waiting = json.loads(run("plugins", "call", "careful", "books/count", "--url", service.url, "--json").stdout)
+    listed = json.loads(run("approvals", "list", "--url", service.url, "--json").stdout)
+    (mine,) = [one for one in listed if one["response_id"] == waiting["response_id"]]
+    assert [call["tool"] for call in mine["pending_approvals"]] == ["books/count"]
+    assert waiting["response_id"] in run("approvals", "list", "--url", service.url).stdout

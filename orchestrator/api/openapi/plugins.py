@@ -5,6 +5,7 @@ from typing import Final
 from orchestrator.api.chat import RESPONSE_ID_HEADER
 from orchestrator.api.openapi.parts import WITH_BODY, WITH_TOKEN, Section, body, errors, path_parameter, success
 from orchestrator.api.plugins import CHECK_PATH, PLUGINS_PATH
+from orchestrator.api.wire_materials import GetPromptBody, PromptReply, ReadResourceBody, ResourceReply
 from orchestrator.api.wire_plugins import (
     ApproveBody,
     ApproveReply,
@@ -13,12 +14,8 @@ from orchestrator.api.wire_plugins import (
     DefinitionsReply,
     DirectCallBody,
     DirectCallReply,
-    GetPromptBody,
     PluginDetail,
     PluginList,
-    PromptReply,
-    ReadResourceBody,
-    ResourceReply,
 )
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject
@@ -45,7 +42,11 @@ _SUSPICIONS: Final = "\n".join(f"* `{pattern.name}`: {pattern.meaning}" for patt
 DIRECT_CALL: Final = """\
 Calls a tool without a model. The call is a run like a chat's, with the same permissions, limits, timeouts, drift and
 approvals, and it is journaled: the reply's `response_id` is its node of the graph, which a chat can continue. A tool
-that fails is a reply with `is_error`; arguments that its schema does not admit are an `invalid_value` on `arguments`."""
+that fails is a reply with `is_error`; arguments that its schema does not admit are an `invalid_value` on `arguments`.
+
+With `stream` it answers with the events of a chat's stream, extensions included: `tool_call.progress`, and
+`elicitation.requested` where `ELICITATION` is `ask`, which is answered as in a chat. Arguments that do not fit are a
+`tool_call.failure` then. Sampling is refused: there is no model."""
 
 CHECK: Final = f"""\
 A dry run of a chat's `integrations`: connects each of them by itself, and says at which stage and why one would fail,

@@ -1,5 +1,7 @@
 """An MCP server that asks its client back, over standard input and output, in the family that its argument names.
 
+A second argument is the schema of another form to ask with.
+
 `handshake`: it sends requests of its own during a call. `stateless`: it answers `input_required`.
 """
 
@@ -33,6 +35,8 @@ ASKS: dict[str, dict[str, Any]] = {
 # Closed, so that a model that has to call a tool can write nothing but `{}`.
 NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 STATELESS = sys.argv[1] == "stateless"
+if len(sys.argv) > 2:  # another form
+    ASKS["ask"]["params"]["requestedSchema"] = json.loads(sys.argv[2])
 CAPABILITIES: dict[str, Any] = {
     "tools": {"listChanged": True},
     "resources": {"listChanged": True},

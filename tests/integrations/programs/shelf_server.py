@@ -1,19 +1,11 @@
-"""A real MCP server with what is beside plain tools: resources, a prompt, structured output, odd names, questions."""
+"""A real MCP server with what is beside plain tools: resources, a prompt, structured output, an odd name."""
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 PIXEL = b"\x89PNG\r\n\x1a\n"
-
-
-class Order(BaseModel):
-    """What the server asks its user for."""
-
-    title: str = Field(min_length=2)
-    copies: int = Field(default=1, ge=1, le=9)
-    gift: bool = False
 
 
 class Count(BaseModel):
@@ -47,14 +39,6 @@ def shelf_server() -> MCPServer:
     async def count() -> Count:
         """Count the books."""
         return CallToolResult(content=[], structured_content={"n": 5})  # pyright: ignore[reportReturnType] - as the SDK allows
-
-    @server.tool()
-    async def order(context: Context) -> str:
-        """Order a book; asks which."""
-        answer = await context.elicit("Which book?", Order)
-        if answer.action != "accept":
-            return answer.action
-        return f"{answer.data.copies} x {answer.data.title}{' as a gift' if answer.data.gift else ''}"
 
     @server.tool()
     async def dust(context: Context) -> str:
