@@ -97,6 +97,13 @@ def test_a_call_tells_which_arguments_changed_and_how_its_result_did() -> None:
     )
 
 
+def test_results_that_are_only_structured_are_compared_by_that() -> None:
+    a, b = (node(call("call_1", structured=text)) for text in ('{"n":5}', '{"n":6}'))
+    [item] = written(a, b)
+    assert (item.standing, [change.field for change in item.changes]) == ("changed", ["structured_output"])
+    assert written(a, a)[0].standing == "equal"
+
+
 def test_how_a_call_came_to_its_result_is_compared_where_it_is_known() -> None:
     a, b = node(call("call_1"), statuses={"call_1": "succeeded"}), node(call("call_2"), statuses={"call_2": "edited"})
     assert [item.changes for item in written(a, b)] == [(Change("status", "succeeded", "edited"),)]

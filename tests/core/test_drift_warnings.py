@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.core import inputs as i
-from orchestrator.core.offering import CHANGED, WITHHELD, drift_warnings
+from orchestrator.core.offering import CHANGED, DUPLICATES, WITHHELD, drift_warnings, duplicate_warnings
 from orchestrator.core.request import PluginRequest
 from orchestrator.core.stream import ChatEnd, Warned
 from tests.core.dialogue import ADD, CLOCK, COUNTED, PING, Dialogue, with_clock
@@ -31,6 +31,12 @@ def test_the_stream_and_the_reply_tell_of_a_change(server: i.OpenedIntegration, 
     (end,) = (one for one in dialogue.log if isinstance(one, ChatEnd))
     assert end.result.warnings == expected
     assert tuple(one.message for one in dialogue.log if isinstance(one, Warned)) == expected
+
+
+def test_a_tool_that_is_listed_twice_is_told_of_where_it_would_be_offered() -> None:
+    twice = i.OpenedIntegration(CLOCK, (ADD, PING, replace(ADD, description="Another.")))
+    assert duplicate_warnings(with_clock(), [twice]) == (DUPLICATES.format(label="mcp/clock", tools="add"),)
+    assert duplicate_warnings(with_clock(allowed=("ping",)), [twice]) == ()
 
 
 def test_nothing_is_told_of_tools_that_the_request_would_not_get_anyway() -> None:

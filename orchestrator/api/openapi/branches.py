@@ -49,7 +49,7 @@ An extension. Two branches beside each other: their last common response, and wh
 response and item by item. `a` and `b` are the ids of the responses in which they end. Items are aligned so that as much
 as possible stands beside its like: a call beside a call of the same tool. `status` says of each whether it is
 `equal`, `changed`, `added` (only `b` has it) or `removed` (only `a` has it), `changes` in what: `arguments.<path>`,
-`output`, `is_error`, `reason`, `status` (`edited`: a client gave the result), `content`, and of a response `model`, `system_prompt`, `parameters.<path>` and how it
+`output`, `structured_output`, `is_error`, `reason`, `status` (`edited`: a client gave the result), `content`, and of a response `model`, `system_prompt`, `parameters.<path>` and how it
 ended. `tools` lists the tools whose definitions, by digest, are not the same. Ids, times and durations are not
 compared. At most 100 responses a side."""
 
