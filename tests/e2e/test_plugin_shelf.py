@@ -157,24 +157,15 @@ def test_a_call_at_a_terminal_shows_progress_and_asks_field_by_field(service: Ru
     status, out, err = called("shelf", "dust")
     assert (status, out) == (0, "dusted\n")
     assert "board 2" in err
-    for family in FAMILIES:
-        keys = "a\nE\nEmma\n12\n2\nmaybe\ny\nx\nh\nribbon, card\n"
-        status, out, err = called(family, "ask", keys=keys)
-        answer = json.loads(out)
-        content = {"title": "Emma", "copies": 2, "gift": True, "cover": "h", "extras": ["ribbon", "card"]}
-        assert (status, answer["action"], answer["content"]) == (0, "accept", content), err
-        assert f"mcp/{family} asks: Your name?" in err
-        for told in (
-            '"E" is shorter',
-            "12 is greater than the maximum of 9",
-            '"maybe" is not of type',
-            "It is wrapped",
-        ):
-            assert told in err
-    answer = json.loads(called("stateless", "ask", keys="a\nEmma\n\n\n\n\n")[1])
-    assert (answer["action"], answer["content"]) == ("accept", {"title": "Emma", "copies": 1})
-    for keys, action in (("d\n", "decline"), ("c\n", "cancel"), ("\x04", "cancel")):
-        assert json.loads(called("stateless", "ask", keys=keys)[1])["action"] == action
+    keys = "a\nE\nEmma\n12\n2\nmaybe\ny\nx\nh\nribbon, card\n"
+    status, out, err = called("handshake", "ask", keys=keys)
+    answer = json.loads(out)
+    content = {"title": "Emma", "copies": 2, "gift": True, "cover": "h", "extras": ["ribbon", "card"]}
+    assert (status, answer["action"], answer["content"]) == (0, "accept", content), err
+    assert "mcp/handshake asks: Your name?" in err
+    for told in ('"E" is shorter', "12 is greater than the maximum of 9", '"maybe" is not of type', "It is wrapped"):
+        assert told in err
+    assert json.loads(called("stateless", "ask", keys="\x04")[1])["action"] == "cancel"
     _, out, err = called("handshake", "visit", keys="a\n")
     assert "open this address, then accept: https://login.example/x" in err
     assert json.loads(out)["action"] == "accept"
