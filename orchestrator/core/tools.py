@@ -13,6 +13,7 @@ import jsonschema_rs
 from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo, ServerIdentity
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
 from orchestrator.core.redaction import Redaction
+from orchestrator.core.schema_bounds import schema_excess
 
 MAX_NAME_LENGTH = 64
 ANSWER_CUT: Final = "the rest exceeded the limit for tool outputs"
@@ -159,21 +160,40 @@ def offer_tools(
     A name given `earlier` in the chain is kept; on a collision only the newcomer is prefixed with
     its provider's label. The order is that of the integrations; of each server come first the tools
     that have a name already, in the order in which they got it, then the others in that of its own
-    list: a server that lists anew in another order changes no prompt.
+    list: a server that lists anew in another order changes no prompt. Among newcomers a name that the model
+    can carry as it is wins over one that had to be changed to look like it.
     """
-    taken = set(earlier.values())
     places = {key: place for place, key in enumerate(earlier)}
-    offered: list[OfferedTool] = []
+    ordered: list[tuple[int, ProviderInfo, ToolDefinition]] = []
     for integration, provider, definitions in found:
         keys = [tool_key(provider, definition.name) for definition in definitions]
         order = sorted(range(len(keys)), key=lambda index: places.get(keys[index], len(places)))
-        for definition in (definitions[index] for index in order):
-            name = earlier.get(tool_key(provider, definition.name))
-            if name is None:
-                name = _free_name(definition.name, provider, taken)
-                taken.add(name)
-            offered.append(OfferedTool(name, definition, provider, integration, definition_digest(definition)))
-    return tuple(offered)
+        ordered += [(integration, provider, definitions[index]) for index in order]
+    names = _names(ordered, earlier)
+    return tuple(
+        OfferedTool(name, definition, provider, integration, definition_digest(definition))
+        for name, (integration, provider, definition) in zip(names, ordered, strict=True)
+    )
+
+
+def _names(ordered: Sequence[tuple[int, ProviderInfo, ToolDefinition]], earlier: Mapping[ToolKey, str]) -> list[str]:
+    """A name for each: those that are given already, then those that fit as they are, then the rest."""
+    taken = set(earlier.values())
+    names = {
+        place: earlier[key]
+        for place, (_, provider, definition) in enumerate(ordered)
+        if (key := tool_key(provider, definition.name)) in earlier
+    }
+    for fit in (True, False):
+        for place, (_, provider, definition) in enumerate(ordered):
+            if place not in names and _fits(definition.name) is fit:
+                names[place] = _free_name(definition.name, provider, taken)
+                taken.add(names[place])
+    return [names[place] for place in range(len(ordered))]
+
+
+def _fits(name: str) -> bool:
+    return 0 < len(name) <= MAX_NAME_LENGTH and _UNFIT.search(name) is None
 
 
 def _free_name(tool: str, provider: ProviderInfo, taken: set[str]) -> str:
@@ -223,6 +243,8 @@ def schema_problem(schema: JsonObject) -> str | None:
         where = "/".join(str(part) for part in error.instance_path)
         reason = " ".join(error.message.split(": ValueError: ")[0].split())[:300]
         return f"'{where}': {reason}" if where else reason
+    except _TooLargeError as error:
+        return str(error)
     except (ValueError, RecursionError):
         return "it is nested too deeply"
     return None
@@ -241,7 +263,14 @@ def _validator(schema_text: str) -> jsonschema_rs.Validator | None:
         return None
 
 
+class _TooLargeError(ValueError):
+    """Compiling the schema could take all memory."""
+
+
 def _new_validator(schema_text: str) -> jsonschema_rs.Validator:
+    excess = schema_excess(json.loads(schema_text))
+    if excess is not None:
+        raise _TooLargeError(excess)
     return jsonschema_rs.validator_for(
         schema_text,  # JSON text is read as such by the library: one parse, and a hashable key
         retriever=_refuse_retrieval,

@@ -3,25 +3,29 @@
 https://modelcontextprotocol.io/specification/2026-07-28 (SEP-2322): clients must assume "complete".
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import Context
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 import anyio
 from mcp.shared._stream_protocols import ReadStream
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCResponse
 
+from orchestrator.integrations.listed_tools import usable_tools
 from orchestrator.integrations.mcp_transport import Streams
 
 
 class CompleteResults:
-    """A stream of messages in which every result says what type it has."""
+    """A stream of messages in which every result says what type it has, and lists only tools that can be used."""
 
-    def __init__(self, inner: ReadStream[SessionMessage | Exception]) -> None:
+    def __init__(
+        self, inner: ReadStream[SessionMessage | Exception], withheld: Callable[[tuple[str, ...]], None]
+    ) -> None:
         self._inner = inner
+        self._withheld = withheld
 
     @property
     def last_context(self) -> Context | None:
@@ -31,7 +35,12 @@ class CompleteResults:
     async def receive(self) -> SessionMessage | Exception:
         item = await self._inner.receive()
         if isinstance(item, SessionMessage) and isinstance(item.message, JSONRPCResponse):
-            item.message.result.setdefault("resultType", "complete")
+            result = item.message.result
+            result.setdefault("resultType", "complete")
+            listed = result.get("tools")
+            if isinstance(listed, list) and "content" not in result:
+                result["tools"], problems = usable_tools(cast("list[Any]", listed))
+                self._withheld(problems)
         return item
 
     async def aclose(self) -> None:
@@ -59,7 +68,12 @@ class CompleteResults:
 
 
 @asynccontextmanager
-async def with_complete_results(opening: AbstractAsyncContextManager[Streams]) -> AsyncGenerator[Streams]:
-    """The streams that `opening` gives, with every result complete."""
+async def with_complete_results(
+    opening: AbstractAsyncContextManager[Streams], withheld: Callable[[tuple[str, ...]], None]
+) -> AsyncGenerator[Streams]:
+    """The streams that `opening` gives, with every result complete.
+
+    `withheld` is told of each list of tools what is wrong with those that were taken out of it.
+    """
     async with opening as (read, write):
-        yield CompleteResults(read), write
+        yield CompleteResults(read, withheld), write

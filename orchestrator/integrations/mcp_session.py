@@ -38,6 +38,8 @@ TRUSTED_SECONDS: Final = 30.0
 """How long a server at an address counts as there after its last answer."""
 CHECK_SECONDS: Final = 10.0
 """How long a server on this machine may take to show that it is there."""
+MOST_WITHHELD: Final = 50
+"""Of how many tools that cannot be used it is said why."""
 UNANSWERED_CALLS: Final = 3
 """After how many calls in a row without any answer a connection is given up."""
 _CLIENT_INFO: Final = Implementation(name="orchestrator", version=version("orchestrator"))
@@ -106,6 +108,8 @@ class McpConnection:
         on_given_up: Callable[[Failure], None] | None = None,
     ) -> None:
         self.tools: tuple[ToolDefinition, ...] = ()
+        self.withheld: tuple[str, ...] = ()
+        """What is wrong with tools that the server lists and that cannot be used."""
         self.facts: ServerFacts | None = None
         self.was_open = False
         self.was_ended_by_us = False
@@ -238,7 +242,7 @@ class McpConnection:
 
     async def _live(self) -> None:
         client = Client(
-            with_complete_results(self._transport.open()),
+            with_complete_results(self._transport.open(), self._withhold),
             mode="auto",
             cache=None,
             client_info=_CLIENT_INFO,
@@ -259,6 +263,14 @@ class McpConnection:
                 await self._serve(client)
             finally:
                 self._life.deadline = anyio.current_time() + CLOSE_SECONDS
+
+    def _withhold(self, problems: tuple[str, ...]) -> None:
+        """A page of a list came: what is new of its problems goes to the log as well."""
+        told = tuple(shortened(self._redact(problem)) for problem in problems)
+        new = tuple(problem for problem in told if problem not in self.withheld)[:MOST_WITHHELD]
+        if new:
+            self.withheld = (*self.withheld, *new)[-MOST_WITHHELD:]
+            log.warning("tools of an MCP server cannot be used", problems=list(new))
 
     async def _serve(self, client: Client) -> None:
         async with anyio.create_task_group() as watching:

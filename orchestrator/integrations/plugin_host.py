@@ -103,7 +103,7 @@ class McpPluginHost:
             scope=plugin.scope,
             start=plugin.start,
             problem=problem,
-            warnings=plugin.warnings,
+            warnings=(*plugin.warnings, *(() if known is None else known.withheld)),
             allowed_tools=allowed,
             withheld=frozenset() if allowed is None else names.difference(allowed),
             timeout_seconds=plugin.timeout_seconds,

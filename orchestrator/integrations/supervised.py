@@ -108,6 +108,11 @@ class SupervisedServer:
         """The tools as they were last listed; None before the first time."""
         return None if self._current is None or not self._current.was_open else self._current.tools
 
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """What is wrong with tools that the server lists and that cannot be used."""
+        return () if self._current is None else self._current.withheld
+
     def restart(self) -> None:
         """Give the connection up, if there is one, once its calls are done; the next use makes a new one at once."""
         if self._current is not None:

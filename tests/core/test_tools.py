@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from orchestrator.core.errors import sentence
 from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
 from orchestrator.core.json_types import JsonObject, canonical_json, parse_object
+from orchestrator.core.schema_bounds import schema_excess
 from orchestrator.core.tools import (
     ToolAnnotations,
     ToolDefinition,
@@ -153,6 +154,47 @@ def test_of_a_long_result_as_much_is_kept_as_the_limit_takes(letter: str) -> Non
     text = letter * 100_000
     bounded = bounded_result(ToolResult(text_content(text), text, is_error=False), 50_000)
     assert 0.9 * 50_000 < len(bounded.content.encode()) <= 50_000
+
+
+def chain_of(length: int) -> JsonObject:
+    """A schema whose definitions each name the next one twice."""
+    definitions: JsonObject = {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(length)}
+    return {"$defs": {**definitions, f"d{length}": {}}, "properties": {"a/b": {"$ref": "#/$defs/d0"}}}
+
+
+def nested(depth: int) -> JsonObject:
+    return {} if depth == 0 else {"not": nested(depth - 1)}
+
+
+LOOP: JsonObject = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}
+WIDE: JsonObject = {"enum": list(range(60_000))}
+TOO_LARGE: list[tuple[JsonObject, str | None]] = [
+    (LOOP, None),
+    (chain_of(5), None),
+    (nested(20), None),
+    ({"$ref": 5, "properties": {"a": {"$ref": "https://elsewhere.example"}}}, None),
+    (chain_of(60), "it has more than 50000 parts once its references are followed"),
+    (WIDE, "it has more than 50000 parts"),
+    (nested(200), "it is nested more than 100 levels deep"),
+]
+
+
+@pytest.mark.parametrize(("schema", "excess"), TOO_LARGE, ids=range(len(TOO_LARGE)))
+def test_a_schema_that_would_take_all_memory_is_not_compiled(schema: JsonObject, excess: str | None) -> None:
+    assert schema_excess(schema) == excess
+    if excess is not None:
+        assert (schema_problem(schema), argument_problems(schema, {"a": 1})) == (excess, None)
+
+
+def test_among_newcomers_a_name_that_fits_as_it_is_wins_over_one_that_was_changed_into_it() -> None:
+    first, second = PluginProvider("mcp/one"), PluginProvider("mcp/two")
+    found = [(0, first, [tool("read.file"), tool("x" * 70)]), (1, second, [tool("read_file"), tool("read file")])]
+    names = [offered.name for offered in offer_tools(found, {})]
+    assert (names[0], names[2]) == ("one_read_file", "read_file")
+    assert len(set(names)) == 4
+    kept = {tool_key(first, "read.file"): "read_file"}
+    names = [offered.name for offered in offer_tools(found, kept)]
+    assert (names[0], names[2]) == ("read_file", "two_read_file")
 
 
 MIRRORED = [

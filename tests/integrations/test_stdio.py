@@ -123,7 +123,7 @@ FAILED_STARTS: list[tuple[object, str]] = [
         faulty("answers initialise with nonsense"),
         "(stage: initialise): its answer does not follow the protocol (capabilities: Field required).",
     ),
-    (faulty("lists nonsense"), "(stage: list tools): its answer does not follow the protocol (tools.0.inputSchema:"),
+    (faulty("lists nonsense"), "(stage: list tools): its answer does not follow the protocol (tools:"),
     (faulty("lists without end"), "(stage: list tools): it lists its tools on more than 100 pages."),
     (faulty("lists too much"), "(stage: list tools): it lists more than 2000 tools."),
 ]
@@ -266,6 +266,30 @@ async def test_what_a_server_asks_of_us_is_refused_cleanly(tmp_path: Path) -> No
         catalog.open([plugin()], SCOPE) as (session,),
     ):
         assert (await session.call_tool("first", {})).text == "Sampling not supported"
+
+
+async def test_tools_that_cannot_be_used_are_withheld_with_a_reason_and_take_no_other_down(tmp_path: Path) -> None:
+    async with catalog_of(tmp_path, {"x": faulty("lists unusable tools")}) as catalog:
+        async with catalog.open([plugin()], SCOPE) as (session,):
+            assert [tool.name for tool in session.tools] == ["loop", "first", "second"]
+            assert (await session.call_tool("second", {})).text == "0 cancelled"
+        status = catalog.host.plugin("mcp/x")
+        assert status is not None
+        protocol = "it does not follow the protocol (description: Input should be a valid string)"
+        name = "its name is not printable text of 1 to 256 characters"
+        many = "its inputSchema cannot be used: it has more than 50000 parts once its references are followed"
+        deep = "its inputSchema cannot be used: it is nested more than 100 levels deep"
+        assert status.warnings == (
+            "the tool at place 1 is withheld: it is not an object",
+            f"the tool at place 2 is withheld: {name}",
+            "the tool 'bare' is withheld: it has no inputSchema",
+            "the tool 'text' is withheld: its inputSchema is not an object",
+            "the tool 'list' is withheld: its inputSchema is not that of an object",
+            f"the tool 'large' is withheld: {many}",
+            f"the tool 'deep' is withheld: {deep}",
+            f"the tool 'odd' is withheld: {protocol}",
+            "the tool 'out' is withheld: its outputSchema is not an object",
+        )
 
 
 async def test_a_long_error_of_a_call_comes_whole_ends_once_and_without_the_secret(tmp_path: Path) -> None:

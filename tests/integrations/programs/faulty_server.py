@@ -73,7 +73,7 @@ def list_tools(id_: object, params: dict[str, Any]) -> None:
             sys.stderr.write("cannot list with key hunter22\n")
             sys.exit(5)
         case "lists nonsense":
-            send({"id": id_, "result": {"tools": [{"name": "x", "inputSchema": "hunter22"}]}})
+            send({"id": id_, "result": {"tools": "hunter22"}})
         case "lists without end":
             send({"id": id_, "result": {"tools": tools, "nextCursor": "again"}})
         case "lists too much":
@@ -86,6 +86,25 @@ def list_tools(id_: object, params: dict[str, Any]) -> None:
             )
         case "has no tools":
             send({"id": id_, "error": {"code": -32601, "message": "Method not found"}})
+        case "lists unusable tools":
+            loop = {"type": "object", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}
+            names: dict[str, Any] = {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(40)}
+            large = {"type": "object", "$defs": names | {"d40": {}}, "properties": {"a": {"$ref": "#/$defs/d0"}}}
+            deep: dict[str, Any] = {}
+            for _ in range(150):
+                deep = {"not": deep}
+            bad: list[Any] = [
+                5,
+                {"inputSchema": {"type": "object"}},
+                {"name": "bare"},
+                {"name": "text", "inputSchema": "hunter22"},
+                {"name": "list", "inputSchema": {"type": "array"}},
+                {"name": "large", "inputSchema": large},
+                {"name": "deep", "inputSchema": {"type": "object", "properties": {"a": deep}}},
+                {"name": "odd", "inputSchema": {"type": "object"}, "description": 5},
+                {"name": "out", "inputSchema": {"type": "object"}, "outputSchema": 5},
+            ]
+            send({"id": id_, "result": {"tools": [*bad, {"name": "loop", "inputSchema": loop}, *tools]}})
         case "refuses to list at length":
             send({"id": id_, "error": {"code": -32603, "message": f"{'x' * 1961} hunter22 {'y' * 300_000}."}})
         case "refuses to list":
