@@ -186,6 +186,13 @@ def test_a_schema_that_would_take_all_memory_is_not_compiled(schema: JsonObject,
         assert (schema_problem(schema), argument_problems(schema, {"a": 1})) == (excess, None)
 
 
+def test_a_schema_that_cannot_even_be_written_down_is_nested_too_deeply() -> None:
+    schema: JsonObject = {}
+    for _ in range(5000):
+        schema = {"not": schema}
+    assert schema_problem(schema) == "it is nested too deeply"
+
+
 def test_among_newcomers_a_name_that_fits_as_it_is_wins_over_one_that_was_changed_into_it() -> None:
     first, second = PluginProvider("mcp/one"), PluginProvider("mcp/two")
     found = [(0, first, [tool("read.file"), tool("x" * 70)]), (1, second, [tool("read_file"), tool("read file")])]
