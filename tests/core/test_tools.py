@@ -158,8 +158,10 @@ def test_of_a_long_result_as_much_is_kept_as_the_limit_takes(letter: str) -> Non
 
 def chain_of(length: int) -> JsonObject:
     """A schema whose definitions each name the next one twice."""
-    definitions: JsonObject = {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(length)}
-    return {"$defs": {**definitions, f"d{length}": {}}, "properties": {"a/b": {"$ref": "#/$defs/d0"}}}
+    definitions: JsonObject = {f"d{length}": {}}
+    for i in range(length):
+        definitions[f"d{i}"] = {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}, {"$ref": f"#/$defs/d{i + 1}"}]}
+    return {"$defs": definitions, "properties": {"a/b": {"$ref": "#/$defs/d0"}}}
 
 
 def nested(depth: int) -> JsonObject:

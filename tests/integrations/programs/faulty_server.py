@@ -89,7 +89,11 @@ def list_tools(id_: object, params: dict[str, Any]) -> None:
         case "lists unusable tools":
             loop = {"type": "object", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}
             names: dict[str, Any] = {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(40)}
-            large = {"type": "object", "$defs": names | {"d40": {}}, "properties": {"a": {"$ref": "#/$defs/d0"}}}
+            large: dict[str, Any] = {
+                "type": "object",
+                "$defs": names | {"d40": {}},
+                "properties": {"a": {"$ref": "#/$defs/d0"}},
+            }
             deep: dict[str, Any] = {}
             for _ in range(150):
                 deep = {"not": deep}
