@@ -145,6 +145,7 @@ class Settings:
     warn_tool_tokens: int
     max_tool_output_bytes: int
     max_tool_output_model_bytes: int
+    raw_tool_results: bool
     retention_days: int | None
     retention_max_responses: int | None
     retention_keep_skeleton: bool
@@ -278,6 +279,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WARN_TOOL_TOKENS", whole_number(0, 1_000_000_000), "8000", "Above how many tokens of tool definitions a request is warned in the same way."),
     Setting("MAX_TOOL_OUTPUT_BYTES", SIZE, "8MiB", "How much of a tool's output the journal and the response carry."),
     Setting("MAX_TOOL_OUTPUT_MODEL_BYTES", SIZE, "64KiB", "How much of a tool's output the model is shown."),
+    Setting("RAW_TOOL_RESULTS", BOOLEAN, "false", "Show the model the markup of chat templates in tools' results as it is. Without it `<|im_end|>` reaches it as `(|im_end|)`, so that no result can pass for a message of somebody else. For models that edit chat templates."),
     Setting("RETENTION_DAYS", whole_number(1, 36_500), None, "Stored responses whose newest continuation is older than this lose their content."),
     Setting("RETENTION_MAX_RESPONSES", whole_number(1, 1_000_000_000), None, "How many stored responses an owner may have: beyond that whole branches lose their content, the one that ended longest ago first; the newest branch stays."),
     Setting("RETENTION_KEEP_SKELETON", BOOLEAN, "true", "Deleting a response leaves who asked what model when. `false` removes that too, but for responses that called tools: the audit chain proves their calls."),

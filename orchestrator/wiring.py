@@ -72,6 +72,7 @@ def run_limits(settings: Settings) -> Limits:
         max_tools=settings.max_tools,
         warn_tools=settings.warn_tools,
         warn_tool_tokens=settings.warn_tool_tokens,
+        raw_results=settings.raw_tool_results,
     )
 
 

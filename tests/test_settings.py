@@ -111,6 +111,7 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         warn_tool_tokens=8000,
         max_tool_output_bytes=8 * 1024 * 1024,
         max_tool_output_model_bytes=64 * 1024,
+        raw_tool_results=False,
         retention_days=None,
         retention_max_responses=None,
         retention_keep_skeleton=True,

@@ -7,6 +7,7 @@ from typing import Final, assert_never
 from orchestrator.core.approvals import Approve, Decision, Deny, PendingApproval
 from orchestrator.core.items import InvalidToolCall, OutputEntry, Shown, ToolCall
 from orchestrator.core.json_types import JsonObject, canonical_json, parse_object
+from orchestrator.core.markup import plain_markup
 from orchestrator.core.placed import Outcome, PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.reading import shown_output
 from orchestrator.core.request import Limits
@@ -131,6 +132,7 @@ def returned(call: PlacedCall, result: ToolResult, limits: Limits, duration_ms: 
 def _cut_for_model(call: PlacedCall, text: str, limits: Limits, reader: str) -> str:
     note = _shown(call, "")
     room = max(0, limits.max_tool_output_model_bytes - len(note.encode("utf-8", "replace")))
+    text = text if limits.raw_results else plain_markup(text)
     return note + shown_output(text, call.call_id, room, reader)
 
 

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from orchestrator.core.content import content_images
 from orchestrator.core.items import ImageInput, InputItem, Message, OutputEntry, Reasoning, TextInput, ToolCall
+from orchestrator.core.markup import plain_markup
 from orchestrator.core.tools import provider_label
 
 
@@ -129,7 +130,7 @@ def _framed(item: InputItem) -> InputItem:
     if origin is None or origin.kind == "prompt" or not isinstance(item, TextInput):
         return item
     where = f"{origin.name} of {provider_label(origin.provider)}"
-    return TextInput(f"[resource {where}]\n{item.content}\n[end of resource {where}]")
+    return TextInput(f"[resource {where}]\n{plain_markup(item.content)}\n[end of resource {where}]")
 
 
 def turn_messages(entries: Iterable[OutputEntry], *, vision: bool = False) -> list[PromptMessage]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from orchestrator.core.content import content_text
 from orchestrator.core.items import OutputEntry, PluginProvider, ToolCall
+from orchestrator.core.markup import plain_markup
 from orchestrator.core.placed import Outcome, PlacedCall
 from orchestrator.core.prompt import Past, PastResponse, PastSegment
 from orchestrator.core.request import RunRequest
@@ -81,6 +82,8 @@ def _notice(call_id: str, end: int, total: int, reader: str) -> str:
 def cut_alike(shown: str, text: str) -> str:
     """`text`, cut as `shown` is, which is what was left of another text."""
     limit_bytes = len(shown.encode("utf-8", "replace"))
+    if plain_markup(shown) == shown:
+        text = plain_markup(text)
     found = _NOTICE_FOUND.search(shown)
     if found is None:
         return cut_text(text, limit_bytes, kept=_REST_IS_KEPT)
@@ -151,8 +154,9 @@ def read_on(
     if content is None:
         wanted = (call.arguments or {}).get("call_id")
         return _outcome(f'There is no tool call with the id "{wanted}" in this chat.', is_error=True)
-    limit_bytes = request.limits.max_tool_output_model_bytes
-    return _outcome(_piece(content_text(content), offset if isinstance(offset, int) else 0, limit_bytes))
+    limits = request.limits
+    text = content_text(content) if limits.raw_results else plain_markup(content_text(content))
+    return _outcome(_piece(text, offset if isinstance(offset, int) else 0, limits.max_tool_output_model_bytes))
 
 
 def _wanted(

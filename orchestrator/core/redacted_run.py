@@ -15,6 +15,7 @@ from orchestrator.core.calls import ARGUMENTS_CHANGED
 from orchestrator.core.content import content_text
 from orchestrator.core.items import InputItem, ProviderInfo, TextInput
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json, parse_object
+from orchestrator.core.markup import plain_markup
 from orchestrator.core.placed import Outcome, PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.reading import SERVICE, cut_alike, inner_piece
 from orchestrator.core.redaction import NOTHING, Learned, Redaction, marker, parsed
@@ -248,6 +249,8 @@ class RunRedaction:
         was, now = _read(outcome.output, outcome.structured), _read(output, structured)
         if shown.endswith(was):
             return self._plain(rules, shown[: len(shown) - len(was)]) + now
+        if shown.endswith(plain_markup(was)):
+            return self._plain(rules, shown[: len(shown) - len(was)]) + plain_markup(now)
         head = shown[: shown.find("]\n") + 2] if shown.startswith(ARGUMENTS_CHANGED) else ""
         put = self._plain(rules, head)
         if put == head and now == was:

@@ -107,7 +107,10 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The guards of a run; sizes are bytes of UTF-8. Above the `warn_…` ones nothing ends: they are warned about."""
+    """The guards of a run; sizes are bytes of UTF-8. Above the `warn_…` ones nothing ends: they are warned about.
+
+    `raw_results` shows the model the markup of chat templates in results as it is.
+    """
 
     max_turns: int = 32
     max_identical_calls: int = 8
@@ -116,6 +119,7 @@ class Limits:
     max_tools: int = 2000
     warn_tools: int = 40
     warn_tool_tokens: int = 8_000
+    raw_results: bool = False
 
 
 @dataclass(frozen=True, slots=True)

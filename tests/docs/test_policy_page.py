@@ -15,6 +15,7 @@ from orchestrator.app import request_limits
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.permissions import PERMISSIONS
 from orchestrator.core.request import IntegrationRequest
+from orchestrator.core.suspicions import PATTERNS
 from orchestrator.integrations.checks import check_integrations
 from orchestrator.integrations.mcp_json import McpConfig, load_mcp_json
 from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
@@ -170,6 +171,14 @@ def test_what_is_said_of_other_addresses_is_proved_where_it_says() -> None:
     proofs = [name for row in table("Other addresses") for name in quoted(row[3])]
     assert len(proofs) == 6
     assert [name for name in proofs if not (Path(__file__).parents[2] / name).is_file()] == []
+
+
+def test_every_pattern_of_suspicious_texts_has_its_row() -> None:
+    section = PAGE.partition("## What servers say\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE) == [
+        (one.name, one.meaning) for one in PATTERNS
+    ]
+    assert "**Nothing is promised beyond that.**" in section
 
 
 def test_every_permission_has_its_row() -> None:
