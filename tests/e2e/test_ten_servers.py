@@ -127,7 +127,16 @@ async def using(folder: Path, entry: dict[str, Any]) -> AsyncGenerator[Session]:
     """The API over a real catalog in which the plugin `mcp/it` is this entry."""
     async with catalog_of(folder, {"it": entry}) as catalog:
         async with house(ScriptedEngine(obedient), catalog=catalog) as api:
+            await nothing_is_suspicious(api)
             yield Session(api, "mcp/it")
+
+
+async def nothing_is_suspicious(api: House) -> None:
+    """What honest people wrote of their tools is not taken for orders to the model."""
+    checked = (await api.client.post("/api/v1/integrations/check", json={"integrations": ["mcp/it"]})).json()
+    (integration,) = checked["integrations"]
+    assert integration["tools"]
+    assert [found for tool in integration["tools"] for found in tool.get("suspicions", ())] == []
 
 
 @asynccontextmanager
