@@ -2,10 +2,18 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from orchestrator.core.errors import OrchestratorError
 from orchestrator.ports import Token, TokenLimits
+from orchestrator.service.callers import Caller
+from orchestrator.service.quotas import Quotas
+from orchestrator.service.tokens import TokenService
+from orchestrator.store.database import open_database
+from orchestrator.store.encryption import Sealer
+from orchestrator.store.tokens import SqlTokenStore
 from tests.store.readings import (
     store_error,
 )
@@ -97,3 +105,38 @@ async def test_what_a_token_spends_adds_up_by_the_day(stores: Stores) -> None:
     await tokens.spend("abcd1234", next_day, 1)
     await tokens.spend("another1", day, 5)
     assert [await tokens.spent("abcd1234", at) for at in (day, next_day)] == [10 + 2**40, 1]
+
+
+async def test_two_processes_on_one_database_know_of_each_others_tokens_at_once(
+    store_url: str | None, tmp_path: Path
+) -> None:
+    if store_url is None:  # the twin is one process's
+        return
+    here, there = [await open_database(store_url) for _ in range(2)]
+    try:
+        stores = [SqlTokenStore(database, Sealer((), tmp_path / "encryption.key")) for database in (here, there)]
+        one, other = map(TokenService, stores)
+        token, text = await one.create_token("shop", ["chat"], limits=TokenLimits(output_tokens_per_day=100))
+        assert await other.verify(text) == token
+        with pytest.raises(OrchestratorError, match="There is a valid token called 'shop' already"):
+            await other.create_token("shop", ["chat"])
+
+        who = Caller(token.owner, token.id, token.permissions, token.limits)
+        quotas = [Quotas(store) for store in stores]
+        await quotas[0].spend(token.id, 60)
+        assert await quotas[1].output_budget(who, None) == 40
+        await quotas[1].spend(token.id, 40)
+        with pytest.raises(OrchestratorError, match="used up its 100 output tokens"):
+            await quotas[0].output_budget(who, None)
+
+        new, new_text = await other.rotate(token.id)
+        assert await one.verify(new_text) == new
+        with pytest.raises(OrchestratorError, match="The API token is not valid"):
+            await one.verify(text)
+        await one.revoke(new.id)
+        with pytest.raises(OrchestratorError, match="The API token is not valid"):
+            await other.verify(new_text)
+        assert await other.bootstrap() is None
+    finally:
+        await here.aclose()
+        await there.aclose()
