@@ -95,9 +95,9 @@ class Query:
         text = value.strip().replace(" ", "+") if value.count("T") else value.strip()
         try:
             found = msgspec.convert(f"{text}T00:00:00Z" if len(text) == 10 else text, datetime, strict=False)
-        except msgspec.ValidationError:
+            return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+        except (msgspec.ValidationError, OverflowError):  # that one is before the year 1, or after 9999
             raise _invalid(name, "a moment such as 2026-03-01T12:00:00Z") from None
-        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _invalid(name: str, wanted: str) -> OrchestratorError:

@@ -19,5 +19,5 @@ def listing_number(created_at: datetime, response_id: str) -> int:
 
 
 def first_number(at: datetime) -> int:
-    """The least number that a response which began at `at` can have."""
-    return (at - _EPOCH) // _MICROSECOND * _SLOTS
+    """The least number that a response which began at `at` can have; of moments that no number has, the nearest one."""
+    return min(max((at - _EPOCH) // _MICROSECOND * _SLOTS, 0), 2**63 - _SLOTS)

@@ -1,7 +1,7 @@
 """Postgres: one pool of connections; a read of several statements sees one snapshot."""
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import anyio
 from sqlalchemy import URL, Connection, event
@@ -9,6 +9,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from orchestrator.core.storable_text import storable
 from orchestrator.store.failures import our_failures
 from orchestrator.store.tables import metadata
 
@@ -42,7 +43,29 @@ def postgres_engine(url: URL, connections: int, statement_seconds: float | None)
         dbapi_connection.commit()
 
     event.listen(engine.sync_engine, "connect", prepare)
+    event.listen(engine.sync_engine, "before_cursor_execute", _without_nul, retval=True)
     return engine
+
+
+def _without_nul(
+    _connection: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
+) -> tuple[str, Any]:
+    """Columns of ids are plain text, and whoever asks for an id may write NUL in it, which Postgres refuses.
+
+    Written as `AnyText` writes it, it is the id of nothing.
+    """
+    return statement, _cleaned(parameters)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value) if "\0" in value else value
+    if isinstance(value, tuple):
+        given = cast("tuple[Any, ...]", value)
+        return tuple(_cleaned(one) for one in given)
+    if isinstance(value, list):
+        return [_cleaned(one) for one in cast("list[Any]", value)]
+    return value
 
 
 class PostgresDatabase:

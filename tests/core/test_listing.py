@@ -20,3 +20,9 @@ def test_who_began_later_stands_later_whatever_the_ids(at: datetime, one: str, o
 @given(MOMENTS, st.text())
 def test_a_place_never_changes(at: datetime, response_id: str) -> None:
     assert listing_number(at, response_id) == listing_number(at, response_id)
+
+
+def test_a_moment_that_no_number_has_gets_the_nearest_one() -> None:
+    first, last = (first_number(datetime(year, 1, 1, tzinfo=UTC)) for year in (1, 9999))
+    assert first == 0
+    assert first_number(datetime(2250, 1, 1, tzinfo=UTC)) < last < 2**63
