@@ -106,7 +106,14 @@ async def test_a_body_that_nobody_would_read_is_refused_by_its_announced_length(
 async def test_a_body_that_does_not_come_is_given_up(api: House) -> None:
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
     scope: Any = {
-        **{"type": "http", "method": "POST", "path": CHAT, "query_string": b"", "scheme": "http"},
+        **{
+            "type": "http",
+            "method": "POST",
+            "path": CHAT,
+            "raw_path": CHAT.encode(),
+            "query_string": b"",
+            "scheme": "http",
+        },
         "headers": headers,
     }
     first = [{"type": "http.request", "body": b'{"model', "more_body": True}]
