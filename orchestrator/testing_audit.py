@@ -20,6 +20,7 @@ from orchestrator.ports.audit import (
     CallPlace,
     DurationCount,
     ExportedCall,
+    ExportedDefinition,
     ListedCall,
 )
 from orchestrator.testing_store import MemoryStore
@@ -63,6 +64,14 @@ class MemoryAudit:
     async def export_calls(self, wanted: CallFilter, rows: int) -> AsyncGenerator[Sequence[ExportedCall]]:
         raise NotImplementedError("what is exported is proved with the databases")
         yield ()
+
+    async def export_definitions(self, wanted: CallFilter) -> AsyncGenerator[Sequence[ExportedDefinition]]:
+        offered = {
+            call.listed.definition_digest: call.definition for call in self._calls() if _matches(call.listed, wanted)
+        }
+        for digest, definition in sorted(offered.items(), key=lambda entry: entry[0] or ""):
+            if digest is not None and definition is not None:
+                yield [ExportedDefinition(digest, definition)]
 
     async def record_event(
         self, kind: str, at: datetime, actor: str, token_id: str | None, details: JsonObject

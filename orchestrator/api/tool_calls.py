@@ -1,6 +1,7 @@
 """`GET /api/v1/tool-calls` and what goes with it: the audit. An extension."""
 
 import hashlib
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final, assert_never
@@ -33,14 +34,23 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo, ServerIdentity
 from orchestrator.core.output_schemas import kept_output_problem
 from orchestrator.core.tools import definition_from_json
-from orchestrator.ports.audit import AuditedCall, CallApproval, ListedCall
+from orchestrator.ports.audit import AuditedCall, CallApproval, ExportedDefinition, ListedCall
 from orchestrator.service.audit import AuditService, CallExport, ToolStatistics
-from orchestrator.service.audit_export import EXPORT_FORMATS, MEDIA_TYPES, ExportFormat, require_parquet, written
+from orchestrator.service.audit_export import (
+    DEFINITIONS_MEDIA_TYPE,
+    EXPORT_FORMATS,
+    MEDIA_TYPES,
+    ExportFormat,
+    definition_lines,
+    require_parquet,
+    written,
+)
 
 TOOL_CALLS_PATH: Final = "/api/v1/tool-calls"
 TOOL_CALL_PATH: Final = TOOL_CALLS_PATH + "/{call_id:str}"
 STATS_PATH: Final = TOOL_CALLS_PATH + "/stats"
 EXPORT_PATH: Final = TOOL_CALLS_PATH + "/export"
+DEFINITIONS_PATH: Final = EXPORT_PATH + "/definitions"
 EVENTS_PATH: Final = TOOL_CALLS_PATH + "/events"
 EXPORT_ID_HEADER: Final = "X-Export-Id"
 
@@ -73,6 +83,12 @@ def tool_call_routes(audit: AuditService, authenticator: Authenticator) -> list[
             require_parquet()
         return ExportStream(await audit.export_calls(caller, wanted), form)
 
+    @get(DEFINITIONS_PATH)
+    async def export_definitions(request: HttpRequest) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        wanted, _ = query.read_filter(request)
+        return DefinitionsStream(await audit.export_definitions(caller, wanted))
+
     @get(EVENTS_PATH)
     async def events(request: HttpRequest) -> ASGIResponse:
         caller = await authenticator.caller(request)
@@ -98,7 +114,7 @@ def tool_call_routes(audit: AuditService, authenticator: Authenticator) -> list[
         caller = await authenticator.caller(request)
         return json_reply(whole_call(await audit.get_call(caller, call_id)))
 
-    return [tool_calls, stats, export, events, tool_call]
+    return [tool_calls, stats, export, export_definitions, events, tool_call]
 
 
 class ExportStream(ASGIResponse):
@@ -107,15 +123,8 @@ class ExportStream(ASGIResponse):
     _should_set_content_length = False
 
     def __init__(self, export: CallExport, form: ExportFormat) -> None:
-        name = f"tool-calls-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{form}"
         super().__init__(
-            status_code=OK,
-            media_type=MEDIA_TYPES[form],
-            headers={
-                "Cache-Control": "no-store",
-                "Content-Disposition": f'attachment; filename="{name}"',
-                EXPORT_ID_HEADER: export.id,
-            },
+            status_code=OK, media_type=MEDIA_TYPES[form], headers={**_attached(form), EXPORT_ID_HEADER: export.id}
         )
         self._export = export
         self._form: ExportFormat = form
@@ -133,6 +142,29 @@ class ExportStream(ASGIResponse):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await self._export.written(self._form, size, digest.hexdigest())
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class DefinitionsStream(ASGIResponse):
+    """The definitions that go with an export, as they are read."""
+
+    _should_set_content_length = False
+
+    def __init__(self, pages: AsyncGenerator[Sequence[ExportedDefinition]]) -> None:
+        headers = _attached("definitions.jsonl")
+        super().__init__(status_code=OK, media_type=DEFINITIONS_MEDIA_TYPE, headers=headers)
+        self._pages = pages
+
+    async def send_body(self, send: Send, receive: Receive) -> None:
+        """Send one piece after the other."""
+        async with aclosing(definition_lines(self._pages)) as pieces:
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _attached(ending: str) -> dict[str, str]:
+    name = f"tool-calls-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{ending}"
+    return {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}"'}
 
 
 def _format(text: str) -> ExportFormat:

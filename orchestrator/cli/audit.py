@@ -12,6 +12,7 @@ import click
 import rich_click
 
 from orchestrator.cli.audit_database import audit_store, export_to, verify_database
+from orchestrator.cli.audit_output import print_verification
 from orchestrator.cli.command_error import CommandError
 from orchestrator.cli.command_settings import DATABASE, with_settings
 from orchestrator.cli.output import print_json, print_table
@@ -19,7 +20,6 @@ from orchestrator.core.tools import provider_label
 from orchestrator.ports.audit import (
     ArgumentPattern,
     AuditedCall,
-    AuditVerification,
     CallFilter,
     CallPlace,
     ListedCall,
@@ -271,34 +271,39 @@ def stats(settings: Settings, bucket: int | None, as_json: bool, **asked: Any) -
 def export(
     settings: Settings, form: ExportFormat | None, output: Path, sign: Path | None, as_json: bool, **asked: Any
 ) -> None:
-    """Export tool calls, whole, and beside them a manifest that tells later whether anything is missing.
+    """Export tool calls, whole, and beside them their definitions, and a manifest that tells whether anything is missing.
 
     Without filters the export is evidence: `audit verify --file` proves it, to the last call, without the database.
     """
-    from orchestrator.store import audit_files
+    from orchestrator.store import audit_files, audit_keys
+    from orchestrator.store.audit_definition_files import DEFINITIONS, described
 
     form = form or cast(ExportFormat, audit_files.form_of(output))
-    if output.exists():
-        raise CommandError(
-            f"{output} is there already, and an export overwrites nothing: give another --output, or move it away"
-        )
+    definitions = output.with_name(output.name + DEFINITIONS)
+    for file in (output, definitions):
+        if file.exists():
+            raise CommandError(
+                f"{file} is there already, and an export overwrites nothing: give another --output, or move it away"
+            )
     if form == "parquet":
         require_parquet()
     if sign is not None:
-        audit_files.check_key(sign)
+        audit_keys.check_key(sign)
     wanted = CallFilter(**asked)
     filters = {name: str(value) for name, value in wanted.given().items() if name != "owner"}
     try:
-        heads = anyio.run(export_to, settings, wanted, form, output)
+        heads = anyio.run(export_to, settings, wanted, form, output, definitions)
     except OSError as error:
-        raise CommandError(f"{output} cannot be written: {error.strerror}") from None
+        raise CommandError(f"{error.filename or output} cannot be written: {error.strerror}") from None
     rows = sum(1 for _ in audit_files.read_rows(output, form))
-    manifest = audit_files.new_manifest(output, form, rows, filters, heads)
+    manifest = audit_files.new_manifest(output, form, rows, filters, heads, beside=described(definitions))
     beside = audit_files.write_manifest(output, manifest, sign)
     if as_json:
-        print_json({"file": str(output), "manifest": str(beside), "rows": rows, "signed": sign is not None})
+        files = {"file": str(output), "definitions": str(definitions), "manifest": str(beside)}
+        print_json({**files, "rows": rows, "signed": sign is not None})
     else:
         click.echo(f"{rows} calls in {output}, {'signed' if sign else 'unsigned'} manifest in {beside}")
+        click.echo(f"their definitions in {definitions}")
 
 
 @audit.command()
@@ -335,7 +340,7 @@ def verify(
 
     if public_key is not None and file is None and since is None:
         raise CommandError("--public-key goes with --file or --since, whose manifest is signed")
-    unproved = None
+    unproved: str | None = None
     if file is not None:
         beside = file.with_name(file.name + audit_files.MANIFEST)
         needed = public_key is not None or beside.exists()
@@ -348,31 +353,11 @@ def verify(
     else:
         heads = () if since is None else audit_files.read_manifest(since, public_key).heads
         report = anyio.run(verify_database, settings, owner, first, last, heads)
-    _print_verification(report, unproved, signed=public_key is not None, as_json=as_json)
+    print_verification(report, unproved, of_file=file is not None, signed=public_key is not None, as_json=as_json)
     if report.problem is not None:
         click.get_current_context().exit(FOUND_WANTING)
     if unproved is not None:
         click.get_current_context().exit(NOT_PROVED_WHOLE)
-
-
-def _print_verification(report: AuditVerification, unproved: str | None, *, signed: bool, as_json: bool) -> None:
-    problem = report.problem
-    if as_json:
-        told = {"ok": problem is None, "complete": problem is None and unproved is None, "signature": signed or None}
-        print_json(told | asdict(report))
-        return
-    proved = f"{report.links} links"
-    proved += f" and {report.events} events" if report.events else ""
-    erased = f", the content of {report.erased} is deleted" if report.erased else ""
-    if problem is None:
-        verdict = "ok" if unproved is None else f"complete: not proven ({unproved}); each row by itself is right"
-        click.echo(
-            f"{verdict}: {proved} are as they were written{erased}" + ("; the signature is right" if signed else "")
-        )
-        return
-    where = f"link {problem.sequence} of {problem.owner}" if problem.sequence else problem.owner or "the file"
-    call = "" if problem.call_id is None else f", call {problem.call_id}"
-    click.echo(f"NOT ok: {where}{call}: {problem.what} ({proved} before it are as they were written)")
 
 
 @audit.command()
@@ -381,9 +366,9 @@ def _print_verification(report: AuditVerification, unproved: str | None, *, sign
 @with_settings()
 def keygen(_settings: Settings, path: Path, as_json: bool) -> None:
     """Make an Ed25519 key pair to sign exports with: PATH, which is a secret, and PATH.pub, which verifies."""
-    from orchestrator.store import audit_files
+    from orchestrator.store import audit_keys
 
-    public = audit_files.make_keys(path)
+    public = audit_keys.make_keys(path)
     if as_json:
         print_json({"private_key": str(path), "public_key": str(public)})
     else:

@@ -12,7 +12,7 @@ from orchestrator.cli.command_settings import make_data_dir
 from orchestrator.core.json_types import JsonObject
 from orchestrator.ports.audit import AuditHead, AuditStore, AuditVerification, CallFilter
 from orchestrator.service.audit import EXPORT_ROWS
-from orchestrator.service.audit_export import ExportFormat, written
+from orchestrator.service.audit_export import ExportFormat, definition_lines, written
 from orchestrator.settings import Settings
 
 
@@ -43,12 +43,18 @@ async def audit_store(settings: Settings, use: str, asked: Mapping[str, object])
         await database.aclose()
 
 
-async def export_to(settings: Settings, wanted: CallFilter, form: ExportFormat, path: Path) -> Sequence[AuditHead]:
-    """Write an export to `path`; the heads of the chains as they were when it began."""
+async def export_to(
+    settings: Settings, wanted: CallFilter, form: ExportFormat, path: Path, definitions: Path
+) -> Sequence[AuditHead]:
+    """Write an export to `path` and its definitions beside it; the heads of the chains as they were when it began."""
     async with audit_store(settings, "export", wanted.given()) as store:
         heads = await store.heads()
         async with await anyio.open_file(path, "xb") as file:
             async for piece in written(store.export_calls(wanted, EXPORT_ROWS), form):
+                await file.write(piece)
+        # Read after the calls: a definition is never removed, so none of theirs is missing.
+        async with await anyio.open_file(definitions, "xb") as file:
+            async for piece in definition_lines(store.export_definitions(wanted)):
                 await file.write(piece)
     return [head for head in heads if wanted.owner in (None, head.owner)]
 

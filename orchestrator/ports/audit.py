@@ -30,13 +30,17 @@ class AuditProblem:
 
 @dataclass(frozen=True, slots=True)
 class AuditVerification:
-    """What was proved. `erased` counts the links whose content is deleted; `heads` are the ends that were reached."""
+    """What was proved. `erased` counts the links whose content is deleted; `heads` are the ends that were reached.
+
+    `definitions` counts those beside an export that are what their digests stand for; None: there are none beside it.
+    """
 
     links: int
     events: int
     erased: int
     heads: tuple[AuditHead, ...]
     problem: AuditProblem | None = None
+    definitions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +242,13 @@ class ExportedCall(NamedTuple):
     settled_hash: str | None
 
 
+class ExportedDefinition(NamedTuple):
+    """A tool's definition as it was offered, redacted, under the digest by which calls name it."""
+
+    digest: str
+    definition: JsonObject
+
+
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
     """Something that happened to the journal as a whole: `reading`, `checkpoint`, `deletion`, `erasure`."""
@@ -270,6 +281,13 @@ class AuditStore(Protocol):
 
     def export_calls(self, wanted: CallFilter, rows: int) -> AsyncGenerator[Sequence[ExportedCall]]:
         """Every call that is `wanted` and was journaled before now, oldest first, about `rows` at a time."""
+        ...
+
+    def export_definitions(self, wanted: CallFilter) -> AsyncGenerator[Sequence[ExportedDefinition]]:
+        """Each definition of the calls that are `wanted` once, by digest, some at a time.
+
+        Where arguments are asked for there may be more of them: those of the calls that possibly have such.
+        """
         ...
 
     async def record_event(

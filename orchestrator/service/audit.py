@@ -23,6 +23,7 @@ from orchestrator.ports.audit import (
     CallPlace,
     DurationCount,
     ExportedCall,
+    ExportedDefinition,
 )
 from orchestrator.service.callers import Caller
 from orchestrator.service.ids import new_export_id
@@ -110,6 +111,16 @@ class AuditService:
         wanted = await self._admitted(caller, wanted, "export")
         heads = [head for head in await self._store.heads() if wanted.owner in (None, head.owner)]
         return CallExport(self._store, caller, wanted, given, heads)
+
+    async def export_definitions(
+        self, caller: Caller, wanted: CallFilter
+    ) -> AsyncGenerator[Sequence[ExportedDefinition]]:
+        """The definitions that go with an export of the calls that are `wanted`, each once, by digest.
+
+        Raises:
+            OrchestratorError: `permission_denied`, before there is anything to iterate over.
+        """
+        return self._store.export_definitions(await self._admitted(caller, wanted, "export_definitions"))
 
     async def list_events(self, caller: Caller, before: int | None, limit: int) -> Sequence[AuditEvent]:
         """What happened to the journal as a whole, the newest first.

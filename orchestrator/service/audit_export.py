@@ -13,7 +13,7 @@ import msgspec
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.storable_text import storable
-from orchestrator.ports.audit import ExportedCall
+from orchestrator.ports.audit import ExportedCall, ExportedDefinition
 
 ExportFormat: TypeAlias = Literal["jsonl", "csv", "parquet"]
 EXPORT_FORMATS: Final[tuple[ExportFormat, ...]] = ("jsonl", "csv", "parquet")
@@ -110,6 +110,17 @@ async def _written_and_read(
     if failure is not None:
         raise failure
     return piece, following
+
+
+DEFINITIONS_MEDIA_TYPE: Final = "application/jsonl"
+
+
+async def definition_lines(pages: AsyncGenerator[Sequence[ExportedDefinition]]) -> AsyncGenerator[bytes]:
+    """The definitions as JSON Lines, an object with `digest` and `definition` each; in ASCII, whatever is in them."""
+    async with aclosing(pages):
+        async for page in pages:
+            lines = [json.dumps(each._asdict(), sort_keys=True, separators=(",", ":")) + "\n" for each in page]
+            yield "".join(lines).encode()
 
 
 def _form(form: ExportFormat) -> _Form:

@@ -35,11 +35,12 @@ from orchestrator.ports.audit import (
     CallPlace,
     DurationCount,
     ExportedCall,
+    ExportedDefinition,
     ListedCall,
 )
 from orchestrator.store import audit_chain as chain
 from orchestrator.store.argument_search import certain, confirmed, possible
-from orchestrator.store.audit_export import export_calls
+from orchestrator.store.audit_export import export_calls, export_definitions
 from orchestrator.store.audit_links import SERVICE
 from orchestrator.store.audit_query import column_conditions, find_calls, rows_of
 from orchestrator.store.database import Database
@@ -129,6 +130,9 @@ class SqlAuditStore:
 
     def export_calls(self, wanted: CallFilter, rows: int) -> AsyncGenerator[Sequence[ExportedCall]]:
         return export_calls(self._database, wanted, rows)
+
+    def export_definitions(self, wanted: CallFilter) -> AsyncGenerator[Sequence[ExportedDefinition]]:
+        return export_definitions(self._database, wanted)
 
     async def record_event(
         self, kind: str, at: datetime, actor: str, token_id: str | None, details: JsonObject

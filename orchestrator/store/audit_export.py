@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     Text,
     case,
+    exists,
     func,
     or_,
     select,
@@ -22,13 +23,13 @@ from sqlalchemy import (
 from sqlalchemy import cast as sql_cast
 
 from orchestrator.core.storable_text import original
-from orchestrator.ports.audit import CallFilter, ExportedCall
+from orchestrator.ports.audit import CallFilter, ExportedCall, ExportedDefinition
 from orchestrator.store.argument_search import confirmed
 from orchestrator.store.audit_links import KINDS, moment_text
 from orchestrator.store.audit_query import conditions
 from orchestrator.store.database import Database
 from orchestrator.store.long_texts import long_text
-from orchestrator.store.tables import audit_chain, tool_call_approvals, tool_calls
+from orchestrator.store.tables import audit_chain, tool_call_approvals, tool_calls, tool_definitions
 
 LARGE: Final = 16_384
 """Content beyond this many characters, or bytes, is read by itself."""
@@ -120,6 +121,31 @@ _LARGE_CONTENT: Final = select(
         for name in _CONTENT
     )
 )
+
+
+# ---- definitions ------------------------------------------------------------------------------
+
+DEFINITIONS_PAGE: Final = 20
+"""They may be large."""
+
+
+async def export_definitions(database: Database, wanted: CallFilter) -> AsyncGenerator[Sequence[ExportedDefinition]]:
+    """See `AuditStore.export_definitions`."""
+    last = ""
+    digest, definition = tool_definitions.c.digest, tool_definitions.c.definition
+    while True:
+
+        def work(connection: Connection, last: str = last) -> list[ExportedDefinition]:
+            offered = exists().where(_calls.definition_digest == digest, *conditions(connection, wanted))
+            query = select(digest, definition).where(digest > last, offered).order_by(digest)
+            return [ExportedDefinition(*row) for row in connection.execute(query.limit(DEFINITIONS_PAGE))]
+
+        page = await database.read(work)
+        if page:
+            yield page
+            last = page[-1].digest
+        if len(page) < DEFINITIONS_PAGE:
+            return
 
 
 # ---- pages ------------------------------------------------------------------------------------

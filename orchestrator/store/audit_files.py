@@ -1,17 +1,16 @@
 """Exports outside of the database: their manifests and signatures, and the proof of their rows. Needs no database.
 
-A manifest lies beside an export, `FILE.manifest.json`. It has the file's SHA-256, the heads of the chains
-when the export began, and an Ed25519 signature over the canonical JSON (RFC 8785) of all the rest.
+A manifest lies beside an export, `FILE.manifest.json`. It has the SHA-256 of the file and of the definitions beside
+it (`store/audit_definition_files.py`), the heads of the chains when the export began, and an Ed25519 signature over
+the canonical JSON (RFC 8785) of all the rest.
 """
 
 import base64
 import csv
-import hashlib
 import importlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
@@ -19,12 +18,12 @@ from typing import Any, Final, cast
 import msgspec
 import rfc8785
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.storable_text import original
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification, ExportedCall
+from orchestrator.store import audit_keys
+from orchestrator.store.audit_definition_files import DEFINITIONS, DefinitionsFile, file_digest, prove_definitions
 from orchestrator.store.audit_links import KINDS, argument_text
 from orchestrator.store.audit_proof import ChainLink, is_erased, link_problem
 
@@ -63,10 +62,13 @@ class Manifest:
     filters: Mapping[str, str]
     heads: tuple[AuditHead, ...]
     created_at: str
+    definitions: DefinitionsFile | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What is signed."""
+        beside = {} if self.definitions is None else {"definitions": asdict(self.definitions)}
         return {
+            **beside,
             "format": FORMAT,
             "file": self.file,
             "export": self.export,
@@ -78,62 +80,7 @@ class Manifest:
         }
 
 
-# ---- keys and signatures ----------------------------------------------------------------------
-
-
-def make_keys(path: Path) -> Path:
-    """Write a new key pair: the private key at `path`, for its owner alone, the public one at `path`.pub.
-
-    Raises:
-        OrchestratorError: a file is there already, or cannot be written.
-    """
-    key, public = Ed25519PrivateKey.generate(), path.with_name(path.name + ".pub")
-    private_text = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    public_text = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    try:
-        for file, text, mode in ((path, private_text, 0o600), (public, public_text, 0o644)):
-            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as opened:
-                opened.write(text)
-    except OSError as error:
-        raise _refused(f"the key {error.filename} cannot be written: {error.strerror}") from None
-    return public
-
-
-def _private_key(path: Path) -> Ed25519PrivateKey:
-    try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except OSError as error:
-        raise _refused(f"the key {path} cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _refused(f"{path} is no Ed25519 private key without a password; `orchestrator audit keygen` makes one")
-    return key
-
-
-def _public_key(path: Path) -> Ed25519PublicKey:
-    try:
-        key = serialization.load_pem_public_key(path.read_bytes())
-    except OSError as error:
-        raise _refused(f"the key {path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        key = None
-    if not isinstance(key, Ed25519PublicKey):
-        raise _refused(f"{path} is no Ed25519 public key (PEM)")
-    return key
-
-
-def check_key(path: Path) -> None:
-    """See that exports can be signed with the key at `path`.
-
-    Raises:
-        OrchestratorError: they cannot.
-    """
-    _private_key(path)
+# ---- manifests -------------------------------------------------------------------------------
 
 
 def write_manifest(export: Path, manifest: Manifest, key: Path | None) -> Path:
@@ -144,7 +91,7 @@ def write_manifest(export: Path, manifest: Manifest, key: Path | None) -> Path:
     """
     told = manifest.as_json()
     if key is not None:
-        told["signature"] = base64.b64encode(_private_key(key).sign(rfc8785.dumps(told))).decode()
+        told["signature"] = base64.b64encode(audit_keys.private_key(key).sign(rfc8785.dumps(told))).decode()
     path = export.with_name(export.name + MANIFEST)
     path.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return path
@@ -163,12 +110,14 @@ def read_manifest(path: Path, public_key: Path | None = None) -> Manifest:
         manifest = Manifest(
             told["file"], told["export"], told["sha256"], told["rows"], told["filters"], heads, told["created_at"]
         )
+        if (beside := told.get("definitions")) is not None:
+            manifest = replace(manifest, definitions=DefinitionsFile(beside["file"], beside["sha256"], beside["count"]))
     except OSError as error:
         raise _refused(f"the manifest {path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise _refused(f"{path} is no manifest of an audit export") from None
     if public_key is not None:
-        key = _public_key(public_key)
+        key = audit_keys.public_key(public_key)
         if not isinstance(signature, str):
             raise _refused(f"{path} is not signed")
         try:
@@ -179,17 +128,17 @@ def read_manifest(path: Path, public_key: Path | None = None) -> Manifest:
 
 
 def new_manifest(
-    export: Path, form: str, rows: int, filters: Mapping[str, str], heads: Sequence[AuditHead]
+    export: Path,
+    form: str,
+    rows: int,
+    filters: Mapping[str, str],
+    heads: Sequence[AuditHead],
+    *,
+    beside: DefinitionsFile | None = None,
 ) -> Manifest:
     """The manifest of an export that has just been written."""
     moment = datetime.now(UTC).isoformat(timespec="seconds")
-    return Manifest(export.name, form, file_digest(export), rows, filters, tuple(heads), moment)
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Manifest(export.name, form, file_digest(export), rows, filters, tuple(heads), moment, beside)
 
 
 # ---- rows -------------------------------------------------------------------------------------
@@ -299,11 +248,15 @@ class FileProof:
         self._heads = {head.owner: head for head in heads}
         self._owners: dict[str, _OwnerLinks] = {}
         self.rows = self.links = self.erased = 0
+        self.offered: dict[str, AuditProblem] = {}
+        """Who is first to have each definition, as a problem of theirs would name it."""
 
     def row_problem(self, row: Mapping[str, Any]) -> AuditProblem | None:
         """What is wrong with a row."""
         self.rows += 1
         owner: str = row["owner"]
+        if row["definition_digest"] is not None:
+            self.offered.setdefault(row["definition_digest"], AuditProblem(owner, 0, row["call_id"], ""))
         happened = {"journaled": True, "decided": row["decided_at"], "settled": row["settled_at"]}
         for kind in KINDS:
             if happened[kind] is not None and row[f"{kind}_hash"] is None:
@@ -350,10 +303,10 @@ class FileProof:
                 return AuditProblem(head.owner, chain.next, None, GAP)
         return None
 
-    def verification(self, problem: AuditProblem | None) -> AuditVerification:
+    def verification(self, problem: AuditProblem | None, definitions: int | None = None) -> AuditVerification:
         """What was proved."""
         heads = tuple(chain.last for chain in self._owners.values() if chain.last is not None)
-        return AuditVerification(self.links, 0, self.erased, heads, problem)
+        return AuditVerification(self.links, 0, self.erased, heads, problem, definitions)
 
 
 def _link(row: Mapping[str, Any], kind: str) -> ChainLink:
@@ -371,7 +324,8 @@ def _link(row: Mapping[str, Any], kind: str) -> ChainLink:
 def verify_file(path: Path, manifest: Manifest | None) -> AuditVerification:
     """Prove the export at `path`: row by row, and by its manifest that it is whole; stops at the first problem.
 
-    Without a manifest, or where the export is a selection, every row is proved by itself.
+    Without a manifest, or where the export is a selection, every row is proved by itself. The definitions beside it
+    are proved by the digests that the links of their calls have.
 
     Raises:
         OrchestratorError: the file cannot be read.
@@ -387,4 +341,8 @@ def verify_file(path: Path, manifest: Manifest | None) -> AuditVerification:
     if problem is None and manifest is not None:
         same = proof.rows == manifest.rows and file_digest(path) == manifest.sha256
         problem = None if same else AuditProblem("", 0, None, NOT_THE_FILE)
-    return proof.verification(problem)
+    definitions = None
+    if problem is None:
+        told = None if manifest is None else manifest.definitions
+        definitions, problem = prove_definitions(path.with_name(path.name + DEFINITIONS), told, proof.offered)
+    return proof.verification(problem, definitions)

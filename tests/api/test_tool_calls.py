@@ -1,5 +1,6 @@
 """The audit over HTTP: who may see what, how it is asked for, and that looking is itself written down."""
 
+import json
 from typing import Any
 
 import pytest
@@ -75,6 +76,21 @@ def test_an_export_names_its_type_once(form: ExportFormat, told: bytes) -> None:
     assert [value for name, value in stream.encode_headers() if name.lower() == b"content-type"] == [told]
 
 
+async def test_the_definitions_of_an_export_are_told_by_the_same_filters() -> None:
+    async with clock_house() as api:
+        await api.chat(integrations=["mcp/clock"])
+        [called] = await listed(api, tool="now")
+        whole = (await api.client.get(f"{PATH}/{called['call_id']}")).json()
+        response = await api.client.get(f"{PATH}/export/definitions?tool=now")
+        assert response.headers["content-type"] == "application/jsonl"
+        assert response.headers["content-disposition"].endswith('.definitions.jsonl"')
+        [told] = [json.loads(line) for line in response.text.splitlines()]
+        assert told == {"digest": called["definition_digest"], "definition": whole["definition"]}
+        assert (await api.client.get(f"{PATH}/export/definitions?tool=other")).text == ""
+        refused = await api.client.get(f"{PATH}/export/definitions?format=csv")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unrecognized_keys")
+
+
 async def test_a_call_says_which_server_was_called_also_when_its_response_is_deleted_or_was_never_stored() -> None:
     server = ServerIdentity("https://clock.example/mcp", "clock", "1.2")
     told = {"address": "https://clock.example/mcp", "name": "clock", "version": "1.2"}
@@ -147,7 +163,14 @@ async def test_an_owner_sees_its_own_calls_and_an_auditor_everybodys_which_is_re
 async def test_a_token_without_permission_sees_nothing() -> None:
     async with clock_house(require_authentication=True) as api:
         _, headers = await token(api, "chat")
-        for path in (PATH, f"{PATH}/stats", f"{PATH}/export", f"{PATH}/events", f"{PATH}/call_1"):
+        for path in (
+            PATH,
+            f"{PATH}/stats",
+            f"{PATH}/export",
+            f"{PATH}/export/definitions",
+            f"{PATH}/events",
+            f"{PATH}/call_1",
+        ):
             response = await api.client.get(path, headers=headers)
             assert (response.status_code, response.json()["error"]["code"]) == (403, "permission_denied")
             assert (await api.client.get(path)).status_code == 401

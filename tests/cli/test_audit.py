@@ -230,11 +230,12 @@ def test_a_signed_export_is_proved_without_the_database(
     assert (made["rows"], made["signed"]) == (8, True)
     there = tmp_path / "elsewhere"
     there.mkdir()
-    for name in (file.name, file.name + ".manifest.json", "key.pem.pub"):
+    for name in (file.name, file.name + ".definitions.jsonl", file.name + ".manifest.json", "key.pem.pub"):
         shutil.copy(tmp_path / name, there)
     proof = ("audit", "verify", "--file", str(there / file.name), "--public-key", str(there / "key.pem.pub"))
     report = said(run(*proof, "--json", DATA_DIR=str(there / "no database")))
     assert (report["ok"], report["signature"], report["links"]) == (True, True, ADA_LINKS + BOB_LINKS)
+    assert report["definitions"] == 2
     assert not (there / "no database").exists()
 
 
@@ -286,7 +287,10 @@ def test_a_selection_is_proved_row_by_row(audit: Callable[..., Result], tmp_path
     assert result.stdout.startswith("complete: not proven (the export is a selection)")
     one = tmp_path / "ada.jsonl"
     said(audit("export", "--output", str(one), "--owner", "ada", "--json"))
-    assert audit("verify", "--file", str(one)).stdout == f"ok: {ADA_LINKS} links are as they were written\n"
+    assert audit("verify", "--file", str(one)).stdout == (
+        f"ok: {ADA_LINKS} links are as they were written; "
+        "the 2 definitions beside it are what their digests stand for\n"
+    )
 
 
 def test_an_export_without_its_manifest_is_not_said_to_be_complete(
@@ -302,6 +306,58 @@ def test_an_export_without_its_manifest_is_not_said_to_be_complete(
     assert result.stdout.startswith("complete: not proven (there is no manifest beside it)")
     told = json.loads(audit("verify", "--file", str(file), "--json").stdout)
     assert (told["ok"], told["complete"]) == (True, False)
+
+
+def test_which_definition_stands_behind_a_digest_is_proved_from_the_files_alone(
+    audit: Callable[..., Result], tmp_path: Path
+) -> None:
+    file, beside = tmp_path / "calls.jsonl", tmp_path / "calls.jsonl.definitions.jsonl"
+    manifest = tmp_path / "calls.jsonl.manifest.json"
+    made = said(audit("export", "--output", str(file), "--json"))
+    assert (made["file"], made["definitions"], made["manifest"]) == (str(file), str(beside), str(manifest))
+    calls = [json.loads(line) for line in file.read_text().splitlines()]
+    first, second = beside.read_text().splitlines(keepends=True)
+    definitions = {entry["digest"]: entry["definition"] for entry in map(json.loads, (first, second))}
+    assert definitions.keys() == {call["definition_digest"] for call in calls} - {None}
+    owner = {digest: next(x for x in calls if x["definition_digest"] == digest) for digest in definitions}
+
+    def verified() -> tuple[int, str]:
+        result = audit("verify", "--file", str(file))
+        return result.exit_code, result.stdout
+
+    assert verified() == (
+        0,
+        f"ok: {ADA_LINKS + BOB_LINKS} links are as they were written; "
+        "the 2 definitions beside it are what their digests stand for\n",
+    )
+    whose = json.loads(first)["digest"]
+    call = owner[whose]["call_id"]
+    beside.write_text(first.replace('"name":"', '"name":"x') + second)
+    code, told = verified()
+    assert (code, f"call {call}: its definition {whose} in {beside.name} is not the one" in told) == (1, True), told
+    beside.write_text(second)
+    code, told = verified()
+    assert (code, f"call {call}: its definition {whose} is not in {beside.name}" in told) == (1, True), told
+    beside.write_text(second + first)
+    code, told = verified()
+    assert (code, "is not the file of definitions that the manifest was made for" in told) == (1, True), told
+    beside.write_text(first + second + '{"digest":"sha256:0","definition":{}}\n')
+    code, told = verified()
+    assert (code, "NOT ok: the file: the definition sha256:0 in" in told) == (1, True), told
+    beside.write_text("[]\n")
+    assert "line 1 is no definition" in audit("verify", "--file", str(file)).stderr
+    beside.unlink()
+    code, told = verified()
+    assert (code, f"{beside.name}, are not there any more" in told) == (1, True), told
+    # As an export of an earlier version is.
+    told_before = json.loads(manifest.read_text())
+    del told_before["definitions"]
+    manifest.write_text(json.dumps(told_before))
+    code, told = verified()
+    assert (code, told.endswith("; no definitions lie beside it\n")) == (0, True), told
+    beside.write_text("")
+    file.unlink()
+    assert f"{beside} is there already" in audit("export", "--output", str(file)).stderr
 
 
 def test_a_manifest_that_was_changed_or_signed_by_another_is_refused(

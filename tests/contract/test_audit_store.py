@@ -19,7 +19,7 @@ from orchestrator.ports.audit import (
     DurationCount,
     ListedCall,
 )
-from orchestrator.store import audit_query
+from orchestrator.store import audit_export, audit_query
 from tests.store.samples import (
     CLOCK_SERVER,
     DOCS_SERVER,
@@ -304,3 +304,26 @@ async def test_events_are_numbered_and_listed_the_newest_first(stores: Stores) -
     events = await stores.audit.list_events(None, 2)
     assert [(event.sequence, event.details) for event in events] == [(3, {"number": 2}), (2, {"number": 1})]
     assert [event.sequence for event in await stores.audit.list_events(2, 2)] == [1]
+
+
+async def test_the_definitions_of_calls_are_there_once_each_by_digest(
+    journal: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def definitions(wanted: CallFilter) -> dict[str, JsonObject]:
+        found = [each async for page in journal.audit.export_definitions(wanted) for each in page]
+        assert [each.digest for each in found] == sorted({each.digest for each in found})
+        return {each.digest: each.definition for each in found}
+
+    monkeypatch.setattr(audit_export, "DEFINITIONS_PAGE", 1)
+    calls = (await journal.audit.list_calls(CallFilter(), None, 50)).calls
+    whole = [await journal.audit.get_call(call.call_id, None) for call in calls]
+    known = {call.listed.definition_digest: call.definition for call in whole if call is not None}
+    del known[None]
+    assert len(known) == 2
+    assert await definitions(CallFilter()) == known
+    [clock] = {call.definition_digest for call in calls if call.tool == "now"}
+    assert await definitions(CallFilter(tool="now", is_error=False)) == {clock: known[clock]}
+    assert await definitions(CallFilter(tool="now", arguments=(ArgumentPattern("depth", "3"),))) == {
+        clock: known[clock]
+    }
+    assert await definitions(CallFilter(owner="nobody")) == {}

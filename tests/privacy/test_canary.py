@@ -226,6 +226,7 @@ async def look_round(day: Day, ids: list[str]) -> None:
             "/api/v1/tool-calls?limit=200",
         ),
         *("/api/v1/tool-calls/stats", "/api/v1/tool-calls/events", "/schema/openapi.json"),
+        "/api/v1/tool-calls/export/definitions",
         *(f"/api/v1/tool-calls/export?format={form}" for form in ("jsonl", "csv", "parquet")),
         *(f"/api/v1/plugins/mcp/{label}" for label in ("web", "local", "dying", "repeating", "machine", "broken")),
         *(f"/api/v1/plugins/mcp/{label}/logs" for label in ("local", "dying")),

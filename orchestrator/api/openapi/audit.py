@@ -11,11 +11,18 @@ from orchestrator.api.openapi.parts import (
     query_parameter,
     success,
 )
-from orchestrator.api.tool_calls import EVENTS_PATH, EXPORT_ID_HEADER, EXPORT_PATH, STATS_PATH, TOOL_CALLS_PATH
+from orchestrator.api.tool_calls import (
+    DEFINITIONS_PATH,
+    EVENTS_PATH,
+    EXPORT_ID_HEADER,
+    EXPORT_PATH,
+    STATS_PATH,
+    TOOL_CALLS_PATH,
+)
 from orchestrator.api.wire_audit import AuditedCallList, AuditedCallWhole, AuditEventList, ToolStatisticsList
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject, JsonValue
-from orchestrator.service.audit_export import EXPORT_FORMATS, MEDIA_TYPES
+from orchestrator.service.audit_export import DEFINITIONS_MEDIA_TYPE, EXPORT_FORMATS, MEDIA_TYPES
 
 LIST: Final = """\
 An extension. The journal of tool calls, the newest first, also of those that were refused or invalid.
@@ -47,7 +54,16 @@ the optional library `pyarrow` is installed). Each has its links of the audit ch
 service's own chain (`export`): how many calls it has, the first and the last, its SHA-256, and the heads of the chains
 when it began. An export without such an event is not whole.
 
+The definitions that the calls were made with are at `/api/v1/tool-calls/export/definitions`: saved beside the export,
+under its name with `.definitions.jsonl` behind it, they are proved with it.
+
 In CSV a cell that a spreadsheet would take for a formula has an apostrophe in front of it."""
+
+DEFINITIONS: Final = """\
+An extension. The definitions that go with an export by the same filters, as JSON Lines: each once, an object with its
+`digest` and the `definition` as it was offered, redacted, by digest. A call names its own by `definition_digest`, which
+its link of the audit chain commits to; the digest is the SHA-256 of the canonical JSON of the definition. Where
+arguments are asked for, there may be definitions of other calls among them."""
 
 EVENTS: Final = """\
 An extension. The service's own chain, the newest first: who looked at other owners' calls and what was asked for
@@ -117,6 +133,13 @@ def _export() -> JsonObject:
     return _operation("exportToolCalls", "Export tool calls", EXPORT, [*_FILTERS, form], answers)
 
 
+def _export_definitions() -> JsonObject:
+    content: JsonObject = {DEFINITIONS_MEDIA_TYPE: {"schema": {"type": "string"}}}
+    told: JsonObject = {"description": "The definitions.", "content": content}
+    answers: JsonObject = {"200": told, **errors(_WRONG)}
+    return _operation("exportDefinitions", "The definitions of an export", DEFINITIONS, _FILTERS, answers)
+
+
 _ORDER: Final = _choice("order", "`desc` is the newest first, which is the default.", "asc", "desc")
 _BUCKET: Final = _text("bucket", "How long a stretch is, such as `15m`, `1h` or `1d`; without it there is one.")
 
@@ -139,6 +162,7 @@ SECTION: Final = Section(
             {"200": success("The statistics.", "ToolStatisticsList"), **errors(_WRONG)},
         ),
         EXPORT_PATH: _export(),
+        DEFINITIONS_PATH: _export_definitions(),
         EVENTS_PATH: _operation(
             "auditEvents",
             "What happened to the journal",

@@ -1,0 +1,42 @@
+"""What `orchestrator audit verify` says."""
+
+from dataclasses import asdict
+
+import click
+
+from orchestrator.cli.output import print_json
+from orchestrator.ports.audit import AuditVerification
+
+
+def print_verification(
+    report: AuditVerification, unproved: str | None, *, of_file: bool, signed: bool, as_json: bool
+) -> None:
+    """Print what was proved; `unproved` is why nothing says that all is there, None: something does."""
+    problem = report.problem
+    if as_json:
+        told = {"ok": problem is None, "complete": problem is None and unproved is None, "signature": signed or None}
+        print_json(told | asdict(report))
+        return
+    proved = f"{report.links} links"
+    proved += f" and {report.events} events" if report.events else ""
+    if problem is None:
+        verdict = "ok" if unproved is None else f"complete: not proven ({unproved}); each row by itself is right"
+        said = f"{verdict}: {proved} are as they were written"
+        said += f", the content of {report.erased} is deleted" if report.erased else ""
+        if of_file:
+            said += f"; {_definitions(report.definitions)}"
+        click.echo(said + ("; the signature is right" if signed else ""))
+        return
+    where = f"link {problem.sequence} of {problem.owner}" if problem.sequence else problem.owner or "the file"
+    call = "" if problem.call_id is None else f", call {problem.call_id}"
+    click.echo(f"NOT ok: {where}{call}: {problem.what} ({proved} before it are as they were written)")
+
+
+def _definitions(count: int | None) -> str:
+    match count:
+        case None:
+            return "no definitions lie beside it"
+        case 1:
+            return "the definition beside it is what its digest stands for"
+        case _:
+            return f"the {count} definitions beside it are what their digests stand for"
