@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import cast
 
 from orchestrator.core.approvals import Approve, Deny
 from orchestrator.core.commands import PlacedCall
@@ -13,6 +14,7 @@ from orchestrator.core.response import Incomplete, ResponseStatus
 from orchestrator.core.search import Term, matches, snippet, words_of
 from orchestrator.ports import (
     MAX_CHILDREN,
+    Deletion,
     OfferedReference,
     Page,
     Pruning,
@@ -22,6 +24,7 @@ from orchestrator.ports import (
     StoredResponse,
     Thread,
 )
+from orchestrator.ports.graph import continued
 from orchestrator.testing_nodes import Node
 from orchestrator.testing_store import MemoryStore
 
@@ -90,7 +93,7 @@ class MemoryGraph:
         subtree: bool,
         keep_skeleton: bool,
         token_id: str | None = None,
-    ) -> Sequence[str] | None:
+    ) -> Deletion | None:
         node = self._find(response_id, owner)
         if node is None:
             return None
@@ -98,13 +101,13 @@ class MemoryGraph:
         for each in nodes:
             nodes += self._children(each)
         if len(nodes) > 1 and not subtree:
-            message = f"{len(nodes) - 1} responses continue this one; '?subtree=true' deletes them with it."
+            message = continued(len(nodes) - 1)
             raise OrchestratorError(ErrorKind.RESPONSE_HAS_CHILDREN, message, param="response_id")
         busy = sorted(each.new.id for each in nodes if each.ending is None)
         if busy:
             message = f"The response '{busy[0]}' has not ended yet; cancel it first."
             raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="response_id")
-        return self._erase(nodes, at, keep_skeleton=keep_skeleton)
+        return self._deleted(nodes, at, keep_skeleton=keep_skeleton)
 
     async def overwrite(self, *, whole: bool = False) -> None:
         """There are no files."""
@@ -125,7 +128,7 @@ class MemoryGraph:
 
     async def delete_thread(
         self, thread_id: str, owner: str, at: datetime, *, keep_skeleton: bool, token_id: str | None = None
-    ) -> Sequence[str] | None:
+    ) -> Deletion | None:
         thread = self._store.threads.get(thread_id)
         if thread is None or thread.owner != owner:
             return None
@@ -136,9 +139,9 @@ class MemoryGraph:
         del self._store.threads[thread_id]
         pointed = {each.newest for each in self._store.threads.values()}
         if thread.newest in pointed or self._children(newest):
-            return []
+            return Deletion((), ())
         branch = self._branch(newest, lambda node: node.new.id not in pointed)
-        return self._erase(branch, at, keep_skeleton=keep_skeleton)
+        return self._deleted(branch, at, keep_skeleton=keep_skeleton)
 
     async def request_cancel(self, response_id: str, owner: str, reason: str) -> ResponseStatus | None:
         node = self._find(response_id, owner)
@@ -220,6 +223,21 @@ class MemoryGraph:
             branch.append(parent)
         return branch
 
+    def _deleted(self, nodes: Sequence[Node], at: datetime, *, keep_skeleton: bool) -> Deletion:
+        known: set[str] = set()
+        kin = {node.new.id for node in nodes}
+        while not kin <= known:
+            known |= kin
+            for new in (node.new for node in self._store.nodes.values()):
+                tied = {new.id, new.replay_of, new.forked_from and new.forked_from.response_id} - {None}
+                if tied & known:
+                    kin |= cast("set[str]", tied)
+        content = {key for node in nodes for key in _keys(node)}
+        others = [node for node in self._stored() if node.new.id in kin and node not in nodes]
+        kept = sorted((node for node in others if content & _keys(node)), key=lambda node: node.number)
+        gone = self._erase(nodes, at, keep_skeleton=keep_skeleton)
+        return Deletion(tuple(gone), tuple(node.new.id for node in kept))
+
     def _erase(self, nodes: Sequence[Node], at: datetime, *, keep_skeleton: bool) -> list[str]:
         for node in nodes:
             node.new = replace(node.new, stored=False)
@@ -262,6 +280,19 @@ def _is_wanted(node: Node, wanted: ResponseFilter) -> bool:
         not wanted.text or (node.ending is not None and matches(wanted.text, words_of(_texts(node)))),
     )
     return all(conditions)
+
+
+def _keys(node: Node) -> set[tuple[str, str]]:
+    """What a response has, so that it can be found in another."""
+    inputs = {
+        ("text", item.content) if isinstance(item, TextInput) else ("image", item.data_url) for item in node.new.input
+    }
+    items = node.ordered()
+    outputs = {
+        ("call", item.call_id) if isinstance(item, PlacedCall) else (type(item.item).__name__, item.item.content)
+        for item in items
+    }
+    return inputs | outputs
 
 
 def _texts(node: Node) -> list[str]:

@@ -97,7 +97,14 @@ def response_routes(
         caller = await authenticator.caller(request)
         subtree = Query(request, ("subtree",)).boolean("subtree")
         deleted = await graph.delete(response_id, caller, subtree=subtree)
-        return json_reply(DeletionReply(response_id=response_id, deleted=True, deleted_responses=list(deleted)))
+        return json_reply(
+            DeletionReply(
+                response_id=response_id,
+                deleted=True,
+                deleted_responses=list(deleted.deleted),
+                kept_by=list(deleted.kept_by),
+            )
+        )
 
     @post(RESPONSE_PATH + "/cancel")
     async def cancel(request: HttpRequest, response_id: FromPath[str]) -> ASGIResponse:

@@ -56,7 +56,14 @@ def thread_routes(threads: ThreadService, authenticator: Authenticator) -> list[
         caller = await authenticator.caller(request)
         Query(request, ())
         deleted = await threads.delete(thread_id, caller)
-        return json_reply(ThreadDeletionReply(thread_id=thread_id, deleted=True, deleted_responses=list(deleted)))
+        return json_reply(
+            ThreadDeletionReply(
+                thread_id=thread_id,
+                deleted=True,
+                deleted_responses=list(deleted.deleted),
+                kept_by=list(deleted.kept_by),
+            )
+        )
 
     return [list_threads, thread, delete_thread]
 

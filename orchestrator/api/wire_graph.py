@@ -79,6 +79,13 @@ class DeletionReply(Struct, frozen=True, kw_only=True):
     response_id: str
     deleted: bool
     deleted_responses: Annotated[list[str], Meta(description="It, and with `subtree` what continued it.")]
+    kept_by: Annotated[
+        list[str],
+        Meta(
+            description="Other responses that still have some of the content: forks and replays share what they began "
+            "with. It is gone when they are deleted too."
+        ),
+    ]
 
 
 class CancellationReply(Struct, frozen=True, kw_only=True):

@@ -112,3 +112,4 @@ class ThreadDeletionReply(Struct, frozen=True, kw_only=True):
     thread_id: str
     deleted: bool
     deleted_responses: Annotated[list[str], Meta(description="The responses whose content was overwritten.")]
+    kept_by: Annotated[list[str], Meta(description="Forks and replays that still have some of the content, and stay.")]

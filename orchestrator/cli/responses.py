@@ -128,6 +128,8 @@ def delete(settings: Settings, response_id: str, subtree: bool, url: str | None,
         return
     for deleted in reply.deleted_responses:
         click.echo(f"deleted {deleted}")
+    for other in reply.kept_by:
+        click.echo(f"{other} still has some of this content: a fork or a replay shares it; delete that too")
 
 
 @responses.command()

@@ -24,6 +24,7 @@ from orchestrator.ports.engines import (
 )
 from orchestrator.ports.graph import (
     MAX_CHILDREN,
+    Deletion,
     OfferedReference,
     Page,
     Pruning,
@@ -75,6 +76,7 @@ __all__ = [
     "DefinitionChange",
     "DefinitionGuard",
     "DefinitionStore",
+    "Deletion",
     "Downloader",
     "Embeddings",
     "Engine",

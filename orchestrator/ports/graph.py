@@ -101,6 +101,24 @@ class Pruning:
     after: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The responses that lost their content, and the others that still have some of it; both the oldest first.
+
+    Forks and replays have content of the response that they were made of, and that one has theirs.
+    """
+
+    deleted: tuple[str, ...]
+    kept_by: tuple[str, ...]
+
+
+def continued(count: int) -> str:
+    """Why a response that so many others continue is not deleted alone."""
+    if count == 1:
+        return "1 response continues this one; '?subtree=true' deletes it too."
+    return f"{count} responses continue this one; '?subtree=true' deletes them too."
+
+
 class ResponseGraph(Protocol):
     """The graph as its readers see it. An `owner` of None reads everybody's; nobody writes so.
 
@@ -140,8 +158,8 @@ class ResponseGraph(Protocol):
         subtree: bool,
         keep_skeleton: bool,
         token_id: str | None = None,
-    ) -> Sequence[str] | None:
-        """Overwrite the content of a response, and with `subtree` of all that continue it; their ids, the oldest first.
+    ) -> Deletion | None:
+        """Overwrite the content of a response, and with `subtree` of all that continue it.
 
         A skeleton stays: who called which tool when, with which definition. Without `keep_skeleton`
         that is so only of responses that called tools, because the audit chain proves their calls. A

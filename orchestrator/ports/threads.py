@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.ports.graph import ResponseSummary
+from orchestrator.ports.graph import Deletion, ResponseSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,10 @@ class ThreadStore(Protocol):
 
     async def delete_thread(
         self, thread_id: str, owner: str, at: datetime, *, keep_skeleton: bool, token_id: str | None = None
-    ) -> Sequence[str] | None:
+    ) -> Deletion | None:
         """Delete the thread, and overwrite the content of its responses from the newest upwards.
 
-        What another branch continues or another thread points to stays, and all that comes before it. Returns the
-        ids, the oldest first. The deletion is an event of the audit.
+        What another branch continues or another thread points to stays, and all that comes before it. The deletion is an event of the audit.
 
         Raises:
             OrchestratorError: `response_not_finished` on `thread_id`: the newest response runs. `thread_conflict`:

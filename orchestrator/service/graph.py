@@ -9,6 +9,7 @@ import anyio
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.response import Cancelled, ResponseStatus
 from orchestrator.ports import (
+    Deletion,
     Page,
     ResponseDetail,
     ResponseFilter,
@@ -98,8 +99,8 @@ class GraphService:
         page = replace(wanted, owner=whose)
         return await self._graph.list_responses(page, after, limit, oldest_first=oldest_first)
 
-    async def delete(self, response_id: str, caller: Caller, *, subtree: bool) -> tuple[str, ...]:
-        """Overwrite the content of a response, and with `subtree` of all that continue it; their ids.
+    async def delete(self, response_id: str, caller: Caller, *, subtree: bool) -> Deletion:
+        """Overwrite the content of a response, and with `subtree` of all that continue it.
 
         Raises:
             OrchestratorError: `response_not_found`, `response_has_children`, `response_not_finished`.
@@ -117,7 +118,7 @@ class GraphService:
             raise _not_found()
         self._runs.forget(deleted)
         await self._graph.overwrite()
-        return tuple(deleted)
+        return deleted
 
     async def cancel(self, response_id: str, caller: Caller) -> ResponseStatus:
         """End a response wherever it runs; its status, after a short wait for the end. Asking again changes nothing.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.ports import Page, ResponseGraph, StoredResponse, Thread, ThreadMove, ThreadStore
+from orchestrator.ports import Deletion, Page, ResponseGraph, StoredResponse, Thread, ThreadMove, ThreadStore
 from orchestrator.service.callers import Caller
 from orchestrator.service.ids import new_thread_id
 
@@ -55,8 +55,8 @@ class ThreadService:
             raise _not_found()
         return thread, page
 
-    async def delete(self, thread_id: str, caller: Caller) -> Sequence[str]:
-        """Delete a thread with the content of its responses, as far as nothing else goes on from them; their ids.
+    async def delete(self, thread_id: str, caller: Caller) -> Deletion:
+        """Delete a thread with the content of its responses, as far as nothing else goes on from them.
 
         Raises:
             OrchestratorError: `thread_not_found`, `response_not_finished`, `thread_conflict`.

@@ -13,8 +13,10 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, 
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.listing import first_number
+from orchestrator.ports.graph import Deletion, continued
 from orchestrator.store.erasing import Erased, erase, erase_skeletons
 from orchestrator.store.search_tables import threads
+from orchestrator.store.shared_content import kept_by
 from orchestrator.store.tables import responses, tool_calls
 from orchestrator.store.thread_moves import thread_conflict
 
@@ -54,7 +56,7 @@ def delete_response(
     *,
     subtree: bool,
     keep_skeleton: bool,
-) -> list[str] | None:
+) -> Deletion | None:
     """See `ResponseGraph.delete_response`."""
     found = select(responses.c.id).where(responses.c.id == response_id, responses.c.owner == owner, _STORED)
     if connection.execute(found.with_for_update()).first() is None:
@@ -63,18 +65,18 @@ def delete_response(
     while len(grown := _subtree(connection, response_id)) > len(nodes):
         nodes = _lock(connection, grown)
     if len(nodes) > 1 and not subtree:
-        message = f"{len(nodes) - 1} responses continue this one; '?subtree=true' deletes them with it."
+        message = continued(len(nodes) - 1)
         raise OrchestratorError(ErrorKind.RESPONSE_HAS_CHILDREN, message, param="response_id")
     busy = [node.id for node in nodes if node.status not in OVER]
     if busy:
         message = f"The response '{busy[0]}' has not ended yet; cancel it first."
         raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="response_id")
-    return _erase(connection, nodes, at, erased, keep_skeleton=keep_skeleton)
+    return _deleted(connection, nodes, at, erased, keep_skeleton=keep_skeleton)
 
 
 def delete_thread(
     connection: Connection, thread_id: str, owner: str, at: datetime, erased: list[str], *, keep_skeleton: bool
-) -> list[str] | None:
+) -> Deletion | None:
     """See `ThreadStore.delete_thread`."""
     mine = (threads.c.id == thread_id) & (threads.c.owner == owner)
     newest = connection.execute(select(threads.c.newest_response_id).where(mine)).scalar_one_or_none()
@@ -92,8 +94,8 @@ def delete_thread(
         raise thread_conflict()
     shared = select(threads.c.id).where(threads.c.newest_response_id == newest).limit(1)
     if connection.execute(shared).first() is not None:
-        return []
-    return _erase_free(connection, ids, at, erased, keep_skeleton=keep_skeleton)
+        return Deletion((), ())
+    return _deleted(connection, _free(connection, ids), at, erased, keep_skeleton=keep_skeleton)
 
 
 def leaves_older(
@@ -206,7 +208,12 @@ def _branch(connection: Connection, leaf: str, wanted: ColumnElement[bool]) -> l
 def _erase_free(
     connection: Connection, ids: Sequence[str], at: datetime, erased: list[str], *, keep_skeleton: bool
 ) -> list[str]:
-    """Erase those of `ids` that are over and that nobody has continued in between but by others of them."""
+    """Erase those of `ids` that may go by themselves."""
+    return _erase(connection, _free(connection, ids), at, erased, keep_skeleton=keep_skeleton)
+
+
+def _free(connection: Connection, ids: Sequence[str]) -> list[Row[*tuple[Any, ...]]]:
+    """Those of `ids` that are over and that nobody has continued in between but by others of them; locked."""
     nodes = {node.id: node for node in _lock(connection, ids) if node.stored and node.status in OVER}
     query = select(responses.c.id, responses.c.previous_response_id).where(
         _STORED, responses.c.previous_response_id.in_(bindparam("ids", expanding=True))
@@ -215,7 +222,7 @@ def _erase_free(
     while held := [child for child in children if child.previous_response_id in nodes and child.id not in nodes]:
         for child in held:
             nodes.pop(child.previous_response_id, None)
-    return _erase(connection, list(nodes.values()), at, erased, keep_skeleton=keep_skeleton)
+    return list(nodes.values())
 
 
 def _lock(connection: Connection, ids: Sequence[str]) -> Sequence[Row[*tuple[Any, ...]]]:
@@ -237,3 +244,16 @@ def _erase(
 ) -> list[str]:
     erase(connection, [Erased(node.id, node.number) for node in nodes], at, erased, keep_skeleton=keep_skeleton)
     return [node.id for node in sorted(nodes, key=lambda node: node.number)]
+
+
+def _deleted(
+    connection: Connection,
+    nodes: Sequence[Row[*tuple[Any, ...]]],
+    at: datetime,
+    erased: list[str],
+    *,
+    keep_skeleton: bool,
+) -> Deletion:
+    """Erase them, once it is known who else has what they hold."""
+    kept = kept_by(connection, [node.id for node in nodes])
+    return Deletion(tuple(_erase(connection, nodes, at, erased, keep_skeleton=keep_skeleton)), tuple(kept))

@@ -11,6 +11,7 @@ from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.response import ResponseStatus
 from orchestrator.ports import (
     MAX_CHILDREN,
+    Deletion,
     OfferedReference,
     Page,
     Pruning,
@@ -142,24 +143,24 @@ class SqlResponseGraph:
         subtree: bool,
         keep_skeleton: bool,
         token_id: str | None = None,
-    ) -> Sequence[str] | None:
-        def work(connection: Connection) -> list[str] | None:
+    ) -> Deletion | None:
+        def work(connection: Connection) -> Deletion | None:
             erased: list[str] = []
             gone = deletion.delete_response(
                 connection, response_id, owner, at, erased, subtree=subtree, keep_skeleton=keep_skeleton
             )
-            if gone:
+            if gone is not None:
                 told: JsonObject = {
                     "reason": "subtree" if subtree else "request",
                     "response_id": response_id,
-                    "responses": len(gone),
-                    "response_ids": _named(gone),
+                    "responses": len(gone.deleted),
+                    "response_ids": _named(gone.deleted),
                 }
                 append_erasures(connection, at, owner, token_id, erased)
                 append_event(connection, "deletion", at, owner, token_id, told)
             return gone
 
-        return await self._erase(work, lambda gone: gone or ())
+        return await self._erase(work, lambda gone: () if gone is None else gone.deleted)
 
     async def overwrite(self, *, whole: bool = False) -> None:
         if whole and self._unmerged:

@@ -96,12 +96,10 @@ responses: Final = Table(
     # Why it is incomplete, or who cancelled it.
     Column("ending_reason", AnyText),
     Column("error_kind", Text),
-    Column("error_message", AnyText),
-    Column("error_param", AnyText),
+    *(Column(f"error_{name}", AnyText) for name in ("message", "param")),
     Column("stats", json_column()),
     # The beginnings of the input and of the last message, for listings.
-    Column("input_preview", AnyText),
-    Column("output_preview", AnyText),
+    *(Column(f"{name}_preview", AnyText) for name in ("input", "output")),
     Column("holder", Text),
     Column("lease_until", UtcDateTime),
     # Until when somebody may decide about its calls, and what its run will need then.
@@ -125,6 +123,8 @@ Only nodes `in_progress` have a holder, only nodes `awaiting_approval` an `expir
 response is one that is not stored, with `deleted_at`.
 """
 
+_partial_index("ix_responses_forked_from", responses.c.forked_from.is_not(None), responses, "forked_from")
+_partial_index("ix_responses_replay_of", responses.c.replay_of.is_not(None), responses, "replay_of")
 _partial_index("ix_responses_in_progress", responses.c.status == "in_progress", responses, "holder", "lease_until")
 _partial_index("ix_responses_awaiting_approval", responses.c.status == "awaiting_approval", responses, "expires_at")
 _STORED: Final = responses.c.stored.is_(True)

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Connection, RowMapping, select, tuple_
 
 from orchestrator.core.json_types import JsonObject
-from orchestrator.ports import Thread
+from orchestrator.ports import Deletion, Thread
 from orchestrator.store import deletion, listing, readings
 from orchestrator.store.audit_chain import append_erasures, append_event
 from orchestrator.store.chain_memory import ChainMemory
@@ -46,19 +46,19 @@ class SqlThreadStore:
 
     async def delete_thread(
         self, thread_id: str, owner: str, at: datetime, *, keep_skeleton: bool, token_id: str | None = None
-    ) -> Sequence[str] | None:
-        def work(connection: Connection) -> list[str] | None:
+    ) -> Deletion | None:
+        def work(connection: Connection) -> Deletion | None:
             erased: list[str] = []
             gone = deletion.delete_thread(connection, thread_id, owner, at, erased, keep_skeleton=keep_skeleton)
             if gone is not None:
-                told: JsonObject = {"thread_id": thread_id, "responses": len(gone)}
+                told: JsonObject = {"thread_id": thread_id, "responses": len(gone.deleted)}
                 append_erasures(connection, at, owner, token_id, erased)
                 append_event(connection, "deletion", at, owner, token_id, told)
             return gone
 
         gone = await self._database.write(work)
-        if gone:
-            self._memory.forget(gone)
+        if gone is not None and gone.deleted:
+            self._memory.forget(gone.deleted)
             await self._database.overwrite_deleted()
         return gone
 

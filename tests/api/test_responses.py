@@ -183,7 +183,12 @@ async def test_deleting_takes_the_subtree_only_when_asked_and_the_id_is_unknown_
     error = refused.json()["error"]
     assert (refused.status_code, error["code"], error["param"]) == (409, "response_has_children", "response_id")
     assert kept.status_code == 200
-    assert deleted.json() == {"response_id": child, "deleted": True, "deleted_responses": [child, grandchild]}
+    assert deleted.json() == {
+        "response_id": child,
+        "deleted": True,
+        "deleted_responses": [child, grandchild],
+        "kept_by": [],
+    }
     assert [(reply.status_code, reply.json()["error"]) for reply in gone] == [(404, NOT_THERE)] * 5
     assert (continued.status_code, left, alone.json()["deleted_responses"]) == (400, [root], [root])
 

@@ -259,7 +259,7 @@ async def test_deleting_a_thread_takes_its_responses_with_it() -> None:
         await api.chat(thread_id=thread_id)
         ids = [each["response_id"] for each in (await api.client.get(f"{THREADS}/{thread_id}")).json()["responses"]]
         deleted = await api.client.delete(f"{THREADS}/{thread_id}")
-        assert deleted.json() == {"thread_id": thread_id, "deleted": True, "deleted_responses": ids}
+        assert deleted.json() == {"thread_id": thread_id, "deleted": True, "deleted_responses": ids, "kept_by": []}
         for path in (f"{THREADS}/{thread_id}", *(f"/api/v1/responses/{id}" for id in ids)):
             assert (await api.client.get(path)).status_code == 404
         again = await api.client.delete(f"{THREADS}/{thread_id}")

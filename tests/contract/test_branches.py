@@ -9,6 +9,7 @@ import pytest
 from orchestrator.core.approvals import Approve
 from orchestrator.core.commands import Outcome
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.items import TextInput
 from orchestrator.core.response import Completed
 from orchestrator.core.search import parse_query
 from orchestrator.core.tools import text_content
@@ -90,10 +91,12 @@ async def branch(store: ResponseStore, id: str = "resp_b", *, of: str = "resp_a"
     return new
 
 
-async def delete(place: Place, id: str, *, keep_skeleton: bool = True) -> None:
+async def delete(place: Place, id: str, *, keep_skeleton: bool = True) -> tuple[str, ...]:
+    """Delete it; who else still has what it had."""
     gone = await place.graph.delete_response(id, "ada", LATER, subtree=False, keep_skeleton=keep_skeleton)
     assert gone is not None
-    assert list(gone) == [id]
+    assert gone.deleted == (id,)
+    return gone.kept_by
 
 
 async def test_a_branch_begins_with_items_of_another_response_and_copies_no_call(place: Place) -> None:
@@ -208,6 +211,28 @@ async def test_the_last_one_that_has_a_call_takes_its_content_along(place: Place
     assert [(row.arguments, row.output) for row in rows] == [(None, None)] * 4
     if place.database is not None:
         assert (await verify(place.database)).problem is None
+
+
+@pytest.mark.parametrize("keep_skeleton", [True, False], ids=["skeleton", "bare"])
+async def test_whoever_deletes_is_told_who_still_has_some_of_the_content(place: Place, keep_skeleton: bool) -> None:
+    store = place.store
+    await ended(store)
+    await branch(store)
+    await branch(store, "resp_c", of="resp_b", at=1)
+    replay = replace(new_response("resp_d", at=LATER), replay_of="resp_c")
+    await store.open_response(replay)
+    await store.save_response("resp_d", Completed(), STATS, [text(0)], [], LATER)
+    anew = replace(new_response("resp_e", at=LATER), input=(TextInput("other"),), forked_from=ForkPoint("resp_a", 0))
+    await store.open_response(anew)
+    await store.save_response("resp_e", Completed(), STATS, [], [], LATER)
+    await store.open_response(replace(new_response("resp_f", at=LATER)))
+    await store.save_response("resp_f", Completed(), STATS, [text(0)], [], LATER)
+    assert await delete(place, "resp_e", keep_skeleton=keep_skeleton) == (), "it has nothing of the others"
+    assert await delete(place, "resp_f", keep_skeleton=keep_skeleton) == (), "it was made by itself"
+    assert await delete(place, "resp_b", keep_skeleton=keep_skeleton) == ("resp_a", "resp_c", "resp_d")
+    assert await delete(place, "resp_c", keep_skeleton=keep_skeleton) == ("resp_a", "resp_d")
+    assert await delete(place, "resp_a", keep_skeleton=keep_skeleton) == ("resp_d",)
+    assert await delete(place, "resp_d", keep_skeleton=keep_skeleton) == ()
 
 
 async def test_a_branch_keeps_long_outputs_and_they_go_with_it(place: Place) -> None:

@@ -1,0 +1,27 @@
+"""Forks and replays of a response are found by it: whoever deletes one is told who still has its content.
+
+Revision: 0016, after 0015
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0016"
+down_revision: str | None = "0015"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+COLUMNS = ("forked_from", "replay_of")
+
+
+def upgrade() -> None:
+    for column in COLUMNS:
+        made = sa.text(f"{column} IS NOT NULL")
+        op.create_index(f"ix_responses_{column}", "responses", [column], sqlite_where=made, postgresql_where=made)
+
+
+def downgrade() -> None:
+    for column in reversed(COLUMNS):
+        op.drop_index(f"ix_responses_{column}", "responses")
