@@ -79,9 +79,11 @@ class MemoryStore:
         node = self.nodes[response.id] = Node(response, number, root_id, depth, response.lease_until)
         node.warnings = response.warnings
         if response.forked_from is not None:
-            original = self.nodes[response.forked_from.response_id]
-            copied = [item for item in original.ordered() if item.position < response.forked_from.position]
-            node.items = {item.position: item for item in copied}
+            point = response.forked_from
+            original = self.nodes[point.response_id]
+            rest = range(point.position + 1, point.position + 1 + point.rest)
+            had = [item for item in original.ordered() if item.position < point.position or item.position in rest]
+            node.items = {item.position: item for item in had}
             node.decisions = dict(original.decisions)
         if move is not None:
             thread = self.threads.setdefault(move.thread_id, PointedThread(response.owner, response.created_at))

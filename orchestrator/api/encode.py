@@ -164,7 +164,7 @@ def chat_reply(result: ChatResult) -> wire.ChatReply:
 
 def forked_from(point: ForkPoint | None) -> wire.ForkedFrom | UnsetType:
     """Where a branch left another response."""
-    return UNSET if point is None else wire.ForkedFrom(point.response_id, point.position)
+    return UNSET if point is None else wire.ForkedFrom(point.response_id, point.position, point.rest or UNSET)
 
 
 def stored_reply(response: StoredResponse) -> wire.StoredReply:

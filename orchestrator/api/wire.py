@@ -237,6 +237,12 @@ class ForkedFrom(Struct, frozen=True):
 
     response_id: str
     position: Annotated[int, Meta(description="How many of that response's output items it begins with.")]
+    rest: (
+        Annotated[
+            int, Meta(description="Where it makes the call at `position` anew: how many items behind that it has too.")
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class StoredReply(Struct, frozen=True, kw_only=True):

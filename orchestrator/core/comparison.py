@@ -262,6 +262,8 @@ def _compared(one: tuple[int, _Item] | None, other: tuple[int, _Item] | None, sh
     standing: Standing = "changed" if changes else "equal"
     if first is None or second is None:
         standing = "added" if first is None else "removed"
+    # A call has one id: where both have it, it is the same one.
+    is_same = first is not None and second is not None and first.call_id is not None and first.call_id == second.call_id
     return ItemComparison(
         standing,
         item.kind,
@@ -272,7 +274,7 @@ def _compared(one: tuple[int, _Item] | None, other: tuple[int, _Item] | None, sh
         item.provider or (first.provider if first else None),
         first.call_id if first else None,
         second.call_id if second else None,
-        shared=x is not None and x == y and x < shared,
+        shared=is_same or (x is not None and x == y and x < shared),
     )
 
 

@@ -13,17 +13,23 @@ ABANDONED: Final = "The call was cut short: whether it took effect is not known.
 class Ledger:
     """What a run has of its response; an item stands at the index that its position names.
 
-    `durable` are the items that the store has already.
+    `durable` are the items that the store has already. A place between them may be open, for a call that is added next.
     """
 
     def __init__(self, durable: Sequence[PlacedItem] = ()) -> None:
         self.items: list[PlacedItem] = [*durable]
-        self._durable = len(self.items)
+        self._unsaved: list[int] = []
         self._unrecorded = {call.call_id for call in self.unsettled()}
+
+    def add(self, items: Sequence[PlacedItem]) -> None:
+        """`items` in their places; the store does not have them yet."""
+        self._unsaved += [item.position for item in items]
+        self.items += items
+        self.items.sort(key=lambda item: item.position)
 
     def journaled(self) -> None:
         """The store has all items now."""
-        self._durable = len(self.items)
+        self._unsaved.clear()
         self._unrecorded |= {call.call_id for call in self.unsettled()}
 
     def recorded(self, call_id: str) -> None:
@@ -78,4 +84,4 @@ class Ledger:
             for call in self.calls()
             if call.call_id in self._unrecorded and call.outcome is not None
         )
-        return tuple(self.items[self._durable :]), outcomes
+        return tuple(self.items[position] for position in self._unsaved), outcomes

@@ -130,6 +130,7 @@ class Resumed:
     calls that are not settled, `counters` and `load_seconds` are those of the turns so far, `warnings`
     what was told. Else it is a new response that begins with items of another one, and `call`, if there
     is one, comes next: it is judged, journaled and run, or only journaled where it has an outcome.
+    Its place may be before the last of `items`: the rest of its turn stands behind it.
     """
 
     items: tuple[PlacedItem, ...] = ()

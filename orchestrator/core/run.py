@@ -289,7 +289,7 @@ class Run:
         if ended is not None:
             ending, why = ended
             items, refused = refuse_all(items, why)
-            self._ledger.items += items
+            self._ledger.add(items)
             return [*events, *self._save(ending, tuple(self._success(call_id) for call_id in refused))]
         refused = []
         if not self.request.store:
@@ -298,7 +298,7 @@ class Run:
 
     def _journal(self, items: Sequence[c.PlacedItem], announced: Sequence[str]) -> list[Emission]:
         """Write `items` down; the calls in `announced` are settled, and are told of once they are written."""
-        self._ledger.items += items
+        self._ledger.add(items)
         unsettled = self._ledger.unsettled()
         self.state = CallingTools(
             journaled=False,
@@ -318,7 +318,7 @@ class Run:
     def _break_off(self, turn: TurnAssembly) -> list[s.StreamEvent]:
         self._guards.counters.append(Counters())
         events, items = turn.finish(cut=False, broken_off=True)
-        self._ledger.items += items
+        self._ledger.add(items)
         return events
 
     # ---- calls --------------------------------------------------------------------------------

@@ -21,10 +21,14 @@ LONG_TEXT: Final = 16_384
 
 @dataclass(frozen=True, slots=True)
 class ForkPoint:
-    """Where a branch leaves another response: it begins with that one's first `position` items."""
+    """Where a branch leaves another response: it begins with that one's first `position` items.
+
+    Where it makes a call of that one anew, it also has the `rest` of that call's turn: so many items behind it.
+    """
 
     response_id: str
     position: int
+    rest: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Branches that leave a stored response at any point, also inside it, and go on from there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,7 +32,8 @@ class ForkRequest:
     """Where a branch leaves a response, and what is different in it.
 
     `call_id` names the call that is made anew, with `arguments` in the place of its own, or that gets
-    `result`; `position` counts the output items that are kept; neither is the end. `integrations` None
+    `result`, while the rest of its turn is kept; `position` counts the output items that are kept, and with them
+    what is left of the turn of the last one; neither is the end. `integrations` None
     are those of the response. `changes` are fields of `ChatRequest` with their new values, `sampling`
     those of its `Sampling`.
     """
@@ -74,6 +75,7 @@ class ForkService:
         if "model" not in stored.parameters and "model" not in request.changes:
             message = "No model wrote this response: name one in 'model'."
             raise OrchestratorError(ErrorKind.MISSING_REQUIRED_PARAMETER, message, param="model")
+        run = replace(run, items=_without_gap(run.items))
         chat = self._chat(request, stored)
         position = _position(request, run)
         if request.input is not None and position == len(run.items):
@@ -82,10 +84,15 @@ class ForkService:
         if request.input is not None and position > 0:
             message = "New input goes with the position 0, where it takes the place of the old, or with the end."
             raise _wrong("input", message)
-        kept = run.items[:position]
         call = _call(request, run, position)
+        rest = _rest_of_turn(run.items, position - (call is None))
         if call is None:
-            _check_place(kept, position, run)
+            # Half of a turn is none that the model wrote: all of its calls are kept, with what they answered.
+            _check_place(run.items[:position], position, run)
+            position, rest = position + rest, 0
+            kept = run.items[:position]
+        else:
+            kept = (*run.items[:position], *run.items[position + 1 : position + 1 + rest])
         if any(isinstance(item, PlacedCall) and item.outcome is None for item in kept):
             raise _wrong("at", "A call before this point was never settled.")
         taken_up = TakenUp(
@@ -93,7 +100,7 @@ class ForkService:
             resumed=Resumed(kept, call=call),
             tool_names=run.tool_names,
             root_id=stored.root_id,
-            forked_from=ForkPoint(stored.id, position),
+            forked_from=ForkPoint(stored.id, position, rest),
         )
         return await self._chats.start(replace(chat, input=request.input or chat.input), caller, taken_up)
 
@@ -117,6 +124,18 @@ def _position(request: ForkRequest, run: StoredRun) -> int:
         if isinstance(item, PlacedCall) and item.call_id == request.call_id:
             return item.position
     raise _wrong("at.call_id", f"The response has no call '{request.call_id}'.")
+
+
+def _rest_of_turn(items: Sequence[PlacedItem], position: int) -> int:
+    """How many items of the same turn stand behind the item at `position`; none where there is no such item."""
+    if not 0 <= position < len(items):
+        return 0
+    return sum(item.turn == items[position].turn for item in items[position + 1 :])
+
+
+def _without_gap(items: Sequence[PlacedItem]) -> tuple[PlacedItem, ...]:
+    """The items up to a place that stayed open: a branch that failed before it made its call has one."""
+    return tuple(item for place, item in enumerate(items) if item.position == place)
 
 
 def _call(request: ForkRequest, run: StoredRun, position: int) -> PlacedCall | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, Text, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, Text, and_, bindparam, func, insert, or_, select, update
 
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.errors import ErrorKind, OrchestratorError
@@ -101,7 +101,13 @@ _COPY: Final = insert(output_items).from_select(
         output_items.c.type,
         output_items.c.content,
         output_items.c.call_id,
-    ).where(output_items.c.response_id == bindparam("old_id"), output_items.c.position < bindparam("below")),
+    ).where(
+        output_items.c.response_id == bindparam("old_id"),
+        or_(
+            output_items.c.position < bindparam("left_at"),
+            and_(output_items.c.position > bindparam("left_at"), output_items.c.position <= bindparam("rest_to")),
+        ),
+    ),
 )
 """The items that a branch begins with; what its calls are stands in the journal already, once."""
 
@@ -140,7 +146,8 @@ def open_response(connection: Connection, response: NewResponse) -> None:
 
 
 def _copy_items(connection: Connection, response: NewResponse, number: int, point: ForkPoint) -> None:
-    connection.execute(_COPY, {"new_id": response.id, "old_id": point.response_id, "below": point.position})
+    places = {"left_at": point.position, "rest_to": point.position + point.rest}
+    connection.execute(_COPY, {"new_id": response.id, "old_id": point.response_id, **places})
     shared = connection.execute(_SHARED_CALLS, {"response_id": response.id}).all()
     known = [(row.tool, readings.provider_from(row.provider_type, row.provider_name)) for row in shared]
     labels = call_labels(response.owner, [(tool, provider) for tool, provider in known if provider is not None])

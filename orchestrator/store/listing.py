@@ -47,6 +47,7 @@ SUMMARY: Final = (
     responses.c.ended_at,
     responses.c.forked_from,
     responses.c.forked_position,
+    responses.c.forked_rest,
     responses.c.replay_of,
 )
 

@@ -187,7 +187,9 @@ def server_from(address: str | None, name: str | None, version: str | None) -> S
 
 
 def _fork_point(row: RowMapping) -> ForkPoint | None:
-    return None if row["forked_from"] is None else ForkPoint(row["forked_from"], row["forked_position"])
+    if row["forked_from"] is None:
+        return None
+    return ForkPoint(row["forked_from"], row["forked_position"], row["forked_rest"] or 0)
 
 
 def _stats(value: Mapping[str, Any] | None) -> Stats:

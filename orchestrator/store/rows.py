@@ -96,6 +96,7 @@ def response_row(new: NewResponse, number: int, root_id: str, depth: int, offer_
         "lease_until": new.lease_until,
         "forked_from": None if new.forked_from is None else new.forked_from.response_id,
         "forked_position": None if new.forked_from is None else new.forked_from.position,
+        "forked_rest": None if new.forked_from is None else new.forked_from.rest,
         "replay_of": new.replay_of,
         "warnings": warnings_json(new.warnings) if new.stored else None,
         "created_at": new.created_at,

@@ -107,9 +107,9 @@ responses: Final = Table(
     Column("suspension", json_column()),
     # Why somebody wants it to end; its holder looks for this.
     Column("cancel_reason", AnyText),
-    # A branch that begins with the first `forked_position` items of another response, which may be gone by now.
+    # A branch: `ForkPoint`. The response that it left may be gone by now.
     Column("forked_from", Text),
-    Column("forked_position", Integer),
+    *(Column(f"forked_{name}", Integer) for name in ("position", "rest")),
     Column("replay_of", Text),
     Column("warnings", json_column()),
     Column("created_at", UtcDateTime, nullable=False),

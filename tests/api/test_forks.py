@@ -49,15 +49,22 @@ async def test_a_call_with_other_arguments_runs_anew_and_the_branch_goes_on_from
         journal = await api.store.list_calls(branch["response_id"], "local")
     assert server.calls == [("count", {"n": 9})]
     assert branch["output"][0] == reply["output"][0]
-    assert tool_calls(branch) == [("count", {"n": 9}, output("counted 9"), False)]
+    look = ("look", {}, output("seen"), False)
+    assert tool_calls(branch) == [("count", {"n": 9}, output("counted 9"), False), look]
+    assert branch["output"][2] == reply["output"][2], "the call beside it is not run again, nor dropped"
     assert branch["output"][-1] == {"type": "message", "content": "Again."}
     assert stored["output"] == branch["output"]
-    assert stored["forked_from"] == {"response_id": reply["response_id"], "position": 1}
+    assert stored["forked_from"] == {"response_id": reply["response_id"], "position": 1, "rest": 1}
     assert stored["previous_response_id"] == parent["response_id"]
     assert original["output"] == reply["output"]
     assert [(row.status, row.arguments) for row in journal] == [("succeeded", {"n": 9})]
     assert engine.requests[-1].turn == 2
-    assert engine.requests[-1].messages[:-2] == engine.requests[0].messages
+    assert engine.requests[-1].messages[:-3] == engine.requests[0].messages
+    turn, counted, looked = engine.requests[-1].messages[-3:]
+    _, was_counted, was_looked = engine.requests[1].messages[-3:]
+    assert [call.name for call in getattr(turn, "calls", ())] == ["count", "look"]
+    assert (getattr(counted, "content", None), getattr(was_counted, "content", None)) == ("counted 9", "counted 1")
+    assert looked == was_looked
 
 
 async def test_a_call_with_another_result_is_not_run_and_is_journaled_as_edited() -> None:
@@ -80,6 +87,46 @@ async def test_a_call_with_another_result_is_not_run_and_is_journaled_as_edited(
     assert tool_calls(branch)[-1] == ("count", {"n": 2}, output("a million"), True)
     assert (row.status, row.is_error) == ("edited", True)
     assert getattr(engine.requests[-1].messages[-1], "content", None) == "a million"
+
+
+@pytest.mark.parametrize(
+    ("place", "at"),
+    [(1, {"output": {"text": "edited"}}), (2, {"output": {"text": "edited"}}), (2, {"arguments": {}})],
+    ids=["first result", "last result", "last arguments"],
+)
+async def test_the_calls_beside_the_one_that_is_made_anew_stay_in_their_places(place: int, at: dict[str, Any]) -> None:
+    server, engine = counter(), ScriptedEngine(SCRIPT)
+    async with house(engine, {"mcp/counter": server}) as api:
+        reply = await finished(api)
+        server.calls.clear()
+        branch = (await fork(api, reply, at={"call_id": call_id(reply, place)}, **at)).json()
+        again = (await fork(api, branch, at={"position": 3})).json()
+        await api.chat(input="And?", previous_response_id=branch["response_id"])
+    other = 3 - place
+    assert branch["output"][other] == reply["output"][other]
+    assert [item["tool"] for item in branch["output"][1:3]] == ["count", "look"]
+    assert again["output"][:3] == branch["output"][:3]
+    edited = "edited" if "output" in at else "seen"
+    first, second = ("edited", "seen") if place == 1 else ("counted 1", edited)
+    for asked in (engine.requests[3], engine.requests[-1]):
+        [results] = [
+            [getattr(one, "content", None) for one in asked.messages[number + 1 : number + 3]]
+            for number, message in enumerate(asked.messages)
+            if len(getattr(message, "calls", ())) == 2
+        ]
+        assert results == [first, second]
+    assert len(server.calls) == ("arguments" in at)
+
+
+async def test_a_place_between_the_calls_of_a_turn_is_the_end_of_that_turn() -> None:
+    server, engine = counter(), ScriptedEngine(SCRIPT)
+    async with house(engine, {"mcp/counter": server}) as api:
+        reply = await finished(api)
+        branch = (await fork(api, reply, at={"position": 2})).json()
+        stored = (await api.client.get(f"/api/v1/responses/{branch['response_id']}")).json()
+    assert branch["output"] == [*reply["output"][:3], {"type": "message", "content": "Again."}]
+    assert stored["forked_from"] == {"response_id": reply["response_id"], "position": 3}
+    assert engine.requests[-1].messages == engine.requests[1].messages
 
 
 async def test_the_same_question_can_be_asked_again_or_another_one_in_its_place() -> None:

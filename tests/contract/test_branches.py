@@ -115,6 +115,27 @@ async def test_a_branch_begins_with_items_of_another_response_and_copies_no_call
     assert [row.call_id for row in await store.list_calls("resp_a", "ada")] == ["call_1", "call_2"]
 
 
+async def test_a_branch_has_the_rest_of_the_turn_whose_call_it_makes_anew(place: Place) -> None:
+    store = place.store
+    await ended(store)
+    new = replace(new_response("resp_b", at=LATER), forked_from=ForkPoint("resp_a", 1, 1))
+    await store.open_response(new)
+    own = replace(OWN, position=1, call_id="call_of_resp_b")
+    await store.journal_calls("resp_b", [own], LATER)
+    await store.save_response("resp_b", Completed(), STATS, [text(3, 2)], [], LATER)
+    run = await store.read_run("resp_b", "ada")
+    assert run is not None
+    assert run.items == (text(0), own, TWO, text(3, 2))
+    stored = await store.get_response("resp_b", "ada")
+    assert stored is not None
+    assert stored.forked_from == ForkPoint("resp_a", 1, 1)
+    tree = await place.graph.read_tree("resp_a", "ada", None, 10)
+    assert tree is not None
+    assert tree[1].forked_from == ForkPoint("resp_a", 1, 1)
+    assert await delete(place, "resp_a") == ("resp_b",)
+    assert (await store.list_calls("resp_a", "ada"))[1].output == text_content("two")
+
+
 async def test_a_replay_says_of_what(place: Place) -> None:
     await ended(place.store)
     await place.store.open_response(replace(new_response("resp_b"), replay_of="resp_a"))

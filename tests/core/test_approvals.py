@@ -516,6 +516,36 @@ def test_a_branch_runs_the_call_that_it_begins_with() -> None:
     )
 
 
+PONG = c.Outcome("succeeded", text_content("pong"), "pong", is_error=False)
+BESIDE = c.PlacedCall(3, 1, "call_8", "ping", "{}", {}, "ping", CLOCK, "sha256:x", outcome=PONG)
+
+
+def test_the_call_that_a_branch_makes_anew_stands_before_the_rest_of_its_turn() -> None:
+    d = branch(call_with('{"a":2,"b":2}'), (*HELD, BESIDE))
+    d.until_generating(ADD, PING)
+    d.feed(i.CallsJournaled(), i.CallReturned("call_9", said("4"), 1))
+    generate = d.feed(i.OutcomeRecorded("call_9"))[-1]
+    assert isinstance(generate, c.Generate)
+    calls = (PromptToolCall("call_9", "add", '{"a":2,"b":2}'), PromptToolCall("call_8", "ping", "{}"))
+    assert generate.messages[1:] == (
+        AssistantMessage("Hm.", "One moment.", calls),
+        ToolMessage("call_9", "add", "4"),
+        ToolMessage("call_8", "ping", "pong"),
+    )
+    d.feed(i.TextArrived("Done."))
+    save = d.feed(i.GenerationFinished("stop", COUNTED))[-1]
+    assert isinstance(save, c.SaveResponse | c.JournalCalls)
+    assert [item.position for item in save.items] == [4]
+
+
+def test_a_branch_that_is_stopped_before_its_call_is_journaled_saves_that_and_nothing_twice() -> None:
+    d = branch(call_with('{"a":2,"b":2}'), (*HELD, BESIDE))
+    d.until_generating(ADD, PING)
+    save = d.feed(i.Cancel("enough"))[-1]
+    assert isinstance(save, c.SaveResponse)
+    assert [(item.position, getattr(item, "call_id", None)) for item in save.items] == [(2, "call_9")]
+
+
 def test_a_branchs_own_call_waits_where_its_tool_needs_approval() -> None:
     d = branch(call_with('{"a":2,"b":2}'))
     d.feed(i.Start(), with_approval(), i.ResponseOpened(), i.ModelReady())

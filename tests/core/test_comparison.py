@@ -223,6 +223,7 @@ def test_long_texts_are_shown_from_where_they_begin_to_differ() -> None:
 
 FORK = ("resp_a", 2)
 KEPT = (Message("One."), call("call_1"))
+ANEW = (KEPT[0], call("call_9"))
 
 
 @pytest.mark.parametrize(
@@ -230,11 +231,12 @@ KEPT = (Message("One."), call("call_1"))
     [
         (node(*KEPT, Message("Two.")), node(*KEPT, Message("Three."), id="resp_b", forked_from=FORK), 2),
         (node(*KEPT, id="resp_b", forked_from=FORK), node(*KEPT), 2),
-        (node(*KEPT, id="resp_b", forked_from=FORK), node(*KEPT, id="resp_c", forked_from=("resp_a", 1)), 1),
-        (node(*KEPT, id="resp_b", forked_from=FORK), node(*KEPT, id="resp_c", forked_from=("resp_x", 1)), 0),
-        (node(*KEPT), node(*KEPT, id="resp_b"), 0),
+        (node(*KEPT, id="resp_b", forked_from=FORK), node(*ANEW, id="resp_c", forked_from=("resp_a", 1)), 1),
+        (node(*KEPT, id="resp_b", forked_from=FORK), node(*KEPT, id="resp_c", forked_from=("resp_a", 1)), 2),
+        (node(*KEPT, id="resp_b", forked_from=FORK), node(*ANEW, id="resp_c", forked_from=("resp_x", 1)), 0),
+        (node(*KEPT), node(*ANEW, id="resp_b"), 0),
     ],
-    ids=["fork", "origin", "siblings", "strangers", "none"],
+    ids=["fork", "origin", "siblings", "the same call", "strangers", "none"],
 )
 def test_what_a_branch_has_of_the_other_is_shared(a: BranchNode, b: BranchNode, shared: int) -> None:
     assert [item.shared for item in written(a, b)] == [place < shared for place in range(len(a.output))]

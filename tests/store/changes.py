@@ -97,7 +97,9 @@ class Changes:
             return self._opening(previous, owner, holder, 9, lease, replay_of=id)
         items = [] if node is None else node.ordered()
         unsettled = [item.position for item in items if isinstance(item, PlacedCall) and item.outcome is None]
-        point = ForkPoint(id, min([place, len(items), *unsettled]))
+        settled = min([len(items), *unsettled])
+        position = min(place, settled)
+        point = ForkPoint(id, position, max(0, min(which % 3, settled - position - 1)))
         return self._opening(previous, owner, holder, 9, lease, forked_from=point)
 
     def appending(self, which: int, owner: str, holder: str, lease: int) -> Ask:
@@ -123,7 +125,8 @@ class Changes:
         if taken and self.nodes:
             id = list(self.nodes)[self.opened % len(self.nodes)]
         elif "forked_from" in of:
-            self.positions[id] = of["forked_from"].position
+            point = of["forked_from"]
+            self.positions[id] = point.position + (point.rest and 1 + point.rest)
         new = new_response(id, previous, stored=unstored > 3, at=self.now())
         said = new.input if self.opened % 3 == 0 else new.input[:1]  # one with a picture stays in its rows
         new = replace(new, owner=owner, holder=holder, lease_until=self.now() + lease * MINUTE, input=said, **of)

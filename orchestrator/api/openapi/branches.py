@@ -14,9 +14,11 @@ from orchestrator.core.json_types import JsonObject, JsonValue
 
 _FORK: Final = """\
 An extension. Leaves a stored response for a new branch, also in the middle of it. `at.call_id` names a tool call: it is
-made anew, with `arguments` in the place of its own, or it is not made and has `output` as its result; what came after
-it is dropped. `at.position` keeps so many output items: none, so that the same question is answered again, or those up
-to a call. Without `at` it is the end. What the branch keeps is not run again, and its calls stay where they are in the journal.
+made anew, with `arguments` in the place of its own, or it is not made and has `output` as its result; the turns after
+it are dropped. `at.position` keeps so many output items: none, so that the same question is answered again, or those up
+to a call. Without `at` it is the end. A turn is kept whole: the calls beside the one at which a branch begins stay with
+what they answered, so that the model goes on from the turn that it wrote. What the branch keeps is not run again, and
+its calls stay where they are in the journal.
 
 `input` takes the place of the old at the position 0; at the end it continues the response, as `previous_response_id`
 does. Settings that are given replace those of the response. Where it had an ephemeral server with headers,

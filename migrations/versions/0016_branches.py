@@ -1,4 +1,6 @@
-"""Forks and replays of a response are found by it: whoever deletes one is told who still has its content.
+"""A branch keeps the rest of the turn whose call it makes anew, and branches are found by what they left.
+
+Whoever deletes a response is told who still has its content. Branches that are there already have no such rest.
 
 Revision: 0016, after 0015
 """
@@ -17,6 +19,7 @@ COLUMNS = ("forked_from", "replay_of")
 
 
 def upgrade() -> None:
+    op.add_column("responses", sa.Column("forked_rest", sa.Integer()))
     for column in COLUMNS:
         made = sa.text(f"{column} IS NOT NULL")
         op.create_index(f"ix_responses_{column}", "responses", [column], sqlite_where=made, postgresql_where=made)
@@ -25,3 +28,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     for column in reversed(COLUMNS):
         op.drop_index(f"ix_responses_{column}", "responses")
+    op.drop_column("responses", "forked_rest")
