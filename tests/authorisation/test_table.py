@@ -142,6 +142,7 @@ TABLE: Final = [
     Row("GET", f"{V1}/tool-calls", "audit.read"),
     Row("GET", f"{V1}/tool-calls/stats", "audit.read"),
     Row("GET", f"{V1}/tool-calls/export", "audit.read"),
+    Row("GET", f"{V1}/tool-calls/export/definitions", "audit.read"),
     Row("GET", f"{V1}/tool-calls/events", "audit.read_all"),
     Row("GET", f"{V1}/tool-calls/{{call_id:str}}", "audit.read", other=NO_CALL),
     Row("GET", f"{V1}/plugins", "plugins"),
