@@ -65,7 +65,7 @@ def tool_call_routes(audit: AuditService, authenticator: Authenticator) -> list[
         limit, after, newest_first = query.read_limit(rest), query.read_cursor(rest), query.read_order(rest)
         page = await audit.list_calls(caller, wanted, after, limit, newest_first=newest_first)
         calls = [AuditedCallSummary(**_summary(call)) for call in page.calls]
-        return json_reply(AuditedCallList(calls, query.cursor_text(page.next), UNSET if page.complete else True))
+        return json_reply(AuditedCallList(calls, query.cursor_text(page.next)))
 
     @get(STATS_PATH)
     async def stats(request: HttpRequest) -> ASGIResponse:

@@ -60,15 +60,6 @@ class AuditedCallList(Struct, frozen=True):
         str | None,
         Meta(description="Where the next page begins; null: there is none. A page may be short while there is one."),
     ]
-    incomplete: (
-        Annotated[
-            bool,
-            Meta(
-                description="Only, and true, where arguments were looked for among more calls than a page looks at: calls with more than 64 values, or such as are nested deeper than 32, may be missing. A shorter time (`from`, `to`) and an export have all of them."
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
 
 
 class ChainLink(Struct, frozen=True):

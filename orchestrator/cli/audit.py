@@ -35,11 +35,6 @@ FOUND_WANTING: Final = 1
 NOT_PROVED_WHOLE: Final = 3
 """The exit status of `verify` when each row is as it was chained, and nothing says that none is missing."""
 
-INCOMPLETE: Final = (
-    "note: calls with more than 64 arguments may be missing among so many calls; a shorter time (--from, --to) or"
-    " `audit export` has all of them"
-)
-
 
 class Moment(click.ParamType[datetime]):
     """A moment; one without a zone is in UTC."""
@@ -165,24 +160,20 @@ def audit() -> None:
 def list_(settings: Settings, limit: int, oldest_first: bool, as_json: bool, **asked: Any) -> None:
     """List tool calls, the newest first."""
 
-    async def read() -> tuple[list[ListedCall], bool]:
+    async def read() -> list[ListedCall]:
         found: list[ListedCall] = []
-        complete = True
         place: CallPlace | None = None
         async with audit_store(settings, "list", CallFilter(**asked).given()) as store:
             while len(found) < limit:
                 size = min(500, limit - len(found))
                 page = await store.list_calls(CallFilter(**asked), place, size, newest_first=not oldest_first)
                 found += page.calls
-                complete = complete and page.complete
                 place = page.next
                 if place is None:
                     break
-        return found, complete
+        return found
 
-    calls, complete = anyio.run(read)
-    if not complete:
-        click.echo(INCOMPLETE, err=True)
+    calls = anyio.run(read)
     if as_json:
         print_json({"tool_calls": [asdict(call) for call in calls]})
         return

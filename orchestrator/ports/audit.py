@@ -165,14 +165,11 @@ class AuditedCall:
 class CallPage:
     """Calls in order, and where the next page begins; None: there is no more.
 
-    A page may be short, even empty, while there is a next one: a request looks at a bounded number of calls. It is not
-    `complete` where arguments were looked for by their index alone, among more calls than a page looks at: calls with
-    more, or deeper, values than the index takes may be missing.
+    A page may be short, even empty, while there is a next one: a request looks at a bounded number of calls.
     """
 
     calls: tuple[ListedCall, ...]
     next: CallPlace | None
-    complete: bool = True
 
 
 class DurationCount(NamedTuple):

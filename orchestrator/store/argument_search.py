@@ -8,14 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, exists, func, not_, or_, select, true, type_coerce
-from sqlalchemy import cast as sql_cast
 
 from orchestrator.ports.audit import ArgumentPattern
-from orchestrator.store.audit_arguments import MOST_CHARACTERS, MOST_LEAVES, MOST_LEVELS, glob_marks, has_argument
+from orchestrator.store.audit_arguments import CUT, MOST_CHARACTERS, glob_marks, has_argument
 from orchestrator.store.tables import call_arguments, tool_calls
-
-SHORTEST_CUT: Final = 64
-"""Characters of JSON below which the index has all of it."""
 
 READ_AT_ONCE: Final = 20
 """How many calls have their arguments in memory at once."""
@@ -74,17 +70,19 @@ def certain(connection: Connection, pattern: ArgumentPattern, columns: Any) -> C
 
 
 def possible(connection: Connection, pattern: ArgumentPattern, columns: Any) -> ColumnElement[bool]:
-    """The call is like the pattern, or the index does not have all that may be; `columns` has its `arguments` too."""
-    written = sql_cast(columns.arguments, Text)
-    of_call = _arguments.call_id == columns.call_id
+    """The call is like the pattern, or the index does not have all that may be."""
     cut_value = and_(_arguments.path == pattern.path, func.length(_arguments.value) >= MOST_CHARACTERS)
     escaped = and_(_arguments.path == pattern.path, type_coerce(_arguments.value, Text).like(_ESCAPED))
-    cut_row = exists().where(of_call, or_(cut_value, escaped, func.length(_arguments.path) >= MOST_CHARACTERS))
-    leaves = select(func.count()).select_from(call_arguments).where(of_call).scalar_subquery()
-    brackets = 2 * func.length(written) - func.length(func.replace(written, "[", ""))
-    brackets -= func.length(func.replace(written, "{", ""))
-    cut_off = and_(func.length(written) >= SHORTEST_CUT, or_(leaves >= MOST_LEAVES, brackets > MOST_LEVELS))
-    return or_(certain(connection, pattern, columns), cut_row, cut_off)
+    # A path that is cut, or the mark of a call that has more values than the index takes.
+    cut_path = func.length(_arguments.path) >= MOST_CHARACTERS
+    undecided = exists().where(_arguments.call_id == columns.call_id, or_(cut_value, escaped, cut_path))
+    return or_(certain(connection, pattern, columns), undecided)
+
+
+def cut() -> ColumnElement[bool]:
+    """The row of the index says that it has not all values of its call."""
+    path, value = CUT
+    return and_(_arguments.path == path, _arguments.value == value)
 
 
 def confirmed(connection: Connection, patterns: Sequence[ArgumentPattern], call_ids: Sequence[str]) -> frozenset[str]:

@@ -108,7 +108,7 @@ class SqlAuditStore:
         def work(connection: Connection) -> CallPage:
             found = find_calls(connection, wanted, after, limit, newest_first=newest_first)
             rows = rows_of(connection, _LISTED, found.call_ids)
-            return CallPage(tuple([_listed(row) for row in rows]), found.next, found.complete)
+            return CallPage(tuple([_listed(row) for row in rows]), found.next)
 
         return await self._database.read(work)
 

@@ -17,20 +17,34 @@ MOST_LEVELS: Final = 32
 """How deep in the arguments of a call they are found."""
 
 
+CUT: Final = ("*" * (MOST_CHARACTERS + 1), "")
+"""The row that says of a call that it has more, or deeper, values than the index takes. No path of the index is so long."""
+
+
 def argument_leaves(arguments: JsonValue) -> list[tuple[str, str]]:
-    """Path and value of every scalar in `arguments`, once each, in order; an element of an array is at `name[]`."""
+    """Path and value of every scalar in `arguments`, once each, in order; an element of an array is at `name[]`.
+
+    `CUT` comes last where some are left out.
+    """
     found: dict[tuple[str, str], None] = {}
-    for path, value in _leaves(arguments, "", 0):
-        found[path[:MOST_CHARACTERS], value[:MOST_CHARACTERS]] = None
-        if len(found) == MOST_LEAVES:
+    is_cut = False
+    for leaf in _leaves(arguments, "", 0):
+        if leaf is None:
+            is_cut = True
+            continue
+        kept = leaf[0][:MOST_CHARACTERS], leaf[1][:MOST_CHARACTERS]
+        if len(found) == MOST_LEAVES and kept not in found:
+            is_cut = True
             break
-    return list(found)
+        found[kept] = None
+    return [*found, CUT] if is_cut else list(found)
 
 
-def _leaves(value: JsonValue, path: str, level: int) -> Iterator[tuple[str, str]]:
+def _leaves(value: JsonValue, path: str, level: int) -> Iterator[tuple[str, str] | None]:
+    """The scalars; None stands for what lies too deep."""
     if level > MOST_LEVELS:
-        return
-    if isinstance(value, dict):
+        yield None
+    elif isinstance(value, dict):
         for name, inner in value.items():
             yield from _leaves(inner, f"{path}.{name}" if path else name, level + 1)
     elif isinstance(value, list):

@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    union,
 )
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
@@ -37,6 +38,9 @@ MOST_COUNTED: Final = 20_000
 
 MOST_LOOKED_AT: Final = 4_000
 """How many rows a page may look at."""
+
+MOST_READ: Final = 1_000
+"""The same where many of them may have to be looked at in full."""
 
 _LONGEST_STEP: Final = 1_000
 
@@ -53,13 +57,15 @@ _FAILED: Final[ColumnElement[Any]] = literal_column("tool_calls.is_error", Integ
 class _Walk:
     """A way to the calls: rows of one table that satisfy `where`, and with that so many of the questions.
 
-    `ordered` says that an index has them in order.
+    `ordered` says that an index has them in order. Rows of the same table that satisfy `also`, which an index always
+    has in order, are on the way too.
     """
 
     where: ColumnElement[bool]
     ordered: bool = True
     by_argument: bool = False
     answers: int = 1
+    also: ColumnElement[bool] | None = None
 
     @property
     def key(self) -> tuple[Any, Any]:
@@ -69,11 +75,10 @@ class _Walk:
 
 @dataclass(frozen=True, slots=True)
 class FoundCalls:
-    """Ids in order, and where to go on; None: there is no more. Not `complete`: see `CallPage`."""
+    """Ids in order, and where to go on; None: there is no more."""
 
     call_ids: Sequence[str]
     next: CallPlace | None
-    complete: bool = True
 
 
 def find_calls(
@@ -81,13 +86,6 @@ def find_calls(
 ) -> FoundCalls:
     """The ids of a page of calls."""
     walk = _choose(connection, wanted)
-    found = _walked(connection, walk, wanted, after, limit, newest_first=newest_first)
-    return replace(found, complete=not walk.by_argument)
-
-
-def _walked(
-    connection: Connection, walk: _Walk, wanted: CallFilter, after: CallPlace | None, limit: int, *, newest_first: bool
-) -> FoundCalls:
     is_rest = _questions(wanted) > walk.answers
     if is_rest and walk.ordered and not walk.by_argument:
         return _find_on_the_way(connection, walk, wanted, after, limit, newest_first=newest_first)
@@ -108,7 +106,7 @@ def _walked(
         if len(keys) < step:
             return FoundCalls([key.call_id for key in found], None)
         place = keys[-1]
-        if looked_at >= MOST_LOOKED_AT:
+        if looked_at >= (MOST_LOOKED_AT if walk.also is None else MOST_READ):
             return FoundCalls([key.call_id for key in found], place)
         step = min(step * 4, _LONGEST_STEP)
 
@@ -227,7 +225,6 @@ _ASKED: Final = {
     "owner": ("owner",),
     "is_error": ("is_error",),
     "duration_ms": ("duration_min", "duration_max"),
-    "arguments": ("arguments",),
 }
 """The columns that answer questions, each with the questions."""
 
@@ -271,15 +268,18 @@ def _choose(connection: Connection, wanted: CallFilter) -> _Walk:
 
 
 def _argument_walks(connection: Connection, wanted: CallFilter) -> Iterator[_Walk]:
-    """The ways by which the index of arguments has the calls: the quick ones, which miss values beyond its limits."""
+    """The ways by which the index of arguments has the calls, and with them those of which it has not all values."""
+    marked = argument_search.cut()
+    of_time = select(literal_column("1", Integer)).where(marked, *_in_time(wanted, _arguments.created_at))
+    also = None if connection.execute(of_time.limit(1)).one_or_none() is None else marked
     for pattern in wanted.arguments:
         text, is_exact, is_prefix = argument_search.literal_part(pattern.glob)
-        answers = int(len(text) < MOST_CHARACTERS and len(pattern.path) < MOST_CHARACTERS)
+        answers = int(also is None and len(text) < MOST_CHARACTERS and len(pattern.path) < MOST_CHARACTERS)
         like = argument_search.like(connection, pattern)
         if is_exact:
-            yield _Walk(like, by_argument=True, answers=answers)
+            yield _Walk(like, by_argument=True, answers=answers, also=also)
         elif is_prefix and text:
-            yield _Walk(like, ordered=False, by_argument=True, answers=answers)
+            yield _Walk(like, ordered=False, by_argument=True, answers=answers, also=also)
 
 
 def _are_few(connection: Connection, wanted: CallFilter) -> bool:
@@ -290,11 +290,19 @@ def _are_few(connection: Connection, wanted: CallFilter) -> bool:
 
 def _bounded_count(way: _Walk, wanted: CallFilter) -> Any:
     """How many there are, as far as that matters; in the time that is wanted where the index has them by time."""
-    counted = call_arguments if way.by_argument else tool_calls
-    some = select(literal_column("1", Integer)).select_from(counted).where(way.where).limit(MOST_COUNTED + 1)
+    some = _bounded(way, way.where)
     if way.ordered:
         some = some.where(*_in_time(wanted, way.key[0]))
-    return select(func.count()).select_from(some.subquery()).scalar_subquery()
+    count = select(func.count()).select_from(some.subquery()).scalar_subquery()
+    if way.also is None:
+        return count
+    others = _bounded(way, way.also).where(*_in_time(wanted, way.key[0]))
+    return count + select(func.count()).select_from(others.subquery()).scalar_subquery()
+
+
+def _bounded(way: _Walk, where: ColumnElement[bool]) -> Select[int]:
+    counted = call_arguments if way.by_argument else tool_calls
+    return select(literal_column("1", Integer)).select_from(counted).where(where).limit(MOST_COUNTED + 1)
 
 
 def _in_time(
@@ -324,19 +332,31 @@ def _way(
     walk: _Walk, wanted: CallFilter, place: CallPlace | None, step: int, *, newest_first: bool
 ) -> Select[Any, Any]:
     """The next keys on the way."""
+
+    def next_keys(query: Select[Any, Any], moment: Any, call_id: Any) -> Select[Any, Any]:
+        query = query.where(*_in_time(wanted, moment, place, newest_first=newest_first))
+        if place is not None:
+            here, there = tuple_(moment, call_id), tuple_(place.created_at, place.call_id)
+            query = query.where(here < there if newest_first else here > there)
+        return query.order_by(*_order(moment, call_id, newest_first=newest_first)).limit(step)
+
     moment, call_id = walk.key
-    query: Select[Any, Any] = select(moment.label("created_at"), call_id.label("call_id")).where(walk.where)
+    keys: Select[Any, Any] = select(moment.label("created_at"), call_id.label("call_id"))
+    query = keys.where(walk.where)
     if not walk.ordered:
         # Several values of one call may be alike. The limit, which they do not reach, keeps the planner from
         # walking another index in order until it has met enough of them.
         some = (query.distinct() if walk.by_argument else query).limit(MOST_COUNTED + 1).subquery()
-        moment, call_id = some.c.created_at, some.c.call_id
-        query = select(moment, call_id)
-    query = query.where(*_in_time(wanted, moment, place, newest_first=newest_first))
-    if place is not None:
-        here, there = tuple_(moment, call_id), tuple_(place.created_at, place.call_id)
-        query = query.where(here < there if newest_first else here > there)
-    return query.order_by(*_order(moment, call_id, newest_first=newest_first)).limit(step)
+        query = next_keys(select(some.c.created_at, some.c.call_id), some.c.created_at, some.c.call_id)
+    else:
+        query = next_keys(query, moment, call_id)
+    if walk.also is None:
+        return query
+    # Each of the two is walked in its own order: asked for with OR they would have to be sorted.
+    found, others = query.subquery(), next_keys(keys.where(walk.also), moment, call_id).subquery()
+    both = union(select(found), select(others)).subquery()
+    merged: Select[Any, Any] = select(both.c.created_at, both.c.call_id)
+    return merged.order_by(*_order(both.c.created_at, both.c.call_id, newest_first=newest_first)).limit(step)
 
 
 def _order(*key: ColumnElement[Any], newest_first: bool) -> list[ColumnElement[Any]]:

@@ -5,22 +5,26 @@ import sqlite3
 import stat
 from collections.abc import Callable
 from contextlib import closing
+from functools import reduce
 from pathlib import Path
 
 import anyio
 import pytest
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, delete, inspect, select
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import TextInput
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.prompt import UserMessage, opening_messages
-from orchestrator.store import migrate
+from orchestrator.ports.audit import ArgumentPattern, CallFilter
+from orchestrator.store import audit_query, migrate
+from orchestrator.store.audit_arguments import CUT
 from orchestrator.store.audit_verify import verify
 from orchestrator.store.database import open_database
 from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.responses import SqlResponseStore
-from orchestrator.store.tables import metadata
-from tests.store.samples import new_response
+from orchestrator.store.tables import call_arguments, metadata
+from tests.store.samples import NOON, call, new_response
 from tests.store.stores import open_stores, sqlite_address
 
 pytest_plugins = ("tests.store.databases",)
@@ -326,3 +330,38 @@ async def test_a_long_chain_of_an_earlier_version_is_put_away_when_it_is_gone_on
             assert (len(chain.responses), opening_messages(None, chain.responses, ())[:-1]) == (parts, told)
         assert await in_database(empty_url, segments) == 1
         await migrate.downgrade(empty_url, "0017")
+
+
+LONG_LIST: JsonObject = {"numbers": [*range(70)], "path": "/late"}
+DEEP: JsonObject = reduce(lambda inner, _: {"in": inner}, range(40), JsonObject({"path": "/deep"}))
+
+
+async def test_calls_of_which_the_index_has_not_all_arguments_are_marked(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate.upgrade(empty_url)
+    async with open_stores(empty_url) as stores:
+        await stores.responses.open_response(new_response("resp_a"))
+        asked: tuple[JsonObject, ...] = ({"zone": "UTC"}, LONG_LIST, DEEP, {"numbers": [*range(64)]})
+        calls = [call(place, f"call_{place}", arguments=arguments) for place, arguments in enumerate(asked)]
+        await stores.responses.journal_calls("resp_a", calls, NOON)
+
+    def marked(connection: Connection) -> list[str]:
+        query = select(call_arguments.c.call_id).where(call_arguments.c.path == CUT[0])
+        return list(connection.execute(query.order_by(call_arguments.c.call_id)).scalars())
+
+    assert await in_database(empty_url, marked) == ["call_1", "call_2"]
+    await migrate.downgrade(empty_url, "0017")
+    assert await in_database(empty_url, marked) == []
+    with pytest.raises(OrchestratorError):  # the rule that nothing is deleted is there again
+        await in_database(empty_url, lambda connection: connection.execute(delete(call_arguments)).close())
+    await migrate.upgrade(empty_url)
+    assert await in_database(empty_url, marked) == ["call_1", "call_2"]
+    monkeypatch.setattr(audit_query, "MOST_LOOKED_AT", 1)
+    async with open_stores(empty_url) as stores:
+        page = await stores.audit.list_calls(CallFilter(arguments=(ArgumentPattern("path", "/late"),)), None, 10)
+    assert [found.call_id for found in page.calls] == ["call_1"]
+    database = await open_database(empty_url)
+    report = await verify(database)
+    await database.aclose()
+    assert report.problem is None

@@ -39,7 +39,8 @@ ARGUMENTS: Final = """\
 Calls with such an argument: `arguments.path=/etc/*`. `*` is any text, `?` any character, a backslash before them takes
 that away. Names are separated by dots (`arguments.options.depth=3`), `[]` is any element of an array
 (`arguments.files[].name=*.py`). Numbers, `true`, `false` and `null` are compared as JSON writes them. Values
-are compared whole. Among very many calls the list may leave out some with more than 64 values: it says `incomplete`."""
+are compared whole, however long they are, and however many a call has. Most are found by an index; calls of which
+it has not all values are read, so that among many of them a page can be short."""
 
 STATS: Final = """\
 An extension. How many calls there were, how many were errors, and the percentiles of how long they took, exact, by
