@@ -25,6 +25,7 @@ from orchestrator.integrations.mcp_config_watch import ConfigWatcher
 from orchestrator.service.approvals import ApprovalService
 from orchestrator.service.audit import AuditService
 from orchestrator.service.branches import BranchService
+from orchestrator.service.chain_replays import ChainReplayService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
@@ -239,6 +240,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         tasks.start_soon(ConfigWatcher(files, lambda: catalog.reload(files.config)).run)
         catalog.start_plugins()
         readers = GraphService(graph, store, runs, keep_skeleton=settings.retention_keep_skeleton)
+        branches, replays = BranchService(readers, graph, store), ReplayService(chats, store, catalog)
         try:
             api = create_api(
                 chats=chats,
@@ -250,8 +252,9 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 ),
                 usual_dialect=settings.chat_dialect,
                 forks=ForkService(chats, store),
-                branches=BranchService(readers, graph, store),
-                replays=ReplayService(chats, store, catalog),
+                branches=branches,
+                replays=replays,
+                chain_replays=ChainReplayService(replays, branches, graph, store),
                 models=models,
                 instances=instances,
                 embeddings=EmbeddingService(models, instances, settings.run_timeout),

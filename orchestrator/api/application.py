@@ -47,6 +47,7 @@ from orchestrator.core.errors import OrchestratorError
 from orchestrator.service.approvals import ApprovalService
 from orchestrator.service.audit import AuditService
 from orchestrator.service.branches import BranchService
+from orchestrator.service.chain_replays import ChainReplayService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.download_claims import DownloadClaimService
@@ -80,6 +81,7 @@ def create_api(
     forks: ForkService,
     branches: BranchService,
     replays: ReplayService,
+    chain_replays: ChainReplayService,
     models: ModelService,
     instances: InstanceService,
     embeddings: EmbeddingService,
@@ -135,6 +137,7 @@ def create_api(
             *branch_routes(
                 branches,
                 replays,
+                chain_replays,
                 authenticator,
                 max_body_bytes=max_body_bytes,
                 keep_alive_seconds=keep_alive_seconds,

@@ -13,25 +13,30 @@ from orchestrator.api.bodies import read_json_body
 from orchestrator.api.chat import answer_with_run
 from orchestrator.api.chat_request import integration_requests
 from orchestrator.api.decode import decode_body
-from orchestrator.api.encode_branches import diff_reply, replay_reply, report_reply
+from orchestrator.api.departures import while_connected
+from orchestrator.api.encode_branches import chain_report_reply, diff_reply, replay_reply, report_reply
 from orchestrator.api.errors import OK, HttpRequest
 from orchestrator.api.limits import limits_of
 from orchestrator.api.query import Query
 from orchestrator.api.replies import json_reply
 from orchestrator.api.responses import RESPONSE_PATH, RESPONSES_PATH
-from orchestrator.api.wire_branches import ReplayBody
+from orchestrator.api.wire_branches import ChainReplayBody, ReplayBody
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.response import ChatResult
 from orchestrator.service.branches import BranchService
+from orchestrator.service.chain_replays import ChainReplayService
 from orchestrator.service.replays import ReplayRequest, ReplayService
+from orchestrator.service.runs import LiveRun
 
 DIFF_PATH: Final = RESPONSES_PATH + "/diff"
 REPLAY_PATH: Final = RESPONSE_PATH + "/replay"
+CHAIN_REPLAY_PATH: Final = RESPONSE_PATH + "/chain/replay"
 
 
 def branch_routes(
     branches: BranchService,
     replays: ReplayService,
+    chains: ChainReplayService,
     authenticator: Authenticator,
     *,
     max_body_bytes: int,
@@ -66,7 +71,29 @@ def branch_routes(
         owner = Query(request, ("owner",)).text("owner")
         return json_reply(report_reply(await branches.report(response_id, owner, caller)))
 
-    return [diff, replay, report]
+    @post(CHAIN_REPLAY_PATH, status_code=OK)
+    async def replay_chain(request: HttpRequest, response_id: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        body = decode_body(await read_json_body(request, max_body_bytes), ChainReplayBody)
+
+        async def follow(run: LiveRun) -> ChatResult:
+            try:
+                return await while_connected(request.receive, run.result)
+            except BaseException:
+                run.disconnect()
+                raise
+
+        return json_reply(
+            chain_report_reply(await chains.replay(_request(response_id, body), body.first, caller, follow))
+        )
+
+    @get(CHAIN_REPLAY_PATH)
+    async def chain_report(request: HttpRequest, response_id: FromPath[str]) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        owner = Query(request, ("owner",)).text("owner")
+        return json_reply(chain_report_reply(await branches.chain_report(response_id, owner, caller)))
+
+    return [diff, replay, report, replay_chain, chain_report]
 
 
 def _required(query: Query, name: str) -> str:
@@ -77,7 +104,7 @@ def _required(query: Query, name: str) -> str:
     return value
 
 
-def _request(response_id: str, body: ReplayBody) -> ReplayRequest:
+def _request(response_id: str, body: ReplayBody | ChainReplayBody) -> ReplayRequest:
     return ReplayRequest(
         response_id=response_id,
         tools=body.tools,

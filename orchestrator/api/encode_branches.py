@@ -10,7 +10,7 @@ from orchestrator.api.encode import chat_reply, provider_info
 from orchestrator.api.wire import ProviderInfo
 from orchestrator.core import items
 from orchestrator.core.comparison import Change, ItemComparison, Missing, ResponseComparison, Value
-from orchestrator.core.replay_report import ReplayReport
+from orchestrator.core.replay_report import ChainReplayReport, ReplayReport
 from orchestrator.core.response import ChatResult
 from orchestrator.service.branches import BranchComparison
 
@@ -58,6 +58,17 @@ def report_reply(report: ReplayReport) -> wire.ReplayReportReply:
             )
             for call in report.not_run
         ],
+    )
+
+
+def chain_report_reply(report: ChainReplayReport) -> wire.ChainReplayReply:
+    """What the replay of a chain found."""
+    return wire.ChainReplayReply(
+        response_id=report.reports[-1].response_id,
+        equal=report.equal,
+        reports=[report_reply(each) for each in report.reports],
+        left=[*report.left],
+        reason=_set(report.reason),
     )
 
 

@@ -103,6 +103,41 @@ class ReplayBody(Struct, frozen=True, forbid_unknown_fields=True):
     stream: bool = False
 
 
+class ChainReplayBody(Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from"}):
+    """The body of `POST /api/v1/responses/{response_id}/chain/replay`; it may be empty: `{}`."""
+
+    first: Annotated[
+        Name, Meta(description="The first response of the chain that is run again: its id, or `root`.")
+    ] = "root"
+    tools: Annotated[
+        Literal["live", "stored"],
+        Meta(
+            description="`live`: the model's turns come from the store and the tools run. "
+            "`stored`: the tools' answers come from the store and the model writes."
+        ),
+    ] = "live"
+    allow_tools: (
+        Annotated[
+            list[Name],
+            Meta(
+                max_length=MOST_ITEMS,
+                description="Tools that run though they are not annotated read-only, such as `mcp/files/write_file`.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    model: Annotated[Name, Meta(description="Another model; only with `tools` `stored`.")] | UnsetType = UNSET
+    integrations: (
+        Annotated[
+            list[IntegrationEntry],
+            Meta(
+                max_length=MOST_SERVERS, description="Ephemeral servers whose header values or query are needed again."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
 class DifferenceEntry(Struct, frozen=True, kw_only=True):
     """Something that came out otherwise than in the original (`a`)."""
 
@@ -134,6 +169,18 @@ class ReplayReportReply(Struct, frozen=True, kw_only=True):
     equal: bool
     differences: list[DifferenceEntry]
     not_run: list[NotRunEntry]
+
+
+class ChainReplayReply(Struct, frozen=True, kw_only=True):
+    """What the replay of a chain found."""
+
+    response_id: Annotated[str, Meta(description="The last replay: the end of the new chain.")]
+    equal: bool
+    reports: Annotated[list[ReplayReportReply], Meta(description="Of each response that was run again, in order.")]
+    left: Annotated[
+        list[str], Meta(description="The responses that were not run again, because the replay before them failed.")
+    ]
+    reason: Annotated[str, Meta(description="Why it failed.")] | UnsetType = UNSET
 
 
 class ReplayReply(ChatReply, frozen=True, kw_only=True):

@@ -10,7 +10,14 @@ from msgspec import UNSET
 from rich.console import Console
 
 from orchestrator.api.wire import ChatReply
-from orchestrator.api.wire_branches import DiffReply, ReplayBody, ReplayReply
+from orchestrator.api.wire_branches import (
+    ChainReplayBody,
+    ChainReplayReply,
+    DiffReply,
+    ReplayBody,
+    ReplayReply,
+    ReplayReportReply,
+)
 from orchestrator.api.wire_events import ChatEnd, WireEvent
 from orchestrator.api.wire_forks import ForkAt, ForkBody, ForkOutput
 from orchestrator.cli.approvals import parsed_arguments
@@ -18,7 +25,7 @@ from orchestrator.cli.chat_client import ServiceClient, render_events
 from orchestrator.cli.command_settings import SERVER, with_settings
 from orchestrator.cli.output import print_json
 from orchestrator.cli.plugins_client import JSON, URL, ask
-from orchestrator.cli.plugins_output import console
+from orchestrator.cli.plugins_output import console, say
 from orchestrator.cli.responses_client import OWNER, RESPONSE, RESPONSES, response_path
 from orchestrator.cli.responses_output import print_diff, print_report
 from orchestrator.cli.terminal_stream import UnknownEvent
@@ -127,6 +134,12 @@ def diff(settings: Settings, a: str, b: str, owner: str | None, url: str | None,
     metavar="TOOL",
     help="Run this tool though it is not annotated read-only, such as mcp/files/write_file; repeatable.",
 )
+@click.option(
+    "--from",
+    "first",
+    metavar="root|ID",
+    help="Run the chain again, from its root or from the response ID, to RESPONSE_ID: a new chain, with one report.",
+)
 @click.option("--model", metavar="KEY", help="Let another model write; with --tools stored.")
 @click.option(
     "--ignore",
@@ -142,6 +155,7 @@ def replay(
     response_id: str,
     tools: str,
     allow: tuple[str, ...],
+    first: str | None,
     model: str | None,
     ignore: tuple[str, ...],
     url: str | None,
@@ -156,14 +170,24 @@ def replay(
         allow_tools=list(allow) or UNSET,
         model=UNSET if model is None else model,
     )
-    path = response_path(response_id, "replay")
-    reply = ask(settings, url, lambda client: client.ask("POST", path, ReplayReply, body))
-    report = reply.report
-    if as_json:
-        print_json(report)
+    if first is None:
+        path = response_path(response_id, "replay")
+        report = ask(settings, url, lambda client: client.ask("POST", path, ReplayReply, body)).report
+        reports, left = [report], list[str]()
+        told: ReplayReportReply | ChainReplayReply = report
     else:
-        print_report(console(), report)
-    if any(found.type not in ignore for found in report.differences):
+        path = response_path(response_id, "chain", "replay")
+        chain = ChainReplayBody(first, body.tools, body.allow_tools, body.model)
+        told = ask(settings, url, lambda client: client.ask("POST", path, ChainReplayReply, chain))
+        reports, left = told.reports, told.left
+    if as_json:
+        print_json(told)
+    else:
+        for report in reports:
+            print_report(console(), report)
+        for response_id in left:
+            say(console(), f"{response_id} was not run again: the replay before it failed", "red")
+    if left or any(found.type not in ignore for report in reports for found in report.differences):
         click.get_current_context().exit(DIFFERENT)
 
 

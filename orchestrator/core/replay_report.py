@@ -68,6 +68,23 @@ class ReplayReport:
         return not self.differences
 
 
+@dataclass(frozen=True, slots=True)
+class ChainReplayReport:
+    """The replays of responses that continue one another, the oldest first, each beside its original.
+
+    `left` are the originals that were not run again, because the replay before them failed for `reason`.
+    """
+
+    reports: tuple[ReplayReport, ...]
+    left: tuple[str, ...] = ()
+    reason: str | None = None
+
+    @property
+    def equal(self) -> bool:
+        """Whether everything was run again and came out as before."""
+        return not self.left and all(report.equal for report in self.reports)
+
+
 def differences(compared: ResponseComparison) -> tuple[Difference, ...]:
     """What a comparison of the original with its replay says: first of the tools, then item by item, then of the end.
 

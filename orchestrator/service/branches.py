@@ -19,7 +19,7 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonValue
 from orchestrator.core.placed import CallStatus, PlacedCall
 from orchestrator.core.redaction import holds_marker
-from orchestrator.core.replay_report import NotRun, NotRunReason, ReplayReport, differences
+from orchestrator.core.replay_report import ChainReplayReport, NotRun, NotRunReason, ReplayReport, differences
 from orchestrator.core.tools import provider_label
 from orchestrator.ports import ResponseDetail, ResponseGraph, ResponseStore, StoredRun
 from orchestrator.service.callers import Caller
@@ -85,7 +85,24 @@ class BranchService:
             OrchestratorError: `response_not_found`, also where the original is deleted by now;
                 `invalid_value` for a response that is no replay; `permission_denied`.
         """
+        return await self._report(replay_id, await self._readers.whose(owner, caller, "replay", replay_id))
+
+    async def chain_report(self, replay_id: str, owner: str | None, caller: Caller) -> ChainReplayReport:
+        """What the replays found that stand at the end of the chain of `replay_id`, which is the last of them.
+
+        Raises:
+            OrchestratorError: as `report`.
+        """
         whose = await self._readers.whose(owner, caller, "replay", replay_id)
+        reports = [await self._report(replay_id, whose)]
+        path = await self._path(replay_id, whose, "response_id")
+        for response_id in reversed(path[-MOST:-1]):
+            if (await self._detail(response_id, whose, "response_id")).response.replay_of is None:
+                break
+            reports.append(await self._report(response_id, whose))
+        return ChainReplayReport(tuple(reversed(reports)))
+
+    async def _report(self, replay_id: str, whose: str | None) -> ReplayReport:
         replay = await self._detail(replay_id, whose, "response_id")
         original_id = replay.response.replay_of
         if original_id is None:

@@ -15,6 +15,7 @@ from orchestrator.ports import IntegrationCatalog, ResponseStore, StoredResponse
 from orchestrator.service.branches import REPLAY
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_parameters import stored_chat, stored_integrations
+from orchestrator.service.chat_request import ChatRequest
 from orchestrator.service.chats import ChatService, Replayed, TakenUp
 from orchestrator.service.ids import new_response_id
 from orchestrator.service.recorded_answers import RecordedAnswers
@@ -38,7 +39,8 @@ class ReplayRequest:
 
     With `tools` live the model's turns come from the store, with `tools` stored the model writes anew, be
     it another `model`. `allow_tools`, each `<label>/<tool>`, run live though they are not annotated
-    read-only. `integrations` are those whose header values or query the store does not have.
+    read-only. `integrations` are those whose header values or query the store does not have. The replay
+    continues `previous_response_id`, or where that is None what the original continued.
     """
 
     response_id: str
@@ -46,6 +48,7 @@ class ReplayRequest:
     allow_tools: tuple[str, ...] = ()
     model: str | None = None
     integrations: tuple[IntegrationRequest, ...] = ()
+    previous_response_id: str | None = None
 
 
 class ReplayService:
@@ -89,7 +92,7 @@ class ReplayService:
     ) -> LiveRun:
         if request.model is not None:
             raise _wrong("model", "No model writes where the tools are live: its turns come from the store.")
-        chat = stored_chat(stored, stored_integrations(stored, request.integrations))
+        chat = _chat(request, stored, stored_integrations(stored, request.integrations))
         rules = ReplayRules(frozenset(request.allow_tools))
         policies = [integration.approval for integration in chat.integrations]
         catalog = LiveToolsCatalog(self._catalog, RecordedAnswers(run.items), rules, policies)
@@ -106,7 +109,7 @@ class ReplayService:
     ) -> LiveRun:
         if request.integrations:
             raise _wrong("integrations", "No server is connected where the tools' answers come from the store.")
-        chat = stored_chat(stored, ())
+        chat = _chat(request, stored, ())
         chat = replace(chat, model=request.model or chat.model)
         if not chat.model:
             message = "No model wrote this response: name one in 'model'."
@@ -115,6 +118,11 @@ class ReplayService:
         parameters = {**_parameters(request, stored), "model": chat.model}
         replayed = Replayed(stored.id, catalog, parameters, catalog.requests())
         return await self._chats.start(chat, caller, replace(taken_up, replayed=replayed))
+
+
+def _chat(request: ReplayRequest, stored: StoredResponse, integrations: Sequence[IntegrationRequest]) -> ChatRequest:
+    chat = stored_chat(stored, integrations)
+    return replace(chat, previous_response_id=request.previous_response_id or chat.previous_response_id)
 
 
 def recorded_turns(items: Sequence[PlacedItem]) -> list[RecordedTurn]:

@@ -108,9 +108,8 @@ responses: Final = Table(
     # Why somebody wants it to end; its holder looks for this.
     Column("cancel_reason", AnyText),
     # A branch: `ForkPoint`. The response that it left may be gone by now.
-    Column("forked_from", Text),
+    *(Column(name, Text) for name in ("forked_from", "replay_of")),
     *(Column(f"forked_{name}", Integer) for name in ("position", "rest")),
-    Column("replay_of", Text),
     Column("warnings", json_column()),
     Column("created_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),

@@ -23,6 +23,7 @@ from orchestrator.ports import DefinitionStore, IntegrationCatalog, PluginHost, 
 from orchestrator.service.approvals import ApprovalService
 from orchestrator.service.audit import AuditService
 from orchestrator.service.branches import BranchService
+from orchestrator.service.chain_replays import ChainReplayService
 from orchestrator.service.chats import ChatService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
@@ -156,14 +157,16 @@ async def house(
         downloads = DownloadService([downloader], jobs, "holder", tasks)
         graph = MemoryGraph(kept)
         readers = GraphService(graph, responses, runs, keep_skeleton=True)
+        branches, replays = BranchService(readers, graph, responses), ReplayService(chats, responses, catalog)
         app = create_api(
             chats=chats,
             approvals=ApprovalService(chats, runs, responses),
             graph=readers,
             tellings=TellingService(readers, responses, runs),
             forks=ForkService(chats, responses),
-            branches=BranchService(readers, graph, responses),
-            replays=ReplayService(chats, responses, catalog),
+            branches=branches,
+            replays=replays,
+            chain_replays=ChainReplayService(replays, branches, graph, responses),
             threads=ThreadService(graph, graph, keep_skeleton=True),
             models=models,
             instances=instances,

@@ -8,10 +8,11 @@ import httpx
 import pytest
 
 from orchestrator.core.approvals import ApprovalPolicy, ToolFilter
+from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.tools import ToolAnnotations
 from orchestrator.service import branches
-from orchestrator.testing import Call, FakeServer, FakeTool, MemoryStore, Say, ScriptedEngine, Think
+from orchestrator.testing import Break, Call, FakeServer, FakeTool, MemoryStore, Say, ScriptedEngine, Think
 from tests.api.house import House, fake_tool, house
 from tests.api.test_approvals import ADDRESS, APPROVE, DENY, NUMBER, count, decide, error_of, output, tool_calls
 from tests.api.test_auth import token_text
@@ -256,6 +257,72 @@ async def test_a_replay_asks_only_tools_that_read_and_says_what_they_answer_othe
     assert original["output"] == reply["output"]
     later = (await api.client.get(f"/api/v1/responses/{answer['response_id']}/replay")).json()
     assert later == report
+
+
+async def test_a_chain_is_run_again_as_a_chain_of_its_own_with_one_report(api: House, world: World) -> None:
+    first = await finished(api)
+    second = await finished(api, previous_response_id=first["response_id"])
+    third = await finished(api, previous_response_id=second["response_id"])
+    ids = [reply["response_id"] for reply in (first, second, third)]
+    path = f"/api/v1/responses/{ids[-1]}/chain/replay"
+    world.seen = "two"
+    told = (await api.client.post(path, json={})).json()
+    assert [report["replay_of"] for report in told["reports"]] == ids
+    assert (told["equal"], told["left"]) == (False, [])
+    assert {found["type"] for report in told["reports"] for found in report["differences"]} == {"result"}
+    replays = [report["response_id"] for report in told["reports"]]
+    assert told["response_id"] == replays[-1]
+    chain = (await api.client.get(f"/api/v1/responses/{replays[-1]}/chain")).json()
+    assert [each["response_id"] for each in chain["responses"]] == replays
+    assert (await api.client.get(f"/api/v1/responses/{replays[-1]}/chain/replay")).json() == told
+    world.seen = "one"
+    part = (await api.client.post(path, json={"from": ids[1]})).json()
+    assert (part["equal"], [report["replay_of"] for report in part["reports"]]) == (True, ids[1:])
+    chain = (await api.client.get(f"/api/v1/responses/{part['response_id']}/chain")).json()
+    assert chain["responses"][0]["response_id"] == ids[0]
+    assert (await api.client.get(f"/api/v1/responses/{part['response_id']}/chain/replay")).json() == part
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"from": "resp_x"}, "from"),
+        ({"allow_tools": ["mcp/counter/fly"]}, "allow_tools.0"),
+        ({"integrations": ["mcp/other"]}, "integrations.0"),
+        ({"model": "demo/model"}, "model"),
+        ({"stream": True}, "stream"),
+    ],
+    ids=str,
+)
+async def test_a_chain_that_cannot_be_run_again_so_is_refused_before_anything_is(
+    api: House, body: dict[str, Any], param: str
+) -> None:
+    first = await finished(api)
+    second = await finished(api, previous_response_id=first["response_id"])
+    before = len(api.store.nodes)
+    answer = await api.client.post(f"/api/v1/responses/{second['response_id']}/chain/replay", json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    assert len(api.store.nodes) == before
+    gone = await api.client.post("/api/v1/responses/resp_x/chain/replay", json={})
+    assert gone.status_code == 404
+    none = await api.client.get(f"/api/v1/responses/{second['response_id']}/chain/replay")
+    assert (none.status_code, none.json()["error"]["param"]) == (400, "response_id")
+
+
+async def test_the_replay_of_a_chain_ends_where_one_fails_and_says_what_is_left() -> None:
+    broken = Break(OrchestratorError(ErrorKind.STORE_ERROR, "The engine broke."))
+    async with house(ScriptedEngine([*[[Say("One.")]] * 4, [broken]])) as api:
+        ids: list[str] = []
+        for _ in range(3):
+            reply = await api.chat(previous_response_id=ids[-1] if ids else None)
+            ids.append(reply.json()["response_id"])
+        path = f"/api/v1/responses/{ids[-1]}/chain/replay"
+        told = (await api.client.post(path, json={"tools": "stored"})).json()
+    assert [(report["replay_of"], report["status"]) for report in told["reports"]] == [
+        (ids[0], "completed"),
+        (ids[1], "failed"),
+    ]
+    assert (told["equal"], told["left"], told["reason"]) == (False, ids[2:], "The engine broke.")
 
 
 async def test_a_tool_that_writes_runs_where_it_is_named(api: House, world: World) -> None:

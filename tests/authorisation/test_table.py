@@ -95,6 +95,8 @@ TABLE: Final = [
     Row("POST", f"{RESPONSE}/fork", "chat", other=THERE_IS_NONE, body={"input": "hello"}, also=PLUGINS),
     Row("POST", f"{RESPONSE}/replay", "chat", other=THERE_IS_NONE, body={}, also=PLUGINS),
     Row("GET", f"{RESPONSE}/replay", "chat", other=THERE_IS_NONE, ids={"response_id": "replay_id"}),
+    Row("POST", f"{RESPONSE}/chain/replay", "chat", other=THERE_IS_NONE, body={}, also=PLUGINS),
+    Row("GET", f"{RESPONSE}/chain/replay", "chat", other=THERE_IS_NONE, ids={"response_id": "replay_id"}),
     Row(
         "POST",
         f"{RESPONSE}/approvals",

@@ -31,7 +31,7 @@ from orchestrator.core.items import (
 )
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.reading import SERVICE
-from orchestrator.core.replay_report import Difference, ReplayReport, differences
+from orchestrator.core.replay_report import ChainReplayReport, Difference, ReplayReport, differences
 
 CLOCK, FILES = PluginProvider("mcp/clock"), EphemeralProvider("files")
 NODE = BranchNode("resp_a", {"model": "m", "status": "completed"}, {"seed": 1}, (TextInput("Hello"),), ())
@@ -290,6 +290,14 @@ def test_a_replay_that_came_out_as_before_found_nothing() -> None:
     assert differences(compare_responses(whole, whole)) == ()
     assert ReplayReport("resp_b", "resp_a", "live", "completed", ()).equal
     assert not ReplayReport("resp_b", "resp_a", "live", "completed", (Difference("text", ()),)).equal
+
+
+def test_a_chain_came_out_as_before_where_all_of_it_did_and_nothing_is_left() -> None:
+    same = ReplayReport("resp_b", "resp_a", "live", "completed", ())
+    other = ReplayReport("resp_d", "resp_c", "live", "completed", (Difference("text", ()),))
+    assert ChainReplayReport((same, same)).equal
+    assert not ChainReplayReport((same, other)).equal
+    assert not ChainReplayReport((same,), ("resp_c",), "The engine broke.").equal
 
 
 def test_the_model_and_the_settings_of_a_replay_are_no_differences() -> None:

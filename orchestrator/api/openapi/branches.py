@@ -7,7 +7,14 @@ from orchestrator.api.openapi.chat import IN_CHAT
 from orchestrator.api.openapi.parts import Section, body, errors, query_parameter, reference, success
 from orchestrator.api.openapi.responses import OF_ONE, OWNER, RESPONSE_ID
 from orchestrator.api.responses import RESPONSES_PATH
-from orchestrator.api.wire_branches import DiffReply, ReplayBody, ReplayReply, ReplayReportReply
+from orchestrator.api.wire_branches import (
+    ChainReplayBody,
+    ChainReplayReply,
+    DiffReply,
+    ReplayBody,
+    ReplayReply,
+    ReplayReportReply,
+)
 from orchestrator.api.wire_forks import ForkBody
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject, JsonValue
@@ -75,6 +82,19 @@ _REPORT: Final = """\
 An extension. What a replay found, made anew from what is stored. `response_id` is the id of the replay. It is
 gone when the original is deleted."""
 
+_CHAIN_REPLAY: Final = """\
+An extension. Runs a chain again, from its root, or from the response that `from` names, to this one: each response as
+a replay that continues the replay of the one before it, under the rules of `POST /api/v1/responses/{response_id}/replay`.
+The new chain stands beside the old one, in the same tree. With `tools: "stored"` the model so goes on from what it
+wrote itself, and not from what it had written then.
+
+`reports` says of each what came out otherwise. It stops at a replay that failed: `left` lists the responses behind it. At
+most 100 responses. There is no stream."""
+
+_CHAIN_REPORT: Final = """\
+An extension. What the replay of a chain found, made anew from what is stored: of the replay `response_id`, and of those
+before it in its chain."""
+
 _REPLAY_EXAMPLES: Final[JsonObject] = {
     "The tools again": {},
     "One that writes, too": {"allow_tools": ["mcp/files/write_file"]},
@@ -116,6 +136,26 @@ def _report() -> JsonObject:
     return _operation("getReplayReport", "What a replay found", _REPORT, [RESPONSE_ID, OWNER], answers)
 
 
+def _replay_chain() -> JsonObject:
+    kinds = (
+        *IN_CHAT,
+        ErrorKind.RESPONSE_NOT_FOUND,
+        ErrorKind.RESPONSE_NOT_FINISHED,
+        ErrorKind.INTEGRATION_CREDENTIALS_REQUIRED,
+    )
+    answers: JsonObject = {"200": success("The report.", "ChainReplayReply"), **errors(kinds)}
+    replay = _operation("replayChain", "Run a chain again", _CHAIN_REPLAY, [RESPONSE_ID], answers)
+    examples: JsonObject = {"From the root": {}, "The model again": {"tools": "stored"}}
+    return {**replay, "requestBody": body("ChainReplayBody", examples)}
+
+
+def _chain_report() -> JsonObject:
+    answers: JsonObject = {"200": success("The report.", "ChainReplayReply"), **errors(OF_ONE)}
+    return _operation(
+        "getChainReplayReport", "What the replay of a chain found", _CHAIN_REPORT, [RESPONSE_ID, OWNER], answers
+    )
+
+
 def _operation(
     name: str, summary: str, description: str, parameters: list[JsonValue], answers: JsonObject
 ) -> JsonObject:
@@ -136,6 +176,7 @@ SECTION: Final = Section(
         f"{RESPONSES_PATH}/{{response_id}}/fork": {"post": _fork()},
         f"{RESPONSES_PATH}/diff": {"get": _diff()},
         f"{RESPONSES_PATH}/{{response_id}}/replay": {"get": _report(), "post": _replay()},
+        f"{RESPONSES_PATH}/{{response_id}}/chain/replay": {"get": _chain_report(), "post": _replay_chain()},
     },
-    (ForkBody, ReplayBody, ReplayReply, ReplayReportReply, DiffReply),
+    (ForkBody, ReplayBody, ReplayReply, ReplayReportReply, ChainReplayBody, ChainReplayReply, DiffReply),
 )
