@@ -49,7 +49,7 @@ async def test_a_call_with_other_arguments_runs_anew_and_the_branch_goes_on_from
         journal = await api.store.list_calls(branch["response_id"], "local")
     assert server.calls == [("count", {"n": 9})]
     assert branch["output"][0] == reply["output"][0]
-    look = ("look", {}, output("seen"), False)
+    look: tuple[str, dict[str, Any], str, bool] = ("look", {}, output("seen"), False)
     assert tool_calls(branch) == [("count", {"n": 9}, output("counted 9"), False), look]
     assert branch["output"][2] == reply["output"][2], "the call beside it is not run again, nor dropped"
     assert branch["output"][-1] == {"type": "message", "content": "Again."}
