@@ -351,7 +351,7 @@ async def test_calls_of_which_the_index_has_not_all_arguments_are_marked(
         return list(connection.execute(query.order_by(call_arguments.c.call_id)).scalars())
 
     assert await in_database(empty_url, marked) == ["call_1", "call_2"]
-    await migrate.downgrade(empty_url, "0018")
+    await migrate.downgrade(empty_url, "0019")
     assert await in_database(empty_url, marked) == []
     with pytest.raises(OrchestratorError):  # the rule that nothing is deleted is there again
         await in_database(empty_url, lambda connection: connection.execute(delete(call_arguments)).close())

@@ -1,6 +1,6 @@
 """Calls of which the index of arguments has not all values are marked in it, so that none is missed.
 
-Revision: 0019, after 0018
+Revision: 0020, after 0019
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from alembic import op
 
 from orchestrator.store.audit_arguments import CUT, MOST_LEAVES, MOST_LEVELS, argument_leaves
 
-revision: str = "0019"
-down_revision: str | None = "0018"
+revision: str = "0020"
+down_revision: str | None = "0019"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

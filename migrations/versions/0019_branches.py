@@ -2,7 +2,7 @@
 
 Whoever deletes a response is told who still has its content. Branches that are there already have no such rest.
 
-Revision: 0018, after 0017
+Revision: 0019, after 0018
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0018"
-down_revision: str | None = "0017"
+revision: str = "0019"
+down_revision: str | None = "0018"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
