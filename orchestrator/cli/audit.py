@@ -12,7 +12,7 @@ import click
 import rich_click
 
 from orchestrator.cli.audit_database import audit_store, export_to, verify_database
-from orchestrator.cli.audit_output import print_verification
+from orchestrator.cli.audit_output import NO_CALLS, print_verification
 from orchestrator.cli.command_error import CommandError
 from orchestrator.cli.command_settings import DATABASE, with_settings
 from orchestrator.cli.output import print_json, print_table
@@ -324,8 +324,9 @@ def verify(
 ) -> None:
     """Prove that the journal is what it was when it was written, and name the first call that is not.
 
-    The exit status is 1 when something was changed, removed or slipped in, and 3 for an export that is a selection,
-    or has no manifest beside it: each of its calls is proved, and nothing says that none is missing.
+    The exit status is 1 when something was changed, removed or slipped in, and 3 where there is no call to prove, and
+    for an export that is a selection, or has no manifest beside it: each of its calls is proved, and nothing says that
+    none is missing.
     """
     from orchestrator.store import audit_files
 
@@ -344,6 +345,8 @@ def verify(
     else:
         heads = () if since is None else audit_files.read_manifest(since, public_key).heads
         report = anyio.run(verify_database, settings, owner, first, last, heads)
+    if not report.links:
+        unproved = NO_CALLS
     print_verification(report, unproved, of_file=file is not None, signed=public_key is not None, as_json=as_json)
     if report.problem is not None:
         click.get_current_context().exit(FOUND_WANTING)

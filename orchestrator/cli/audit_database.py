@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
+import click
 
 from orchestrator.cli.command_settings import make_data_dir
 from orchestrator.core.json_types import JsonObject
@@ -30,7 +31,13 @@ async def audit_store(settings: Settings, use: str, asked: Mapping[str, object])
     from orchestrator.store.audit import SqlAuditStore
     from orchestrator.store.database import open_database
     from orchestrator.store.migrate import prepare
+    from orchestrator.store.read_only import evidence, is_read_only
 
+    if is_read_only(settings.database_url):
+        async with evidence(settings.database_url) as (database, note):
+            click.echo(f"note: {note}, and who read it is not recorded", err=True)
+            yield SqlAuditStore(database)
+        return
     make_data_dir(settings)
     await prepare(settings.database_url)
     database = await open_database(settings.database_url)
@@ -69,11 +76,12 @@ async def verify_database(
     """
     from orchestrator.store.audit_ranges import ranges
     from orchestrator.store.audit_verify import verify
-    from orchestrator.store.migrate import open_as_it_is
+    from orchestrator.store.read_only import evidence
 
-    # It is evidence: nothing is made, migrated or recorded in it.
-    database = await open_as_it_is(settings.database_url)
-    try:
+    # Nothing is made, migrated or recorded in it.
+    async with evidence(settings.database_url) as (database, note):
+        if note is not None:
+            click.echo(f"note: {note}", err=True)
         proved = AuditVerification(0, 0, 0, (), None)
         for part in await ranges(database, owner, first, last):
             found = await verify(database, part, [head for head in since if part.owner in (None, head.owner)])
@@ -87,5 +95,3 @@ async def verify_database(
             if found.problem is not None:
                 break
         return proved
-    finally:
-        await database.aclose()

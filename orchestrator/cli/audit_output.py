@@ -1,11 +1,15 @@
 """What `orchestrator audit verify` says."""
 
 from dataclasses import asdict
+from typing import Final
 
 import click
 
 from orchestrator.cli.output import print_json
 from orchestrator.ports.audit import AuditVerification
+
+NO_CALLS: Final = "there are no calls"
+NOTHING: Final = "nothing is proven: there are no calls, and nothing here says whether there were any"
 
 
 def print_verification(
@@ -20,6 +24,9 @@ def print_verification(
     proved = f"{report.links} links"
     proved += f" and {report.events} events" if report.events else ""
     if problem is None:
+        if unproved == NO_CALLS:
+            click.echo(NOTHING + (f"; {report.events} events are as they were written" if report.events else ""))
+            return
         verdict = "ok" if unproved is None else f"complete: not proven ({unproved}); each row by itself is right"
         said = f"{verdict}: {proved} are as they were written"
         said += f", the content of {report.erased} is deleted" if report.erased else ""

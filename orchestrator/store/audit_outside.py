@@ -39,6 +39,7 @@ OFFER_GONE: Final = "the definition {}, which was offered as '{}', was removed"
 ARGUMENTS_INDEX: Final = "the index of arguments does not have those of this call: it cannot be found by them"
 ARGUMENTS_OF_NONE: Final = "the index of arguments has some of it, and the journal has no such call"
 NOT_DELETED: Final = "its content is gone, and no event of a deletion speaks of it"
+ERASED_GONE: Final = "an event says that its content was deleted, and the journal has no such call any more"
 CALL_GONE: Final = "the response '{}' made it, and the journal has no such call any more"
 
 
@@ -163,6 +164,16 @@ def unnamed_erasure(connection: Connection) -> AuditProblem | None:
     return None
 
 
+def lost_erasure(connection: Connection) -> AuditProblem | None:
+    """A call that an event says lost its content, and that is not in the journal any more: its row would have stayed."""
+    for ids in _named_erasures(connection):
+        found = {*connection.execute(select(tool_calls.c.call_id).where(tool_calls.c.call_id.in_(ids))).scalars()}
+        for call_id in ids:
+            if call_id not in found:
+                return AuditProblem(links.SERVICE, 0, call_id, ERASED_GONE)
+    return None
+
+
 def _named_erasures(connection: Connection) -> Iterator[list[str]]:
     last = 0
     query = select(audit_events.c.sequence, audit_events.c.details).where(audit_events.c.kind == "erasure")
@@ -180,5 +191,6 @@ LOOKS: Final[tuple[Callable[[Connection], AuditProblem | None], ...]] = (
     changed_definition,
     changed_argument,
     unnamed_erasure,
+    lost_erasure,
 )
 """What is looked at in this order, each on one snapshot."""

@@ -120,7 +120,7 @@ CUT: Final = "the chain ends here, although it went on to link {}: its end was c
 MISSING: Final = "the link before this one is missing: the chain goes on from {} to {}"
 NOT_LINKED: Final = "it does not follow from the link before it"
 OTHER_HEAD: Final = "the chain has another link here than the head that was kept outside"
-OTHER_CHECKPOINT: Final = "the chain has another link here than the one that checkpoint {} speaks of"
+OTHER_CHECKPOINT: Final = "the chain has another link here than the one that event {} speaks of"
 EVENT_CHANGED: Final = "the event, or its link, is not what was chained"
 
 
@@ -293,6 +293,7 @@ async def _verify_events(database: Database, tally: _Tally) -> AuditProblem | No
 
 
 def _checkpointed(row: Mapping[str, Any]) -> Iterator[AuditHead]:
-    if row["kind"] == "checkpoint":
+    """The heads of chains that the event has: of a checkpoint, or when an export began."""
+    if row["kind"] in ("checkpoint", "export"):
         for owner, sequence, digest in json.loads(row["details"])["heads"]:
             yield AuditHead(owner, sequence, digest)

@@ -1,6 +1,7 @@
 """`orchestrator audit`: reading, exporting, signing and proving, as an auditor does it."""
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -11,8 +12,11 @@ import anyio
 import pytest
 from click.testing import Result
 
+from orchestrator.core.json_types import JsonObject
 from orchestrator.store import migrate
+from orchestrator.store.audit import SqlAuditStore
 from orchestrator.store.database import open_database
+from orchestrator.store.read_only import COPIED_WITH_LOG
 from orchestrator.store.responses import SqlResponseStore
 from tests.cli.program import run
 from tests.store.samples import NOON, call, new_response
@@ -173,6 +177,73 @@ def test_a_cut_tail_is_noticed_with_an_earlier_export(audit: Callable[..., Resul
     )
     cut = audit("verify", "--since", manifest)
     assert (cut.exit_code, cut.stdout.startswith("NOT ok: ada: the chain ends here")) == (1, True), cut.output
+
+
+EVERYTHING = ("output_items", "tool_calls", "call_arguments", "audit_chain", "audit_heads", "audit_events")
+
+
+def test_an_emptied_journal_is_not_said_to_be_right(audit: Callable[..., Result], url: str) -> None:
+    change(url, "PRAGMA foreign_keys = OFF", *(f"DELETE FROM {table}" for table in EVERYTHING))
+    found = audit("verify")
+    assert (found.exit_code, found.stdout) == (
+        3,
+        "nothing is proven: there are no calls, and nothing here says whether there were any\n",
+    )
+    told = json.loads(audit("verify", "--json").stdout)
+    assert (told["ok"], told["complete"]) == (True, False)
+
+
+def test_an_event_that_has_heads_of_chains_or_names_calls_betrays_that_they_are_gone(
+    audit: Callable[..., Result], url: str
+) -> None:
+    async def told(kind: str, details: JsonObject) -> None:
+        database = await open_database(url)
+        await SqlAuditStore(database).record_event(kind, NOON, "service", None, details)
+        await database.aclose()
+
+    anyio.run(told, "erasure", {"call_ids": ["call_1"], "total": 1})
+    kept = [table for table in EVERYTHING if table != "audit_events"]
+    change(
+        url, *(f"DELETE FROM {table}" for table in kept[:-1]), "DELETE FROM audit_heads WHERE owner IN ('ada', 'bob')"
+    )
+    found = audit("verify")
+    assert (found.exit_code, "call call_1: an event says" in found.stdout) == (1, True), found.stdout
+    anyio.run(told, "export", {"heads": [["ada", 2, "00"]]})
+    found = audit("verify")
+    assert (found.exit_code, "link 2 of ada" in found.stdout) == (1, True), found.stdout
+
+
+def test_evidence_on_read_only_media_is_read_with_its_log(
+    audit: Callable[..., Result], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(url.partition(":///")[2])
+    media = tmp_path / "media"
+    media.mkdir()
+    writer = sqlite3.connect(path)
+    writer.execute("INSERT INTO audit_heads VALUES ('carol', 0, x'00', 0)")
+    writer.commit()  # it stands in the log alone
+    for name in (path.name, path.name + "-wal"):
+        shutil.copy(path.with_name(name), media)
+        (media / name).chmod(0o444)
+    writer.close()
+    media.chmod(0o555)
+    # Whoever is root may write all the same.
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: mode != os.W_OK or media not in (Path(path), Path(path).parent)
+    )
+
+    def there(*arguments: str) -> Result:
+        return run("audit", *arguments, DATABASE_URL=f"sqlite+aiosqlite:///{media / path.name}", DATA_DIR=str(media))
+
+    found = there("verify", "--owner", "carol")
+    assert (found.exit_code, found.stdout.startswith("nothing is proven")) == (3, True), found.output
+    found = there("verify")
+    assert (found.exit_code, found.stdout) == (0, f"ok: {ADA_LINKS + BOB_LINKS} links are as they were written\n")
+    assert found.stderr == f"note: {COPIED_WITH_LOG}\n"
+    made = there("export", "--output", str(tmp_path / "calls.jsonl"), "--json")
+    assert (said(made)["rows"], made.stderr) == (8, f"note: {COPIED_WITH_LOG}, and who read it is not recorded\n")
+    assert sorted(each.name for each in media.iterdir()) == sorted([path.name, path.name + "-wal"])
+    media.chmod(0o755)
 
 
 @pytest.mark.parametrize(
