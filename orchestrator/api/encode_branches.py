@@ -25,6 +25,7 @@ def diff_reply(compared: BranchComparison) -> wire.DiffReply:
         equal=compared.equal,
         common_ancestor=compared.common_ancestor,
         shared_responses=compared.shared_responses,
+        shared_items=_set(compared.shared_items),
         responses=[_response(each) for each in compared.responses],
     )
 

@@ -65,8 +65,22 @@ class DiffReply(Struct, frozen=True, kw_only=True):
     a: str
     b: str
     equal: bool
-    common_ancestor: Annotated[str | None, Meta(description="The last response that both branches have.")]
-    shared_responses: Annotated[int, Meta(description="How many they have in common up to it; these are not compared.")]
+    common_ancestor: Annotated[
+        str | None,
+        Meta(description="The last response that both branches have, or the one that they left inside it."),
+    ]
+    shared_responses: Annotated[
+        int, Meta(description="How many whole ones they have in common; these are not compared.")
+    ]
+    shared_items: (
+        Annotated[
+            int,
+            Meta(
+                description="Where a branch left `common_ancestor` inside it: how many of its output items both have."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     responses: list[ComparedResponseEntry]
 
 

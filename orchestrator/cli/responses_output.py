@@ -152,10 +152,13 @@ def label_of(provider: ProviderInfo) -> str:
 
 def print_diff(out: Console, reply: DiffReply) -> None:
     """Two branches beside each other."""
-    if reply.common_ancestor is not None:
-        shared = reply.shared_responses
-        in_common = "response" if shared == 1 else "responses"
-        say(out, f"{shared} {in_common} in common, up to {reply.common_ancestor}", "dim")
+    shared = reply.shared_responses
+    in_common = f"{shared} {'response' if shared == 1 else 'responses'} in common"
+    if reply.shared_items is not UNSET:
+        items = f"{reply.shared_items} {'item' if reply.shared_items == 1 else 'items'} of {reply.common_ancestor}"
+        say(out, f"{in_common}, and the first {items}" if shared else f"the first {items} in common", "dim")
+    elif reply.common_ancestor is not None:
+        say(out, f"{in_common}, up to {reply.common_ancestor}", "dim")
     for compared in reply.responses:
         mark, style = MARKS[compared.status]
         say(out, f"{mark} {compared.a or 'nothing'}  |  {compared.b or 'nothing'}", style)

@@ -35,13 +35,18 @@ REPLAY: Final = "replay"
 
 @dataclass(frozen=True, slots=True)
 class BranchComparison:
-    """Two branches: their last common response, how many they have in common up to it, and what comes after."""
+    """Two branches: their last common response, how many whole ones they have in common, and what comes after.
+
+    Where one left the other inside a response, or both left the same one, that is their last common response, and they
+    have its first `shared_items` output items in common.
+    """
 
     a: str
     b: str
     common_ancestor: str | None
     shared_responses: int
     responses: tuple[ResponseComparison, ...]
+    shared_items: int | None = None
 
     @property
     def equal(self) -> bool:
@@ -76,7 +81,9 @@ class BranchService:
         first, second = [await self._nodes(rest, whose, param) for param, rest in zip("ab", rests, strict=True)]
         # Long branches take seconds of work.
         compared = await to_thread.run_sync(compare_branches, first, second)
-        return BranchComparison(a, b, shared[-1] if shared else None, len(shared), compared)
+        left = _left(first, second)
+        ancestor = left[0] if left is not None else shared[-1] if shared else None
+        return BranchComparison(a, b, ancestor, len(shared), compared, None if left is None else left[1])
 
     async def report(self, replay_id: str, owner: str | None, caller: Caller) -> ReplayReport:
         """What the replay `replay_id` found.
@@ -148,6 +155,20 @@ class BranchService:
         if detail is None:
             raise _not_found(param)
         return detail
+
+
+def _left(a: Sequence[BranchNode], b: Sequence[BranchNode]) -> tuple[str, int] | None:
+    """The response that one branch left inside it, or both, and how many of its items they both have."""
+    if not a or not b:
+        return None
+    one, other = a[0], b[0]
+    if one.forked_from is not None and one.forked_from[0] == other.id:
+        return one.forked_from
+    if other.forked_from is not None and other.forked_from[0] == one.id:
+        return other.forked_from
+    if one.forked_from is None or other.forked_from is None or one.forked_from[0] != other.forked_from[0]:
+        return None
+    return one.forked_from[0], min(one.forked_from[1], other.forked_from[1])
 
 
 def _node(detail: ResponseDetail) -> BranchNode:

@@ -93,7 +93,13 @@ async def test_a_fork_shares_what_it_kept_and_tells_what_it_changed(api: House) 
     branch = await fork(api, reply, at={"call_id": call_id}, arguments={"n": 9}, temperature=0.5)
     compared = (await diff(api, reply, branch)).json()
     info = {"type": "plugin", "plugin_id": "mcp/counter"}
-    assert (compared["equal"], compared["common_ancestor"], compared["shared_responses"]) == (False, None, 0)
+    origin = reply["response_id"]
+    assert (compared["equal"], compared["common_ancestor"], compared["shared_responses"]) == (False, origin, 0)
+    assert compared["shared_items"] == 1
+    other = await fork(api, reply, at={"position": 3})
+    for pair in ((branch, reply), (other, branch)):
+        turned = (await diff(api, *pair)).json()
+        assert (turned["common_ancestor"], turned["shared_items"]) == (origin, 1)
     [pair] = compared["responses"]
     assert (pair["status"], pair["a"], pair["b"]) == ("changed", reply["response_id"], branch["response_id"])
     assert pair["changes"] == [{"field": "parameters.temperature", "b": 0.5}]

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import pytest
 from sqlalchemy import Connection, delete, inspect, select
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.core.items import TextInput
+from orchestrator.core.items import Origin, PluginProvider, TextInput
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.prompt import UserMessage, opening_messages
-from orchestrator.ports.audit import ArgumentPattern, CallFilter
+from orchestrator.ports import ForkPoint
+from orchestrator.ports.audit import ArgumentPattern, AuditVerification, CallFilter
 from orchestrator.store import audit_query, migrate
 from orchestrator.store.audit_arguments import CUT
 from orchestrator.store.audit_verify import verify
@@ -24,7 +26,7 @@ from orchestrator.store.database import open_database
 from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.tables import call_arguments, metadata
-from tests.store.samples import NOON, call, new_response
+from tests.store.samples import CLOCK_SERVER, NOON, call, new_response
 from tests.store.stores import open_stores, sqlite_address
 
 pytest_plugins = ("tests.store.databases",)
@@ -365,3 +367,75 @@ async def test_calls_of_which_the_index_has_not_all_arguments_are_marked(
     report = await verify(database)
     await database.aclose()
     assert report.problem is None
+
+
+async def test_responses_from_before_there_were_branches_and_origins_have_none_of_them(empty_url: str) -> None:
+    def write(connection: Connection) -> None:
+        moment = "'2026-03-01 12:00:00.123456'" + ("" if connection.dialect.name == "sqlite" else "::timestamptz")
+        connection.exec_driver_sql(
+            "INSERT INTO responses (id, number, root_id, depth, owner, model_key, model_instance_id, stored, status,"
+            f" parameters, metadata, created_at) VALUES ('resp_old', 1, 'resp_old', 0, 'ada', 'm', 'm', true,"
+            f" 'completed', '{{}}', '{{}}', {moment})"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO input_items (response_id, position, type, content) VALUES ('resp_old', 0, 'text', 'Hi')"
+        )
+
+    await migrate.upgrade(empty_url, "0009")
+    await in_database(empty_url, write)
+    await migrate.upgrade(empty_url)
+    taken = TextInput("a page", Origin(PluginProvider("mcp/notes"), "resource", "note:1"))
+    async with open_stores(empty_url) as stores:
+        old = await stores.responses.get_response("resp_old", "ada")
+        await stores.responses.open_response(replace(new_response("resp_fork"), forked_from=ForkPoint("resp_old", 0)))
+        await stores.responses.open_response(replace(new_response("resp_replay"), replay_of="resp_old"))
+        await stores.responses.open_response(replace(new_response("resp_new"), input=(taken,)))
+        new = await stores.responses.get_response("resp_new", "ada")
+    assert old is not None and new is not None
+    assert (old.forked_from, old.replay_of, old.input) == (None, None, (TextInput("Hi"),))
+    assert new.input == (taken,)
+    await migrate.downgrade(empty_url, "0009")
+    await migrate.upgrade(empty_url)
+    async with open_stores(empty_url) as stores:
+        assert await stores.responses.get_response("resp_old", "ada") == old
+        for id in ("resp_fork", "resp_replay"):
+            branch = await stores.responses.get_response(id, "ada")
+            assert branch is not None and (branch.forked_from, branch.replay_of) == (None, None)
+        plain = await stores.responses.get_response("resp_new", "ada")
+        assert plain is not None and plain.input == (TextInput("a page"),)
+
+
+async def test_calls_from_before_their_servers_were_known_are_proved_and_those_since_keep_theirs(
+    empty_url: str,
+) -> None:
+    async def report() -> AuditVerification:
+        database = await open_database(empty_url)
+        found = await verify(database)
+        await database.aclose()
+        return found
+
+    await migrate.upgrade(empty_url, "0004")
+    await in_database(empty_url, write_calls_of_an_earlier_version)
+    await migrate.upgrade(empty_url, "0014")
+    await migrate.upgrade(empty_url)
+    async with open_stores(empty_url) as stores:
+        old = await stores.audit.get_call("call_1", None)
+    assert old is not None and old.listed.server is None
+    assert (await report()).problem is None
+    with pytest.raises(OrchestratorError):
+        change = "UPDATE tool_calls SET server_address = 'https://other.example' WHERE call_id = 'call_1'"
+        await in_database(empty_url, lambda connection: connection.exec_driver_sql(change).close())
+    await migrate.downgrade(empty_url, "0014")
+    await migrate.upgrade(empty_url)
+    assert (await report()).problem is None
+    async with open_stores(empty_url) as stores:
+        await stores.responses.open_response(new_response("resp_new"))
+        placed = replace(call(0, "call_new"), server=CLOCK_SERVER)
+        await stores.responses.journal_calls("resp_new", [placed], NOON)
+        known = await stores.audit.get_call("call_new", None)
+    assert known is not None and known.listed.server == CLOCK_SERVER
+    assert (await report()).problem is None
+    await migrate.downgrade(empty_url, "0014")
+    await migrate.upgrade(empty_url)
+    problem = (await report()).problem
+    assert problem is not None and problem.call_id == "call_new", "the server went, and with it the proof of its link"

@@ -30,6 +30,11 @@ from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject, JsonValue
 
 RESPONSE_ID: Final = path_parameter("response_id", "The id of a stored response.")
+_SEARCHED: Final = """\
+What to search for in input and output: words, all of which must be there, in any order. `"two words"` in quotation marks
+stand in a row; `begin*`, and `"two beg"*`, stand for any word, or end of a phrase, that begins so. Neither case nor
+accents count, and signs between words are spaces. In scripts without spaces each character is a word, and a run of them
+a phrase. There is no OR and no NOT. At most 32 words; `found` shows a hit."""
 _TEXT: Final[JsonObject] = {"type": "string"}
 _MOMENT: Final[JsonObject] = {"type": "string", "format": "date-time"}
 _CURSOR: Final = query_parameter("cursor", "The `next_cursor` of the page before.", _TEXT)
@@ -96,7 +101,7 @@ def _filters() -> list[JsonValue]:
         query_parameter("tool", "A tool that was called, by the server's own name.", _TEXT),
         query_parameter("from", "It began at this moment or later.", _MOMENT),
         query_parameter("to", "It began before this moment.", _MOMENT),
-        query_parameter("text", "What to search for.", _TEXT),
+        query_parameter("text", _SEARCHED, _TEXT),
         query_parameter("order", "The newest first, or the oldest.", {"type": "string", "enum": orders}),
         _limit(LIST_PAGE),
         _CURSOR,
