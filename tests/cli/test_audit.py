@@ -201,14 +201,16 @@ def test_an_event_that_has_heads_of_chains_or_names_calls_betrays_that_they_are_
         await SqlAuditStore(database).record_event(kind, NOON, "service", None, details)
         await database.aclose()
 
-    anyio.run(told, "erasure", {"call_ids": ["call_1"], "total": 1})
+    erasure: JsonObject = {"call_ids": ["call_1"], "total": 1}
+    anyio.run(told, "erasure", erasure)
     kept = [table for table in EVERYTHING if table != "audit_events"]
     change(
         url, *(f"DELETE FROM {table}" for table in kept[:-1]), "DELETE FROM audit_heads WHERE owner IN ('ada', 'bob')"
     )
     found = audit("verify")
     assert (found.exit_code, "call call_1: an event says" in found.stdout) == (1, True), found.stdout
-    anyio.run(told, "export", {"heads": [["ada", 2, "00"]]})
+    export: JsonObject = {"heads": [["ada", 2, "00"]]}
+    anyio.run(told, "export", export)
     found = audit("verify")
     assert (found.exit_code, "link 2 of ada" in found.stdout) == (1, True), found.stdout
 
@@ -227,10 +229,12 @@ def test_evidence_on_read_only_media_is_read_with_its_log(
         (media / name).chmod(0o444)
     writer.close()
     media.chmod(0o555)
-    # Whoever is root may write all the same.
-    monkeypatch.setattr(
-        os, "access", lambda path, mode: mode != os.W_OK or media not in (Path(path), Path(path).parent)
-    )
+
+    def may_access(path: str | Path, mode: int) -> bool:
+        """Whoever is root may write all the same."""
+        return mode != os.W_OK or media not in (Path(path), Path(path).parent)
+
+    monkeypatch.setattr(os, "access", may_access)
 
     def there(*arguments: str) -> Result:
         return run("audit", *arguments, DATABASE_URL=f"sqlite+aiosqlite:///{media / path.name}", DATA_DIR=str(media))
