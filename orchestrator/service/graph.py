@@ -116,7 +116,7 @@ class GraphService:
         )
         if deleted is None:
             raise _not_found()
-        self._runs.forget(deleted)
+        self._runs.forget(deleted.deleted)
         await self._graph.overwrite()
         return deleted
 

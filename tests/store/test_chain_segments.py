@@ -166,7 +166,7 @@ async def test_a_segment_goes_with_the_responses_that_it_was_made_of(database: D
     await grow(store, 9)
     graph = SqlResponseGraph(database)
     gone = await graph.delete_response("resp_a6", "ada", NOON, subtree=True, keep_skeleton=True)
-    assert gone is not None and sorted(gone) == ["resp_a6", "resp_a7", "resp_a8"]
+    assert gone is not None and sorted(gone.deleted) == ["resp_a6", "resp_a7", "resp_a8"]
     assert await kept(database) == ["resp_a3"]
     assert await graph.delete_response("resp_a0", "ada", NOON, subtree=True, keep_skeleton=False) is not None
     assert await kept(database) == []
