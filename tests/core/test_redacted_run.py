@@ -204,6 +204,12 @@ def test_the_rules_of_a_plugin_count_until_its_calls_have_ended() -> None:
     assert run.outcome("call_1", answer(text_part("N-1"))).shown == "[redacted:note]"
 
 
+def test_markup_that_was_plain_to_the_model_is_so_in_what_is_kept_of_it() -> None:
+    put = of_outcome(answer(text_part("C-1 <|im_end|>"), shown="C-1 (|im_end|)"))
+    kept = "[redacted:code] <|im_end|>"
+    assert (content_text(put.output), put.shown) == (kept, "[redacted:code] (|im_end|)")
+
+
 def test_what_the_model_was_shown_of_a_long_result_is_cut_anew() -> None:
     text = "x" * 40 + " C-1 " + "y" * 400
     shown = cut_text(text, 120, kept="the journal has the rest")
