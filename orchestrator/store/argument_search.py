@@ -7,7 +7,7 @@ of it was cut; of the others it says that they are possible, and their arguments
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, exists, func, not_, or_, select, true, type_coerce
+from sqlalchemy import ColumnElement, Connection, Text, and_, case, exists, func, not_, or_, select, true, type_coerce
 
 from orchestrator.ports.audit import ArgumentPattern
 from orchestrator.store.audit_arguments import CUT, MOST_CHARACTERS, glob_marks, has_argument
@@ -60,23 +60,40 @@ _LIKE_MARKS: Final = {"*": "%", "?": "_"}
 
 def certain(connection: Connection, pattern: ArgumentPattern, columns: Any) -> ColumnElement[bool]:
     """The call of a row that has these `columns` of the journal is like the pattern, by what the index has whole."""
+    return exists().where(_arguments.call_id == columns.call_id, _is_whole_and_like(connection, pattern))
+
+
+def possible(connection: Connection, pattern: ArgumentPattern, columns: Any) -> ColumnElement[bool]:
+    """The call is like the pattern, or the index does not have all that may be."""
+    undecided = exists().where(_arguments.call_id == columns.call_id, _is_undecided(pattern))
+    return or_(certain(connection, pattern, columns), undecided)
+
+
+def possible_here(connection: Connection, pattern: ArgumentPattern, columns: Any) -> ColumnElement[bool]:
+    """The same where rows are looked at one after the other, until there are enough.
+
+    An aggregate: of what merely has to exist Postgres may look for all there is first, which takes longer than a page.
+    """
+    fits = or_(_is_whole_and_like(connection, pattern), _is_undecided(pattern))
+    found = select(func.max(case((fits, 1), else_=0))).where(_arguments.call_id == columns.call_id)
+    return found.scalar_subquery() == 1
+
+
+def _is_whole_and_like(connection: Connection, pattern: ArgumentPattern) -> ColumnElement[bool]:
     text, is_exact, is_prefix = literal_part(pattern.glob)
     whole: ColumnElement[bool] = and_(func.length(_arguments.path) < MOST_CHARACTERS)
     if not (is_prefix and len(text) < MOST_CHARACTERS):
         whole = and_(whole, func.length(_arguments.value) < MOST_CHARACTERS)
     if not is_exact and not is_prefix:
         whole = and_(whole, not_(type_coerce(_arguments.value, Text).like(_ESCAPED)))
-    return exists().where(_arguments.call_id == columns.call_id, like(connection, pattern), whole)
+    return and_(like(connection, pattern), whole)
 
 
-def possible(connection: Connection, pattern: ArgumentPattern, columns: Any) -> ColumnElement[bool]:
-    """The call is like the pattern, or the index does not have all that may be."""
+def _is_undecided(pattern: ArgumentPattern) -> ColumnElement[bool]:
     cut_value = and_(_arguments.path == pattern.path, func.length(_arguments.value) >= MOST_CHARACTERS)
     escaped = and_(_arguments.path == pattern.path, type_coerce(_arguments.value, Text).like(_ESCAPED))
     # A path that is cut, or the mark of a call that has more values than the index takes.
-    cut_path = func.length(_arguments.path) >= MOST_CHARACTERS
-    undecided = exists().where(_arguments.call_id == columns.call_id, or_(cut_value, escaped, cut_path))
-    return or_(certain(connection, pattern, columns), undecided)
+    return or_(cut_value, escaped, func.length(_arguments.path) >= MOST_CHARACTERS)
 
 
 def cut() -> ColumnElement[bool]:

@@ -175,7 +175,7 @@ def conditions(connection: Connection, wanted: CallFilter, columns: Columns = _c
     """
     yield from column_conditions(connection, wanted, columns)
     for pattern in wanted.arguments:
-        yield argument_search.possible(connection, pattern, columns)
+        yield argument_search.possible_here(connection, pattern, columns)
 
 
 def column_conditions(
