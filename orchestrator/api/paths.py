@@ -14,7 +14,7 @@ def keep_slashes(scope: HTTPScope) -> None:
 
     `mcp%2F<label>` stays what it is: a plugin's id.
     """
-    raw = scope["raw_path"].decode("latin-1")
+    raw = scope["raw_path"].decode("latin-1") if "raw_path" in scope else ""  # not every server has it
     if "%2f" not in raw.lower() or not scope["path"].startswith(NAMED):
         return
     head, _, rest = raw.partition("/plugins/")
