@@ -309,7 +309,7 @@ def _texts(node: Node) -> list[str]:
 
 def _summary(node: Node, text: Sequence[Term] = ()) -> ResponseSummary:
     new, ending = node.new, node.ending
-    said = next((item.content for item in new.input if isinstance(item, TextInput)), "")
+    said = next((item.content for item in new.input if isinstance(item, TextInput) and item.speaker == "user"), "")
     items = [] if ending is None else node.ordered()
     messages = [
         item.item.content for item in items if not isinstance(item, PlacedCall) and isinstance(item.item, Message)

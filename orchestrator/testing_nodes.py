@@ -8,6 +8,7 @@ from orchestrator.core.approvals import Approve
 from orchestrator.core.calls import output_entry, pending_approval
 from orchestrator.core.commands import PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.items import OutputEntry
+from orchestrator.core.placed import HANDED_OVER
 from orchestrator.core.response import Ending, Failed, Incomplete, ResponseStatus, Stats, ending_status
 from orchestrator.ports import CallDecision, JournaledCall, NewResponse, StoredResponse, Suspension
 
@@ -123,9 +124,9 @@ class Node:
             status=("awaiting_approval" if call.awaits_approval else "journaled")
             if outcome is None
             else outcome.status,
-            output=outcome.output if held and outcome is not None else None,
+            output=outcome.output if held and outcome is not None and outcome != HANDED_OVER else None,
             is_error=outcome is not None and outcome.is_error,
-            duration_ms=None if outcome is None else outcome.duration_ms,
+            duration_ms=None if outcome is None or outcome == HANDED_OVER else outcome.duration_ms,
             created_at=times.created_at,
             settled_at=times.settled_at,
             decision=self.decisions.get(call.call_id),

@@ -7,13 +7,15 @@ from datetime import datetime
 from orchestrator.core.approvals import Approve, Deny
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.core.items import OutputEntry, ToolCall
+from orchestrator.core.items import FunctionOutput, OutputEntry, ToolCall
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.listing import listing_number
+from orchestrator.core.placed import HANDED_OVER
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.redacted_run import merged
 from orchestrator.core.response import Cancelled, Ending, Failed, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey, readable_content, text_content
+from orchestrator.core.transcript import EMPTY, extended_transcript
 from orchestrator.ports import (
     LONG_TEXT,
     CallDecision,
@@ -48,6 +50,20 @@ class MemoryStore:
             path.append(node)
         past = tuple(PastResponse(step.new.input, _shortened(step.output())) for step in reversed(path))
         return Chain(past, last.new.system_prompt, dict(last.new.tool_names), last.root_id)
+
+    async def find_transcript(self, digests: Sequence[str], owner: str) -> tuple[str, str] | None:
+        nodes = [
+            node
+            for node in self.nodes.values()
+            if node.new.owner == owner and node.new.stored and node.ending and node.new.replay_of is None
+        ]
+        known = {self._transcript(node): node.new.id for node in sorted(nodes, key=lambda node: node.number)}
+        return next(((known[digest], digest) for digest in digests if digest in known), None)
+
+    def _transcript(self, node: Node) -> str:
+        parent_id = node.new.previous_response_id
+        before = EMPTY if parent_id is None else self._transcript(self.nodes[parent_id])
+        return extended_transcript(before, node.new.input, [entry.item for entry in node.output()])
 
     async def read_outputs(self, call_ids: Sequence[str], owner: str) -> Mapping[str, str]:
         own = [call for node in self.nodes.values() if node.new.owner == owner for call in node.items.values()]
@@ -85,9 +101,20 @@ class MemoryStore:
             had = [item for item in original.ordered() if item.position < point.position or item.position in rest]
             node.items = {item.position: item for item in had}
             node.decisions = dict(original.decisions)
+        if response.stored:
+            self._take_results(response)
         if move is not None:
             thread = self.threads.setdefault(move.thread_id, PointedThread(response.owner, response.created_at))
             thread.newest, thread.updated_at = response.id, response.created_at
+
+    def _take_results(self, response: NewResponse) -> None:
+        told = {item.call_id: item for item in response.input if isinstance(item, FunctionOutput)}
+        for node in self.nodes.values():
+            for call in list(node.placed_calls()) if node.new.owner == response.owner else ():
+                if call.call_id in told and call.outcome == HANDED_OVER and call.call_id in node.calls:
+                    item = told[call.call_id]
+                    outcome = Outcome("answered", item.output, None, item.is_error)
+                    _settle(node, call, outcome, response.created_at)
 
     async def extend_offer(
         self, response_id: str, offered: Sequence[OfferedTool], tool_names: Mapping[ToolKey, str], at: datetime
@@ -320,7 +347,8 @@ class MemoryStore:
         for item in items:
             node.items[item.position] = item
             if isinstance(item, PlacedCall):
-                node.calls[item.call_id] = CallTimes(at, None if item.outcome is None else at)
+                unsettled = item.outcome is None or item.outcome == HANDED_OVER
+                node.calls[item.call_id] = CallTimes(at, None if unsettled else at)
 
 
 def _conflict(message: str) -> OrchestratorError:

@@ -28,6 +28,8 @@ STATUSES: Final = (
     "abandoned",
     "edited",
     "replayed",
+    "handed_over",
+    "answered",
 )
 _BUCKET: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])", re.ASCII)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}

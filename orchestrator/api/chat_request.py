@@ -13,6 +13,7 @@ from orchestrator.api.thread_dialect import reasoning_wishes, server_requests
 from orchestrator.api.wire_requests import (
     ChatBody,
     EphemeralIntegration,
+    FunctionResult,
     ImageInput,
     InputEntry,
     IntegrationEntry,
@@ -36,7 +37,7 @@ from orchestrator.core.request import (
     ToolChoice,
     WantedPrompt,
 )
-from orchestrator.core.tools import schema_problem
+from orchestrator.core.tools import ToolDefinition, schema_problem, text_content
 from orchestrator.service.chats import ChatRequest
 
 RESPONSE_PREFIX: Final = "resp_"
@@ -70,6 +71,9 @@ def to_chat_request(body: ChatBody, *, interactive: bool = False) -> ChatRequest
         interactive=interactive,
         reasoning_wishes=reasoning_wishes(body),
         background=_given(body.background) or False,
+        functions=_functions(body),
+        parallel_tool_calls=body.parallel_tool_calls,
+        max_tool_calls=_given(body.max_tool_calls),
     )
 
 
@@ -105,9 +109,11 @@ def input_items(said: str | Sequence[InputEntry]) -> tuple[items.InputItem, ...]
             case ImageInput(data_url):
                 check_image(data_url, f"input.{index}.data_url")
                 found.append(items.ImageInput(data_url))
+            case FunctionResult(call_id, output, is_error):
+                found.append(items.FunctionOutput(call_id, text_content(output), is_error))
             case _:
                 assert_never(entry)
-    if not any(isinstance(item, items.ImageInput) or item.content for item in found):
+    if not any(not isinstance(item, items.TextInput) or item.content for item in found):
         raise OrchestratorError(ErrorKind.INVALID_VALUE, '"input" must not be empty.', param="input")
     return tuple(found)
 
@@ -121,6 +127,34 @@ def check_image(data_url: str, param: str) -> None:
         pass
     message = f'"{param}" must be a picture as a data:image/…;base64,… URL.'
     raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=param)
+
+
+def check_functions(functions: Sequence[ToolDefinition], param: str) -> tuple[ToolDefinition, ...]:
+    """The client's functions, each with a name of its own and a schema that can be read.
+
+    Raises:
+        OrchestratorError: `invalid_value` on the first that is not, at its place below `param`.
+    """
+    names: set[str] = set()
+    for index, function in enumerate(functions):
+        problem = schema_problem(function.input_schema)
+        if function.name in names:
+            message = f"There are two functions with the name '{function.name}'."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=f"{param}.{index}.name")
+        if problem is not None:
+            where = f"{param}.{index}.parameters"
+            message = f'"{where}" is not a JSON schema that can be used: {problem}.'
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=where)
+        names.add(function.name)
+    return tuple(functions)
+
+
+def _functions(body: ChatBody) -> tuple[ToolDefinition, ...]:
+    given = _given(body.tools) or ()
+    return check_functions(
+        [ToolDefinition(tool.name, _given(tool.description) or "", _given(tool.parameters) or {}) for tool in given],
+        "tools",
+    )
 
 
 def integration_requests(entries: Sequence[IntegrationEntry]) -> tuple[IntegrationRequest, ...]:
@@ -186,7 +220,7 @@ def _tool_choice(body: ChatBody) -> ToolChoice:
             return "none"
         case _:
             return "auto"
-    if not _given(body.integrations):
+    if not _given(body.integrations) and not _given(body.tools):
         message = '"tool_choice" demands a tool call, and no integrations offer any tools.'
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="tool_choice")
     return choice

@@ -50,8 +50,10 @@ def wire_events(event: s.StreamEvent) -> tuple[e.WireEvent, ...]:
             return (e.ReasoningEnd(),)
         case s.MessageStart():
             return (e.MessageStart(),)
-        case s.MessageDelta(content):
+        case s.MessageDelta(content=content):
             return (e.MessageDelta(content),)
+        case s.FunctionCallStart() | s.FunctionCallDelta() | s.FunctionCallEnd():
+            return (_function_event(event),)
         case s.MessageEnd():
             return (e.MessageEnd(),)
         case s.ErrorEvent(error):
@@ -97,6 +99,19 @@ def _call_events(
                 event.kind, event.tool_name, _set(event.arguments), _provider_info_if_any(event.provider)
             )
             return (e.ToolCallFailure(event.call_id, event.reason, metadata),)
+        case _:
+            assert_never(event)
+
+
+def _function_event(event: s.FunctionCallStart | s.FunctionCallDelta | s.FunctionCallEnd) -> e.WireEvent:
+    match event:
+        case s.FunctionCallStart(call_id, name):
+            return e.FunctionCallStart(call_id, name)
+        case s.FunctionCallDelta(call_id, arguments):
+            return e.FunctionCallDelta(call_id, arguments)
+        case s.FunctionCallEnd(call):
+            status = UNSET if call.complete else "incomplete"
+            return e.FunctionCallEnd(call.call_id, call.name, call.arguments, status)
         case _:
             assert_never(event)
 
@@ -227,6 +242,8 @@ def output_entry(item: items.OutputItem) -> wire.OutputEntry:
                 item.kind, item.tool_name, _set(item.arguments), _provider_info_if_any(item.provider)
             )
             return wire.InvalidToolCallOutput(item.reason, metadata)
+        case items.FunctionCall(call_id, name, arguments, complete):
+            return wire.FunctionCallOutput(call_id, name, arguments, UNSET if complete else "incomplete")
         case _:
             assert_never(item)
 
@@ -238,6 +255,8 @@ def provider_info(provider: items.ProviderInfo) -> wire.ProviderInfo:
             return wire.PluginProviderInfo(plugin_id)
         case items.EphemeralProvider(server_label):
             return wire.EphemeralProviderInfo(server_label)
+        case items.ClientProvider():
+            return wire.ClientProviderInfo()
         case _:
             assert_never(provider)
 
@@ -311,12 +330,19 @@ def _stats(stats: Stats) -> wire.ChatStats:
     )
 
 
-def _input_entry(item: items.InputItem) -> wire.StoredTextInput | wire.StoredImageInput:
+def _input_entry(item: items.InputItem) -> wire.StoredInput:
+    begins = UNSET if isinstance(item, items.FunctionOutput) or not item.begins else True
     match item:
         case items.TextInput(content, origin, speaker):
-            return wire.StoredTextInput(content, _origin(origin), UNSET if speaker == "user" else speaker)
+            return wire.StoredTextInput(content, _origin(origin), UNSET if speaker == "user" else speaker, begins)
         case items.ImageInput(data_url, origin):
-            return wire.StoredImageInput(data_url, _origin(origin))
+            return wire.StoredImageInput(data_url, _origin(origin), begins)
+        case items.ReasoningInput(content):
+            return wire.StoredReasoningInput(content, begins)
+        case items.FunctionCallInput(call_id, name, arguments):
+            return wire.StoredFunctionCallInput(call_id, name, arguments, begins)
+        case items.FunctionOutput(call_id, output, is_error, name):
+            return wire.StoredFunctionOutput(call_id, name, output, is_error)
         case _:
             assert_never(item)
 

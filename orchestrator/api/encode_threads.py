@@ -87,10 +87,8 @@ def _in_thread(reply: wire.ChatReply, thread_id: str | None) -> ThreadChatReply:
 def _output(entry: wire.OutputEntry) -> ThreadOutput:
     if not isinstance(entry, wire.ToolCallOutput):
         return entry
-    provider = entry.provider_info
-    label = provider.server_label if isinstance(provider, wire.EphemeralProviderInfo) else provider.plugin_id
     return McpCallOutput(
-        label,
+        wire.label_of(entry.provider_info),
         entry.tool,
         entry.arguments,
         entry.output,

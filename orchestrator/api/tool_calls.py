@@ -31,7 +31,7 @@ from orchestrator.api.wire_audit import (
     ToolStatisticsRow,
 )
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo, ServerIdentity
+from orchestrator.core.items import ClientProvider, EphemeralProvider, PluginProvider, ProviderInfo, ServerIdentity
 from orchestrator.core.output_schemas import kept_output_problem
 from orchestrator.core.tools import definition_from_json
 from orchestrator.ports.audit import AuditedCall, CallApproval, ExportedDefinition, ListedCall
@@ -266,5 +266,7 @@ def _provider(provider: ProviderInfo | None) -> wire.ProviderInfo | None:
             return wire.PluginProviderInfo(plugin_id)
         case EphemeralProvider(server_label):
             return wire.EphemeralProviderInfo(server_label)
+        case ClientProvider():
+            return wire.ClientProviderInfo()
         case _:
             assert_never(provider)

@@ -5,9 +5,11 @@ Sources: sections 1, 4, 5 and 9 of the contract; LM Studio's documentation of th
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, assert_never
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+
+from orchestrator.core.items import CLIENT_LABEL
 
 Status: TypeAlias = Literal["in_progress", "awaiting_approval", "completed", "incomplete", "failed", "cancelled"]
 IncompleteReason: TypeAlias = Literal[
@@ -55,7 +57,24 @@ class EphemeralProviderInfo(Struct, frozen=True, tag_field="type", tag="ephemera
     server_label: str
 
 
-ProviderInfo: TypeAlias = PluginProviderInfo | EphemeralProviderInfo
+class ClientProviderInfo(Struct, frozen=True, tag_field="type", tag="client"):
+    """The tool is a function of the client's. An extension."""
+
+
+ProviderInfo: TypeAlias = PluginProviderInfo | EphemeralProviderInfo | ClientProviderInfo
+
+
+def label_of(provider: ProviderInfo) -> str:
+    """Who provides a tool: a plugin's id, a server's label, or the client."""
+    match provider:
+        case PluginProviderInfo(plugin_id):
+            return plugin_id
+        case EphemeralProviderInfo(server_label):
+            return server_label
+        case ClientProviderInfo():
+            return CLIENT_LABEL
+        case _:
+            assert_never(provider)
 
 
 class MessageOutput(Struct, frozen=True, tag_field="type", tag="message"):
@@ -118,7 +137,19 @@ class InvalidToolCallOutput(Struct, frozen=True, tag_field="type", tag="invalid_
     metadata: InvalidCallMetadata
 
 
-OutputEntry: TypeAlias = MessageOutput | ReasoningOutput | ToolCallOutput | InvalidToolCallOutput
+class FunctionCallOutput(Struct, frozen=True, tag_field="type", tag="function_call"):
+    """A call of a function of the client's: run it, and send its result as a `function_call_output`. An extension."""
+
+    call_id: str
+    name: str
+    arguments: Annotated[str, Meta(description="JSON text as the model wrote it; nobody checked it.")]
+    status: (
+        Annotated[Literal["incomplete"], Meta(description="Only where it was cut off; it is not to be run.")]
+        | UnsetType
+    ) = UNSET
+
+
+OutputEntry: TypeAlias = MessageOutput | ReasoningOutput | ToolCallOutput | InvalidToolCallOutput | FunctionCallOutput
 
 
 class ChatStats(Struct, frozen=True):
@@ -189,12 +220,22 @@ class InputOrigin(Struct, frozen=True):
     provider_info: ProviderInfo
 
 
+Begins: TypeAlias = Annotated[bool, Meta(description="A message of its own begins here.")]
+
+
 class StoredTextInput(Struct, frozen=True, tag_field="type", tag="text"):
     """A piece of what the user said, or with an `origin` of what the request took from a server."""
 
     content: str
     origin: InputOrigin | UnsetType = UNSET
-    role: Annotated[Literal["assistant"], Meta(description="Only in prompts of servers.")] | UnsetType = UNSET
+    role: (
+        Annotated[
+            Literal["assistant", "system", "developer"],
+            Meta(description="Only in prompts of servers, and in histories that a client brought."),
+        ]
+        | UnsetType
+    ) = UNSET
+    begins: Begins | UnsetType = UNSET
 
 
 class StoredImageInput(Struct, frozen=True, tag_field="type", tag="image"):
@@ -202,6 +243,37 @@ class StoredImageInput(Struct, frozen=True, tag_field="type", tag="image"):
 
     data_url: str
     origin: InputOrigin | UnsetType = UNSET
+    begins: Begins | UnsetType = UNSET
+
+
+class StoredReasoningInput(Struct, frozen=True, tag_field="type", tag="reasoning"):
+    """What a model wrote to itself, in a history that a client brought."""
+
+    content: str
+    begins: Begins | UnsetType = UNSET
+
+
+class StoredFunctionCallInput(Struct, frozen=True, tag_field="type", tag="function_call"):
+    """A call of a client's function, in a history that it brought."""
+
+    call_id: str
+    name: str
+    arguments: str
+    begins: Begins | UnsetType = UNSET
+
+
+class StoredFunctionOutput(Struct, frozen=True, tag_field="type", tag="function_call_output"):
+    """The result of a function that the client ran."""
+
+    call_id: str
+    name: str
+    output: Annotated[str, Meta(description="JSON text of a content array, as MCP has it.")]
+    is_error: bool
+
+
+StoredInput: TypeAlias = (
+    StoredTextInput | StoredImageInput | StoredReasoningInput | StoredFunctionCallInput | StoredFunctionOutput
+)
 
 
 class PendingElicitation(Struct, frozen=True, kw_only=True):
@@ -262,7 +334,7 @@ class StoredReply(Struct, frozen=True, kw_only=True):
     forked_from: ForkedFrom | UnsetType = UNSET
     replay_of: Annotated[str, Meta(description="The response that this one ran again.")] | UnsetType = UNSET
     system_prompt: str | None
-    input: list[StoredTextInput | StoredImageInput]
+    input: list[StoredInput]
     output: list[OutputEntry]
     stats: ChatStats
     parameters: Annotated[dict[str, Any], Meta(description="The settings that the request gave.")]

@@ -149,6 +149,29 @@ class ToolCallFailure(Struct, frozen=True, tag_field="type", tag="tool_call.fail
     metadata: InvalidCallMetadata
 
 
+class FunctionCallStart(Struct, frozen=True, tag_field="type", tag="function_call.start"):
+    """Extension, only where the request has functions: the model began to call one."""
+
+    call_id: str
+    name: str
+
+
+class FunctionCallDelta(Struct, frozen=True, tag_field="type", tag="function_call.delta"):
+    """Extension. A piece of the arguments' text."""
+
+    call_id: str
+    arguments: str
+
+
+class FunctionCallEnd(Struct, frozen=True, tag_field="type", tag="function_call.end"):
+    """Extension. The call, whole and journaled; the client may run it, unless it is incomplete."""
+
+    call_id: str
+    name: str
+    arguments: str
+    status: Literal["incomplete"] | UnsetType = UNSET
+
+
 class ToolCallProgress(Struct, frozen=True, tag_field="type", tag="tool_call.progress"):
     """Extension, sent to who asks for extensions: how far the server says that a call is."""
 
@@ -223,6 +246,9 @@ WireEvent: TypeAlias = (
     | ToolCallApprovalRequired
     | ToolCallSuccess
     | ToolCallFailure
+    | FunctionCallStart
+    | FunctionCallDelta
+    | FunctionCallEnd
     | ToolCallProgress
     | ElicitationRequested
     | ElicitationResolved

@@ -178,7 +178,28 @@ class ThreadServer(Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] | UnsetType = UNSET
 
 
-InputEntry: TypeAlias = TextInput | MessageInput | ImageInput
+class FunctionResult(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="function_call_output"):
+    """The result of a function that the client ran. An extension."""
+
+    call_id: Annotated[Name, Meta(description="That of the `function_call`.")]
+    output: str
+    is_error: bool = False
+
+
+FunctionName: TypeAlias = Annotated[
+    str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$", extra={"says": "1 to 64 letters, digits, '_' or '-'"})
+]
+
+
+class FunctionTool(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="function"):
+    """A function that the client runs itself."""
+
+    name: FunctionName
+    description: str | UnsetType = UNSET
+    parameters: Annotated[dict[str, Any], Meta(description="JSON schema of its arguments.")] | UnsetType = UNSET
+
+
+InputEntry: TypeAlias = TextInput | MessageInput | ImageInput | FunctionResult
 IntegrationEntry: TypeAlias = Name | PluginIntegration | EphemeralIntegration
 
 
@@ -201,6 +222,26 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
                 max_length=MOST_SERVERS,
                 description='MCP servers whose tools the model may call. A text is short for `{"type": "plugin"}`.',
             ),
+        ]
+        | UnsetType
+    ) = UNSET
+    tools: (
+        Annotated[
+            list[FunctionTool],
+            Meta(
+                max_length=MOST_ITEMS,
+                description="Extension. Functions that the client runs: a turn that calls one ends the response, and the "
+                "next request brings the result as a `function_call_output`.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    parallel_tool_calls: Annotated[
+        bool, Meta(description="Extension. false: a turn makes one call at most; what is beyond is not heard.")
+    ] = True
+    max_tool_calls: (
+        Annotated[
+            Count, Meta(description="Extension. Calls of servers' tools beyond it are refused, and the model told.")
         ]
         | UnsetType
     ) = UNSET

@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from orchestrator.api.wire import (
     ChatStats,
+    FunctionCallOutput,
     IncompleteReason,
     InvalidToolCallOutput,
     MessageOutput,
@@ -45,7 +46,7 @@ class McpCallOutput(Struct, frozen=True, tag_field="type", tag="mcp_call"):
     ) = UNSET
 
 
-ThreadOutput: TypeAlias = MessageOutput | ReasoningOutput | McpCallOutput | InvalidToolCallOutput
+ThreadOutput: TypeAlias = MessageOutput | ReasoningOutput | McpCallOutput | InvalidToolCallOutput | FunctionCallOutput
 
 
 class ThreadChatReply(Struct, frozen=True, kw_only=True):

@@ -10,14 +10,19 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.api.wire import (
+    FunctionCallOutput,
     InvalidToolCallOutput,
     MessageOutput,
     OutputEntry,
-    PluginProviderInfo,
-    ProviderInfo,
     ReasoningOutput,
+    StoredFunctionCallInput,
+    StoredFunctionOutput,
+    StoredImageInput,
+    StoredInput,
+    StoredReasoningInput,
     StoredTextInput,
     ToolCallOutput,
+    label_of,
 )
 from orchestrator.api.wire_branches import (
     ChangeEntry,
@@ -119,11 +124,27 @@ def print_response(out: Console, reply: ResponseDetailReply) -> None:
             say(out, f"{name + ':':15}{shortened(one_line(value), LONG)}")
     say(out, "input", "bold")
     for place, item in enumerate(reply.input):
-        text = item.content if isinstance(item, StoredTextInput) else f"[image, {len(item.data_url)} characters]"
+        text = _said(item)
         say(out, f"  {place:>3}  {shortened(one_line(text), LONG)}")
     say(out, "output", "bold")
     for place, item in enumerate(reply.output):
         say(out, f"  {place:>3}  {_output(item)}")
+
+
+def _said(item: StoredInput) -> str:
+    match item:
+        case StoredTextInput(content, _, role):
+            return content if role is UNSET else f"[{role}] {content}"
+        case StoredImageInput(data_url):
+            return f"[image, {len(data_url)} characters]"
+        case StoredReasoningInput(content):
+            return f"[reasoning] {content}"
+        case StoredFunctionCallInput(_, name, arguments):
+            return f"[function call] {name} {arguments}"
+        case StoredFunctionOutput(_, name, output):
+            return f"[result of {name}] {output}"
+        case _:
+            assert_never(item)
 
 
 def _output(item: OutputEntry) -> str:
@@ -138,13 +159,10 @@ def _output(item: OutputEntry) -> str:
             return f"tool_call  {item.call_id}  {call} →{failed} {one_line(output_text(item.output, item.structured_output))}"
         case InvalidToolCallOutput():
             return f"invalid    {one_line(item.metadata.tool_name)}: {shortened(one_line(item.reason), LONG)}"
+        case FunctionCallOutput():
+            return f"function   {item.call_id}  {one_line(item.name)}({shortened(one_line(item.arguments), LONG)})"
         case _:
             assert_never(item)
-
-
-def label_of(provider: ProviderInfo) -> str:
-    """Who provides a tool."""
-    return provider.plugin_id if isinstance(provider, PluginProviderInfo) else provider.server_label
 
 
 # ---- comparing --------------------------------------------------------------------------------

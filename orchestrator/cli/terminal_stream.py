@@ -5,13 +5,16 @@ from typing import assert_never
 
 from msgspec import UNSET, UnsetType
 
-from orchestrator.api.wire import ChatReply, ChatStats, PendingApproval, PluginProviderInfo, ProviderInfo
+from orchestrator.api.wire import ChatReply, ChatStats, PendingApproval, ProviderInfo, label_of
 from orchestrator.api.wire_events import (
     ChatEnd,
     ChatStart,
     ElicitationRequested,
     ElicitationResolved,
     ErrorEvent,
+    FunctionCallDelta,
+    FunctionCallEnd,
+    FunctionCallStart,
     MessageDelta,
     MessageEnd,
     MessageStart,
@@ -90,6 +93,8 @@ class TerminalStream:
                 return self._result(event)
             case ToolCallFailure(_, reason, metadata):
                 return self._lines(Piece(f"✗ {one_line(metadata.tool_name)}: {one_line(reason)}\n", BAD))
+            case FunctionCallEnd(_, name, arguments):
+                return self._lines(Piece(f"→ {one_line(name)} {one_line(arguments)}", CALL), Piece("  client\n", QUIET))
             case ToolCallProgress(_, progress, total, message):
                 share = f"{progress:g}" if isinstance(total, UnsetType) else f"{progress:g} of {total:g}"
                 said = "" if isinstance(message, UnsetType) else f"  {one_line(message)}"
@@ -110,6 +115,8 @@ class TerminalStream:
             case ChatStart() | ReasoningStart() | MessageStart() | ToolCallStart() | ToolCallName():
                 return []
             case ToolCallApprovalRequired() | ElicitationResolved() | SamplingCompleted():
+                return []
+            case FunctionCallStart() | FunctionCallDelta():
                 return []
             case QueuePosition() | PromptProcessingStart() | PromptProcessingProgress() | PromptProcessingEnd():
                 return []
@@ -188,4 +195,4 @@ def stats_line(stats: ChatStats) -> str:
 
 def provider_text(provider: ProviderInfo) -> str:
     """Whose tool it is, in one line."""
-    return one_line(provider.plugin_id if isinstance(provider, PluginProviderInfo) else provider.server_label)
+    return one_line(label_of(provider))

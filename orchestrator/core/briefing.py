@@ -87,13 +87,19 @@ class Briefing:
             # A choice binds the first turn only: a model that must always call never answers.
             chosen_tool(request.tool_choice, tools) or "auto" if number == 1 else "auto",
             request.response_format,
+            request.parallel_tool_calls,
         )
-        return TurnAssembly(number, len(self._ledger.items), self.offered), generate
+        one_call = not request.parallel_tool_calls
+        return TurnAssembly(number, len(self._ledger.items), self.offered, one_call=one_call), generate
 
     def turn_done(self) -> None:
         """Every call of the turn has its outcome: the model is told."""
         entries = (output_entry(item) for item in self._ledger.of_turn(self._turn))
         self._messages += turn_messages(entries, vision=self.request.vision)
+
+    def asks_client(self) -> bool:
+        """Whether the turn has calls that the client is to run: the model goes on when their results are here."""
+        return any(isinstance(item, PlacedCall) and item.is_handed_over for item in self._ledger.of_turn(self._turn))
 
     def extension(self) -> ExtendOffer | None:
         """What is to be written down before the next turn, because something was cut and can be read on now."""

@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Final, assert_never
 
 from orchestrator.core.approvals import Approve, Decision, Deny, PendingApproval
-from orchestrator.core.items import InvalidToolCall, OutputEntry, Shown, ToolCall
+from orchestrator.core.items import ClientProvider, FunctionCall, InvalidToolCall, OutputEntry, Shown, ToolCall
 from orchestrator.core.json_types import JsonObject, canonical_json, parse_object
 from orchestrator.core.markup import plain_markup
-from orchestrator.core.placed import Outcome, PlacedCall, PlacedItem, PlacedText
+from orchestrator.core.placed import HANDED_OVER, Outcome, PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.reading import shown_output
-from orchestrator.core.request import Limits
+from orchestrator.core.request import Limits, RunRequest
 from orchestrator.core.tools import (
     OfferedTool,
     ToolResult,
@@ -20,6 +20,7 @@ from orchestrator.core.tools import (
 )
 
 DENIED: Final = "The user denied this call; it was not run."
+UNAPPROVABLE: Final = "it needs somebody's approval, and a response that is not stored cannot wait for it"
 NOT_RUN: Final = "This call was not run: {why}."
 ARGUMENTS_CHANGED: Final = "[The user changed the arguments of this call to "
 CUT_OFF: Final = "The arguments were cut off before they were complete, so the call was not run."
@@ -28,8 +29,9 @@ CUT_OFF: Final = "The arguments were cut off before they were complete, so the c
 def judge_call(call: PlacedCall, offered: Mapping[str, OfferedTool], *, cut: bool) -> PlacedCall:
     """`call` as the journal takes it: free to run (no outcome yet), or invalid with its reason.
 
-    A call runs only where it names an offered tool and its arguments match that tool's schema.
-    `cut` says that a limit ended the turn, so that arguments which do not parse are unfinished.
+    A call runs only where it names an offered tool and its arguments match that tool's schema. One of a function of the
+    client's is handed over as the model wrote it. `cut` says that a limit ended the turn, so that arguments which do not
+    parse are unfinished.
     """
     arguments = parse_object(call.arguments_text)
     call = replace(call, arguments=arguments)
@@ -37,6 +39,8 @@ def judge_call(call: PlacedCall, offered: Mapping[str, OfferedTool], *, cut: boo
     if tool is None:
         return _invalid(call, missing_tool(call.model_name, offered))
     call = replace(call, tool=tool.definition.name, provider=tool.provider, digest=tool.digest, server=tool.server)
+    if isinstance(tool.provider, ClientProvider):
+        return cut_off(call) if cut and arguments is None else replace(call, outcome=HANDED_OVER)
     if arguments is None:
         return cut_off(call) if cut else _invalid(call, f"The arguments of {call.model_name} are not a JSON object.")
     problems = argument_problems(tool.definition.input_schema, arguments)
@@ -74,6 +78,41 @@ def refuse_all(
             item = refuse(item, NOT_RUN.format(why=why))
         settled.append(item)
     return settled, refused
+
+
+def refuse_what_cannot_be(
+    items: Sequence[PlacedItem], earlier: Sequence[PlacedCall], request: RunRequest
+) -> tuple[list[PlacedItem], list[str]]:
+    """`items` with the calls refused that `request` rules out, those that ran `earlier` counted; and the ids of those."""
+    settled, refused = [*items], list[str]()
+    if not request.store:
+        settled, refused = refuse_all(settled, UNAPPROVABLE, only_waiting=True)
+    limit = request.limits.max_tool_calls
+    if limit is not None:
+        settled, beyond = _refuse_beyond(settled, earlier, limit)
+        refused += beyond
+    return settled, refused
+
+
+def _refuse_beyond(
+    items: Sequence[PlacedItem], earlier: Sequence[PlacedCall], limit: int
+) -> tuple[list[PlacedItem], list[str]]:
+    room = limit - sum(_takes_room(call) for call in earlier)
+    settled: list[PlacedItem] = []
+    refused: list[str] = []
+    for item in items:
+        if isinstance(item, PlacedCall) and item.outcome is None:
+            if room <= 0:
+                refused.append(item.call_id)
+                item = refuse(item, NOT_RUN.format(why=f"this request may make {limit} tool calls, and has made them"))
+            room -= 1
+        settled.append(item)
+    return settled, refused
+
+
+def _takes_room(call: PlacedCall) -> bool:
+    status = None if call.outcome is None else call.outcome.status
+    return not call.is_of_client and status not in ("invalid", "refused")
 
 
 def abandon(call: PlacedCall, why: str) -> PlacedCall:
@@ -167,6 +206,8 @@ def output_entry(placed: PlacedItem) -> OutputEntry:
     outcome = placed.outcome
     if outcome is None:
         raise ValueError(f"{placed.call_id} is not settled")
+    if placed.is_of_client and outcome.status in ("handed_over", "answered", "invalid"):
+        return OutputEntry(placed.turn, function_call(placed), _shown_of_client(placed))
     shown = None if outcome.shown is None else Shown(placed.model_name, _shown_arguments(placed), outcome.shown)
     if outcome.status == "invalid":
         return OutputEntry(placed.turn, _invalid_item(placed), shown)
@@ -184,6 +225,16 @@ def output_entry(placed: PlacedItem) -> OutputEntry:
         structured=outcome.structured,
     )
     return OutputEntry(placed.turn, call, shown)
+
+
+def function_call(placed: PlacedCall) -> FunctionCall:
+    """A call of a function of the client's, as the client is told of it."""
+    return FunctionCall(placed.call_id, placed.model_name, placed.arguments_text, complete=placed.is_handed_over)
+
+
+def _shown_of_client(placed: PlacedCall) -> Shown | None:
+    """What the model sees of it again: its result is in a later input."""
+    return Shown(placed.model_name, _shown_arguments(placed), None) if placed.is_handed_over else None
 
 
 def _invalid_item(placed: PlacedCall) -> InvalidToolCall:

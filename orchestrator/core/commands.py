@@ -59,7 +59,8 @@ class Generate:
     """Let the model write one turn. Answer: fragments, then `GenerationFinished` or `EngineFailed`.
 
     `tool_choice` `required` demands a call of some tool, an `OfferedTool` a call of that one. With
-    `response_format` and tools on offer the model may still call them; what it says must match.
+    `response_format` and tools on offer the model may still call them; what it says must match. Without
+    `parallel_tool_calls` only the first call of the turn is heard.
     """
 
     turn: int
@@ -70,6 +71,7 @@ class Generate:
     max_output_tokens: int | None
     tool_choice: Literal["auto", "required"] | OfferedTool = "auto"
     response_format: ResponseFormat | None = None
+    parallel_tool_calls: bool = True
 
 
 @dataclass(frozen=True, slots=True)

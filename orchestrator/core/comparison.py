@@ -9,6 +9,10 @@ from typing import Final, Literal, TypeAlias, assert_never
 
 from orchestrator.core.alignment import Pair, align
 from orchestrator.core.items import (
+    ClientProvider,
+    FunctionCall,
+    FunctionCallInput,
+    FunctionOutput,
     ImageInput,
     InputItem,
     InvalidToolCall,
@@ -16,16 +20,27 @@ from orchestrator.core.items import (
     OutputItem,
     ProviderInfo,
     Reasoning,
+    ReasoningInput,
     TextInput,
     ToolCall,
+    origin_of,
 )
-from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
+from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json, parse_object
 from orchestrator.core.placed import CallStatus
 from orchestrator.core.reading import SERVICE
 from orchestrator.core.tools import ToolKey, provider_label, tool_key
 
 Standing: TypeAlias = Literal["equal", "changed", "added", "removed"]
-ItemKind: TypeAlias = Literal["text", "image", "message", "reasoning", "tool_call", "invalid_tool_call"]
+ItemKind: TypeAlias = Literal[
+    "text",
+    "image",
+    "message",
+    "reasoning",
+    "tool_call",
+    "invalid_tool_call",
+    "function_call",
+    "function_call_output",
+]
 
 SHOWN: Final = 2_000
 """Characters of a text that are shown of a change, from a little before the first difference on."""
@@ -170,18 +185,33 @@ class _Item:
 
 
 def _input_item(item: InputItem) -> _Item:
+    origin = origin_of(item)
     match item:
-        case TextInput(content, origin, speaker):
+        case TextInput(content, _, speaker):
             values: dict[str, JsonValue] = {"content": content, "speaker": speaker}
             kind: ItemKind = "text"
-        case ImageInput(data_url, origin):
+        case ImageInput(data_url):
             digest = hashlib.sha256(data_url.encode("utf-8", "surrogatepass")).hexdigest()
             values, kind = {"digest": f"sha256:{digest}"}, "image"
+        case ReasoningInput(content):
+            return _text_item("reasoning", {"content": content})
+        case FunctionCallInput(call_id, name, arguments):
+            return _function_item(call_id, name, arguments)
+        case FunctionOutput(call_id, output, is_error):
+            values = {"call_id": call_id, "output": output, "is_error": is_error}
+            return _text_item("function_call_output", values)
         case _:
             assert_never(item)
     if origin is not None:
         values["origin"] = f"{origin.kind} {origin.name} of {provider_label(origin.provider)}"
     return _text_item(kind, values)
+
+
+def _function_item(call_id: str, name: str, arguments: str) -> _Item:
+    said = parse_object(arguments)
+    values: dict[str, JsonValue] = {"arguments": arguments if said is None else said}
+    text = canonical_json(values)
+    return _Item("function_call", values, text, name, ClientProvider(), call_id, canonical_json(values["arguments"]))
 
 
 def _text_item(kind: ItemKind, values: dict[str, JsonValue]) -> _Item:
@@ -206,6 +236,8 @@ def _output_item(item: OutputItem, statuses: Mapping[str, CallStatus]) -> _Item:
         case InvalidToolCall():
             values = {"arguments": item.arguments, "reason": item.reason}
             name, kind = item.tool_name, "invalid_tool_call"
+        case FunctionCall(call_id, name, arguments):
+            return _function_item(call_id, name, arguments)
         case _:
             assert_never(item)
     asked = canonical_json(values["arguments"])

@@ -29,7 +29,8 @@ class Guards:
     def ending_after(self, calls: Sequence[PlacedCall], *, cut: bool) -> tuple[Ending, str] | None:
         """How the run ends with a turn that makes these calls, and why they are not run; None where it goes on."""
         budget = self.output_budget()
-        if cut or (calls and budget is not None and budget <= 0):
+        asks = [call for call in calls if not call.is_handed_over]
+        if cut or (asks and budget is not None and budget <= 0):
             return Incomplete("max_output_tokens"), "the limit of output tokens was reached"
         if not calls:
             return Completed(), ""

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from orchestrator.core.approvals import NEVER, ApprovalPolicy
 from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.items import ProviderInfo, ServerIdentity
+from orchestrator.core.logprobs import TokenLogprob
 from orchestrator.core.materials import Material
 from orchestrator.core.response import Counters
 from orchestrator.core.server_requests import Elicitation, ElicitationAction, Progress, SamplingReply
@@ -112,9 +113,10 @@ class ReasoningArrived:
 
 @dataclass(frozen=True, slots=True)
 class TextArrived:
-    """A fragment of the message."""
+    """A fragment of the message; `logprobs` are those of its tokens, where they were asked for."""
 
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

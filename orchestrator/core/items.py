@@ -1,7 +1,8 @@
 """What goes into a response and what comes out of it, in the order in which it happened."""
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias, assert_never
 
 from orchestrator.core.json_types import JsonObject
 
@@ -20,7 +21,16 @@ class EphemeralProvider:
     server_label: str
 
 
-ProviderInfo: TypeAlias = PluginProvider | EphemeralProvider
+@dataclass(frozen=True, slots=True)
+class ClientProvider:
+    """The client itself: it runs its own functions, and tells of their results in a later request."""
+
+
+ServerProvider: TypeAlias = PluginProvider | EphemeralProvider
+ProviderInfo: TypeAlias = ServerProvider | ClientProvider
+
+CLIENT_LABEL: Final = "client"
+"""What the client is called where servers have their labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,8 @@ class ServerIdentity:
 
 
 OriginKind: TypeAlias = Literal["resource", "prompt"]
-Speaker: TypeAlias = Literal["user", "assistant"]
+PromptSpeaker: TypeAlias = Literal["user", "assistant"]
+Speaker: TypeAlias = PromptSpeaker | Literal["system", "developer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +65,17 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class TextInput:
-    """A piece of what the user said; with an `origin`, of what the user took from a server.
+    """A piece of what somebody said, mostly the user; with an `origin`, of what the user took from a server.
 
-    Only prompts of servers hold what an assistant is to have said.
+    What others than the user are to have said stands in prompts of servers, and in histories that a client brings.
+    In every input item, `begins` says that a message of its own begins here; without it, what one side says in a row
+    is one message.
     """
 
     content: str
     origin: Origin | None = None
     speaker: Speaker = "user"
+    begins: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +84,73 @@ class ImageInput:
 
     data_url: str
     origin: Origin | None = None
+    begins: bool = False
 
 
-InputItem: TypeAlias = TextInput | ImageInput
+@dataclass(frozen=True, slots=True)
+class ReasoningInput:
+    """What the model wrote to itself, in a history that the client brings."""
+
+    content: str
+    begins: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCallInput:
+    """A call of a function of the client's, in a history that it brings; `arguments` is the model's JSON text."""
+
+    call_id: str
+    name: str
+    arguments: str
+    begins: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionOutput:
+    """The result of a function that the client ran.
+
+    `output` is JSON text of a content array, as MCP has it. `name` is that of the function, empty where it is not
+    looked up yet.
+    """
+
+    call_id: str
+    output: str
+    is_error: bool = False
+    name: str = ""
+
+
+InputItem: TypeAlias = TextInput | ImageInput | ReasoningInput | FunctionCallInput | FunctionOutput
+
+
+def origin_of(item: InputItem) -> Origin | None:
+    """What `item` was taken from, None where the client wrote it."""
+    return item.origin if isinstance(item, TextInput | ImageInput) else None
+
+
+def text_of(item: InputItem) -> str:
+    """The text in which `item` says what it says: of a picture its URL, of a result its JSON text."""
+    match item:
+        case TextInput(content=text) | ImageInput(data_url=text) | ReasoningInput(content=text):
+            return text
+        case FunctionCallInput(arguments=text) | FunctionOutput(output=text):
+            return text
+        case _:
+            assert_never(item)
+
+
+def with_text(item: InputItem, text: str) -> InputItem:
+    """`item` with `text` in the place of its own."""
+    match item:
+        case TextInput() | ReasoningInput():
+            return replace(item, content=text)
+        case ImageInput():
+            return replace(item, data_url=text)
+        case FunctionCallInput():
+            return replace(item, arguments=text)
+        case FunctionOutput():
+            return replace(item, output=text)
+        case _:
+            assert_never(item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +212,26 @@ class InvalidToolCall:
     provider: ProviderInfo | None = None
 
 
-OutputItem: TypeAlias = Message | Reasoning | ToolCall | InvalidToolCall
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A call of a function of the client's, which the client is to run.
+
+    `arguments` is the text that the model wrote: the client checks it. It is not `complete` where a limit, or the end
+    of the run, cut it off; then it is not to be run, and stands in no later prompt.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+    complete: bool = True
+
+
+OutputItem: TypeAlias = Message | Reasoning | ToolCall | InvalidToolCall | FunctionCall
+
+
+def asked_of_client(output: Sequence[OutputItem]) -> tuple[FunctionCall, ...]:
+    """The calls in `output` that its client is to run before it goes on."""
+    return tuple(item for item in output if isinstance(item, FunctionCall) and item.complete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +239,12 @@ class Shown:
     """What the model saw of a call, byte for byte, so that later prompts can repeat it.
 
     `name` is the name offered to the model, `arguments` the JSON text of an object, `result` the
-    text of the tool message.
+    text of the tool message, None where a later input has it.
     """
 
     name: str
     arguments: str
-    result: str
+    result: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from orchestrator.core.calls import NOT_RUN, abandon, output_entry, refuse
-from orchestrator.core.items import OutputItem, ToolCall
+from orchestrator.core.items import FunctionCall, OutputItem, ToolCall
 from orchestrator.core.placed import Outcome, PlacedCall, PlacedItem
+from orchestrator.core.stream import FunctionCallEnd, ToolCallSuccess
 
 ABANDONED: Final = "The call was cut short: whether it took effect is not known."
 
@@ -59,11 +60,13 @@ class Ledger:
         """The call of that id, None where there is none or it has its outcome."""
         return next((call for call in self.unsettled() if call.call_id == call_id), None)
 
-    def tool_call(self, call_id: str) -> ToolCall:
-        """A settled, valid call as the reply shows it."""
+    def announcement(self, call_id: str) -> ToolCallSuccess | FunctionCallEnd:
+        """What the stream says of a settled, valid call."""
         item = output_entry(next(call for call in self.calls() if call.call_id == call_id)).item
+        if isinstance(item, FunctionCall):
+            return FunctionCallEnd(item)
         assert isinstance(item, ToolCall)
-        return item
+        return ToolCallSuccess(item)
 
     def of_turn(self, number: int) -> list[PlacedItem]:
         """The items of one turn."""

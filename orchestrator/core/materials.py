@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from orchestrator.core.items import ImageInput, InputItem, Origin, OriginKind, ProviderInfo, Speaker, TextInput
+from orchestrator.core.items import ImageInput, InputItem, Origin, OriginKind, PromptSpeaker, ProviderInfo, TextInput
 from orchestrator.core.json_types import JsonObject
 
 
@@ -59,7 +59,7 @@ class Piece:
 
     text: str
     data_url: str | None = None
-    speaker: Speaker = "user"
+    speaker: PromptSpeaker = "user"
     part: JsonObject | None = field(default=None, compare=False, repr=False)
 
 

@@ -7,11 +7,18 @@ from typing import Final, Literal, assert_never
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.inputs import OpenedIntegration
-from orchestrator.core.items import ProviderInfo
+from orchestrator.core.items import ClientProvider, ProviderInfo
 from orchestrator.core.materials import material_items
 from orchestrator.core.permissions import tool_is_granted
 from orchestrator.core.request import IntegrationRequest, NamedTool, PluginRequest, RunRequest, ToolChoice
-from orchestrator.core.tools import OfferedTool, ToolDefinition, offer_tools, provider_label
+from orchestrator.core.tools import (
+    OfferedTool,
+    ToolDefinition,
+    definition_digest,
+    offer_tools,
+    provider_label,
+    tool_key,
+)
 
 DRIFTED: Final = (
     "The tool '{tool}' of '{label}' is withheld: its definition is not the one that was approved. Look at the change"
@@ -26,6 +33,8 @@ TO_APPROVE: Final = (
 CHANGED: Final = f"'{{label}}': {{tools}} offered, but the definition is not the one that was approved: {TO_APPROVE}"
 
 DUPLICATES: Final = "'{label}' lists more than one tool of the name {tools}: the first definition of each is offered"
+CLIENT: Final = ClientProvider()
+_NO_INTEGRATION: Final = -1
 
 WITHHELD: Final = (
     f"'{{label}}': {{tools}} withheld, because the definition is not the one that was approved: {TO_APPROVE}"
@@ -33,7 +42,8 @@ WITHHELD: Final = (
 
 
 def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[OfferedTool, ...] | ErrorInfo:
-    """The tools on offer, in the order of the integrations and of each server's list; or why not.
+    """The tools on offer: the client's functions, then those of servers, in the order of the integrations and of each
+    server's list; or why not.
 
     A name in `allowed_tools` that its server lacks is an `invalid_value`; one that `mcp.json` or the
     token withholds, or whose changed definition is blocked, is `permission_denied`. An empty
@@ -66,13 +76,19 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
         )
     if request.tool_choice == "none":
         return ()
-    offered = tuple(
-        replace(
-            tool,
-            needs_approval=_needs_approval(tool, request, opened),
-            server=opened[tool.integration].server,
-        )
-        for tool in offer_tools(found, request.tool_names)
+    own = functions(request)
+    names = {tool.name for tool in own}  # the client counts on them: a server's tool gives way
+    given = {key: name for key, name in request.tool_names.items() if name not in names}
+    offered = (
+        *own,
+        *(
+            replace(
+                tool,
+                needs_approval=_needs_approval(tool, request, opened),
+                server=opened[tool.integration].server,
+            )
+            for tool in offer_tools(found, {**given, **{tool_key(CLIENT, name): name for name in names}})
+        ),
     )
     if request.resumed is None and len(offered) > request.limits.max_tools:
         return _too_many(len(offered), request.limits.max_tools)
@@ -90,6 +106,14 @@ def duplicate_warnings(request: RunRequest, opened: Sequence[OpenedIntegration])
         if names:
             warnings.append(DUPLICATES.format(label=provider_label(server.provider), tools=", ".join(names)))
     return tuple(warnings)
+
+
+def functions(request: RunRequest) -> tuple[OfferedTool, ...]:
+    """The client's own, under the client's own names."""
+    return tuple(
+        OfferedTool(function.name, function, CLIENT, _NO_INTEGRATION, definition_digest(function))
+        for function in request.functions
+    )
 
 
 def drift_warnings(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """The items of a response in their places: what the journal takes, and what a put-away run is made of again."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-from orchestrator.core.items import Message, ProviderInfo, Reasoning, ServerIdentity
+from orchestrator.core.items import ClientProvider, Message, ProviderInfo, Reasoning, ServerIdentity
 from orchestrator.core.json_types import JsonObject
 
 CallStatus: TypeAlias = Literal[
@@ -16,12 +16,17 @@ CallStatus: TypeAlias = Literal[
     "abandoned",
     "edited",
     "replayed",
+    "handed_over",
+    "answered",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a call ended: the one change that its journal row ever sees.
+
+    `handed_over` is a call of a function of the client's, as far as its run is concerned: the journal waits for its result
+    (`answered`), which comes with a later request.
 
     `output` is JSON text of a content array, `shown` the text the model is given (None: the call
     stands in no later prompt), `duration_ms` 0 for a call that never ran.
@@ -33,6 +38,10 @@ class Outcome:
     is_error: bool
     duration_ms: int = 0
     structured: str | None = None
+
+
+HANDED_OVER: Final = Outcome("handed_over", "", None, is_error=False)
+"""The client is told of the call, and runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,17 @@ class PlacedCall:
     awaits_approval: bool = False
     edited: JsonObject | None = None
     server: ServerIdentity | None = None
+
+    @property
+    def is_of_client(self) -> bool:
+        """Whether it calls a function that the client runs."""
+        return isinstance(self.provider, ClientProvider)
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether it is the client's to run, or was."""
+        status = None if self.outcome is None else self.outcome.status
+        return self.is_of_client and status in ("handed_over", "answered")
 
 
 PlacedItem: TypeAlias = PlacedText | PlacedCall

@@ -1,27 +1,44 @@
 """The messages that an engine is sent: append-only along a chain, so that its prefix cache holds."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Final, Literal, TypeAlias, assert_never
 
-from orchestrator.core.content import content_images
-from orchestrator.core.items import ImageInput, InputItem, Message, OutputEntry, Reasoning, TextInput, ToolCall
+from orchestrator.core.content import content_images, content_text
+from orchestrator.core.items import (
+    FunctionCallInput,
+    FunctionOutput,
+    ImageInput,
+    InputItem,
+    Message,
+    OutputEntry,
+    Reasoning,
+    ReasoningInput,
+    TextInput,
+    ToolCall,
+)
 from orchestrator.core.markup import plain_markup
 from orchestrator.core.tools import provider_label
+
+NO_RESULT: Final = "[The client gave no result of this call.]"
+"""What the model is told of a function that its client was to run and never spoke of again."""
+
+UserPart: TypeAlias = TextInput | ImageInput
 
 
 @dataclass(frozen=True, slots=True)
 class SystemMessage:
-    """The system prompt, always first."""
+    """The system prompt, always first; another one only where a client's history has it."""
 
     content: str
 
 
 @dataclass(frozen=True, slots=True)
 class UserMessage:
-    """What the user sent in one request; the items of an `input` array make one message."""
+    """What the user sent in one request, or in one message of a history that the client brings."""
 
-    parts: tuple[InputItem, ...]
+    parts: tuple[UserPart, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +84,10 @@ class PastResponse:
     def messages(self, *, vision: bool) -> Sequence[PromptMessage]:
         """What a prompt has of it, made once: the whole chain is told again with every request at its end."""
         if vision not in self._messages:
-            self._messages[vision] = (*input_messages(self.input), *turn_messages(self.output, vision=vision))
+            self._messages[vision] = (
+                *input_messages(self.input, vision=vision),
+                *turn_messages(self.output, vision=vision),
+            )
         return self._messages[vision]
 
 
@@ -103,29 +123,102 @@ def opening_messages(
         messages.append(SystemMessage(system_prompt))
     for past in history:
         messages.extend(past.messages(vision=vision))
-    messages.extend(input_messages(new_input))
+    messages.extend(input_messages(new_input, vision=vision))
     return tuple(messages)
 
 
-def input_messages(items: Sequence[InputItem]) -> list[PromptMessage]:
-    """What a request said: one message of the user, unless a server's prompt has an assistant speak in between."""
+Side: TypeAlias = Literal["system", "user", "assistant", "tool"]
+
+
+def side_of(item: InputItem) -> Side:
+    """Whose message `item` is a part of."""
+    match item:
+        case TextInput(speaker="system" | "developer"):
+            return "system"
+        case TextInput(speaker="assistant") | ReasoningInput() | FunctionCallInput():
+            return "assistant"
+        case TextInput() | ImageInput():
+            return "user"
+        case FunctionOutput():
+            return "tool"
+        case _:
+            assert_never(item)
+
+
+def input_messages(items: Sequence[InputItem], *, vision: bool = False) -> list[PromptMessage]:
+    """What a request said, message by message: one of the user, unless it brings others along.
+
+    What one side says in a row is one message, unless an item `begins` another; what a server's prompt has an assistant
+    say is a message each time. With `vision` the pictures in results follow these as a message of the user.
+    """
     messages: list[PromptMessage] = []
-    said: list[InputItem] = []
-    for item in items:
-        if isinstance(item, TextInput) and item.speaker == "assistant":
-            if said:
-                messages.append(UserMessage(tuple(said)))
-                said = []
-            messages.append(AssistantMessage("", item.content, ()))
-        else:
-            said.append(_framed(item))
-    if said or not messages:
-        messages.append(UserMessage(tuple(said)))
-    return messages
+    for side, said in _groups(items):
+        match side:
+            case "system":
+                messages.append(SystemMessage("\n".join(item.content for item in said if isinstance(item, TextInput))))
+            case "user":
+                parts = (item for item in said if isinstance(item, TextInput | ImageInput))
+                messages.append(UserMessage(tuple(map(_framed, parts))))
+            case "assistant":
+                messages.append(_said_by_assistant(said))
+            case "tool":
+                messages += _results(said, vision=vision)
+            case _:
+                assert_never(side)
+    return messages or [UserMessage(())]
 
 
-def _framed(item: InputItem) -> InputItem:
+def _groups(items: Sequence[InputItem]) -> Iterator[tuple[Side, list[InputItem]]]:
+    number = 0
+    numbered: list[tuple[int, InputItem]] = []
+    for index, item in enumerate(items):
+        quoted = isinstance(item, TextInput) and item.origin is not None and item.speaker == "assistant"
+        begins = quoted or (not isinstance(item, FunctionOutput) and item.begins)
+        number += begins or index == 0 or side_of(item) != side_of(items[index - 1])
+        numbered.append((number, item))
+    for _, group in groupby(numbered, key=lambda pair: pair[0]):
+        said = [item for _, item in group]
+        yield side_of(said[0]), said
+
+
+def _said_by_assistant(said: Sequence[InputItem]) -> AssistantMessage:
+    reasoning = "".join(item.content for item in said if isinstance(item, ReasoningInput))
+    content = "".join(item.content for item in said if isinstance(item, TextInput))
+    calls = [item for item in said if isinstance(item, FunctionCallInput)]
+    return AssistantMessage(
+        reasoning, content, tuple(PromptToolCall(call.call_id, call.name, call.arguments) for call in calls)
+    )
+
+
+def _results(said: Sequence[InputItem], *, vision: bool) -> list[PromptMessage]:
+    results: list[PromptMessage] = []
+    pictures: list[UserPart] = []
+    for item in said:
+        if isinstance(item, FunctionOutput):
+            results.append(ToolMessage(item.call_id, item.name, plain_markup(content_text(item.output))))
+            pictures += _pictures(item.call_id, item.output, item.name) if vision else ()
+    return [*results, UserMessage(tuple(pictures))] if pictures else results
+
+
+def answered(messages: Sequence[PromptMessage]) -> list[PromptMessage]:
+    """`messages` with a word in the place of each result that a client never gave: templates want one for every call."""
+    given = {message.call_id for message in messages if isinstance(message, ToolMessage)}
+    complete: list[PromptMessage] = []
+    lacking: list[PromptToolCall] = []
+    for message in (*messages, None):
+        if not isinstance(message, ToolMessage):
+            complete += (ToolMessage(call.call_id, call.name, NO_RESULT) for call in lacking)
+            lacking = []
+        if isinstance(message, AssistantMessage):
+            lacking = [call for call in message.calls if call.call_id not in given]
+        if message is not None:
+            complete.append(message)
+    return complete
+
+
+def _framed(item: UserPart) -> UserPart:
     """A resource's text with its name around it, so that the model can tell it from what the user says."""
+    item = replace(item, begins=False) if item.begins else item  # where it begins is told by the message
     origin = item.origin
     if origin is None or origin.kind == "prompt" or not isinstance(item, TextInput):
         return item
@@ -134,7 +227,7 @@ def _framed(item: InputItem) -> InputItem:
 
 
 def turn_messages(entries: Iterable[OutputEntry], *, vision: bool = False) -> list[PromptMessage]:
-    """What the model wrote, turn by turn, each followed by the results of its calls.
+    """What the model wrote, turn by turn, each followed by the results of its calls that the service has.
 
     With `vision` the pictures in them follow as a message of the user: no other kind may hold any with
     most engines. In the results themselves they are described, whether the model sees them or not.
@@ -154,7 +247,7 @@ def _one_turn(entries: Sequence[OutputEntry], *, vision: bool) -> list[PromptMes
     content: list[str] = []
     calls: list[PromptToolCall] = []
     results: list[PromptMessage] = []
-    pictures: list[InputItem] = []
+    pictures: list[UserPart] = []
     for entry in entries:
         match entry.item:
             case Reasoning(text):
@@ -162,20 +255,22 @@ def _one_turn(entries: Sequence[OutputEntry], *, vision: bool) -> list[PromptMes
             case Message(text):
                 content.append(text)
             case call:
-                if entry.shown is not None:
-                    calls.append(PromptToolCall(call.call_id, entry.shown.name, entry.shown.arguments))
-                    results.append(ToolMessage(call.call_id, entry.shown.name, entry.shown.result))
+                shown = entry.shown
+                if shown is not None:
+                    calls.append(PromptToolCall(call.call_id, shown.name, shown.arguments))
+                    if shown.result is not None:
+                        results.append(ToolMessage(call.call_id, shown.name, shown.result))
                     if vision and isinstance(call, ToolCall):
-                        pictures += _pictures(call, entry.shown.name)
+                        pictures += _pictures(call.call_id, call.output, shown.name)
     if not (reasoning or content or calls):
         return []
     seen = [UserMessage(tuple(pictures))] if pictures else []
     return [AssistantMessage("".join(reasoning), "".join(content), tuple(calls)), *results, *seen]
 
 
-def _pictures(call: ToolCall, name: str) -> list[InputItem]:
-    urls = content_images(call.output) if call.output else ()
-    note = TextInput(f"[images in the result of {name}, call {call.call_id}]")
+def _pictures(call_id: str, output: str, name: str) -> list[UserPart]:
+    urls = content_images(output) if output else ()
+    note = TextInput(f"[images in the result of {name}, call {call_id}]")
     return [note, *map(ImageInput, urls)] if urls else []
 
 
@@ -184,4 +279,4 @@ def lacks_pictures(entry: OutputEntry) -> bool:
     call, shown = entry.item, entry.shown
     if not isinstance(call, ToolCall) or call.output or shown is None:
         return False
-    return any(sign in shown.result for sign in ("[image, ", "[resource, ", "[cut: "))
+    return any(sign in (shown.result or "") for sign in ("[image, ", "[resource, ", "[cut: "))

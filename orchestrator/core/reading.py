@@ -59,7 +59,9 @@ _NO_INTEGRATION: Final = -1
 
 def reading_tool(offered: Sequence[OfferedTool], earlier: Mapping[ToolKey, str]) -> OfferedTool:
     """The tool under a name that no other tool has, the chain's own where it has given one."""
-    taken = {**earlier, **{("offered", tool.name): tool.name for tool in offered}}
+    names = {tool.name for tool in offered}
+    taken = {key: name for key, name in earlier.items() if name not in names}
+    taken |= {("offered", name): name for name in names}
     return offer_tools([(_NO_INTEGRATION, SERVICE, [READER])], taken)[0]
 
 

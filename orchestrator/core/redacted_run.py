@@ -13,7 +13,18 @@ from typing import Any, Final, TypeAlias, assert_never, cast
 from orchestrator.core.approvals import Approve, Decision, Deny
 from orchestrator.core.calls import ARGUMENTS_CHANGED
 from orchestrator.core.content import content_text
-from orchestrator.core.items import InputItem, ProviderInfo, TextInput
+from orchestrator.core.items import (
+    FunctionCallInput,
+    FunctionOutput,
+    ImageInput,
+    InputItem,
+    Origin,
+    ProviderInfo,
+    ReasoningInput,
+    TextInput,
+    text_of,
+    with_text,
+)
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json, parse_object
 from orchestrator.core.markup import plain_markup
 from orchestrator.core.placed import Outcome, PlacedCall, PlacedItem, PlacedText
@@ -65,8 +76,8 @@ class RunRedaction:
         items: list[InputItem] = []
         for place, item in enumerate(said):
             put = self._input(item)
-            if isinstance(item, TextInput) and put != item:
-                self._withhold("input", str(place), item.content)
+            if put != item:
+                self._withhold("input", str(place), text_of(item))
             items.append(put)
         prompt = None if system_prompt is None else self._texts.text(system_prompt)
         kept = {
@@ -136,12 +147,23 @@ class RunRedaction:
         return self._learned.mask(rules.text(text))
 
     def _input(self, item: InputItem) -> InputItem:
-        rules = self._texts if item.origin is None else self._rules(item.origin.provider)
-        if isinstance(item, TextInput):
-            item = replace(item, content=rules.text(item.content))
-        if item.origin is not None:
-            return replace(item, origin=replace(item.origin, name=rules.text(item.origin.name)))
-        return item
+        match item:
+            case TextInput(content, origin):
+                rules = self._texts if origin is None else self._rules(origin.provider)
+                return replace(item, content=rules.text(content), origin=_masked_origin(origin, rules))
+            case ImageInput(_, origin):
+                rules = self._texts if origin is None else self._rules(origin.provider)
+                return replace(item, origin=_masked_origin(origin, rules))
+            case ReasoningInput(content):
+                return replace(item, content=self._texts.text(content))
+            case FunctionCallInput(arguments=arguments):
+                put = self._texts.json_text(arguments, "arguments", self._learned)
+                return replace(item, arguments=self._learned.mask(put))
+            case FunctionOutput(output=output):
+                put = self._learned.mask(self._texts.json_text(output, "result", self._learned))
+                return replace(item, output=_readable(put, output))
+            case _:
+                assert_never(item)
 
     def _text(self, placed: PlacedText) -> PlacedText:
         content = self._plain(self._texts, placed.item.content)
@@ -287,10 +309,7 @@ def restored_items(items: Sequence[PlacedItem], withheld: JsonObject) -> tuple[P
 def restored_input(said: Sequence[InputItem], withheld: JsonObject) -> tuple[InputItem, ...]:
     """The input as it was before redaction."""
     texts = cast("dict[str, dict[str, str]]", withheld).get("input", {})
-    return tuple(
-        replace(item, content=texts.get(str(place), item.content)) if isinstance(item, TextInput) else item
-        for place, item in enumerate(said)
-    )
+    return tuple(with_text(item, texts[str(place)]) if str(place) in texts else item for place, item in enumerate(said))
 
 
 def restored_decision(call_id: str, decision: Decision, withheld: JsonObject) -> Decision:
@@ -310,6 +329,10 @@ def _restored_call(call: PlacedCall, known: dict[str, Any]) -> PlacedCall:
     if outcome is not None and call.outcome is not None:
         call = replace(call, outcome=replace(call.outcome, **outcome))
     return replace(call, **{name: value for name, value in known.items() if name != "outcome"})
+
+
+def _masked_origin(origin: Origin | None, rules: Redaction) -> Origin | None:
+    return None if origin is None else replace(origin, name=rules.text(origin.name))
 
 
 def _read(output: str, structured: str | None) -> str:

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, assert_never
+from typing import Final, Literal, TypeAlias, assert_never
 
 from orchestrator.core.approvals import NEVER, ApprovalPolicy, Decision
-from orchestrator.core.items import EphemeralProvider, InputItem, PluginProvider, ProviderInfo
+from orchestrator.core.items import EphemeralProvider, InputItem, PluginProvider, ServerProvider
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.permissions import ALL_TOOLS
 from orchestrator.core.placed import PlacedCall, PlacedItem
 from orchestrator.core.prompt import Past
 from orchestrator.core.response import Counters
-from orchestrator.core.tools import ToolKey
+from orchestrator.core.tools import ToolDefinition, ToolKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class EphemeralRequest:
 IntegrationRequest: TypeAlias = PluginRequest | EphemeralRequest
 
 
-def requested_provider(integration: IntegrationRequest) -> ProviderInfo:
+def requested_provider(integration: IntegrationRequest) -> ServerProvider:
     """Who the request means, in the words of the request."""
     match integration:
         case PluginRequest(id=plugin_id):
@@ -74,7 +74,11 @@ ReasoningSetting: TypeAlias = Literal["off", "low", "medium", "high", "on"]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are picked; None leaves it to the engine's default for the model."""
+    """How tokens are picked; None leaves it to the engine's default for the model.
+
+    `logit_bias` are pairs of a token's id and what is added to its logit. `logprobs` asks how likely the tokens of the
+    message were, with so many of the likeliest in the place of each.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
@@ -83,6 +87,10 @@ class Sampling:
     repeat_penalty: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +113,16 @@ class ResponseFormat:
     strict: bool = True
 
 
+JSON_OBJECT: Final = ResponseFormat("json_object", {"type": "object"}, strict=False)
+"""Any JSON object, as the final message."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The guards of a run; sizes are bytes of UTF-8. Above the `warn_…` ones nothing ends: they are warned about.
 
     `raw_results` shows the model the markup of chat templates in results as it is.
+    Calls of servers' tools beyond `max_tool_calls` are refused; None is as many as come.
     """
 
     max_turns: int = 32
@@ -120,6 +133,7 @@ class Limits:
     warn_tools: int = 40
     warn_tool_tokens: int = 8_000
     raw_results: bool = False
+    max_tool_calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +163,8 @@ class RunRequest:
     `response_id` names the node even where `store` is False and nobody is told of it.
     `tool_names` are the names that the chain has already given to tools. With `resumed` the run
     does not begin at its first turn. `vision`: the model
-    sees pictures.
+    sees pictures. `functions` are the client's: the run ends with the turn that calls one. Without `parallel_tool_calls`
+    a turn makes one call at most.
     """
 
     response_id: str
@@ -170,3 +185,5 @@ class RunRequest:
     tool_names: Mapping[ToolKey, str] = field(default_factory=dict[ToolKey, str])
     resumed: Resumed | None = None
     vision: bool = False
+    functions: tuple[ToolDefinition, ...] = ()
+    parallel_tool_calls: bool = True

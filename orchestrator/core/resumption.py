@@ -8,7 +8,7 @@ from orchestrator.core.commands import RecordOutcome
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.ledger import Ledger
 from orchestrator.core.placed import PlacedCall
-from orchestrator.core.prompt import PromptMessage, opening_messages, turn_messages
+from orchestrator.core.prompt import PromptMessage, answered, opening_messages, turn_messages
 from orchestrator.core.redaction import holds_marker
 from orchestrator.core.request import Resumed, RunRequest
 from orchestrator.core.stream import ChatStart, StreamEvent, ToolCallArguments, ToolCallStart, Warned
@@ -43,10 +43,10 @@ def first_messages(request: RunRequest, ledger: Ledger) -> list[PromptMessage]:
     messages = list(opening_messages(request.system_prompt, request.history, request.input, vision=request.vision))
     resumed = request.resumed
     if resumed is None:
-        return messages
+        return answered(messages)
     unfinished = last_turn(resumed) if resumed.call is not None or ledger.unsettled() else None
     settled = [item for item in ledger.items if item.turn != unfinished]
-    return messages + turn_messages((output_entry(item) for item in settled), vision=request.vision)
+    return answered(messages + turn_messages((output_entry(item) for item in settled), vision=request.vision))
 
 
 def opening_events(request: RunRequest, ledger: Ledger, warnings: Sequence[str]) -> tuple[StreamEvent, ...]:

@@ -10,6 +10,7 @@ The rules:
    `OutcomeRecorded`, `chat.end` follows the answer to `SaveResponse` and is the last thing said.
 5. Only an offered tool is ever called, and only with arguments that match its schema. Everything
    else becomes an `InvalidToolCall`, which the model is told of.
+   A call of a function of the client's is journaled and handed over: the run ends with its turn.
 6. A call that needs approval is journaled and not run. Once no other call is under way the run is put
    away; a run that is taken up again (`request.Resumed`) is another `Run` of the same response, and
    runs what was approved if its tool is still the one that was called.
@@ -22,13 +23,13 @@ States: `Idle → Resolving → Opening → Loading → Generating ⇄ CallingTo
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 from orchestrator.core import commands as c
 from orchestrator.core import inputs as i
 from orchestrator.core import stream as s
 from orchestrator.core.briefing import Briefing
-from orchestrator.core.calls import broke, pending_approval, refuse_all, returned
+from orchestrator.core.calls import broke, pending_approval, refuse_all, refuse_what_cannot_be, returned
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
 from orchestrator.core.guards import Guards
 from orchestrator.core.ledger import Ledger
@@ -37,6 +38,7 @@ from orchestrator.core.response import (
     Cancelled,
     ChatResult,
     Close,
+    Completed,
     Counters,
     Ending,
     Failed,
@@ -62,8 +64,6 @@ from orchestrator.core.states import (
 from orchestrator.core.turn import TurnAssembly
 
 Emission: TypeAlias = c.Command | s.StreamEvent
-
-UNAPPROVABLE: Final = "it needs somebody's approval, and a response that is not stored cannot wait for it"
 
 
 class Run:
@@ -220,7 +220,7 @@ class Run:
             case i.OutcomeRecorded(call_id) if call_id in state.open and self._ledger.find_unsettled(call_id) is None:
                 self._ledger.recorded(call_id)
                 self.state = state = replace(state, open=state.open - {call_id})
-                success = self._success(call_id)
+                success = self._ledger.announcement(call_id)
                 return [success] if state.open else [success, *self._after_calls(state)]
             case i.StoreFailed(error):
                 return [c.StopWork("the store failed"), *self._save(Failed(error))]
@@ -286,15 +286,14 @@ class Run:
         events, items = turn.finish(cut=cut)
         calls = [item for item in items if isinstance(item, c.PlacedCall)]
         ended = self._guards.ending_after(calls, cut=cut)
+        told = [call.call_id for call in calls if call.is_handed_over]
         if ended is not None:
             ending, why = ended
             items, refused = refuse_all(items, why)
             self._ledger.add(items)
-            return [*events, *self._save(ending, tuple(self._success(call_id) for call_id in refused))]
-        refused = []
-        if not self.request.store:
-            items, refused = refuse_all(items, UNAPPROVABLE, only_waiting=True)
-        return [*events, *self._journal(items, refused)]
+            return [*events, *self._save(ending, self._announcements([*told, *refused]))]
+        items, refused = refuse_what_cannot_be(items, self._ledger.calls(), self.request)
+        return [*events, *self._journal(items, [*told, *refused])]
 
     def _journal(self, items: Sequence[c.PlacedItem], announced: Sequence[str]) -> list[Emission]:
         """Write `items` down; the calls in `announced` are settled, and are told of once they are written."""
@@ -304,12 +303,14 @@ class Run:
             journaled=False,
             open=frozenset(call.call_id for call in unsettled if not call.awaits_approval),
             waiting=frozenset(call.call_id for call in unsettled if call.awaits_approval),
-            pending=tuple(self._success(call_id) for call_id in announced),
+            pending=self._announcements(announced),
         )
         return [c.JournalCalls(tuple(items))]
 
     def _after_turn(self) -> list[Emission]:
         self._briefing.turn_done()
+        if self._briefing.asks_client():
+            return self._save(Completed())
         if self._guards.out_of_turns():
             return self._save(Incomplete("max_turns"))
         extension = self._briefing.extension()
@@ -351,8 +352,8 @@ class Run:
         self._ledger.put(call)
         return [c.RecordOutcome(call.call_id, call.outcome)]
 
-    def _success(self, call_id: str) -> s.ToolCallSuccess:
-        return s.ToolCallSuccess(self._ledger.tool_call(call_id))
+    def _announcements(self, call_ids: Sequence[str]) -> tuple[s.StreamEvent, ...]:
+        return tuple(self._ledger.announcement(call_id) for call_id in call_ids)
 
     # ---- ends ---------------------------------------------------------------------------------
 
@@ -388,7 +389,7 @@ class Run:
             pending, untold, waiting = (*pending, *state.pending), untold | state.open, state.waiting
             under_way = state.open if state.journaled else under_way
         self._ledger.settle_rest(under_way, waiting)
-        announcements = [self._success(call.call_id) for call in self._ledger.calls() if call.call_id in untold]
+        announcements = self._announcements([id for call in self._ledger.calls() if (id := call.call_id) in untold])
         self.state = Saving(ending, (*pending, *announcements))
         return [c.SaveResponse(ending, self._stats(), *self._ledger.unsaved(), self._briefing.warnings)]
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.items import (
+    FunctionCall,
     InvalidKind,
     InvalidToolCall,
     Message,
@@ -18,6 +19,7 @@ from orchestrator.core.items import (
     ToolCall,
 )
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.logprobs import TokenLogprob
 from orchestrator.core.response import ChatResult
 from orchestrator.core.server_requests import Elicitation, ElicitationAction, Progress, SamplingReply
 
@@ -98,7 +100,10 @@ class MessageStart:
 
 @dataclass(frozen=True, slots=True)
 class MessageDelta:
+    """`logprobs` are those of its tokens, where they were asked for."""
+
     content: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,29 @@ class ToolCallFailure:
     tool_name: str
     arguments: JsonObject | None
     provider: ProviderInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCallStart:
+    """The model began to call a function of the client's."""
+
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCallDelta:
+    """A piece of its arguments' text."""
+
+    call_id: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCallEnd:
+    """The call, whole; where it is `complete`, it is journaled, and the client may run it."""
+
+    call: FunctionCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +252,9 @@ StreamEvent: TypeAlias = (
     | ToolCallApprovalRequired
     | ToolCallSuccess
     | ToolCallFailure
+    | FunctionCallStart
+    | FunctionCallDelta
+    | FunctionCallEnd
     | ToolCallProgress
     | ElicitationRequested
     | ElicitationResolved
@@ -248,14 +279,16 @@ class StreamFold:
             case ReasoningStart() | MessageStart():
                 self._text = []
                 self.items.append(None)
-            case ReasoningDelta(content) | MessageDelta(content):
+            case ReasoningDelta(content) | MessageDelta(content=content):
                 self._text.append(content)
             case ReasoningEnd():
                 self.items[-1] = Reasoning("".join(self._text))
             case MessageEnd():
                 self.items[-1] = Message("".join(self._text))
-            case ToolCallStart():
+            case ToolCallStart() | FunctionCallStart():
                 self._place(event.call_id)
+            case FunctionCallEnd(call):
+                self.items[self._calls[call.call_id]] = call
             case ToolCallSuccess(call):
                 self.items[self._calls[call.call_id]] = call
             case ToolCallFailure():

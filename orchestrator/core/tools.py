@@ -10,7 +10,14 @@ from typing import Any, Final, Literal, TypeAlias, assert_never, cast
 
 import jsonschema_rs
 
-from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo, ServerIdentity
+from orchestrator.core.items import (
+    CLIENT_LABEL,
+    ClientProvider,
+    EphemeralProvider,
+    PluginProvider,
+    ProviderInfo,
+    ServerIdentity,
+)
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
 from orchestrator.core.redaction import Redaction
 from orchestrator.core.schema_bounds import schema_excess
@@ -113,20 +120,34 @@ ToolKey: TypeAlias = tuple[str, str]
 
 
 def provider_label(provider: ProviderInfo) -> str:
-    """The label that people read: `mcp/clock` for a plugin, the server label for an ephemeral server."""
+    """The label that people read: `mcp/clock` for a plugin, the server label for an ephemeral server, `client`."""
     match provider:
         case PluginProvider(plugin_id):
             return plugin_id
         case EphemeralProvider(server_label):
             return server_label
+        case ClientProvider():
+            return CLIENT_LABEL
+        case _:
+            assert_never(provider)
+
+
+def provider_kind(provider: ProviderInfo) -> Literal["plugin", "ephemeral_mcp", "client"]:
+    """The word for its kind on the wire and in the store."""
+    match provider:
+        case PluginProvider():
+            return "plugin"
+        case EphemeralProvider():
+            return "ephemeral_mcp"
+        case ClientProvider():
+            return "client"
         case _:
             assert_never(provider)
 
 
 def tool_key(provider: ProviderInfo, tool: str) -> ToolKey:
     """The identity under which a chain remembers the name it gave to a tool."""
-    kind = "plugin" if isinstance(provider, PluginProvider) else "ephemeral_mcp"
-    return f"{kind}:{provider_label(provider)}", tool
+    return f"{provider_kind(provider)}:{provider_label(provider)}", tool
 
 
 def redacted_definition(definition: ToolDefinition, rules: Redaction) -> ToolDefinition:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, assert_never
 
-from orchestrator.core.calls import cut_off, judge_call, missing_tool
+from orchestrator.core.calls import cut_off, function_call, judge_call, missing_tool
 from orchestrator.core.commands import PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.errors import IllegalInputError
 from orchestrator.core.inputs import (
@@ -14,8 +14,12 @@ from orchestrator.core.inputs import (
     ReasoningArrived,
     TextArrived,
 )
-from orchestrator.core.items import Message, Reasoning
+from orchestrator.core.items import ClientProvider, Message, Reasoning
+from orchestrator.core.logprobs import TokenLogprob
 from orchestrator.core.stream import (
+    FunctionCallDelta,
+    FunctionCallEnd,
+    FunctionCallStart,
     MessageDelta,
     MessageEnd,
     MessageStart,
@@ -51,17 +55,22 @@ class _CallSlot:
 class TurnAssembly:
     """Collects a turn; slots stand in the order in which the model opened them.
 
-    Text that is only white space makes no item: models put line breaks around calls.
+    Text that is only white space makes no item: models put line breaks around calls. With `one_call` calls beyond the
+    first are not heard.
     """
 
-    def __init__(self, number: int, first_position: int, offered: Mapping[str, OfferedTool]) -> None:
+    def __init__(
+        self, number: int, first_position: int, offered: Mapping[str, OfferedTool], *, one_call: bool = False
+    ) -> None:
         self.number = number
         self._first_position = first_position
         self._offered = offered
         self._slots: list[_TextSlot | _CallSlot] = []
         self._calls: dict[int, _CallSlot] = {}
         self._open: _TextSlot | None = None
-        self._held: tuple[TextKind, str] | None = None
+        self._one_call = one_call
+        self._unheard: set[int] = set()
+        self._held: tuple[TextKind, str, tuple[TokenLogprob, ...]] | None = None
         self._prompt_done = False
 
     def hear(self, chunk: TurnChunk) -> list[StreamEvent]:
@@ -75,8 +84,8 @@ class TurnAssembly:
                 return self.prompt_progressed(progress)
             case ReasoningArrived(text):
                 return self.text_arrived("reasoning", text)
-            case TextArrived(text):
-                return self.text_arrived("message", text)
+            case TextArrived(text, logprobs):
+                return self.text_arrived("message", text, logprobs)
             case CallOpened(index, name, call_id):
                 return self.call_opened(index, name, call_id)
             case CallArgumentsArrived(index, text):
@@ -88,32 +97,37 @@ class TurnAssembly:
         """A report about the prompt; one that comes after the first token says nothing new."""
         return [] if self._prompt_done else [PromptProcessingProgress(progress)]
 
-    def text_arrived(self, kind: TextKind, text: str) -> list[StreamEvent]:
+    def text_arrived(self, kind: TextKind, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> list[StreamEvent]:
         """A fragment of reasoning or message: continues the open item or opens the next."""
         if not text:
             return []
         events = self._end_prompt()
         if self._open is not None and self._open.kind == kind:
             self._open.parts.append(text)
-            return [*events, _delta(kind, text)]
-        held = self._held[1] if self._held is not None and self._held[0] == kind else ""
-        text = held + text
+            return [*events, _delta(kind, text, logprobs)]
+        if self._held is not None and self._held[0] == kind:
+            text, logprobs = self._held[1] + text, (*self._held[2], *logprobs)
         if text.isspace():
-            self._held = (kind, text)
+            self._held = (kind, text, logprobs)
             return events
         events += self._end_text()
         self._open = _TextSlot(kind, [text])
         self._slots.append(self._open)
-        return [*events, ReasoningStart() if kind == "reasoning" else MessageStart(), _delta(kind, text)]
+        return [*events, ReasoningStart() if kind == "reasoning" else MessageStart(), _delta(kind, text, logprobs)]
 
     def call_opened(self, index: int, name: str, call_id: str) -> list[StreamEvent]:
         """The model began a call. One that names no offered tool fails here and stands alone.
 
+        One too many says nothing.
+
         Raises:
             IllegalInputError: a call with this index is open already.
         """
-        if index in self._calls:
+        if index in self._calls or index in self._unheard:
             raise IllegalInputError(f"call {index} of turn {self.number} was opened twice")
+        if self._one_call and self._calls:
+            self._unheard.add(index)
+            return []
         events = self._end_prompt() + self._end_text()
         slot = self._calls[index] = _CallSlot(call_id, name)
         self._slots.append(slot)
@@ -121,18 +135,25 @@ class TurnAssembly:
         if tool is None:
             reason = missing_tool(name, self._offered)
             return [*events, ToolCallFailure(call_id, "invalid_name", reason, name, None, None)]
+        if isinstance(tool.provider, ClientProvider):
+            return [*events, FunctionCallStart(call_id, name)]
         return [*events, ToolCallStart(call_id, tool.definition.name, tool.provider)]
 
     def call_arguments_arrived(self, index: int, text: str) -> list[StreamEvent]:
-        """A fragment of a call's arguments.
+        """A fragment of a call's arguments: the client hears of its own as they come.
 
         Raises:
             IllegalInputError: no call with this index was opened.
         """
+        if index in self._unheard:
+            return []
         if index not in self._calls:
             raise IllegalInputError(f"call {index} of turn {self.number} was never opened")
-        self._calls[index].fragments.append(text)
-        return []
+        call = self._calls[index]
+        call.fragments.append(text)
+        tool = self._offered.get(call.name)
+        told = tool is not None and isinstance(tool.provider, ClientProvider) and text
+        return [FunctionCallDelta(call.call_id, text)] if told else []
 
     def finish(self, *, cut: bool, broken_off: bool = False) -> tuple[list[StreamEvent], list[PlacedItem]]:
         """The turn is over: judge its calls.
@@ -149,7 +170,7 @@ class TurnAssembly:
                 continue
             placed = PlacedCall(position, self.number, slot.call_id, slot.name, "".join(slot.fragments), None)
             call = judge_call(placed, self._offered, cut=cut or broken_off)
-            if broken_off and call.outcome is None:
+            if broken_off and (call.outcome is None or call.is_handed_over):
                 call = cut_off(call)
             events += _judged(call)
             items.append(call)
@@ -169,14 +190,16 @@ class TurnAssembly:
         return [ReasoningEnd() if slot.kind == "reasoning" else MessageEnd()]
 
 
-def _delta(kind: TextKind, text: str) -> StreamEvent:
-    return ReasoningDelta(text) if kind == "reasoning" else MessageDelta(text)
+def _delta(kind: TextKind, text: str, logprobs: tuple[TokenLogprob, ...]) -> StreamEvent:
+    return ReasoningDelta(text) if kind == "reasoning" else MessageDelta(text, logprobs)
 
 
 def _judged(call: PlacedCall) -> list[StreamEvent]:
     """What the stream says once a call's arguments are whole; an unknown name was told when it was opened."""
     if call.tool is None or call.provider is None:
         return []
+    if call.is_of_client:  # one that is handed over is told of once it is journaled
+        return [] if call.is_handed_over else [FunctionCallEnd(function_call(call))]
     events: list[StreamEvent] = []
     if call.arguments is not None:
         events.append(ToolCallArguments(call.call_id, call.tool, call.arguments, call.provider, call.awaits_approval))

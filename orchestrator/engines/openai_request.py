@@ -6,8 +6,8 @@ from typing import assert_never
 from orchestrator.core.commands import Generate
 from orchestrator.core.items import ImageInput, TextInput
 from orchestrator.core.json_types import JsonObject, JsonValue
-from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMessage, ToolMessage, UserMessage
-from orchestrator.core.request import ResponseFormat
+from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMessage, ToolMessage, UserMessage, UserPart
+from orchestrator.core.request import JSON_OBJECT, ResponseFormat
 from orchestrator.core.tools import OfferedTool
 
 
@@ -42,6 +42,12 @@ def completion_body(
         "repeat_penalty": sampling.repeat_penalty,
         "seed": sampling.seed,
         "stop": list(sampling.stop) or None,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "logit_bias": {str(token): bias for token, bias in sampling.logit_bias} or None,
+        "logprobs": None if sampling.logprobs is None else True,
+        "top_logprobs": sampling.logprobs or None,
+        "parallel_tool_calls": False if request.tools and not request.parallel_tool_calls else None,
     }
     return body | {name: value for name, value in settings.items() if value is not None}
 
@@ -65,6 +71,8 @@ def wire_tool_choice(request: Generate) -> JsonObject:
 
 def wire_response_format(response_format: ResponseFormat) -> JsonObject:
     """The field that holds the message to a schema."""
+    if response_format == JSON_OBJECT:
+        return {"response_format": {"type": "json_object"}}
     schema: JsonObject = {
         "name": response_format.name,
         "schema": response_format.schema,
@@ -110,7 +118,7 @@ def has_images(request: Generate) -> bool:
     )
 
 
-def _user_content(parts: tuple[TextInput | ImageInput, ...]) -> JsonValue:
+def _user_content(parts: tuple[UserPart, ...]) -> JsonValue:
     """Text alone is one string: many templates cannot read a list of parts."""
     if all(isinstance(part, TextInput) for part in parts):
         return "\n".join(part.content for part in parts if isinstance(part, TextInput))

@@ -13,6 +13,7 @@ import msgspec
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import CallArgumentsArrived, FinishReason, PromptProgressed, ReasoningArrived, TextArrived
+from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.ports import CallBegun, GenerationChunk
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
@@ -106,12 +107,43 @@ class WireDelta(msgspec.Struct, frozen=True):
     tool_calls: list[WireCall] | None = None
 
 
+class WireLikely(msgspec.Struct, frozen=True):
+    """A token and how likely it was."""
+
+    token: str = ""
+    logprob: float = 0.0
+    bytes: list[int] | None = None
+    top_logprobs: list["WireLikely"] | None = None
+
+    def likely(self) -> LikelyToken:
+        """In the core's words."""
+        return LikelyToken(self.token, self.logprob, None if self.bytes is None else bytes(self.bytes))
+
+
+class WireLogprobs(msgspec.Struct, frozen=True):
+    """Of the tokens of the message."""
+
+    content: list[WireLikely] | None = None
+
+    def tokens(self) -> tuple[TokenLogprob, ...]:
+        """In the core's words.
+
+        Raises:
+            ValueError: a byte is none.
+        """
+        return tuple(
+            TokenLogprob(token.likely(), tuple(each.likely() for each in token.top_logprobs or ()))
+            for token in self.content or ()
+        )
+
+
 class WireChoice(msgspec.Struct, frozen=True):
     """`message` is what a server sends that was asked to stream and does not."""
 
     delta: WireDelta | None = None
     message: WireDelta | None = None
     finish_reason: str | None = None
+    logprobs: WireLogprobs | None = None
 
 
 class WirePromptDetails(msgspec.Struct, frozen=True):
@@ -250,7 +282,7 @@ class StreamDecoder:
         """What `chunk` says, in order. It must not be an error.
 
         Raises:
-            ValueError: the arguments of a call are not UTF-8.
+            ValueError: the arguments of a call are not UTF-8, or a byte of a token is none.
         """
         self._usage = chunk.usage or self._usage
         self._timings = chunk.timings or self._timings
@@ -265,7 +297,7 @@ class StreamDecoder:
             self.first_token_seen = True  # llama.cpp: the first chunk without progress is that of the first token
         delta = choice.delta or choice.message
         if delta is not None:
-            out += self._delta(delta)
+            out += self._delta(delta, choice.logprobs)
         self._finish = choice.finish_reason or self._finish
         return out
 
@@ -317,14 +349,14 @@ class StreamDecoder:
         self._progress = value
         return [PromptProgressed(value)]
 
-    def _delta(self, delta: WireDelta) -> list[GenerationChunk]:
+    def _delta(self, delta: WireDelta, logprobs: WireLogprobs | None) -> list[GenerationChunk]:
         out: list[GenerationChunk] = []
         reasoning = delta.reasoning_content or delta.reasoning
         if reasoning:
             self._reasoning.append(reasoning)
             out.append(ReasoningArrived(reasoning))
         if delta.content:
-            out.append(TextArrived(delta.content))
+            out.append(TextArrived(delta.content, () if logprobs is None else logprobs.tokens()))
         for fragment in delta.tool_calls or ():
             self.first_token_seen = True
             out += self._call(fragment)

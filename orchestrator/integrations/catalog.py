@@ -263,7 +263,7 @@ class McpCatalog:
 
     async def _verdict(self, member: Member, tools: tuple[ToolDefinition, ...]) -> DriftVerdict:
         """What has drifted; an ephemeral server is nobody that one could have met before."""
-        if self._guard is None or isinstance(member.provider, EphemeralProvider):
+        if self._guard is None or not isinstance(member.provider, PluginProvider):
             return DriftVerdict()
         return await self._guard.judge(member.provider.plugin_id, tools, member.drift)
 

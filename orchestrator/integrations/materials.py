@@ -3,7 +3,7 @@
 import mcp_types as types
 
 from orchestrator.core.content import described
-from orchestrator.core.items import Speaker
+from orchestrator.core.items import PromptSpeaker
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.materials import Piece, Prompt, PromptArgument, Resource, ResourceTemplate
 from orchestrator.integrations.results import clean, storable_text
@@ -61,14 +61,14 @@ def prompt_pieces(raw: JsonObject) -> tuple[Piece, ...]:
     for message in messages if isinstance(messages, list) else []:
         match message:
             case {"content": content, "role": role}:
-                speaker: Speaker = "assistant" if role == "assistant" else "user"
+                speaker: PromptSpeaker = "assistant" if role == "assistant" else "user"
                 pieces.append(_piece(content, speaker, part=content))
             case _:
                 pass
     return tuple(pieces)
 
 
-def _piece(shown: JsonValue, speaker: Speaker = "user", *, part: JsonValue) -> Piece:
+def _piece(shown: JsonValue, speaker: PromptSpeaker = "user", *, part: JsonValue) -> Piece:
     sent = clean(part)
     return Piece(storable_text(described(shown)), _picture(shown), speaker, sent if isinstance(sent, dict) else None)
 

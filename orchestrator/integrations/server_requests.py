@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 from orchestrator.core.content import described
 from orchestrator.core.errors import OrchestratorError
-from orchestrator.core.items import ImageInput, InputItem, TextInput
+from orchestrator.core.items import ImageInput, TextInput
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.prompt import AssistantMessage, UserMessage
+from orchestrator.core.prompt import AssistantMessage, UserMessage, UserPart
 from orchestrator.core.server_requests import (
     CANCELLED,
     DECLINED,
@@ -231,7 +231,7 @@ def _sampling_request(params: types.CreateMessageRequestParams) -> SamplingReque
     )
 
 
-def _input(part: types.SamplingMessageContentBlock) -> InputItem:
+def _input(part: types.SamplingMessageContentBlock) -> UserPart:
     if isinstance(part, types.ImageContent) and part.mime_type.startswith("image/"):
         return ImageInput(f"data:{part.mime_type};base64,{part.data}")
     return TextInput(_text(part))

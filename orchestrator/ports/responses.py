@@ -154,8 +154,18 @@ class ResponseStore(SuspendedRunStore, Protocol):
         """
         ...
 
+    async def find_transcript(self, digests: Sequence[str], owner: str) -> tuple[str, str] | None:
+        """The response at whose end a conversation has one of these digests (`core/transcript.py`), and which.
+
+        The first digest that there is one for counts, of several responses the newest; replays do not. None where there
+        is none.
+        """
+        ...
+
     async def open_response(self, response: NewResponse) -> None:
         """Insert the node, `in_progress`, the items that it begins with, and the definitions it offers by their digest.
+
+        Results in its input (`FunctionOutput`) settle the owner's calls that are `handed_over`, unless it is not stored.
 
         Raises:
             OrchestratorError: `thread_conflict` on `thread_id`, and nothing is written: the thread points to

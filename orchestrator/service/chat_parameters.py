@@ -16,10 +16,14 @@ from orchestrator.core.request import (
     Sampling,
     ToolChoice,
 )
+from orchestrator.core.tools import definition_from_json
 from orchestrator.ports import StoredResponse
 from orchestrator.service.chat_request import ChatRequest
 
-_SAMPLING: Final = ("temperature", "top_p", "min_p", "top_k", "repeat_penalty", "seed")
+_SAMPLING: Final = (
+    *("temperature", "top_p", "min_p", "top_k", "repeat_penalty", "seed"),
+    *("presence_penalty", "frequency_penalty", "logprobs"),
+)
 
 
 def chat_parameters(chat: ChatRequest) -> JsonObject:
@@ -30,6 +34,7 @@ def chat_parameters(chat: ChatRequest) -> JsonObject:
         "model": chat.model,
         **{name: getattr(sampling, name) for name in _SAMPLING},
         "stop": list(sampling.stop) or None,
+        "logit_bias": [[token, bias] for token, bias in sampling.logit_bias] or None,
         "reasoning": chat.reasoning,
         "max_output_tokens": chat.max_output_tokens,
         "context_length": chat.context_length,
@@ -42,6 +47,9 @@ def chat_parameters(chat: ChatRequest) -> JsonObject:
             "json_schema": {"name": wanted.name, "schema": wanted.schema, "strict": wanted.strict},
         },
         "max_turns": chat.max_turns,
+        "max_tool_calls": chat.max_tool_calls,
+        "parallel_tool_calls": None if chat.parallel_tool_calls else False,
+        "functions": [function.as_json() for function in chat.functions] or None,
         "integrations": [_integration_json(integration) for integration in chat.integrations] or None,
         "background": chat.background or None,
         "dialect": chat.dialect or None,
@@ -62,7 +70,9 @@ def stored_chat(stored: StoredResponse, integrations: Sequence[IntegrationReques
         system_prompt=stored.system_prompt or "",
         integrations=tuple(integrations),
         sampling=Sampling(
-            **{name: known[name] for name in _SAMPLING if name in known}, stop=tuple(known.get("stop", ()))
+            **{name: known[name] for name in _SAMPLING if name in known},
+            stop=tuple(known.get("stop", ())),
+            logit_bias=tuple((token, bias) for token, bias in known.get("logit_bias", ())),
         ),
         reasoning=known.get("reasoning"),
         max_output_tokens=known.get("max_output_tokens"),
@@ -77,6 +87,9 @@ def stored_chat(stored: StoredResponse, integrations: Sequence[IntegrationReques
         metadata=stored.metadata,
         background=known.get("background", False),
         dialect=known.get("dialect", {}),
+        functions=tuple(definition_from_json(function) for function in known.get("functions", ())),
+        parallel_tool_calls=known.get("parallel_tool_calls", True),
+        max_tool_calls=known.get("max_tool_calls"),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from orchestrator.core.items import InputItem
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.request import IntegrationRequest, ReasoningSetting, ResponseFormat, Sampling, ToolChoice
+from orchestrator.core.tools import ToolDefinition
 from orchestrator.ports import ThreadMove
 
 
@@ -18,6 +19,12 @@ class ChatRequest:
     response; where that is not stored, only its place is read. `dialect` is what the request's dialect says
     again of it when the response is read: settings that mean nothing to the run, without content or secrets.
     In the `background` it goes on without its client. `demands_reasoning`: none of the wishes is an error after all.
+
+    `functions` are the client's own tools, by the names that it has for them: a turn that calls one ends the run.
+    Results of such calls are `FunctionOutput`s of the `input`; each must follow its call, there or in the chain.
+    `stateless`: the `input` is all that the client has of the chat. What is stored of it is found by its transcript and
+    continued, the rest is new; where `store` is false, or `previous_response_id` is given, nothing is looked for.
+    Without `parallel_tool_calls` a turn makes one call at most; calls of servers' tools beyond `max_tool_calls` are refused.
     """
 
     model: str
@@ -41,3 +48,7 @@ class ChatRequest:
     background: bool = False
     demands_reasoning: bool = False
     dialect: JsonObject = field(default_factory=dict[str, JsonValue])
+    functions: tuple[ToolDefinition, ...] = ()
+    stateless: bool = False
+    parallel_tool_calls: bool = True
+    max_tool_calls: int | None = None

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from orchestrator.core.approvals import NEVER
-from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.items import ImageInput
+from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.functions import named_results
+from orchestrator.core.items import ImageInput, InputItem
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import Model
 from orchestrator.core.permissions import ALL_TOOLS
+from orchestrator.core.prompt import Past
 from orchestrator.core.request import (
     EphemeralRequest,
     IntegrationRequest,
@@ -20,7 +22,8 @@ from orchestrator.core.request import (
     RunRequest,
 )
 from orchestrator.core.tools import ToolKey
-from orchestrator.ports import Chain, ForkPoint, IntegrationCatalog, ResponseStore
+from orchestrator.core.transcript import transcript_prefixes
+from orchestrator.ports import Chain, EngineTraits, ForkPoint, IntegrationCatalog, ResponseStore
 from orchestrator.service.caller_catalog import as_caller
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_parameters import chat_parameters
@@ -119,15 +122,18 @@ class ChatService:
             _check_reasoning(chat, model, choice.engine.traits.reasoning_hint)
         if chat.response_format is not None:
             choice.engine.check_response_format(chat.response_format)
+        _check_sampling(chat, choice.engine.traits, choice.engine.name)
+        if chat.stateless and chat.store and chat.previous_response_id is None:
+            chat = await self._known_again(chat, caller.owner)
         chain = Chain((), None)
         if chat.previous_response_id is not None:
             chain = await self._load_chain(chat, chat.previous_response_id, caller.owner)
         history = chain.responses
         if model.vision:
             history = await with_pictures(history, self._store, caller.owner)
+        chat = replace(chat, input=_with_named_results(chat, history))
         budget = await self._quotas.output_budget(caller, chat.max_output_tokens)
         inherited = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
-        limits = self._limits
         replayed = None if taken_up is None else taken_up.replayed
         ttl = chat.ttl_seconds if taken_up is None else None  # what was taken up was accepted once
         place = instances.choose(choice, chat.context_length, ttl)  # from here on nothing is awaited: it is always left
@@ -146,10 +152,12 @@ class ChatService:
             context_length=chat.context_length,
             tool_choice=chat.tool_choice,
             response_format=chat.response_format,
-            limits=replace(limits, max_turns=min(chat.max_turns or limits.max_turns, limits.max_turns)),
+            limits=_limits(chat, self._limits),
             tool_names=chain.tool_names if taken_up is None else taken_up.tool_names,
             resumed=None if taken_up is None else taken_up.resumed,
             vision=model.vision,
+            functions=chat.functions,
+            parallel_tool_calls=chat.parallel_tool_calls,
         )
         context = RunContext(
             choice=choice,
@@ -183,6 +191,16 @@ class ChatService:
         except OrchestratorError:
             place.leave()
             raise
+
+    async def _known_again(self, chat: ChatRequest, owner: str) -> ChatRequest:
+        """`chat` as the continuation of what is stored of its history."""
+        prefixes = transcript_prefixes(chat.input)
+        found = await self._store.find_transcript([digest for digest, _ in prefixes], owner) if prefixes else None
+        if found is None:
+            return chat
+        response_id, digest = found
+        told = next(items for known, items in prefixes if known == digest)
+        return replace(chat, previous_response_id=response_id, input=chat.input[told:])
 
     async def _load_chain(self, chat: ChatRequest, response_id: str, owner: str) -> Chain:
         try:
@@ -245,6 +263,31 @@ def granted_integrations(integrations: Sequence[IntegrationRequest], caller: Cal
             case _:
                 assert_never(integration)
     return tuple(permitted)
+
+
+def _with_named_results(chat: ChatRequest, history: Sequence[Past]) -> tuple[InputItem, ...]:
+    named = named_results(chat.input, history)
+    if isinstance(named, ErrorInfo):
+        raise OrchestratorError(named.kind, named.message, param=named.param)
+    return named
+
+
+def _limits(chat: ChatRequest, limits: Limits) -> Limits:
+    turns = min(chat.max_turns or limits.max_turns, limits.max_turns)
+    return replace(limits, max_turns=turns, max_tool_calls=chat.max_tool_calls)
+
+
+def _check_sampling(chat: ChatRequest, traits: EngineTraits, engine: str) -> None:
+    """What the engine has no word for is refused, not left out."""
+    sampling = chat.sampling
+    lacking = {
+        "logit_bias": bool(sampling.logit_bias) and not traits.logit_bias,
+        "logprobs": sampling.logprobs is not None and not traits.logprobs,
+    }
+    for name, missing in lacking.items():
+        if missing:
+            message = f"The engine '{engine}' of this model cannot do that: leave \"{name}\" out."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=name)
 
 
 def _check_what_waits(chat: ChatRequest) -> None:

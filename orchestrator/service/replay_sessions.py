@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.approvals import NEVER, ApprovalPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo, ServerIdentity
+from orchestrator.core.items import ClientProvider, EphemeralProvider, PluginProvider, ProviderInfo, ServerIdentity
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.materials import Piece, Prompt, Resource, ResourceTemplate
 from orchestrator.core.reading import SERVICE
@@ -58,7 +58,8 @@ class StoredToolsCatalog:
     def __init__(self, offered: Sequence[OfferedTool], answers: RecordedAnswers) -> None:
         self._sessions = tuple(
             StoredSession(provider, tuple(tool.definition for tool in offered if tool.provider == provider), answers)
-            for provider in dict.fromkeys(tool.provider for tool in offered if tool.provider != SERVICE)
+            for provider in dict.fromkeys(tool.provider for tool in offered)
+            if provider != SERVICE and not isinstance(provider, ClientProvider)
         )
 
     def requests(self) -> tuple[IntegrationRequest, ...]:
@@ -70,6 +71,8 @@ class StoredToolsCatalog:
                     requests.append(PluginRequest(plugin_id))
                 case EphemeralProvider(server_label):
                     requests.append(EphemeralRequest(server_label, ""))
+                case ClientProvider():
+                    pass  # no server of it
         return tuple(requests)
 
     def check(self, integrations: Sequence[IntegrationRequest]) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 
 from orchestrator.core.approvals import PendingApproval
-from orchestrator.core.items import InvalidToolCall, Message, OutputEntry, OutputItem, Reasoning, ToolCall
+from orchestrator.core.items import FunctionCall, InvalidToolCall, Message, OutputEntry, OutputItem, Reasoning, ToolCall
 from orchestrator.core.response import (
     Cancelled,
     ChatResult,
@@ -21,6 +21,9 @@ from orchestrator.core.stream import (
     ChatEnd,
     ChatStart,
     ErrorEvent,
+    FunctionCallDelta,
+    FunctionCallEnd,
+    FunctionCallStart,
     MessageDelta,
     MessageEnd,
     MessageStart,
@@ -142,7 +145,9 @@ def _turns(output: Sequence[OutputEntry]) -> list[list[OutputItem]]:
 
 def _comes_late(item: OutputItem) -> bool:
     """Whether it is told of when the turn is over: calls of tools are judged then."""
-    return isinstance(item, ToolCall) or (isinstance(item, InvalidToolCall) and item.kind == "invalid_arguments")
+    return isinstance(item, ToolCall | FunctionCall) or (
+        isinstance(item, InvalidToolCall) and item.kind == "invalid_arguments"
+    )
 
 
 def _told(item: OutputItem, decided: frozenset[str]) -> list[StreamEvent]:
@@ -162,6 +167,9 @@ def _told(item: OutputItem, decided: frozenset[str]) -> list[StreamEvent]:
         case InvalidToolCall(call_id, kind, reason, tool_name, arguments, provider):
             failure = ToolCallFailure(call_id, kind, reason, tool_name, arguments, provider)
             return [failure] if provider is None else [ToolCallStart(call_id, tool_name, provider), failure]
+        case FunctionCall(call_id, name, arguments):
+            delta = [FunctionCallDelta(call_id, arguments)] if arguments else []
+            return [FunctionCallStart(call_id, name), *delta, FunctionCallEnd(item)]
 
 
 def _ending(response: StoredResponse) -> Close | None:

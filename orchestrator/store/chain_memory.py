@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from orchestrator.core.items import ImageInput, InvalidToolCall, OutputEntry, ToolCall
+from orchestrator.core.items import FunctionCall, InvalidToolCall, OutputEntry, ToolCall, text_of
 from orchestrator.core.prompt import Past, PastResponse
 
 ROOM: Final = 64 * 1024 * 1024
@@ -105,16 +105,18 @@ class ChainMemory:
 
 def _size(past: PastResponse) -> int:
     """Roughly the characters that `past` holds; every item counts for something."""
-    said = sum(len(item.data_url if isinstance(item, ImageInput) else item.content) for item in past.input)
+    said = sum(len(text_of(item)) for item in past.input)
     return 256 + said + sum(_entry_size(entry) for entry in past.output)
 
 
 def _entry_size(entry: OutputEntry) -> int:
-    shown = 0 if entry.shown is None else 2 * len(entry.shown.arguments) + len(entry.shown.result)
+    shown = 0 if entry.shown is None else 2 * len(entry.shown.arguments) + len(entry.shown.result or "")
     match entry.item:
         case ToolCall(output=output):
             return 256 + shown + len(output)
         case InvalidToolCall(reason=reason):
             return 256 + shown + len(reason)
+        case FunctionCall(arguments=arguments):
+            return 256 + shown + len(arguments)
         case text:
             return 256 + len(text.content)

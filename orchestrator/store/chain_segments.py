@@ -216,7 +216,7 @@ def _untold(past: PastSegment) -> _Told:
                 told.order += "t"
                 told.results.append(message)
             case SystemMessage():
-                raise AssertionError("no response has a system message among what it said")
+                raise AssertionError("what has one is not plain")
             case _:
                 assert_never(message)
     return told
@@ -230,6 +230,8 @@ def _is_plain(past: PastResponse) -> bool:
     """Whether there is one way to tell it, in texts that are not long and that files can hold."""
     messages = past.messages(vision=False)
     if past.messages(vision=True) != messages or any(map(lacks_pictures, past.output)):
+        return False
+    if any(isinstance(message, SystemMessage) for message in messages):  # a client's history may have one
         return False
     said = (part for message in messages if isinstance(message, UserMessage) for part in message.parts)
     if not all(isinstance(part, TextInput) and part.origin is None and len(part.content) <= LONG_TEXT for part in said):

@@ -80,6 +80,7 @@ def _input(path: CTE) -> Select[*tuple[Any, ...]]:
             input_items.c.content,
             blobs.c.content,
             input_items.c.origin,
+            input_items.c.details,
         )
         .join_from(path, input_items, input_items.c.response_id == path.c.id, isouter=True)
         .join(blobs, blobs.c.digest == input_items.c.blob_digest, isouter=True)
@@ -140,7 +141,7 @@ def _questions(path: CTE, *, long_outputs: bool) -> Questions:
     return Questions(_input(path), _output(path), _calls(path, long_outputs=long_outputs))
 
 
-_TOLD: Final = _questions(_chain, long_outputs=False)
+TOLD: Final = _questions(_chain, long_outputs=False)
 """Long outputs are left out: a prompt has what the model was shown of them, and a chain may hold many."""
 
 _SOME_TOLD: Final = _questions(_SOME, long_outputs=False)
@@ -192,7 +193,7 @@ def load_chain(
         if earlier is None:
             parts = _read_parts(connection, response_id, depth, segment_length)
         else:
-            parts = (*earlier, *read_links(connection, response_id, depth, depth, _TOLD))
+            parts = (*earlier, *read_links(connection, response_id, depth, depth, TOLD))
         memory.keep(parts)
     chain = Chain(pasts_of(parts), system_prompt, tool_names(names), root_id)
     return LoadedChain(chain, _unkept(parts, segment_length))
@@ -209,12 +210,12 @@ def _read_parts(connection: Connection, response_id: str, depth: int, segment_le
     # The last segment is not there yet where nobody has gone on from its end.
     for first in (whole, whole - segment_length):
         if first > 0:
-            links = read_links(connection, response_id, first, depth, _TOLD) if first <= depth else []
+            links = read_links(connection, response_id, first, depth, TOLD) if first <= depth else []
             end = links[0].parent_id if links else response_id
             segments = [] if end is None else read_segments(connection, end)
             if segments:
                 return (*_filled(connection, segments), *links)
-    return tuple(read_links(connection, response_id, 0, depth, _TOLD))
+    return tuple(read_links(connection, response_id, 0, depth, TOLD))
 
 
 def _filled(connection: Connection, segments: Sequence[ReadSegment]) -> Iterator[ChainSegment]:
@@ -243,10 +244,10 @@ def _read(connection: Connection, questions: Questions, asked: dict[str, Any]) -
     places: dict[int, tuple[str, str | None]] = {}
     said: dict[int, dict[int, InputItem]] = defaultdict(dict)
     written: dict[int, dict[int, OutputEntry]] = defaultdict(dict)
-    for id, parent_id, level, position, kind, content, blob, origin in connection.execute(questions.input, asked).all():
+    for id, parent_id, level, position, *said_so in connection.execute(questions.input, asked).all():
         places[level] = id, parent_id
         if position is not None:
-            said[level][position] = input_item(kind, content, blob, origin)
+            said[level][position] = input_item(*said_so)
     calls = False
     for level, position, turn, kind, content in connection.execute(questions.output, asked).all():
         if kind == "tool_call":

@@ -33,7 +33,7 @@ _IDS: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
 
 _CONTENT_OF_RESPONSE: Final = (
     *("system_prompt", "parameters", "metadata", "error_message", "error_param", "stats"),
-    *("input_preview", "output_preview", "cancel_reason", "warnings"),
+    *("input_preview", "output_preview", "cancel_reason", "warnings", "transcript_digest"),
 )
 _CONTENT_OF_CALL: Final = (
     *("arguments_text", "arguments", "reason", "output", "output_digest", "structured", "structured_digest", "shown"),

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, RowMapping, Text, and_, bindparam, func, inse
 
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.items import FunctionOutput
 from orchestrator.core.listing import listing_number
 from orchestrator.core.response import Ending, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey
@@ -29,6 +30,7 @@ from orchestrator.store.tables import (
     tool_offers,
 )
 from orchestrator.store.thread_moves import move_thread
+from orchestrator.store.transcripts import transcript_digest
 
 RUNNING: Final = responses.c.status == "in_progress"
 
@@ -67,7 +69,7 @@ _ITEMS: Final = (
     .where(output_items.c.response_id == bindparam("response_id"))
 )
 _SETTLE: Final = update(tool_calls).where(
-    tool_calls.c.call_id == bindparam("the_call"), tool_calls.c.status.in_(UNSETTLED)
+    tool_calls.c.call_id == bindparam("the_call"), tool_calls.c.status.in_((*UNSETTLED, "handed_over"))
 )
 """The one change of a journal row."""
 
@@ -128,6 +130,20 @@ _UNSETTLED: Final = (
 )
 
 
+_WITH_CLIENT: Final = (
+    select(tool_calls.c.call_id, tool_calls.c.owner, responses.c.stored)
+    .join_from(tool_calls, responses)
+    .where(
+        tool_calls.c.call_id.in_(bindparam("call_ids", expanding=True)),
+        tool_calls.c.owner == bindparam("owner"),
+        tool_calls.c.status == "handed_over",
+    )
+    .order_by(tool_calls.c.call_id)
+    .with_for_update(of=tool_calls)
+)
+"""The calls that a client was to run and has not told the results of."""
+
+
 def open_response(connection: Connection, response: NewResponse) -> None:
     """See `ResponseStore.open_response`."""
     root_id, depth = _place(connection, response)
@@ -142,7 +158,24 @@ def open_response(connection: Connection, response: NewResponse) -> None:
         add_labels(connection, number, opening_labels(response.owner, response.model_key, response.metadata))
     if response.forked_from is not None:
         _copy_items(connection, response, number, response.forked_from)
+    if response.stored:
+        _take_results(connection, response)
     move_thread(connection, response)
+
+
+def _take_results(connection: Connection, response: NewResponse) -> None:
+    """The first result that its client tells of a call settles it; a branch with another one has that in its input."""
+    told = {item.call_id: item for item in response.input if isinstance(item, FunctionOutput)}
+    if not told:
+        return
+    asked = {"call_ids": list(told), "owner": response.owner}
+    links: list[audit_chain.Link] = []
+    for call_id, _, stored in connection.execute(_WITH_CLIENT, asked).all():
+        item = told[call_id]
+        outcome = Outcome("answered", item.output, None, item.is_error)
+        settled = rows.outcome_row(outcome, response.created_at, stored=stored)
+        links.append(settle(connection, call_id, settled, stored=stored))
+    audit_chain.append_links(connection, response.owner, links)
 
 
 def _copy_items(connection: Connection, response: NewResponse, number: int, point: ForkPoint) -> None:
@@ -351,6 +384,7 @@ def _end(connection: Connection, response: rows.ResponseFacts, ended: rows.Row, 
     if response.stored:
         said = connection.execute(_LAST_MESSAGE, {"response_id": response.id}).scalar_one_or_none()
         last["output_preview"] = said or ""
+        last["transcript_digest"] = transcript_digest(connection, response.id)
     connection.execute(update(responses).where(responses.c.id == response.id).values(**ended, **last))
     if response.stored:
         index_response(connection, response.number, response.owner)

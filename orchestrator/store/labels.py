@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
-from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
+from orchestrator.core.items import ClientProvider, EphemeralProvider, PluginProvider, ProviderInfo
 
 LabelKind: TypeAlias = Literal["model", "metadata", "plugin", "server", "tool"]
 
@@ -40,6 +40,8 @@ def call_labels(owner: str, calls: Iterable[tuple[str, ProviderInfo]]) -> list[i
                 values.append(("plugin", (plugin_id,)))
             case EphemeralProvider(server_label):
                 values.append(("server", (server_label,)))
+            case ClientProvider():
+                pass  # its tools are found by their names
     return _for_owner_and_everybody(owner, values)
 
 

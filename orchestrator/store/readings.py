@@ -10,7 +10,10 @@ from orchestrator.core.calls import output_entry
 from orchestrator.core.commands import CallStatus, Outcome, PlacedCall
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.items import (
+    ClientProvider,
     EphemeralProvider,
+    FunctionCallInput,
+    FunctionOutput,
     ImageInput,
     InputItem,
     Message,
@@ -19,6 +22,7 @@ from orchestrator.core.items import (
     PluginProvider,
     ProviderInfo,
     Reasoning,
+    ReasoningInput,
     ServerIdentity,
     Speaker,
     TextInput,
@@ -30,16 +34,38 @@ from orchestrator.core.tools import ToolKey
 from orchestrator.ports import CallDecision, ForkPoint, JournaledCall, OfferedReference, ResponseSummary, StoredResponse
 
 
-def input_item(kind: str, content: str | None, blob: str | None, origin: Mapping[str, str] | None) -> InputItem:
+def input_item(
+    kind: str,
+    content: str | None,
+    blob: str | None,
+    origin: Mapping[str, str] | None,
+    details: Mapping[str, Any] | None,
+) -> InputItem:
     """An input item from its columns and its blob's content."""
-    speaker: Speaker = "user"
+    known = details or {}
+    text, begins = content or blob or "", bool(known.get("begins"))
+    match kind:
+        case "reasoning":
+            return ReasoningInput(text, begins)
+        case "function_call":
+            return FunctionCallInput(known["call_id"], known["name"], text, begins)
+        case "function_output":
+            return FunctionOutput(known["call_id"], text, known["is_error"], known["name"])
+        case _:
+            return _said(kind, text, origin, known, begins)
+
+
+def _said(
+    kind: str, text: str, origin: Mapping[str, str] | None, details: Mapping[str, Any], begins: bool
+) -> TextInput | ImageInput:
+    speaker: Speaker = details.get("speaker", "user")
     taken: Origin | None = None
     if origin is not None:
         provider = provider_from(origin["provider_type"], origin["provider_name"])
         assert provider is not None
         taken = Origin(provider, "prompt" if origin["type"] == "prompt" else "resource", origin["name"])
         speaker = "assistant" if origin.get("speaker") == "assistant" else "user"
-    return TextInput(content or blob or "", taken, speaker) if kind == "text" else ImageInput(blob or "", taken)
+    return TextInput(text, taken, speaker, begins) if kind == "text" else ImageInput(text, taken, begins)
 
 
 def text_entry(kind: str, turn: int, content: str | None) -> OutputEntry:
@@ -177,6 +203,8 @@ def provider_from(kind: str | None, name: str | None) -> ProviderInfo | None:
     """A provider from its columns."""
     if name is None:
         return None
+    if kind == "client":
+        return ClientProvider()
     return PluginProvider(name) if kind == "plugin" else EphemeralProvider(name)
 
 

@@ -20,7 +20,7 @@ from orchestrator.ports import (
     StoredRun,
     Suspension,
 )
-from orchestrator.store import chains, journal, readings, suspended_runs
+from orchestrator.store import chains, journal, readings, suspended_runs, transcripts
 from orchestrator.store.chain_memory import ChainMemory
 from orchestrator.store.chain_segments import RESPONSES, NewSegment, keep_segments
 from orchestrator.store.database import Database
@@ -64,6 +64,9 @@ class SqlResponseStore:
             return
         self._memory.forget(id for new in segments for id in new.response_ids)
         self._memory.keep(new.segment for new in segments)
+
+    async def find_transcript(self, digests: Sequence[str], owner: str) -> tuple[str, str] | None:
+        return await self._database.read(lambda connection: transcripts.find_transcript(connection, digests, owner))
 
     async def read_outputs(self, call_ids: Sequence[str], owner: str) -> Mapping[str, str]:
         return await self._database.read(lambda connection: chains.read_outputs(connection, call_ids, owner))

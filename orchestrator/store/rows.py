@@ -11,14 +11,16 @@ from typing import Any, Final, TypeAlias, assert_never, cast
 
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.items import (
-    EphemeralProvider,
+    FunctionCallInput,
+    FunctionOutput,
     ImageInput,
     InputItem,
     Message,
-    PluginProvider,
-    ProviderInfo,
+    ReasoningInput,
     ServerIdentity,
     TextInput,
+    origin_of,
+    text_of,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
 from orchestrator.core.response import (
@@ -30,7 +32,7 @@ from orchestrator.core.response import (
     Stats,
     ending_status,
 )
-from orchestrator.core.tools import OfferedTool, ToolKey, text_content
+from orchestrator.core.tools import OfferedTool, ToolKey, provider_kind, provider_label, text_content
 from orchestrator.ports import LONG_TEXT, NewResponse
 
 Row: TypeAlias = dict[str, Any]
@@ -74,7 +76,7 @@ class ResponseFacts:
 
 def response_row(new: NewResponse, number: int, root_id: str, depth: int, offer_digest: str | None) -> Row:
     """A node as it begins."""
-    said = next((item.content for item in new.input if isinstance(item, TextInput)), "")
+    said = next((item.content for item in new.input if isinstance(item, TextInput) and item.speaker == "user"), "")
     return {
         "id": new.id,
         "number": number,
@@ -109,26 +111,43 @@ def input_rows(new: NewResponse) -> tuple[list[Row], dict[str, str]]:
     blobs: dict[str, str] = {}
     for position, item in enumerate(new.input if new.stored else ()):
         row: Row = {"response_id": new.id, "position": position, "content": None, "blob_digest": None}
-        row["origin"] = _origin_json(item)
-        match item:
-            case TextInput(content):
-                row |= {"type": "text", **_kept(content, "content", "blob_digest", blobs)}
-            case ImageInput(data_url):
-                digest = content_digest(data_url)
-                blobs[digest] = data_url
-                row |= {"type": "image", "blob_digest": digest}
-            case _:
-                assert_never(item)
+        kind, details = _input_details(item)
+        row |= {"type": kind, "origin": _origin_json(item), "details": details or None}
+        if isinstance(item, ImageInput):
+            digest = content_digest(item.data_url)
+            blobs[digest] = item.data_url
+            row["blob_digest"] = digest
+        else:
+            row |= _kept(text_of(item), "content", "blob_digest", blobs)
         rows.append(row)
     return rows, blobs
 
 
+def _input_details(item: InputItem) -> tuple[str, JsonObject]:
+    """The type of an input item, and what its columns do not have of it."""
+    begins: JsonObject = {} if isinstance(item, FunctionOutput) or not item.begins else {"begins": True}
+    match item:
+        case TextInput(origin=origin, speaker=speaker):
+            told = origin is not None or speaker == "user"  # an origin says who speaks in it
+            return "text", begins if told else {**begins, "speaker": speaker}
+        case ImageInput():
+            return "image", begins
+        case ReasoningInput():
+            return "reasoning", begins
+        case FunctionCallInput(call_id, name):
+            return "function_call", {**begins, "call_id": call_id, "name": name}
+        case FunctionOutput(call_id, _, is_error, name):
+            return "function_output", {"call_id": call_id, "name": name, "is_error": is_error}
+        case _:
+            assert_never(item)
+
+
 def _origin_json(item: InputItem) -> JsonObject | None:
     """Whose resource or prompt `item` is, and who speaks in it where that is not the user."""
-    origin = item.origin
+    origin = origin_of(item)
     if origin is None:
         return None
-    kind, label = _provider_columns(origin.provider)
+    kind, label = provider_kind(origin.provider), provider_label(origin.provider)
     stored: JsonObject = {"type": origin.kind, "name": origin.name, "provider_type": kind, "provider_name": label}
     speaker = item.speaker if isinstance(item, TextInput) else "user"
     return stored if speaker == "user" else {**stored, "speaker": speaker}
@@ -151,7 +170,7 @@ def offer_rows(offered: Sequence[OfferedTool], tool_names: Mapping[ToolKey, str]
     tools: list[Row] = []
     definitions: dict[str, Row] = {}
     for position, tool in enumerate(offered):
-        kind, label = _provider_columns(tool.provider)
+        kind, label = provider_kind(tool.provider), provider_label(tool.provider)
         definitions[tool.digest] = {
             "digest": tool.digest,
             "definition": tool.definition.as_json(),
@@ -179,7 +198,8 @@ def offer_rows(offered: Sequence[OfferedTool], tool_names: Mapping[ToolKey, str]
 
 def call_row(placed: PlacedCall, response: ResponseFacts, at: datetime) -> Row:
     """A call as the journal takes it. The skeleton keeps the model's word for the tool only where it is an offered name."""
-    kind, label = (None, None) if placed.provider is None else _provider_columns(placed.provider)
+    provider = placed.provider
+    kind, label = (None, None) if provider is None else (provider_kind(provider), provider_label(provider))
     stored = response.stored
     row: Row = {
         "call_id": placed.call_id,
@@ -200,10 +220,12 @@ def call_row(placed: PlacedCall, response: ResponseFacts, at: datetime) -> Row:
         "reason": placed.reason if stored else None,
         "created_at": at,
     }
-    if placed.outcome is not None:
+    if placed.outcome is not None and placed.outcome.status != "handed_over":
         return row | outcome_row(placed.outcome, at, stored=stored)
     unsettled = dict.fromkeys(("output", "structured", "shown", "duration_ms", "settled_at"))
     status = "awaiting_approval" if placed.awaits_approval else "journaled"
+    if placed.outcome is not None:
+        status = placed.outcome.status  # its result comes with a later request
     return row | unsettled | {"status": status, "is_error": False}
 
 
@@ -292,16 +314,6 @@ def _kept(text: str | None, column: str, digest_column: str, blobs: dict[str, st
     digest = content_digest(text)
     blobs[digest] = text
     return {column: None, digest_column: digest}
-
-
-def _provider_columns(provider: ProviderInfo) -> tuple[str, str]:
-    match provider:
-        case PluginProvider(plugin_id):
-            return "plugin", plugin_id
-        case EphemeralProvider(server_label):
-            return "ephemeral_mcp", server_label
-        case _:
-            assert_never(provider)
 
 
 def _server_columns(server: ServerIdentity | None) -> Row:

@@ -11,6 +11,7 @@ from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem, PlacedTe
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import Message, Reasoning
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.placed import HANDED_OVER
 from orchestrator.core.response import Counters, Ending, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey, definition_from_json, text_content
 from orchestrator.ports.approvals import CallDecision, StoredRun, Suspension
@@ -277,6 +278,8 @@ def _item(row: RowMapping) -> PlacedItem:
         row[name] if row[f"{name}_digest"] is None else row[f"long_{name}"] for name in ("output", "structured")
     )
     outcome = Outcome(row["status"], output, row["shown"], row["is_error"], row["duration_ms"], structured)
+    if row["status"] == "handed_over":
+        outcome = HANDED_OVER
     return PlacedCall(
         position=row["place"],
         turn=row["in_turn"],

@@ -111,6 +111,8 @@ responses: Final = Table(
     *(Column(name, Text) for name in ("forked_from", "replay_of")),
     *(Column(f"forked_{name}", Integer) for name in ("position", "rest")),
     Column("warnings", json_column()),
+    # Of the conversation up to its end, for clients that send it whole: `core/transcript.py`.
+    Column("transcript_digest", Text),
     Column("created_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),
@@ -133,6 +135,9 @@ _partial_index("ix_responses_owner_status_number", _STORED, responses, "owner", 
 _partial_index("ix_responses_status_number", _STORED, responses, "status", "number")
 _partial_index("ix_responses_root_id_depth_number", _STORED, responses, "root_id", "depth", "number")
 
+_TOLD: Final = responses.c.transcript_digest.is_not(None)
+_partial_index("ix_responses_owner_transcript_digest_number", _TOLD, responses, "owner", "transcript_digest", "number")
+
 blobs: Final = Table(
     "blobs",
     metadata,
@@ -151,9 +156,11 @@ input_items: Final = Table(
     Column("blob_digest", Text, ForeignKey("blobs.digest")),
     # Whose resource or prompt it is, where the user did not write it.
     Column("origin", json_column()),
+    # What a type has of its own: who speaks, where a message begins, which call it is or answers.
+    Column("details", json_column()),
     sqlite_with_rowid=False,  # a chain is read by this key: one search an item instead of two
 )
-"""What the user said, in order."""
+"""What was said before the model wrote, in order, mostly by the user."""
 
 _partial_index("ix_input_items_blob_digest", input_items.c.blob_digest.is_not(None), input_items, "blob_digest")
 

@@ -20,7 +20,7 @@ from orchestrator.core.approvals import (
     approval_policy_json,
     parse_approval_policy,
 )
-from orchestrator.core.calls import DENIED, decided, pending_approval
+from orchestrator.core.calls import DENIED, UNAPPROVABLE, decided, pending_approval
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
 from orchestrator.core.items import Message, Reasoning, ServerIdentity, TextInput, ToolCall
 from orchestrator.core.json_types import JsonObject, JsonValue
@@ -34,7 +34,6 @@ from orchestrator.core.response import (
     Suspended,
     sum_stats,
 )
-from orchestrator.core.run import UNAPPROVABLE
 from orchestrator.core.states import Ended
 from orchestrator.core.tools import (
     OfferedTool,

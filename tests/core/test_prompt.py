@@ -50,7 +50,7 @@ def test_a_chain_is_told_from_its_root_with_every_turn_and_result() -> None:
     )
     assert opening_messages("sys", (past,), (TextInput("second"),)) == (
         SystemMessage("sys"),
-        UserMessage(past.input),
+        UserMessage((TextInput("first"), ImageInput("data:image/png;base64,AA=="))),
         AssistantMessage("think", "let me see", (PromptToolCall("call_0", "add", '{"a": 1}'),)),
         ToolMessage("call_0", "add", "2"),
         AssistantMessage("", "two", ()),

@@ -18,6 +18,7 @@ from orchestrator.core.items import (
     ProviderInfo,
     Reasoning,
     TextInput,
+    origin_of,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.placed import Outcome, PlacedCall, PlacedText
@@ -313,7 +314,7 @@ def test_a_run_is_taken_up_as_it_was_put_away() -> None:
     assert withheld is not None
     assert restored_items(written, withheld) == (done, items[1], replace(late, outcome=ended), items[3])
     assert restored_items([replace(done, outcome=None)], withheld)[0] == replace(done, outcome=None)
-    assert restored_input(put_said, withheld) == (replace(said[0], origin=put_said[0].origin), *said[1:])
+    assert restored_input(put_said, withheld) == (replace(said[0], origin=origin_of(put_said[0])), *said[1:])
     assert restored_opening(withheld) == ("C-3", parameters)
     assert restored_opening({}) == (None, None)
     again = redaction()

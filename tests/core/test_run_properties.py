@@ -15,7 +15,7 @@ from orchestrator.core import inputs as i
 from orchestrator.core import stream as s
 from orchestrator.core.approvals import ApprovalPolicy, Approve, Decision, Deny, ToolFilter
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
-from orchestrator.core.items import InvalidToolCall, Message, OutputItem, PluginProvider, Reasoning, ToolCall
+from orchestrator.core.items import Message, OutputItem, PluginProvider, Reasoning
 from orchestrator.core.request import Limits, PluginRequest, Resumed
 from orchestrator.core.response import ChatResult, Counters, Suspended
 from orchestrator.core.server_requests import Elicitation, Progress, SamplingReply
@@ -263,8 +263,8 @@ def is_waiting(item: c.PlacedItem, call_id: str | None = None) -> TypeGuard[c.Pl
     return isinstance(item, c.PlacedCall) and item.outcome is None and call_id in (None, item.call_id)
 
 
-def key(item: Message | Reasoning | ToolCall | InvalidToolCall) -> str:
-    return item.call_id if isinstance(item, ToolCall | InvalidToolCall) else type(item).__name__
+def key(item: OutputItem) -> str:
+    return type(item).__name__ if isinstance(item, Message | Reasoning) else item.call_id
 
 
 def openings(events: list[s.StreamEvent]) -> list[str]:

@@ -300,7 +300,7 @@ async def test_the_model_reads_on_where_an_output_was_cut() -> None:
             ["dump"],
             ["dump", "read_tool_output"],
         ]
-        assert call.call_id in stored.output[0].shown.result  # pyright: ignore[reportOptionalMemberAccess] - a call has one
+        assert call.call_id in (stored.output[0].shown.result or "")  # pyright: ignore[reportOptionalMemberAccess] - a call has one
         engine.requests.clear()
         again = await house.chat("?", DESK, previous_response_id=run.response_id)
         await again.result()

@@ -34,7 +34,8 @@ With `"stream": true` the reply is `text/event-stream`. Each event has an increa
 `model_load.start`, `model_load.progress`, `model_load.end`; `prompt_processing.start`,
 `prompt_processing.progress`, `prompt_processing.end` for each turn; `reasoning.start`, `reasoning.delta`,
 `reasoning.end`; `message.start`, `message.delta`, `message.end`; `tool_call.start`, `tool_call.name`,
-`tool_call.arguments`, then `tool_call.success` or `tool_call.failure`; and `error`. Comment lines keep an
+`tool_call.arguments`, then `tool_call.success` or `tool_call.failure`; `function_call.start`, `function_call.delta`,
+`function_call.end`, where the request has `tools` of its own; and `error`. Comment lines keep an
 idle connection open, and `: queued N` tells a request that waits for its model how many are served before it is,
 itself included. Asked for by the header `X-Stream-Extensions: true`, that is the event `queue.position` instead; its
 `position` 0 says that the wait is over. With that header `tool_call.approval_required` tells at once of a call that
