@@ -154,7 +154,9 @@ def test_a_history_is_redacted_in_all_that_it_says_and_comes_back_as_it_was() ->
 def test_histories_and_functions_are_compared() -> None:
     call = FunctionCallInput("call_1", "f", '{"a":1}')
     before = BranchNode("a", {}, {}, (ReasoningInput("hm"), call, FunctionOutput("call_1", "[]")), ())
-    after = replace(before, id="b", input=(ReasoningInput("ha"), replace(call, arguments='{"a":2}'), before.input[2]))
+    after = replace(
+        before, id="b", input=(ReasoningInput("ha"), FunctionCallInput("call_9", "f", '{"a":2}'), before.input[2])
+    )
     found = compare_responses(before, after)
     assert found.input == (
         ItemComparison("changed", "reasoning", 0, 0, (Change("content", "hm", "ha"),)),
@@ -167,7 +169,7 @@ def test_histories_and_functions_are_compared() -> None:
             tool="f",
             provider=ClientProvider(),
             call_a="call_1",
-            call_b="call_1",
+            call_b="call_9",
         ),
         ItemComparison("equal", "function_call_output", 2, 2),
     )
