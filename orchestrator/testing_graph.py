@@ -8,7 +8,7 @@ from typing import cast
 from orchestrator.core.approvals import Approve, Deny
 from orchestrator.core.commands import PlacedCall
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.items import EphemeralProvider, Message, PluginProvider, TextInput
+from orchestrator.core.items import EphemeralProvider, Message, PluginProvider, TextInput, text_of
 from orchestrator.core.listing import first_number
 from orchestrator.core.response import Incomplete, ResponseStatus
 from orchestrator.core.search import Term, matches, snippet, words_of
@@ -284,9 +284,7 @@ def _is_wanted(node: Node, wanted: ResponseFilter) -> bool:
 
 def _keys(node: Node) -> set[tuple[str, str]]:
     """What a response has, so that it can be found in another."""
-    inputs = {
-        ("text", item.content) if isinstance(item, TextInput) else ("image", item.data_url) for item in node.new.input
-    }
+    inputs = {(type(item).__name__, text_of(item)) for item in node.new.input}
     items = node.ordered()
     outputs = {
         ("call", item.call_id) if isinstance(item, PlacedCall) else (type(item.item).__name__, item.item.content)

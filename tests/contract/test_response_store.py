@@ -285,7 +285,9 @@ async def test_structured_output_comes_back_and_is_what_is_read_of_a_result_with
     whole = await store.get_response("resp_a", "ada")
     chain = await store.load_chain("resp_a", "ada")
     assert whole is not None
-    for entries, kept in ((whole.output, [short, long]), (chain.responses[0].output, [short, None])):
+    (first,) = chain.responses
+    assert isinstance(first, PastResponse)
+    for entries, kept in ((whole.output, [short, long]), (first.output, [short, None])):
         assert [entry.item.structured for entry in entries if isinstance(entry.item, ToolCall)] == kept
     read = await store.read_outputs(["call_0", "call_1"], "ada")
     assert read == {"call_0": text_content(short), "call_1": text_content(long)}
