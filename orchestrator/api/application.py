@@ -28,6 +28,8 @@ from orchestrator.api.limits import RequestLimits
 from orchestrator.api.loading import loading_routes
 from orchestrator.api.metrics import Metrics, metrics_route
 from orchestrator.api.models import models_route
+from orchestrator.api.openai_responses.edge import ResponsesEdge
+from orchestrator.api.openai_responses.routes import openai_response_routes
 from orchestrator.api.origins import OriginPolicy
 from orchestrator.api.plugins import (
     check_route,
@@ -133,6 +135,18 @@ def create_api(
             ),
             *response_routes(graph, tellings, authenticator, keep_alive_seconds=keep_alive_seconds),
             *thread_routes(threads, authenticator),
+            *openai_response_routes(
+                ResponsesEdge(
+                    chats,
+                    approvals,
+                    graph,
+                    tellings,
+                    threads,
+                    authenticator,
+                    max_body_bytes=max_body_bytes,
+                    keep_alive_seconds=keep_alive_seconds,
+                )
+            ),
             fork_route(forks, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
             *branch_routes(
                 branches,

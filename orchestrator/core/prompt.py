@@ -84,8 +84,9 @@ class PastResponse:
     def messages(self, *, vision: bool) -> Sequence[PromptMessage]:
         """What a prompt has of it, made once: the whole chain is told again with every request at its end."""
         if vision not in self._messages:
+            silent = not (self.input or self.output)  # such as the beginning of a conversation
             self._messages[vision] = (
-                *input_messages(self.input, vision=vision),
+                *(() if silent else input_messages(self.input, vision=vision)),
                 *turn_messages(self.output, vision=vision),
             )
         return self._messages[vision]

@@ -145,9 +145,7 @@ def _turns(output: Sequence[OutputEntry]) -> list[list[OutputItem]]:
 
 def _comes_late(item: OutputItem) -> bool:
     """Whether it is told of when the turn is over: calls of tools are judged then."""
-    return isinstance(item, ToolCall | FunctionCall) or (
-        isinstance(item, InvalidToolCall) and item.kind == "invalid_arguments"
-    )
+    return isinstance(item, ToolCall) or (isinstance(item, InvalidToolCall) and item.kind == "invalid_arguments")
 
 
 def _told(item: OutputItem, decided: frozenset[str]) -> list[StreamEvent]:

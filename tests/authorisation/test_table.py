@@ -25,6 +25,7 @@ from tests.e2e.running import DEMO_MODEL, RunningService, environment, running_s
 
 V1: Final = "/api/v1"
 RESPONSE: Final = f"{V1}/responses/{{response_id:str}}"
+OPENAI_RESPONSE: Final = "/v1/responses/{response_id:str}"
 PLUGIN: Final = f"{V1}/plugins/mcp/{{label:str}}"
 JOB: Final = f"{V1}/models/download/{{job_id:str}}"
 CHAT: Final[Mapping[str, Any]] = {"model": DEMO_MODEL, "input": "hello", "max_output_tokens": 1}
@@ -87,6 +88,18 @@ TABLE: Final = [
         (400, "invalid_value"),
         {"model": DEMO_MODEL, "input": "x"},
     ),
+    Row("POST", "/v1/responses", "chat", body=CHAT),
+    Row(
+        "POST",
+        "/v1/responses",
+        "chat",
+        body={**CHAT, "previous_response_id": "{response_id}"},
+        other=(400, "invalid_value"),
+    ),
+    Row("GET", OPENAI_RESPONSE, "chat", other=THERE_IS_NONE),
+    Row("POST", f"{OPENAI_RESPONSE}/cancel", "chat", other=THERE_IS_NONE),
+    Row("GET", f"{OPENAI_RESPONSE}/input_items", "chat", other=THERE_IS_NONE),
+    Row("DELETE", OPENAI_RESPONSE, "chat", other=THERE_IS_NONE, ids={"response_id": "spare_response"}),
     Row("GET", f"{V1}/responses", "chat"),
     Row("GET", RESPONSE, "chat", other=THERE_IS_NONE),
     Row("GET", f"{RESPONSE}/chain", "chat", other=THERE_IS_NONE),
@@ -280,6 +293,7 @@ def made_things(service: RunningService, tokens: Tokens) -> dict[str, str]:
             return reply.json()
 
         called = post("chat", {**calling, "integrations": ["mcp/clock"]})
+        alone = post("chat", CHAT)
         replayed = post(f"responses/{called['response_id']}/replay", {})
         ask_first = {"type": "plugin", "id": "mcp/clock", "require_approval": "always"}
         pending = post("chat", {**calling, "integrations": [ask_first]})
@@ -292,6 +306,7 @@ def made_things(service: RunningService, tokens: Tokens) -> dict[str, str]:
         "response_id": called["response_id"],
         "replay_id": replayed["response_id"],
         "pending_id": pending["response_id"],
+        "spare_response": alone["response_id"],
         "pending_call": waiting,
         "call_id": calls[-1]["call_id"],
         "thread_id": thread["thread_id"],
@@ -403,6 +418,7 @@ OF_KINDS: Final = {
     "replay_id": "resp_" + "1" * 48,
     "pending_id": "resp_" + "2" * 48,
     "pending_call": "call_" + "1" * 24,
+    "spare_response": "resp_" + "3" * 48,
     "spare_id": "thread_" + "1" * 48,
     "spare_token": "Nobody01",
 }

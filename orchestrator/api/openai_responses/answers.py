@@ -1,0 +1,118 @@
+"""How a run is told in this dialect: as a stream, or as the response that the stream ends with."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from litestar.response.base import ASGIResponse
+
+from orchestrator.api.chat import RESPONSE_ID_HEADER
+from orchestrator.api.departures import while_connected
+from orchestrator.api.errors import HttpRequest, answer_of
+from orchestrator.api.json_text import json_bytes
+from orchestrator.api.openai_responses.heads import ResponseHead, response_object, stored_head
+from orchestrator.api.openai_responses.stream import Background, ResponseEncoder
+from orchestrator.api.openai_responses.wire_events import Completed, Failed, Incomplete, ResponseEvent
+from orchestrator.api.openai_responses.wire_response import ResponseObject
+from orchestrator.api.replies import json_reply
+from orchestrator.api.sse import RunStream, StreamedRun
+from orchestrator.core.placed import PlacedText
+from orchestrator.core.response import Failed as FailedEnding
+from orchestrator.core.stream import ChatEnd, QueuePosition
+from orchestrator.service.approvals import StillWaiting
+from orchestrator.service.retelling import StoredTelling
+from orchestrator.service.runs import LiveRun
+
+DONE: Final = b"data: [DONE]\n\n"
+_LAST: Final = (Completed, Incomplete, Failed)
+
+
+async def answer(
+    run: LiveRun | StillWaiting,
+    head: ResponseHead,
+    request: HttpRequest,
+    *,
+    stream: bool,
+    keep_alive_seconds: float,
+) -> ASGIResponse:
+    """What the client is told of `run`, which ends with its client unless it is in the background.
+
+    Raises:
+        OrchestratorError: the run failed before it began.
+    """
+    headers = {} if run.response_id is None else {RESPONSE_ID_HEADER: run.response_id}
+    try:
+        await while_connected(request.receive, run.started)
+        encoder = encoder_of(run, head)
+        if stream:
+            told = frames(run, encoder)
+            return RunStream(run, headers, keep_alive_seconds, told, lasting=head.background)
+        if head.background:
+            return json_reply(response_object(head, "queued", []), headers=headers)
+        result = await while_connected(request.receive, run.result)
+    except BaseException:
+        run.disconnect()
+        raise
+    if isinstance(result.ending, FailedEnding):
+        return answer_of(request, result.ending.error, headers=headers).as_asgi()
+    async with aclosing(run.events()) as events:
+        async for _, event in events:
+            encoder.encode(event)
+    return json_reply(encoder.response, headers=headers)
+
+
+def encoder_of(run: LiveRun | StillWaiting, head: ResponseHead) -> ResponseEncoder:
+    """What tells `run` from its beginning; it has started."""
+    if isinstance(run, StillWaiting):
+        return ResponseEncoder(head)
+    resumed = run.request.resumed
+    if resumed is None:
+        return ResponseEncoder(head, run.offered)
+    texts = sum(isinstance(item, PlacedText) for item in resumed.items)
+    return ResponseEncoder(head, (), Background(texts, frozenset(resumed.decisions)))
+
+
+def stored_encoder(telling: StoredTelling) -> ResponseEncoder:
+    """What tells a stored response."""
+    return ResponseEncoder(
+        stored_head(telling.response),
+        telling.offered,
+        Background(decided=telling.decided),
+        lambda: telling.response.ended_at or telling.response.created_at,
+    )
+
+
+def stored_object(telling: StoredTelling) -> ResponseObject:
+    """A stored response as it is now."""
+    encoder = stored_encoder(telling)
+    for event in telling.events():
+        encoder.encode(event)
+    return encoder.so_far()
+
+
+async def frames(run: StreamedRun, encoder: ResponseEncoder, after: int = -1) -> AsyncGenerator[bytes]:
+    """The whole stream of `run`, or what comes after the event of a number; the place in the queue is a comment."""
+    async with aclosing(run.events()) as events:
+        async for _, event in events:
+            if isinstance(event, QueuePosition):
+                yield b": queued %d\n\n" % event.position
+            for told in encoder.encode(event):
+                if told.sequence_number > after:
+                    yield frame(told)
+    yield DONE
+
+
+async def last_frames(run: StreamedRun, encoder: ResponseEncoder, after: int) -> AsyncGenerator[bytes]:
+    """How `run` ended, for a client that had events of it which are not remembered one by one any more."""
+    async with aclosing(run.events()) as events:
+        async for _, event in events:
+            for told in encoder.encode(event):
+                if isinstance(event, ChatEnd) and isinstance(told, _LAST):
+                    yield frame(type(told)(max(after + 1, told.sequence_number), told.response))
+    yield DONE
+
+
+def frame(told: ResponseEvent) -> bytes:
+    """One event as it goes out; these streams have their numbers in the data."""
+    name = told.__struct_config__.tag
+    return b"event: %s\ndata: %s\n\n" % (str(name).encode(), json_bytes(told))

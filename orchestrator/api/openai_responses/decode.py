@@ -1,0 +1,282 @@
+"""From the body of a request to what the service takes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+from msgspec import UnsetType
+
+from orchestrator.api.openai_responses.decode_tools import AskedTools, asked_tools, told_tools
+from orchestrator.api.openai_responses.heads import DIALECT
+from orchestrator.api.openai_responses.history import References, input_items
+from orchestrator.api.openai_responses.item_ids import RESPONSE, call_id_of, parse_item_id
+from orchestrator.api.openai_responses.wire_items import SentApproval, SentApprovalRequest, SentInput, SentReference
+from orchestrator.api.openai_responses.wire_requests import (
+    AnyJson,
+    ConversationParam,
+    InputTokensBody,
+    Prompted,
+    ReasoningParam,
+    ResponseCreateBody,
+    SchemaJson,
+)
+from orchestrator.core.approvals import Approve, Deny
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.items import InputItem, TextInput
+from orchestrator.core.json_types import JsonObject
+from orchestrator.core.request import JSON_OBJECT, ReasoningSetting, ResponseFormat, Sampling
+from orchestrator.core.tools import schema_problem
+from orchestrator.service.approvals import DecisionRequest
+from orchestrator.service.chat_request import ChatRequest
+
+EFFORTS: Final[dict[str, tuple[ReasoningSetting, ...]]] = {
+    "none": ("off",),
+    "minimal": ("low", "on"),
+    "low": ("low", "on"),
+    "medium": ("medium", "on"),
+    "high": ("high", "on"),
+    "xhigh": ("high", "on"),
+}
+_REPEATED: Final = (
+    *("temperature", "top_p", "max_output_tokens", "max_tool_calls", "parallel_tool_calls", "background"),
+    *("user", "safety_identifier", "prompt_cache_key", "include"),
+)
+"""What a response says again of its request as it was said."""
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request. `conversation` is the id of the one that it belongs to, `tools` say where its servers stand."""
+
+    chat: ChatRequest
+    tools: AskedTools
+    conversation: str | None
+
+
+def references_of(said: SentInput | UnsetType) -> list[tuple[str, str]]:
+    """The ids of stored items that the input refers to, each with its path."""
+    if isinstance(said, str | UnsetType):
+        return []
+    return [(item.id, f"input.{place}.id") for place, item in enumerate(said) if isinstance(item, SentReference)]
+
+
+def asked_response(body: ResponseCreateBody, references: References) -> Asked:
+    """The request in the service's words.
+
+    Raises:
+        OrchestratorError: `invalid_value` with its path, or `not_implemented`.
+    """
+    conversation = conversation_of(body)
+    tools = asked_tools(body)
+    previous = previous_of(body)
+    stateless = previous is None and conversation is None
+    instructions, said = _instructed(body, _said(body, references), whole=stateless)
+    chat = ChatRequest(
+        model=body.model,
+        input=said,
+        system_prompt=instructions,
+        integrations=tools.integrations,
+        functions=tools.functions,
+        sampling=Sampling(temperature=_given(body.temperature), top_p=_given(body.top_p)),
+        max_output_tokens=_given(body.max_output_tokens),
+        store=body.store,
+        previous_response_id=previous,
+        tool_choice=tools.choice,
+        response_format=response_format(body),
+        metadata=_given(body.metadata) or {},
+        reasoning_wishes=EFFORTS.get(_effort(body.reasoning) or "", ()),
+        demands_reasoning=True,
+        parallel_tool_calls=_given(body.parallel_tool_calls) is not False,
+        max_tool_calls=_given(body.max_tool_calls),
+        stateless=stateless,
+        background=body.background,
+        dialect=settings_of(body, conversation),
+    )
+    return Asked(chat, tools, conversation)
+
+
+def _instructed(body: Prompted, said: tuple[InputItem, ...], *, whole: bool) -> tuple[str, tuple[InputItem, ...]]:
+    """The system prompt, and the rest of what is said.
+
+    OpenAI's instructions are those of one response: what an earlier one was told is not inherited. Where the input is the
+    `whole` chat, what its system says first is told with them: many templates take one message of the system only.
+    """
+    told = [text] if (text := _given(body.instructions)) else []
+    first = 0
+    while whole and first < len(said) and _is_of_system(said[first]):
+        first += 1
+    told += [item.content for item in said[:first] if isinstance(item, TextInput)]
+    if said and first == len(said):
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, '"input" has instructions only.', param="input")
+    return "\n\n".join(told), said[first:]
+
+
+def _is_of_system(item: InputItem) -> bool:
+    return isinstance(item, TextInput) and item.speaker in ("system", "developer")
+
+
+def _said(body: Prompted, references: References) -> tuple[InputItem, ...]:
+    if isinstance(body.input, UnsetType):
+        raise OrchestratorError(ErrorKind.MISSING_REQUIRED_PARAMETER, '"input" is required', param="input")
+    found = input_items(body.input, references)
+    if not found:
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, '"input" must not be empty.', param="input")
+    return found
+
+
+def asked_prompt(body: InputTokensBody, references: References) -> Asked:
+    """The request whose prompt is to be counted.
+
+    Raises:
+        OrchestratorError: as `asked_response`.
+    """
+    conversation = conversation_of(body)
+    tools = asked_tools(body)
+    whole = conversation is None and previous_of(body) is None
+    instructions, said = _instructed(body, _said(body, references), whole=whole)
+    chat = ChatRequest(
+        model=body.model,
+        input=said,
+        system_prompt=instructions,
+        integrations=tools.integrations,
+        functions=tools.functions,
+        previous_response_id=previous_of(body),
+        tool_choice=tools.choice,
+        response_format=response_format(body),
+        reasoning_wishes=EFFORTS.get(_effort(body.reasoning) or "", ()),
+        demands_reasoning=True,
+    )
+    return Asked(chat, tools, conversation)
+
+
+def previous_of(body: Prompted) -> str | None:
+    """The response to continue.
+
+    Raises:
+        OrchestratorError: it is no response's id.
+    """
+    previous = _given(body.previous_response_id)
+    if previous is not None and not previous.startswith(RESPONSE):
+        message = f'"previous_response_id" must start with "{RESPONSE}".'
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="previous_response_id")
+    return previous
+
+
+def conversation_of(body: Prompted) -> str | None:
+    """The id of the conversation to go on with.
+
+    Raises:
+        OrchestratorError: there is a previous response as well.
+    """
+    named = _given(body.conversation)
+    conversation = named.id if isinstance(named, ConversationParam) else named
+    if conversation is not None and _given(body.previous_response_id) is not None:
+        message = '"conversation" and "previous_response_id" both say what goes on: send one of them.'
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="conversation")
+    return conversation
+
+
+def decisions_of(body: ResponseCreateBody, tools: AskedTools) -> DecisionRequest | None:
+    """What the request decides about calls that wait, None where it is about something else.
+
+    A client that keeps the chat itself sends it all again, with its decisions at the end.
+
+    Raises:
+        OrchestratorError: `invalid_value` where it decides about calls of several responses, or says more.
+    """
+    said = () if isinstance(body.input, str | UnsetType) else body.input
+    first = next((place for place, item in enumerate(said) if isinstance(item, SentApproval)), None)
+    if first is None:
+        return None
+    asked = {item.id for item in said[:first] if isinstance(item, SentApprovalRequest)}
+    found: list[tuple[str, Approve | Deny]] = []
+    responses: set[str] = set()
+    for place, item in enumerate(said):
+        path = f"input.{place}"
+        if isinstance(item, SentApproval):
+            known = parse_item_id(item.approval_request_id)
+            if known is None or known.kind != "mcpr":
+                raise _wrong(f"{path}.approval_request_id", "is not the id of a call that waits")
+            responses.add(known.response_id)
+            found.append((call_id_of(known), Approve() if item.approve else Deny(_given(item.reason))))
+        elif place > first or not asked:
+            raise _wrong(path, "is said with a decision about a call: send decisions alone, and the rest afterwards")
+    previous = previous_of(body)
+    if len(responses | {previous} - {None}) > 1:
+        raise _wrong(f"input.{first}.approval_request_id", "is about a call of another response")
+    return DecisionRequest(responses.pop(), found, tools.integrations)
+
+
+def response_format(body: Prompted) -> ResponseFormat | None:
+    """What the answer has to look like.
+
+    Raises:
+        OrchestratorError: its schema cannot be used.
+    """
+    wanted = _given(body.text)
+    match None if wanted is None else _given(wanted.format):
+        case AnyJson():
+            return JSON_OBJECT
+        case SchemaJson(name=name, schema=schema, strict=strict):
+            problem = schema_problem(schema)
+            if problem is not None:
+                raise _wrong("text.format.schema", f"is not a JSON schema that can be used: {problem}")
+            return ResponseFormat(name, schema, strict=_given(strict) is True)
+        case _:
+            return None
+
+
+def settings_of(body: ResponseCreateBody, conversation: str | None) -> JsonObject:
+    """What the response says again of its request; without content and without secrets."""
+    said = cast("dict[str, Any]", msgspec.to_builtins(body))
+    settings: JsonObject = {"api": DIALECT, **{name: said[name] for name in _REPEATED if name in said}}
+    if isinstance(body.tools, list):
+        settings["tools"] = [*told_tools(body.tools)]
+    if "tool_choice" in said:
+        settings["tool_choice"] = said["tool_choice"]
+    if "text" in said:
+        settings["text"] = {"format": {"type": "text"}, "verbosity": "medium", **said["text"]}
+    if isinstance(body.reasoning, ReasoningParam):
+        summary = _given(body.reasoning.summary) or _given(body.reasoning.generate_summary)
+        settings["reasoning"] = {"effort": _given(body.reasoning.effort), "summary": summary}
+    if conversation is not None:
+        settings["conversation"] = conversation
+    return settings
+
+
+def in_openai_words(error: OrchestratorError, places: Sequence[int]) -> OrchestratorError:
+    """The error with the field's name in this dialect; `places` say where in `tools` each integration stands."""
+    info = error.info
+    head, _, rest = (info.param or "").partition(".")
+    param = _RENAMED.get(head)
+    if head == "integrations":
+        number, _, field = rest.partition(".")
+        place = places[int(number)] if number.isdigit() and int(number) < len(places) else None
+        param = "tools" if place is None else ".".join(filter(None, ("tools", str(place), field)))
+    if param is None:
+        return error
+    return OrchestratorError(info.kind, info.message, param=param, retry_after_seconds=error.retry_after_seconds)
+
+
+_RENAMED: Final = {
+    "system_prompt": "instructions",
+    "reasoning": "reasoning.effort",
+    "response_format": "text.format",
+    "thread_id": "conversation",
+    "approvals": "input",
+}
+
+
+def _effort(reasoning: ReasoningParam | UnsetType) -> str | None:
+    return None if isinstance(reasoning, UnsetType) else _given(reasoning.effort)
+
+
+def _given(value: V | UnsetType) -> V | None:
+    return None if isinstance(value, UnsetType) else value
+
+
+def _wrong(path: str, problem: str) -> OrchestratorError:
+    return OrchestratorError(ErrorKind.INVALID_VALUE, f'"{path}" {problem}.', param=path)

@@ -1,0 +1,139 @@
+"""What a response was asked, as items that can be listed and referred to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.api.openai_responses.encode_items import content_of, text_of
+from orchestrator.api.openai_responses.item_ids import ItemId, call_id_of, input_item_id
+from orchestrator.api.openai_responses.wire_response import (
+    FunctionCallItem,
+    FunctionOutputItem,
+    MessageContent,
+    MessageItem,
+    ReasoningContent,
+    ReasoningItem,
+    ResponseItem,
+    SentImageContent,
+    SentTextContent,
+    TextContent,
+)
+from orchestrator.core.items import (
+    FunctionCall,
+    FunctionCallInput,
+    FunctionOutput,
+    ImageInput,
+    InputItem,
+    Message,
+    OutputItem,
+    Reasoning,
+    ReasoningInput,
+    TextInput,
+    ToolCall,
+)
+from orchestrator.core.json_types import canonical_json
+from orchestrator.ports import StoredResponse
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInput:
+    """An item of the input as it is listed, and what of the request it stands for."""
+
+    item: ResponseItem
+    said: tuple[InputItem, ...]
+
+
+def stored_input(response: StoredResponse) -> list[StoredInput]:
+    """The items of the input, in order; the parts of one message are one item."""
+    groups: list[tuple[int, list[InputItem]]] = []
+    for place, said in enumerate(response.input):
+        if groups and _belongs(said, groups[-1][1][0]):
+            groups[-1][1].append(said)
+        else:
+            groups.append((place, [said]))
+    return [StoredInput(_item(response.id, place, said), tuple(said)) for place, said in groups]
+
+
+def _belongs(said: InputItem, first: InputItem) -> bool:
+    """Whether it is a part of the message that `first` begins."""
+    speaker = _speaker(said)
+    return speaker is not None and speaker == _speaker(first) and not _begins(said)
+
+
+def _speaker(said: InputItem) -> str | None:
+    """Who says it in a message; None for what is no part of one."""
+    if isinstance(said, ImageInput):
+        return "user"
+    return said.speaker if isinstance(said, TextInput) else None
+
+
+def _begins(said: InputItem) -> bool:
+    return isinstance(said, TextInput | ImageInput) and said.begins
+
+
+def _item(response_id: str, place: int, said: Sequence[InputItem]) -> ResponseItem:
+    first = said[0]
+    match first:
+        case TextInput(speaker=speaker):
+            content = [_part(part) for part in said]
+            return MessageItem(input_item_id("msg", response_id, place), speaker, "completed", content)
+        case ImageInput():
+            content = [_part(part) for part in said]
+            return MessageItem(input_item_id("msg", response_id, place), "user", "completed", content)
+        case ReasoningInput(text):
+            item_id = input_item_id("rs", response_id, place)
+            return ReasoningItem(item_id, [], [ReasoningContent(text)], "completed")
+        case FunctionCallInput(call_id, name, arguments):
+            return FunctionCallItem(input_item_id("fc", response_id, place), call_id, name, arguments, "completed")
+        case FunctionOutput(call_id, output):
+            item_id = input_item_id("fco", response_id, place)
+            return FunctionOutputItem(item_id, call_id, _told_output(content_of(output)), "completed")
+
+
+def _part(part: InputItem) -> MessageContent:
+    if isinstance(part, ImageInput):
+        return SentImageContent(part.data_url)
+    assert isinstance(part, TextInput)  # a message holds nothing else
+    return TextContent(part.content) if part.speaker == "assistant" else SentTextContent(part.content)
+
+
+def _told_output(content: Sequence[Any]) -> str | list[SentTextContent | SentImageContent]:
+    if not any(part.get("type") == "image" for part in content):
+        return text_of(content)
+    told: list[SentTextContent | SentImageContent] = []
+    for part in content:
+        if part.get("type") == "image":
+            told.append(SentImageContent(f"data:{part.get('mimeType')};base64,{part.get('data')}"))
+        else:
+            told.append(SentTextContent(text_of([part])))
+    return told
+
+
+def referred(response: StoredResponse, item_id: ItemId, text: str) -> tuple[InputItem, ...] | None:
+    """What the item of this id is as a part of a later input; None where the response has none such."""
+    if item_id.of_input:
+        return next((entry.said for entry in stored_input(response) if entry.item.id == text), None)
+    items = [entry.item for entry in response.output]
+    if item_id.kind in ("msg", "rs"):
+        texts = [item for item in items if isinstance(item, Message | Reasoning)]
+        place = int(item_id.place) if item_id.place.isdigit() else len(texts)
+        return _as_input(texts[place]) if place < len(texts) else None
+    call_id = call_id_of(item_id)
+    found = (item for item in items if isinstance(item, ToolCall | FunctionCall) and item.call_id == call_id)
+    call = next(found, None)
+    return None if call is None else _as_input(call)
+
+
+def _as_input(item: OutputItem) -> tuple[InputItem, ...] | None:
+    match item:
+        case Message(content):
+            return (TextInput(content, speaker="assistant", begins=True),)
+        case Reasoning(content):
+            return (ReasoningInput(content, begins=True),)
+        case FunctionCall(call_id, name, arguments):
+            return (FunctionCallInput(call_id, name, arguments),)
+        case ToolCall():
+            call = FunctionCallInput(item.call_id, item.tool, canonical_json(item.arguments))
+            return call, FunctionOutput(item.call_id, item.output, item.is_error)
+        case _:
+            return None

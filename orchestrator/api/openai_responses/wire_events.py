@@ -1,0 +1,238 @@
+"""The events of a stream. Each has its place in it as `sequence_number`, from 0."""
+
+from typing import Any, TypeAlias
+
+from msgspec import Struct, field
+
+from orchestrator.api.openai_responses.wire_response import (
+    ContentPart,
+    ResponseItem,
+    ResponseObject,
+    StreamError,
+    SummaryContent,
+)
+
+
+class Created(Struct, frozen=True, tag_field="type", tag="response.created"):
+    sequence_number: int
+    response: ResponseObject
+
+
+class Queued(Struct, frozen=True, tag_field="type", tag="response.queued"):
+    sequence_number: int
+    response: ResponseObject
+
+
+class InProgress(Struct, frozen=True, tag_field="type", tag="response.in_progress"):
+    sequence_number: int
+    response: ResponseObject
+
+
+class Completed(Struct, frozen=True, tag_field="type", tag="response.completed"):
+    sequence_number: int
+    response: ResponseObject
+
+
+class Incomplete(Struct, frozen=True, tag_field="type", tag="response.incomplete"):
+    sequence_number: int
+    response: ResponseObject
+
+
+class Failed(Struct, frozen=True, tag_field="type", tag="response.failed"):
+    sequence_number: int
+    response: ResponseObject
+
+
+class OutputItemAdded(Struct, frozen=True, tag_field="type", tag="response.output_item.added"):
+    sequence_number: int
+    output_index: int
+    item: ResponseItem
+
+
+class OutputItemDone(Struct, frozen=True, tag_field="type", tag="response.output_item.done"):
+    sequence_number: int
+    output_index: int
+    item: ResponseItem
+
+
+class ContentPartAdded(Struct, frozen=True, tag_field="type", tag="response.content_part.added"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    content_index: int
+    part: ContentPart
+
+
+class ContentPartDone(Struct, frozen=True, tag_field="type", tag="response.content_part.done"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    content_index: int
+    part: ContentPart
+
+
+class OutputTextDelta(Struct, frozen=True, tag_field="type", tag="response.output_text.delta"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    content_index: int
+    delta: str
+    logprobs: list[Any] = field(default_factory=list[Any])
+
+
+class OutputTextDone(Struct, frozen=True, tag_field="type", tag="response.output_text.done"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    content_index: int
+    text: str
+    logprobs: list[Any] = field(default_factory=list[Any])
+
+
+class ReasoningTextDelta(Struct, frozen=True, tag_field="type", tag="response.reasoning_text.delta"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    content_index: int
+    delta: str
+
+
+class ReasoningTextDone(Struct, frozen=True, tag_field="type", tag="response.reasoning_text.done"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    content_index: int
+    text: str
+
+
+class SummaryPartAdded(Struct, frozen=True, tag_field="type", tag="response.reasoning_summary_part.added"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    summary_index: int
+    part: SummaryContent
+
+
+class SummaryPartDone(Struct, frozen=True, tag_field="type", tag="response.reasoning_summary_part.done"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    summary_index: int
+    part: SummaryContent
+
+
+class SummaryTextDelta(Struct, frozen=True, tag_field="type", tag="response.reasoning_summary_text.delta"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    summary_index: int
+    delta: str
+
+
+class SummaryTextDone(Struct, frozen=True, tag_field="type", tag="response.reasoning_summary_text.done"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    summary_index: int
+    text: str
+
+
+class FunctionArgumentsDelta(Struct, frozen=True, tag_field="type", tag="response.function_call_arguments.delta"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    delta: str
+
+
+class FunctionArgumentsDone(Struct, frozen=True, tag_field="type", tag="response.function_call_arguments.done"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    name: str
+    arguments: str
+
+
+class McpListing(Struct, frozen=True, tag_field="type", tag="response.mcp_list_tools.in_progress"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+
+
+class McpListed(Struct, frozen=True, tag_field="type", tag="response.mcp_list_tools.completed"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+
+
+class McpCalling(Struct, frozen=True, tag_field="type", tag="response.mcp_call.in_progress"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+
+
+class McpArgumentsDelta(Struct, frozen=True, tag_field="type", tag="response.mcp_call_arguments.delta"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    delta: str
+
+
+class McpArgumentsDone(Struct, frozen=True, tag_field="type", tag="response.mcp_call_arguments.done"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    arguments: str
+
+
+class McpCalled(Struct, frozen=True, tag_field="type", tag="response.mcp_call.completed"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+
+
+class McpFailed(Struct, frozen=True, tag_field="type", tag="response.mcp_call.failed"):
+    sequence_number: int
+    item_id: str
+    output_index: int
+
+
+class ErrorTold(Struct, frozen=True, tag_field="type", tag="error"):
+    """OpenAI's reference has its fields at the top, the Open Responses specification in `error`: here they are in both."""
+
+    sequence_number: int
+    code: str | None
+    message: str
+    param: str | None
+    error: StreamError
+
+
+ResponseEvent: TypeAlias = (
+    Created
+    | Queued
+    | InProgress
+    | Completed
+    | Incomplete
+    | Failed
+    | OutputItemAdded
+    | OutputItemDone
+    | ContentPartAdded
+    | ContentPartDone
+    | OutputTextDelta
+    | OutputTextDone
+    | ReasoningTextDelta
+    | ReasoningTextDone
+    | SummaryPartAdded
+    | SummaryPartDone
+    | SummaryTextDelta
+    | SummaryTextDone
+    | FunctionArgumentsDelta
+    | FunctionArgumentsDone
+    | McpListing
+    | McpListed
+    | McpCalling
+    | McpArgumentsDelta
+    | McpArgumentsDone
+    | McpCalled
+    | McpFailed
+    | ErrorTold
+)

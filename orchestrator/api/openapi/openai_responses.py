@@ -1,0 +1,177 @@
+"""OpenAI's Responses, in the OpenAPI document."""
+
+from typing import Any, Final, cast
+
+from orchestrator.api.chat import RESPONSE_ID_HEADER
+from orchestrator.api.errors import openai_envelope
+from orchestrator.api.openai_responses.pages import PAGE
+from orchestrator.api.openai_responses.routes import RESPONSES_PATH
+from orchestrator.api.openai_responses.wire_events import ResponseEvent
+from orchestrator.api.openai_responses.wire_requests import ResponseCreateBody
+from orchestrator.api.openai_responses.wire_response import DeletedResponse, ItemList, ResponseObject
+from orchestrator.api.openapi.chat import IN_CHAT
+from orchestrator.api.openapi.parts import (
+    WITH_TOKEN,
+    Section,
+    body,
+    errors,
+    path_parameter,
+    query_parameter,
+    reference,
+    success,
+)
+from orchestrator.api.wire_openai_errors import OpenAIErrorEnvelope
+from orchestrator.core.errors import ErrorKind
+from orchestrator.core.json_types import JsonObject, JsonValue
+
+_CREATE: Final = """\
+A response, as OpenAI's clients and those of the Open Responses specification ask for it. What is made here can be
+continued, read and audited in every other dialect, by the same id.
+
+* `tools` of the type `function` are the client's: a call of one is a `function_call` in the output, its result a
+  `function_call_output` in a later input. Those of the type `mcp` run here: a server that the request brings along, or,
+  without `server_url`, the server of `mcp.json` with that label. Calls wait for an `mcp_approval_response` unless
+  `require_approval` says otherwise, and then go on under the id of the response that asked.
+* `previous_response_id`, `conversation` and a history in `input` all go on from what is stored. A history that is sent
+  again is found by what was said in it.
+* The reasoning of a model is told whole, as `content` of its item; with `reasoning.summary` as its summary, too.
+* With `background` the response goes on without its client: `GET` reads it, with `stream=true` and `starting_after` its
+  stream goes on where it was left.
+
+A stream has the events of OpenAI's reference, numbered by `sequence_number`, and ends with `data: [DONE]`:
+`response.created`, `response.queued`, `response.in_progress`, `response.output_item.added`,
+`response.content_part.added`, `response.output_text.delta`, `response.output_text.done`, `response.content_part.done`,
+`response.reasoning_text.delta`, `response.reasoning_text.done`, `response.reasoning_summary_part.added`,
+`response.reasoning_summary_text.delta`, `response.reasoning_summary_text.done`,
+`response.reasoning_summary_part.done`, `response.function_call_arguments.delta`,
+`response.function_call_arguments.done`, `response.mcp_list_tools.in_progress`, `response.mcp_list_tools.completed`,
+`response.mcp_call.in_progress`, `response.mcp_call_arguments.delta`, `response.mcp_call_arguments.done`,
+`response.mcp_call.completed`, `response.mcp_call.failed`, `response.output_item.done`, `error`, and at the end
+`response.completed`, `response.incomplete` or `response.failed`."""
+
+_EXAMPLES: Final[JsonObject] = {
+    "A question": {"model": "publisher/model", "input": "What is the Model Context Protocol?"},
+    "A server and a function": {
+        "model": "publisher/model",
+        "input": [{"type": "message", "role": "user", "content": "What time is it in Tokyo?"}],
+        "tools": [
+            {"type": "mcp", "server_label": "clock", "require_approval": "never"},
+            {
+                "type": "function",
+                "name": "show",
+                "description": "Shows a text to the user.",
+                "parameters": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
+            },
+        ],
+        "stream": True,
+    },
+}
+
+_OF_ONE: Final = (
+    ErrorKind.RESPONSE_NOT_FOUND,
+    ErrorKind.INVALID_VALUE,
+    ErrorKind.UNRECOGNIZED_KEYS,
+    ErrorKind.STORE_ERROR,
+    *WITH_TOKEN,
+)
+_ONE: Final = RESPONSES_PATH + "/{response_id}"
+_ID: Final = path_parameter("response_id", "The id of a stored response, whatever dialect it was made in.")
+_TEXT: Final[JsonObject] = {"type": "string"}
+
+
+def _operation(name: str, summary: str, description: str, **more: JsonValue) -> JsonObject:
+    return {"operationId": name, "tags": ["OpenAI Responses"], "summary": summary, "description": description, **more}
+
+
+def _create() -> JsonObject:
+    reply = success("The response, or its stream.", "ResponseObject", headers=[RESPONSE_ID_HEADER])
+    _streams(reply)
+    refused = (ErrorKind.APPROVAL_CONFLICT, ErrorKind.INTEGRATION_CREDENTIALS_REQUIRED, ErrorKind.RESPONSE_NOT_FOUND)
+    return _operation(
+        "createOpenAIResponse",
+        "Ask for a response",
+        _CREATE,
+        requestBody=body("ResponseCreateBody", _EXAMPLES),
+        responses={"200": reply, **errors((*IN_CHAT, *refused), openai_envelope)},
+    )
+
+
+def _streams(reply: JsonObject) -> None:
+    events: list[JsonValue] = [reference(event.__name__) for event in _events()]
+    cast(JsonObject, reply["content"])["text/event-stream"] = {"schema": {"oneOf": events}}
+
+
+def _events() -> tuple[type, ...]:
+    return cast(Any, ResponseEvent).__args__
+
+
+def _read() -> JsonObject:
+    reply = success("The response.", "ResponseObject")
+    _streams(reply)
+    parameters: list[JsonValue] = [
+        _ID,
+        query_parameter("stream", "Its stream again.", {"type": "boolean", "default": False}),
+        query_parameter("starting_after", "The number of the last event that is not wanted.", {"type": "integer"}),
+        query_parameter("include", "Accepted.", _TEXT),
+        query_parameter("include[]", "Accepted.", _TEXT),
+        query_parameter("include_obfuscation", "Accepted; nothing is obfuscated.", {"type": "boolean"}),
+    ]
+    told = (
+        "The response as it is now. A process remembers the stream of a response of the background until five minutes "
+        "after its end. After that the stream is told with every text in one piece; behind an event only its end."
+    )
+    answers: JsonObject = {"200": reply, **errors(_OF_ONE, openai_envelope)}
+    return _operation("getOpenAIResponse", "A response", told, parameters=parameters, responses=answers)
+
+
+def _delete() -> JsonObject:
+    refused = (ErrorKind.RESPONSE_HAS_CHILDREN, ErrorKind.RESPONSE_NOT_FINISHED)
+    subtree = query_parameter("subtree", "Delete what continues it, too.", {"type": "boolean", "default": False})
+    answers: JsonObject = {
+        "200": success("It is deleted.", "DeletedResponse"),
+        **errors((*_OF_ONE, *refused), openai_envelope),
+    }
+    parameters: list[JsonValue] = [_ID, subtree]
+    told = "Overwrites its content. That its tools were called stays in the journal."
+    return _operation("deleteOpenAIResponse", "Delete a response", told, parameters=parameters, responses=answers)
+
+
+def _cancel() -> JsonObject:
+    answers: JsonObject = {
+        "200": success("The response.", "ResponseObject"),
+        **errors(_OF_ONE, openai_envelope),
+    }
+    told = "Ends it, whichever process runs it, in the background or not; what was generated by then is kept."
+    return _operation("cancelOpenAIResponse", "Cancel a response", told, parameters=[_ID], responses=answers)
+
+
+def page_parameters() -> list[JsonValue]:
+    """How lists of items are paged."""
+    usual, most = PAGE
+    return [
+        query_parameter("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": most, "default": usual}),
+        query_parameter("order", "The newest first, or the oldest.", {"type": "string", "enum": ["desc", "asc"]}),
+        query_parameter("after", "The id of the last item of the page before.", _TEXT),
+        query_parameter("include", "Accepted.", _TEXT),
+        query_parameter("include[]", "Accepted.", _TEXT),
+    ]
+
+
+def _input_items() -> JsonObject:
+    answers: JsonObject = {"200": success("A page.", "ItemList"), **errors(_OF_ONE, openai_envelope)}
+    told = "What the response was asked: the items of its own request, not those before it."
+    parameters: list[JsonValue] = [_ID, *page_parameters()]
+    return _operation("listInputItems", "What a response was asked", told, parameters=parameters, responses=answers)
+
+
+SECTION: Final = Section(
+    "OpenAI Responses",
+    "OpenAI's Responses, and those of the Open Responses specification.",
+    {
+        RESPONSES_PATH: {"post": _create()},
+        _ONE: {"delete": _delete(), "get": _read()},
+        _ONE + "/cancel": {"post": _cancel()},
+        _ONE + "/input_items": {"get": _input_items()},
+    },
+    (ResponseCreateBody, ResponseObject, DeletedResponse, ItemList, OpenAIErrorEnvelope, *_events()),
+)

@@ -1,0 +1,497 @@
+"""`/v1/responses` as OpenAI's own client has it, over a scripted model."""
+
+import json
+from typing import Any
+
+import anyio
+import openai
+import pytest
+
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.models import Model, ReasoningSupport
+from orchestrator.core.prompt import AssistantMessage, SystemMessage, ToolMessage, UserMessage
+from orchestrator.testing import Break, Call, FakeServer, Say, ScriptedEngine, Stall, Think
+from tests.api.house import fake_tool
+from tests.api.openai_responses.clients import MODEL, openai_house, told
+from tests.api.test_stream import tell_time
+
+pytestmark = pytest.mark.anyio
+
+WEATHER: Any = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather somewhere.",
+    "parameters": {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]},
+    "strict": True,
+}
+CLOCK = {"mcp/clock": FakeServer([fake_tool("now", tell_time)])}
+USE_CLOCK: Any = {"type": "mcp", "server_label": "clock", "require_approval": "never"}
+CALLS = [[Call("now", {"zone": "UTC"})], [Say("It is noon.")]]
+
+
+def texts_of(engine: ScriptedEngine) -> list[Any]:
+    """What the model was told in its last turn, in short."""
+    told: list[Any] = []
+    for message in engine.requests[-1].messages:
+        match message:
+            case SystemMessage(content):
+                told.append(("system", content))
+            case UserMessage(parts):
+                told.append(("user", *(getattr(part, "content", "picture") for part in parts)))
+            case AssistantMessage():
+                calls = [(call.name, call.arguments) for call in message.calls]
+                told.append(("assistant", message.reasoning, message.content, *calls))
+            case ToolMessage():
+                told.append(("tool", message.name, message.content))
+    return told
+
+
+async def test_a_text_is_answered_with_a_response_that_has_everything() -> None:
+    async with openai_house(ScriptedEngine([[Say("Hello there.")]])) as (_, client):
+        response = await client.responses.create(
+            model=MODEL,
+            input="Hi",
+            instructions="Be kind.",
+            temperature=0.5,
+            top_p=0.9,
+            max_output_tokens=100,
+            metadata={"topic": "greetings"},
+            user="ada",
+            truncation="disabled",
+            service_tier="auto",
+        )
+        again = await client.responses.retrieve(response.id)
+    assert response.output_text == "Hello there."
+    assert told(again) == told(response)
+    shown = told(response)
+    assert shown["output"] == [
+        {
+            "id": f"msg_{response.id[5:]}_0",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "Hello there.", "annotations": [], "logprobs": []}],
+            **({"phase": None} if "phase" in shown["output"][0] else {}),
+        }
+    ]
+    known = {
+        name: shown[name]
+        for name in ("object", "status", "model", "instructions", "metadata", "temperature", "top_p", "user")
+    }
+    assert known == {
+        "object": "response",
+        "status": "completed",
+        "model": MODEL,
+        "instructions": "Be kind.",
+        "metadata": {"topic": "greetings"},
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "user": "ada",
+    }
+    assert response.usage is not None
+    assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens > 0
+
+
+async def test_a_stream_ends_with_the_response_and_can_be_told_again() -> None:
+    async with openai_house(ScriptedEngine([[Say("Hello there.")]])) as (_, client):
+        stream = await client.responses.create(model=MODEL, input="Hi", stream=True)
+        events = [told(event) async for event in stream]
+        response_id = events[0]["response"]["id"]
+        again = [told(event) async for event in await client.responses.retrieve(response_id, stream=True)]
+        stored = await client.responses.retrieve(response_id)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert [event["type"] for event in events] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+        *["response.output_text.delta"] * 2,
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    assert "".join(event["delta"] for event in events if event["type"].endswith(".delta")) == "Hello there."
+    assert events[-1]["response"] == told(stored) | {"completed_at": events[-1]["response"]["completed_at"]}
+    assert again[-1]["response"] == told(stored)
+
+
+async def test_the_clients_stream_helper_puts_the_response_together() -> None:
+    async with openai_house(ScriptedEngine(CALLS), CLOCK) as (_, client):
+        async with client.responses.stream(model=MODEL, input="What time is it?", tools=[USE_CLOCK]) as stream:
+            kinds = {event.type async for event in stream}
+            final = await stream.get_final_response()
+    assert final.output_text == "It is noon."
+    assert {"response.mcp_call.completed", "response.mcp_list_tools.completed"} <= kinds
+
+
+async def test_a_chain_goes_on_from_the_previous_response_in_every_dialect() -> None:
+    engine = ScriptedEngine([[Say("Papaya.")]])
+    async with openai_house(engine) as (api, client):
+        first = (await api.chat(input="Remember papaya.", system_prompt="Be brief.")).json()
+        second = await client.responses.create(
+            model=MODEL, input="Which word?", previous_response_id=first["response_id"], instructions="Be long."
+        )
+        assert texts_of(engine) == [
+            ("system", "Be long."),
+            ("user", "Remember papaya."),
+            ("assistant", "", "Papaya."),
+            ("user", "Which word?"),
+        ]
+        third = (await api.chat(input="Sure?", previous_response_id=second.id)).json()
+        read = await client.responses.retrieve(third["response_id"])
+    assert (read.previous_response_id, read.instructions, read.output_text) == (second.id, "Be long.", "Papaya.")
+
+
+async def test_instructions_are_not_inherited() -> None:
+    engine = ScriptedEngine([[Say("Yes.")]])
+    async with openai_house(engine) as (_, client):
+        first = await client.responses.create(model=MODEL, input="Hi", instructions="Be brief.")
+        await client.responses.create(model=MODEL, input="Ho", previous_response_id=first.id)
+    assert texts_of(engine) == [("user", "Hi"), ("assistant", "", "Yes."), ("user", "Ho")]
+
+
+async def test_a_history_is_told_to_the_model_as_it_was_sent() -> None:
+    engine = ScriptedEngine([[Say("Alice.")]])
+    items: Any = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "developer", "content": [{"type": "input_text", "text": "Be kind."}]},
+        {"role": "user", "content": "I am Alice."},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "A name."}]},
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "Hello.", "annotations": []}],
+        },
+        {"role": "user", "content": [{"type": "input_text", "text": "The weather?"}]},
+        {"type": "function_call", "call_id": "c1", "name": "get_weather", "arguments": '{"place":"Rome"}'},
+        {"type": "function_call_output", "call_id": "c1", "output": "Sun."},
+        {"role": "user", "content": "And my name?"},
+    ]
+    async with openai_house(engine) as (_, client):
+        response = await client.responses.create(model=MODEL, input=items)
+        listed = [told(item) async for item in client.responses.input_items.list(response.id, order="asc", limit=4)]
+    assert texts_of(engine) == [
+        ("system", "Be brief.\n\nBe kind."),
+        ("user", "I am Alice."),
+        ("assistant", "A name.", "Hello."),
+        ("user", "The weather?"),
+        ("assistant", "", "", ("get_weather", '{"place":"Rome"}')),
+        ("tool", "get_weather", "Sun."),
+        ("user", "And my name?"),
+    ]
+    assert [item["type"] for item in listed] == [
+        "message",
+        "reasoning",
+        *["message"] * 2,
+        "function_call",
+        "function_call_output",
+        "message",
+    ]
+
+
+async def test_a_function_call_goes_to_the_client_and_its_output_comes_back() -> None:
+    engine = ScriptedEngine([[Say("Let me see."), Call("get_weather", {"place": "Rome"})], [Say("Sunny.")]])
+    async with openai_house(engine) as (_, client):
+        stream = await client.responses.create(model=MODEL, input="Weather?", tools=[WEATHER], stream=True)
+        events = [told(event) async for event in stream]
+        first = await client.responses.retrieve(events[0]["response"]["id"])
+        call: Any = first.output[-1]
+        second = await client.responses.create(
+            model=MODEL,
+            previous_response_id=first.id,
+            tools=[WEATHER],
+            input=[{"type": "function_call_output", "call_id": call.call_id, "output": '{"sky":"clear"}'}],
+        )
+    assert (call.type, call.name, json.loads(call.arguments), call.status) == (
+        "function_call",
+        "get_weather",
+        {"place": "Rome"},
+        "completed",
+    )
+    assert (first.status, second.output_text) == ("completed", "Sunny.")
+    kinds = [event["type"] for event in events if event.get("item_id", "").startswith("fc_")]
+    assert kinds[-1] == "response.function_call_arguments.done"
+    assert set(kinds[:-1]) == {"response.function_call_arguments.delta"}
+    assert texts_of(engine)[-2:] == [
+        ("assistant", "", "Let me see.", ("get_weather", '{"place":"Rome"}')),
+        ("tool", "get_weather", '{"sky":"clear"}'),
+    ]
+
+
+async def test_tools_of_servers_run_here_and_are_told_as_openai_tells_them() -> None:
+    async with openai_house(ScriptedEngine(CALLS), CLOCK) as (_, client):
+        stream = await client.responses.create(model=MODEL, input="Time?", tools=[USE_CLOCK], stream=True)
+        events = [told(event) async for event in stream]
+        response = await client.responses.retrieve(events[0]["response"]["id"])
+    about = [event["type"] for event in events if "mcp" in event["type"]]
+    assert about == [
+        "response.mcp_list_tools.in_progress",
+        "response.mcp_list_tools.completed",
+        "response.mcp_call.in_progress",
+        "response.mcp_call_arguments.delta",
+        "response.mcp_call_arguments.done",
+        "response.mcp_call.completed",
+    ]
+    listed, call, message = (told(item) for item in response.output)
+    assert (listed["server_label"], [tool["name"] for tool in listed["tools"]]) == ("clock", ["now"])
+    assert (call["server_label"], call["name"], json.loads(call["arguments"])) == ("clock", "now", {"zone": "UTC"})
+    assert (call["status"], call["error"], call["output"]) == ("completed", None, "noon")
+    assert message["content"][0]["text"] == "It is noon."
+    assert told(response)["output"] == events[-1]["response"]["output"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_that_needs_approval_is_asked_about_and_goes_on_under_its_own_response(*, stream: bool) -> None:
+    tool = {name: value for name, value in USE_CLOCK.items() if name != "require_approval"}  # OpenAI asks by default
+    async with openai_house(ScriptedEngine(CALLS), CLOCK) as (_, client):
+        first = await client.responses.create(model=MODEL, input="Time?", tools=[tool])
+        asked = first.output[-1]
+        answer: Any = [{"type": "mcp_approval_response", "approval_request_id": asked.id, "approve": True}]
+        body: Any = {"model": MODEL, "input": answer, "tools": [tool], "previous_response_id": first.id}
+        if stream:
+            events = [event async for event in await client.responses.create(**body, stream=True)]
+            second: Any = events[-1].response
+        else:
+            second = await client.responses.create(**body)
+        whole = await client.responses.retrieve(second.id)
+    assert (asked.type, first.status) == ("mcp_approval_request", "completed")
+    assert (second.id, second.output_text) == (first.id, "It is noon.")
+    assert [item.type for item in second.output] == ["mcp_call", "message"]
+    assert second.output[0].approval_request_id == asked.id
+    assert [item.type for item in whole.output] == ["mcp_list_tools", "mcp_approval_request", "mcp_call", "message"]
+    assert [item.id for item in whole.output[-2:]] == [item.id for item in second.output]
+
+
+async def test_a_denial_is_told_to_the_model_and_a_stateless_client_may_send_everything_again() -> None:
+    engine = ScriptedEngine(CALLS)
+    async with openai_house(engine, CLOCK) as (_, client):
+        tool: Any = {"type": "mcp", "server_label": "clock"}
+        first = await client.responses.create(model=MODEL, input="Time?", tools=[tool])
+        everything: Any = [
+            {"role": "user", "content": "Time?"},
+            *(item.model_dump(mode="json", exclude_none=True) for item in first.output),
+            {
+                "type": "mcp_approval_response",
+                "approval_request_id": first.output[-1].id,
+                "approve": False,
+                "reason": "Not now.",
+            },
+        ]
+        second = await client.responses.create(model=MODEL, input=everything, tools=[tool])
+    assert (second.output[0].type, told(second.output[0])["status"]) == ("mcp_call", "failed")
+    assert "Not now." in texts_of(engine)[-1][-1]
+
+
+async def test_a_decision_about_nothing_that_waits_is_refused() -> None:
+    async with openai_house(ScriptedEngine([[Say("Hi.")]])) as (_, client):
+        response = await client.responses.create(model=MODEL, input="Hi")
+        for wrong in ("mcpr_1", f"mcpr_{response.id[5:]}_0123456789abcdef01234567"):
+            answer: Any = [{"type": "mcp_approval_response", "approval_request_id": wrong, "approve": True}]
+            with pytest.raises(openai.APIStatusError) as refused:
+                await client.responses.create(model=MODEL, input=answer)
+            assert refused.value.status_code in (400, 409)
+
+
+async def test_reasoning_is_told_whole_and_as_its_own_summary_where_that_is_asked_for() -> None:
+    thinker = Model(MODEL, "scripted", "llm", "test", "Thinker", reasoning=ReasoningSupport(("off", "on"), "on"))
+    engine = ScriptedEngine([[Think("Hm, hm."), Say("Yes.")]], model=thinker)
+    async with openai_house(engine) as (_, client):
+        stream = await client.responses.create(
+            model=MODEL,
+            input="Hi",
+            reasoning={"effort": "low", "summary": "auto"},
+            include=["reasoning.encrypted_content"],
+            stream=True,
+        )
+        events = [told(event) async for event in stream]
+        thought = events[-1]["response"]["output"][0]
+        again: Any = [
+            {"type": "reasoning", "id": "rs_x", "summary": [], "encrypted_content": thought["encrypted_content"]}
+        ]
+        await client.responses.create(
+            model=MODEL, input=[{"role": "user", "content": "Hi"}, *again, {"role": "user", "content": "Go on"}]
+        )
+    assert engine.requests[0].reasoning == "on"
+    assert ("assistant", "Hm, hm.", "") in texts_of(engine)
+    assert (thought["summary"], thought["content"]) == (
+        [{"type": "summary_text", "text": "Hm, hm."}],
+        [{"type": "reasoning_text", "text": "Hm, hm."}],
+    )
+    kinds = [event["type"] for event in events if event.get("item_id", "").startswith("rs_")]
+    assert kinds == [
+        "response.reasoning_summary_part.added",
+        "response.content_part.added",
+        *["response.reasoning_text.delta", "response.reasoning_summary_text.delta"] * 2,
+        "response.reasoning_text.done",
+        "response.content_part.done",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_summary_part.done",
+    ]
+
+
+async def test_json_is_demanded_of_the_engine() -> None:
+    engine = ScriptedEngine([[Say('{"a":1}')]])
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    async with openai_house(engine) as (_, client):
+        formats: list[Any] = [
+            {"type": "json_schema", "name": "n", "schema": schema, "strict": True},
+            {"type": "json_object"},
+        ]
+        answers = [await client.responses.create(model=MODEL, input="Hi", text={"format": each}) for each in formats]
+    wanted = [request.response_format for request in engine.requests]
+    assert [each and (each.name, each.schema, each.strict) for each in wanted] == [
+        ("n", schema, True),
+        ("json_object", {"type": "object"}, False),
+    ]
+    assert told(answers[0])["text"]["format"]["schema"] == schema
+
+
+async def test_a_response_of_the_background_is_polled_cancelled_and_followed_again() -> None:
+    going_on = anyio.Event()
+    engine = ScriptedEngine([[Say("Once upon"), Stall(going_on), Say(" a time.")]])
+    async with openai_house(engine) as (api, client):
+        begun = await client.responses.create(model=MODEL, input="Tell", background=True)
+        assert begun.status == "queued"
+        await api.generating(1)
+        assert (await client.responses.retrieve(begun.id)).status == "in_progress"
+        going_on.set()
+        await api.generating(0)
+        events = [told(event) async for event in await client.responses.retrieve(begun.id, stream=True)]
+        rest = [told(event) async for event in await client.responses.retrieve(begun.id, stream=True, starting_after=4)]
+        ended = await client.responses.retrieve(begun.id)
+    assert [event["type"] for event in events[:3]] == ["response.created", "response.queued", "response.in_progress"]
+    assert rest == events[5:]
+    assert (ended.status, ended.background, ended.output_text) == ("completed", True, "Once upon a time.")
+
+
+async def test_a_stream_of_the_background_goes_on_when_its_client_leaves() -> None:
+    going_on = anyio.Event()
+    engine = ScriptedEngine([[Say("Once upon"), Stall(going_on), Say(" a time.")]])
+    async with openai_house(engine) as (api, client):
+        stream = await client.responses.create(model=MODEL, input="Tell", background=True, stream=True)
+        heard: list[Any] = []
+        async for event in stream:
+            heard.append(told(event))
+            if event.type == "response.output_text.delta":
+                break
+        await stream.close()
+        await api.generating(1)
+        going_on.set()
+        response_id, last = heard[0]["response"]["id"], heard[-1]["sequence_number"]
+        rest = [
+            told(event)
+            async for event in await client.responses.retrieve(response_id, stream=True, starting_after=last)
+        ]
+    assert [event["sequence_number"] for event in rest] == list(range(last + 1, last + 1 + len(rest)))
+    assert rest[-1]["response"]["output"][0]["content"][0]["text"] == "Once upon a time."
+
+
+async def test_cancelling_ends_a_response_and_tells_what_there_is() -> None:
+    engine = ScriptedEngine([[Say("Once upon"), Stall(anyio.Event())]])
+    async with openai_house(engine) as (api, client):
+        begun = await client.responses.create(model=MODEL, input="Tell", background=True)
+        await api.generating(1)
+        cancelled = await client.responses.cancel(begun.id)
+    assert (cancelled.status, told(cancelled)["output"][0]["status"]) == ("cancelled", "incomplete")
+
+
+async def test_deleting_a_response_makes_its_id_unknown() -> None:
+    async with openai_house() as (_, client):
+        response = await client.responses.create(model=MODEL, input="Hi")
+        await client.responses.delete(response.id)
+        with pytest.raises(openai.NotFoundError) as gone:
+            await client.responses.retrieve(response.id)
+    assert (gone.value.code, gone.value.type) == ("response_not_found", "invalid_request_error")
+
+
+async def test_what_is_not_stored_has_an_id_and_is_not_found() -> None:
+    async with openai_house() as (_, client):
+        response = await client.responses.create(model=MODEL, input="Hi", store=False)
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(response.id)
+    assert (response.id[:5], told(response)["store"]) == ("resp_", False)
+
+
+async def test_a_stored_item_can_be_referred_to() -> None:
+    engine = ScriptedEngine([[Say("Papaya.")]])
+    async with openai_house(engine) as (_, client):
+        first = await client.responses.create(model=MODEL, input=[{"role": "user", "content": "A word?"}])
+        asked = [item async for item in client.responses.input_items.list(first.id)]
+        references: Any = [
+            {"type": "item_reference", "id": asked[0].id},
+            {"id": first.output[0].id},
+            {"role": "user", "content": "Again?"},
+        ]
+        await client.responses.create(model=MODEL, input=references)
+        with pytest.raises(openai.BadRequestError) as unknown:
+            await client.responses.create(model=MODEL, input=[{"type": "item_reference", "id": "msg_none"}])
+    assert texts_of(engine) == [("user", "A word?"), ("assistant", "", "Papaya."), ("user", "Again?")]
+    assert unknown.value.param == "input.0.id"
+
+
+async def test_the_same_history_sent_again_goes_on_in_one_graph() -> None:
+    engine = ScriptedEngine([[Say("Hello Alice.")]])
+    async with openai_house(engine) as (_, client):
+        said: Any = [{"role": "user", "content": "I am Alice."}]
+        first = await client.responses.create(model=MODEL, input=said)
+        said += [item.model_dump(mode="json", exclude_none=True) for item in first.output]
+        second = await client.responses.create(model=MODEL, input=[*said, {"role": "user", "content": "Who?"}])
+    assert second.previous_response_id == first.id
+
+
+async def test_what_fails_while_it_is_made_is_an_error_of_the_client() -> None:
+    broken = Break(OrchestratorError(ErrorKind.ENGINE_ERROR, "The engine broke."))
+    async with openai_house(ScriptedEngine([[Say("Once"), broken]])) as (_, client):
+        with pytest.raises(openai.InternalServerError) as failed:
+            await client.responses.create(model=MODEL, input="Hi")
+        heard: list[str] = []
+        with pytest.raises(openai.APIError) as told_of:
+            stream = await client.responses.create(model=MODEL, input="Hi", stream=True)
+            async for event in stream:
+                heard.append(event.type)  # noqa: PERF401 - it ends with an error, and what came before is wanted
+    assert (failed.value.status_code, failed.value.code) == (502, "engine_error")
+    assert (told_of.value.message, heard[-1]) == ("The engine broke.", "response.output_item.done")
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"model": "nobody/nothing"}, "model"),
+        ({"previous_response_id": "resp_" + "0" * 48}, "previous_response_id"),
+        ({"previous_response_id": "chatcmpl-1"}, "previous_response_id"),
+        ({"temperature": 3}, "temperature"),
+        ({"tools": [{"type": "web_search"}]}, "tools.0"),
+        ({"tools": [WEATHER, WEATHER]}, "tools.1.name"),
+        ({"tools": [WEATHER, {"type": "mcp", "server_label": "none", "require_approval": "never"}]}, "tools"),
+        ({"tools": [{"type": "mcp", "server_label": "clock", "authorization": "x"}]}, "tools.0.authorization"),
+        ({"tools": [WEATHER, USE_CLOCK | {"allowed_tools": ["nope"]}]}, "tools.1.allowed_tools.0"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "function", "name": "other"}}, "tool_choice.name"),
+        ({"tools": [USE_CLOCK], "tool_choice": {"type": "mcp", "server_label": "clock"}}, "tool_choice.name"),
+        ({"reasoning": {"effort": "high"}}, "reasoning.effort"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"truncation": "auto"}, "truncation"),
+        ({"background": True, "store": False}, "background"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"input": []}, "input"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "https://x.example/a.png"}]}]},
+            "input.0.content.0.image_url",
+        ),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}]}]},
+            "input.0.content.0.file_id",
+        ),
+        ({"input": [{"type": "function_call_output", "call_id": "call_none", "output": "x"}]}, "input"),
+        ({"conversation": "conv_" + "0" * 48}, "conversation"),
+        ({"conversation": "conv_1", "previous_response_id": "resp_1"}, "conversation"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+async def test_what_cannot_be_is_refused_by_the_name_of_its_field(body: dict[str, Any], param: str) -> None:
+    async with openai_house(servers=CLOCK) as (_, client):
+        with pytest.raises(openai.APIStatusError) as refused:
+            await client.responses.create(extra_body={"model": MODEL, "input": "Hi", **body})
+    assert refused.value.param == param
