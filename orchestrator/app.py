@@ -27,6 +27,7 @@ from orchestrator.service.audit import AuditService
 from orchestrator.service.branches import BranchService
 from orchestrator.service.chain_replays import ChainReplayService
 from orchestrator.service.chats import ChatService
+from orchestrator.service.conversations import ConversationService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.download_claims import DownloadClaimService
@@ -239,7 +240,9 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         tasks.start_soon(instances.run)
         tasks.start_soon(ConfigWatcher(files, lambda: catalog.reload(files.config)).run)
         catalog.start_plugins()
-        readers = GraphService(graph, store, runs, keep_skeleton=settings.retention_keep_skeleton)
+        keep_skeleton = settings.retention_keep_skeleton
+        threads = ThreadService(SqlThreadStore(database, memory), graph, keep_skeleton=keep_skeleton)
+        readers = GraphService(graph, store, runs, keep_skeleton=keep_skeleton)
         branches, replays = BranchService(readers, graph, store), ReplayService(chats, store, catalog)
         try:
             api = create_api(
@@ -247,9 +250,8 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 approvals=approvals,
                 graph=readers,
                 tellings=TellingService(readers, store, runs),
-                threads=ThreadService(
-                    SqlThreadStore(database, memory), graph, keep_skeleton=settings.retention_keep_skeleton
-                ),
+                threads=threads,
+                conversations=ConversationService(threads, store, holder),
                 usual_dialect=settings.chat_dialect,
                 forks=ForkService(chats, store),
                 branches=branches,

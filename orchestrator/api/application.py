@@ -28,6 +28,7 @@ from orchestrator.api.limits import RequestLimits
 from orchestrator.api.loading import loading_routes
 from orchestrator.api.metrics import Metrics, metrics_route
 from orchestrator.api.models import models_route
+from orchestrator.api.openai_responses.conversations import ConversationsEdge, conversation_routes
 from orchestrator.api.openai_responses.edge import ResponsesEdge
 from orchestrator.api.openai_responses.routes import openai_response_routes
 from orchestrator.api.origins import OriginPolicy
@@ -51,6 +52,7 @@ from orchestrator.service.audit import AuditService
 from orchestrator.service.branches import BranchService
 from orchestrator.service.chain_replays import ChainReplayService
 from orchestrator.service.chats import ChatService
+from orchestrator.service.conversations import ConversationService
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.download_claims import DownloadClaimService
 from orchestrator.service.embeddings import EmbeddingService
@@ -79,6 +81,7 @@ def create_api(
     approvals: ApprovalService,
     graph: GraphService,
     tellings: TellingService,
+    conversations: ConversationService,
     threads: ThreadService,
     forks: ForkService,
     branches: BranchService,
@@ -120,6 +123,16 @@ def create_api(
     limits = replace(limits, body_bytes=max_body_bytes)
     metrics.watch(runs, instances, models)
     authenticator = Authenticator(tokens, quotas, require_authentication)
+    responses = ResponsesEdge(
+        chats,
+        approvals,
+        graph,
+        tellings,
+        threads,
+        authenticator,
+        max_body_bytes=max_body_bytes,
+        keep_alive_seconds=keep_alive_seconds,
+    )
     app = litestar.Litestar(
         route_handlers=[
             chat_route(
@@ -135,18 +148,8 @@ def create_api(
             ),
             *response_routes(graph, tellings, authenticator, keep_alive_seconds=keep_alive_seconds),
             *thread_routes(threads, authenticator),
-            *openai_response_routes(
-                ResponsesEdge(
-                    chats,
-                    approvals,
-                    graph,
-                    tellings,
-                    threads,
-                    authenticator,
-                    max_body_bytes=max_body_bytes,
-                    keep_alive_seconds=keep_alive_seconds,
-                )
-            ),
+            *openai_response_routes(responses),
+            *conversation_routes(ConversationsEdge(conversations, responses)),
             fork_route(forks, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
             *branch_routes(
                 branches,

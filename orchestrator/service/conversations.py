@@ -22,7 +22,8 @@ AT_ONCE: Final = 500
 
 def metadata_of(said: Sequence[StoredResponse]) -> Mapping[str, str]:
     """What its client says of a conversation: what the newest response says that no model made."""
-    return next((each.metadata for each in reversed(said) if each.model_key == DEPOSITED), {})
+    deposits = (each.metadata for each in reversed(said) if each.model_key == DEPOSITED)
+    return next(deposits, dict[str, str]())
 
 
 class ConversationService:

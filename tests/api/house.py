@@ -25,6 +25,7 @@ from orchestrator.service.audit import AuditService
 from orchestrator.service.branches import BranchService
 from orchestrator.service.chain_replays import ChainReplayService
 from orchestrator.service.chats import ChatService
+from orchestrator.service.conversations import ConversationService
 from orchestrator.service.definition_pins import DefinitionPins
 from orchestrator.service.direct_calls import DirectCallService
 from orchestrator.service.download_claims import DownloadClaimService
@@ -156,6 +157,7 @@ async def house(
         jobs = MemoryJobStore()
         downloads = DownloadService([downloader], jobs, "holder", tasks)
         graph = MemoryGraph(kept)
+        threads = ThreadService(graph, graph, keep_skeleton=True)
         readers = GraphService(graph, responses, runs, keep_skeleton=True)
         branches, replays = BranchService(readers, graph, responses), ReplayService(chats, responses, catalog)
         app = create_api(
@@ -167,7 +169,8 @@ async def house(
             branches=branches,
             replays=replays,
             chain_replays=ChainReplayService(replays, branches, graph, responses),
-            threads=ThreadService(graph, graph, keep_skeleton=True),
+            threads=threads,
+            conversations=ConversationService(threads, responses, "holder"),
             models=models,
             instances=instances,
             embeddings=EmbeddingService(models, instances, 30),

@@ -25,6 +25,7 @@ from tests.e2e.running import DEMO_MODEL, RunningService, environment, running_s
 
 V1: Final = "/api/v1"
 RESPONSE: Final = f"{V1}/responses/{{response_id:str}}"
+CONVERSATION: Final = "/v1/conversations/{conversation_id:str}"
 OPENAI_RESPONSE: Final = "/v1/responses/{response_id:str}"
 PLUGIN: Final = f"{V1}/plugins/mcp/{{label:str}}"
 JOB: Final = f"{V1}/models/download/{{job_id:str}}"
@@ -33,6 +34,7 @@ UNKNOWN: Final[Mapping[str, str]] = {
     "response_id": "resp_" + "0" * 48,
     "thread_id": "thread_" + "0" * 48,
     "call_id": "call_" + "0" * 24,
+    "conversation_id": "conv_" + "0" * 48,
     "job_id": "job_" + "0" * 10,
     "token_id": "Nobody00",
     "elicitation_id": "elicit_" + "0" * 24,
@@ -61,6 +63,8 @@ class Row:
 
 
 THERE_IS_NONE: Final = (404, "response_not_found")
+NO_CONVERSATION: Final = (404, "thread_not_found")
+SAID: Final = {"type": "message", "role": "user", "content": "hello"}
 NO_JOB: Final = (404, "job_not_found")
 NO_CALL: Final = (404, "call_not_found")
 PLUGINS: Final = ("plugins",)
@@ -100,6 +104,14 @@ TABLE: Final = [
     Row("POST", f"{OPENAI_RESPONSE}/cancel", "chat", other=THERE_IS_NONE),
     Row("GET", f"{OPENAI_RESPONSE}/input_items", "chat", other=THERE_IS_NONE),
     Row("DELETE", OPENAI_RESPONSE, "chat", other=THERE_IS_NONE, ids={"response_id": "spare_response"}),
+    Row("POST", "/v1/conversations", "chat", body={"items": [{"role": "user", "content": "hello"}]}),
+    Row("GET", CONVERSATION, "chat", other=NO_CONVERSATION),
+    Row("POST", CONVERSATION, "chat", body={"metadata": {}}, other=NO_CONVERSATION),
+    Row("GET", f"{CONVERSATION}/items", "chat", other=NO_CONVERSATION),
+    Row("POST", f"{CONVERSATION}/items", "chat", body={"items": [SAID]}, other=NO_CONVERSATION),
+    Row("GET", f"{CONVERSATION}/items/{{item_id:str}}", "chat", THERE_IS_NONE, NO_CONVERSATION),
+    Row("DELETE", f"{CONVERSATION}/items/{{item_id:str}}", "chat", (501, "not_implemented"), NO_CONVERSATION),
+    Row("DELETE", CONVERSATION, "chat", other=NO_CONVERSATION, ids={"conversation_id": "spare_conversation"}),
     Row("GET", f"{V1}/responses", "chat"),
     Row("GET", RESPONSE, "chat", other=THERE_IS_NONE),
     Row("GET", f"{RESPONSE}/chain", "chat", other=THERE_IS_NONE),
@@ -231,6 +243,7 @@ class Asked:
             "tool": "get_current_time",
             "prompt": "absent",
             "elicitation_id": UNKNOWN["elicitation_id"],
+            "item_id": "msg_none",
         }
         known |= {"asset": "page.js", "fresh": "x", **ids, **{name: ids[kept] for name, kept in row.ids.items()}}
         path = re.sub(r"\{(\w+):str\}", lambda match: known[match[1]], row.path)
@@ -294,6 +307,7 @@ def made_things(service: RunningService, tokens: Tokens) -> dict[str, str]:
 
         called = post("chat", {**calling, "integrations": ["mcp/clock"]})
         alone = post("chat", CHAT)
+        held, let_go = (client.post("/v1/conversations", json={}).json()["id"] for _ in range(2))
         replayed = post(f"responses/{called['response_id']}/replay", {})
         ask_first = {"type": "plugin", "id": "mcp/clock", "require_approval": "always"}
         pending = post("chat", {**calling, "integrations": [ask_first]})
@@ -307,6 +321,8 @@ def made_things(service: RunningService, tokens: Tokens) -> dict[str, str]:
         "replay_id": replayed["response_id"],
         "pending_id": pending["response_id"],
         "spare_response": alone["response_id"],
+        "conversation_id": held,
+        "spare_conversation": let_go,
         "pending_call": waiting,
         "call_id": calls[-1]["call_id"],
         "thread_id": thread["thread_id"],
@@ -419,6 +435,7 @@ OF_KINDS: Final = {
     "pending_id": "resp_" + "2" * 48,
     "pending_call": "call_" + "1" * 24,
     "spare_response": "resp_" + "3" * 48,
+    "spare_conversation": "conv_" + "1" * 48,
     "spare_id": "thread_" + "1" * 48,
     "spare_token": "Nobody01",
 }

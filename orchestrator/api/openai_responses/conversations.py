@@ -33,6 +33,7 @@ from orchestrator.api.query import Query
 from orchestrator.api.replies import json_reply
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem
+from orchestrator.core.json_types import JsonValue
 from orchestrator.ports import StoredResponse
 from orchestrator.service.callers import Caller
 from orchestrator.service.conversations import ConversationService, metadata_of
@@ -107,7 +108,7 @@ class ConversationsEdge:
         )
         raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param="item_id")
 
-    async def _value(self, request: HttpRequest) -> object:
+    async def _value(self, request: HttpRequest) -> JsonValue:
         return plain_request(parse_json(await read_json_body(request, self.responses.max_body_bytes)))
 
     async def _items(self, sent: Sequence[SentItem], caller: Caller) -> tuple[InputItem, ...]:

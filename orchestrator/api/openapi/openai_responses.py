@@ -1,16 +1,26 @@
 """OpenAI's Responses, in the OpenAPI document."""
 
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from orchestrator.api.chat import RESPONSE_ID_HEADER
 from orchestrator.api.errors import openai_envelope
+from orchestrator.api.openai_responses.conversations import CONVERSATIONS_PATH
 from orchestrator.api.openai_responses.pages import PAGE
 from orchestrator.api.openai_responses.routes import RESPONSES_PATH
+from orchestrator.api.openai_responses.wire_conversations import (
+    Conversation,
+    ConversationCreateBody,
+    ConversationItemsBody,
+    ConversationUpdateBody,
+    DeletedConversation,
+)
 from orchestrator.api.openai_responses.wire_events import ResponseEvent
 from orchestrator.api.openai_responses.wire_requests import ResponseCreateBody
 from orchestrator.api.openai_responses.wire_response import DeletedResponse, ItemList, ResponseObject
 from orchestrator.api.openapi.chat import IN_CHAT
 from orchestrator.api.openapi.parts import (
+    WITH_BODY,
     WITH_TOKEN,
     Section,
     body,
@@ -164,6 +174,49 @@ def _input_items() -> JsonObject:
     return _operation("listInputItems", "What a response was asked", told, parameters=parameters, responses=answers)
 
 
+def _of_conversations() -> dict[str, JsonObject]:
+    one = path_parameter("conversation_id", "The id of a conversation; every thread is one, with the same digits.")
+    item = path_parameter("item_id", "The id of an item.")
+    missing = (ErrorKind.THREAD_NOT_FOUND, *WITH_BODY, ErrorKind.STORE_ERROR)
+    moved = (*missing, ErrorKind.THREAD_CONFLICT, ErrorKind.RESPONSE_NOT_FINISHED, ErrorKind.INVALID_UNION)
+
+    def operation(
+        name: str,
+        summary: str,
+        reply: str,
+        kinds: Sequence[ErrorKind],
+        parameters: list[JsonValue],
+        sent: tuple[str, JsonObject] | None = None,
+    ) -> JsonObject:
+        given: JsonObject = {} if sent is None else {"requestBody": body(sent[0], {"For example": sent[1]})}
+        answers: JsonObject = {"200": success(f"{summary}.", reply), **errors(kinds, openai_envelope)}
+        told = f"{summary}. A conversation is a thread; what is put into it without a model is a response of its own."
+        return _operation(name, summary, told, parameters=parameters, responses=answers, **given)
+
+    said: JsonObject = {"type": "message", "role": "user", "content": "Hello."}
+    path = CONVERSATIONS_PATH + "/{conversation_id}"
+    create: tuple[str, JsonObject] = ("ConversationCreateBody", {"metadata": {"topic": "demo"}, "items": [said]})
+    update: tuple[str, JsonObject] = ("ConversationUpdateBody", {"metadata": {"topic": "demo"}})
+    add: tuple[str, JsonObject] = ("ConversationItemsBody", {"items": [said]})
+    gone = (ErrorKind.NOT_IMPLEMENTED, *missing)
+    return {
+        CONVERSATIONS_PATH: {"post": operation("createConversation", "Begin one", "Conversation", moved, [], create)},
+        path: {
+            "delete": operation("deleteConversation", "Delete one", "DeletedConversation", moved, [one]),
+            "get": operation("getConversation", "Read one", "Conversation", missing, [one]),
+            "post": operation("updateConversation", "Change its metadata", "Conversation", moved, [one], update),
+        },
+        path + "/items": {
+            "get": operation("listItems", "List its items", "ItemList", missing, [one, *page_parameters()]),
+            "post": operation("addItems", "Add items", "ItemList", moved, [one], add),
+        },
+        path + "/items/{item_id}": {
+            "delete": operation("deleteItem", "Refused: delete a response", "DeletedConversation", gone, [one, item]),
+            "get": operation("getItem", "Read an item", "MessageItem", missing, [one, item]),
+        },
+    }
+
+
 SECTION: Final = Section(
     "OpenAI Responses",
     "OpenAI's Responses, and those of the Open Responses specification.",
@@ -172,6 +225,19 @@ SECTION: Final = Section(
         _ONE: {"delete": _delete(), "get": _read()},
         _ONE + "/cancel": {"post": _cancel()},
         _ONE + "/input_items": {"get": _input_items()},
+        **_of_conversations(),
     },
-    (ResponseCreateBody, ResponseObject, DeletedResponse, ItemList, OpenAIErrorEnvelope, *_events()),
+    (
+        ConversationCreateBody,
+        ConversationUpdateBody,
+        ConversationItemsBody,
+        Conversation,
+        DeletedConversation,
+        ResponseCreateBody,
+        ResponseObject,
+        DeletedResponse,
+        ItemList,
+        OpenAIErrorEnvelope,
+        *_events(),
+    ),
 )

@@ -15,8 +15,8 @@ MODEL = SCRIPTED_MODEL
 @asynccontextmanager
 async def openai_house(
     engine: ScriptedEngine | None = None, servers: Mapping[str, FakeServer] | None = None, **options: Any
-) -> AsyncGenerator[tuple[House, AsyncOpenAI]]:
-    """The application over twins, and the client of it."""
+) -> AsyncGenerator[tuple[House, Any]]:
+    """The application over twins, and the client of it; its replies are unions of all that OpenAI has."""
     async with house(engine, servers, **options) as api, served(api.app) as http:
         async with AsyncOpenAI(base_url=f"{http.base_url}/v1", api_key="lm-studio", max_retries=0) as client:
             yield api, client
