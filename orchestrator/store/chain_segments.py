@@ -8,7 +8,7 @@ piece has the id.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import Final, assert_never
 
@@ -147,7 +147,8 @@ def _slot(owner: type, name: str) -> Callable[[object, object], None]:
 # Thousands of them are made where a chain is long, and the constructor of a frozen dataclass takes three times as long.
 _new: Final = object.__new__
 _set_parts: Final = _slot(UserMessage, "parts")
-_set_content, _set_origin, _set_speaker = (_slot(TextInput, name) for name in ("content", "origin", "speaker"))
+_set_content: Final = _slot(TextInput, "content")
+_DEFAULTS: Final = [(_slot(TextInput, field.name), field.default) for field in fields(TextInput)[1:]]
 
 
 def _user_message(texts: list[str]) -> UserMessage:
@@ -159,8 +160,8 @@ def _user_message(texts: list[str]) -> UserMessage:
 def _text(content: str) -> TextInput:
     text = _new(TextInput)
     _set_content(text, content)
-    _set_origin(text, None)
-    _set_speaker(text, "user")
+    for set_field, default in _DEFAULTS:
+        set_field(text, default)
     return text
 
 
