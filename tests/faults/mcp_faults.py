@@ -78,7 +78,7 @@ FAULTS: Final = (
     Fault("writes garbage", "HTTP", "says-hello", _UNCONNECTED, "initialise", "it answered with text/html instead of an MCP message"),
     Fault("answers a call with garbage", "stdio", "answers the call with no result", _FAILS, "", _NOT_MCP),
     Fault("answers a call with garbage", "HTTP", "answers-with-garbage", _FAILS, "", _NOT_MCP),
-    Fault("hangs while its name is looked up", "HTTP", "silent name", _UNCONNECTED, "resolve", _NO_ANSWER, of_plugin=("connect", _NO_ANSWER)),
+    Fault("hangs while its name is looked up", "HTTP", "silent name", _UNCONNECTED, "resolve", _NO_ANSWER),
     Fault("hangs while it is connected", "HTTP", "silent port", _UNCONNECTED, "connect", _NO_ANSWER),
     Fault("hangs at the TLS handshake", "HTTP", "silent TLS", _UNCONNECTED, "TLS", _NO_ANSWER),
     Fault("hangs at the handshake", "stdio", "hangs at initialise", _UNCONNECTED, "initialise", _NO_ANSWER),
