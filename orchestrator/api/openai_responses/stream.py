@@ -137,7 +137,7 @@ class ResponseEncoder:
             case s.FunctionCallEnd(call):
                 return [*self._close(), *self._function_end(call)]
             case s.ErrorEvent(error):
-                return [*self._close(), self._error(error)]
+                return [*self._close("incomplete", even_open=True), self._error(error)]
             case s.ChatEnd():
                 return self._end(event)
             case _:
