@@ -41,6 +41,7 @@ from orchestrator.service.leases import is_dead, this_holder
 from orchestrator.service.models import ModelService
 from orchestrator.service.plugin_materials import PluginMaterialService
 from orchestrator.service.plugins import PluginService
+from orchestrator.service.prompt_costs import PromptCostService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.redacting_store import RedactingStore
 from orchestrator.service.replays import ReplayService
@@ -240,6 +241,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         tasks.start_soon(instances.run)
         tasks.start_soon(ConfigWatcher(files, lambda: catalog.reload(files.config)).run)
         catalog.start_plugins()
+        checks = IntegrationCheckService(catalog, costs, limits)
         keep_skeleton = settings.retention_keep_skeleton
         threads = ThreadService(SqlThreadStore(database, memory), graph, keep_skeleton=keep_skeleton)
         readers = GraphService(graph, store, runs, keep_skeleton=keep_skeleton)
@@ -266,7 +268,8 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 plugins=plugins,
                 calls=calls,
                 materials=PluginMaterialService(plugins=plugins, catalog=catalog, store=store, limits=limits),
-                checks=IntegrationCheckService(catalog, costs, limits),
+                checks=checks,
+                prompt_costs=PromptCostService(models, store, costs, checks),
                 metrics=metrics,
                 tokens=TokenService(tokens),
                 quotas=quotas,

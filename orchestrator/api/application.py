@@ -28,6 +28,7 @@ from orchestrator.api.limits import RequestLimits
 from orchestrator.api.loading import loading_routes
 from orchestrator.api.metrics import Metrics, metrics_route
 from orchestrator.api.models import models_route
+from orchestrator.api.openai_responses.compaction import CompactionEdge, compaction_routes
 from orchestrator.api.openai_responses.conversations import ConversationsEdge, conversation_routes
 from orchestrator.api.openai_responses.edge import ResponsesEdge
 from orchestrator.api.openai_responses.routes import openai_response_routes
@@ -63,6 +64,7 @@ from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelService
 from orchestrator.service.plugin_materials import PluginMaterialService
 from orchestrator.service.plugins import PluginService
+from orchestrator.service.prompt_costs import PromptCostService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.replays import ReplayService
 from orchestrator.service.retelling import TellingService
@@ -82,6 +84,7 @@ def create_api(
     graph: GraphService,
     tellings: TellingService,
     conversations: ConversationService,
+    prompt_costs: PromptCostService,
     threads: ThreadService,
     forks: ForkService,
     branches: BranchService,
@@ -150,6 +153,7 @@ def create_api(
             *thread_routes(threads, authenticator),
             *openai_response_routes(responses),
             *conversation_routes(ConversationsEdge(conversations, responses)),
+            *compaction_routes(CompactionEdge(responses, prompt_costs)),
             fork_route(forks, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
             *branch_routes(
                 branches,

@@ -38,6 +38,7 @@ from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelService
 from orchestrator.service.plugin_materials import PluginMaterialService
 from orchestrator.service.plugins import PluginService
+from orchestrator.service.prompt_costs import PromptCostService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.redacting_store import RedactingStore
 from orchestrator.service.replays import ReplayService
@@ -153,6 +154,7 @@ async def house(
             limits=limits or Limits(),
             run_timeout_seconds=30,
         )
+        checks = IntegrationCheckService(catalog, costs, limits or Limits())
         downloader = ScriptedDownloader()
         jobs = MemoryJobStore()
         downloads = DownloadService([downloader], jobs, "holder", tasks)
@@ -171,6 +173,7 @@ async def house(
             chain_replays=ChainReplayService(replays, branches, graph, responses),
             threads=threads,
             conversations=ConversationService(threads, responses, "holder"),
+            prompt_costs=PromptCostService(models, responses, costs, checks),
             models=models,
             instances=instances,
             embeddings=EmbeddingService(models, instances, 30),
@@ -182,7 +185,7 @@ async def house(
             materials=PluginMaterialService(
                 plugins=plugins, catalog=catalog, store=responses, limits=limits or Limits()
             ),
-            checks=IntegrationCheckService(catalog, costs, limits or Limits()),
+            checks=checks,
             metrics=metrics,
             tokens=tokens,
             quotas=quotas,

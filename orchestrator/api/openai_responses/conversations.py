@@ -10,8 +10,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UnsetType
 
-from orchestrator.api.bodies import read_json_body
-from orchestrator.api.decode import decode_value, parse_json
+from orchestrator.api.decode import decode_value
 from orchestrator.api.errors import OK, HttpRequest
 from orchestrator.api.openai_responses.answers import stored_object
 from orchestrator.api.openai_responses.edge import ResponsesEdge
@@ -19,7 +18,6 @@ from orchestrator.api.openai_responses.encode_input import stored_input
 from orchestrator.api.openai_responses.history import input_items
 from orchestrator.api.openai_responses.names import conversation_of_thread, thread_of
 from orchestrator.api.openai_responses.pages import page_of
-from orchestrator.api.openai_responses.request_forms import plain_request
 from orchestrator.api.openai_responses.wire_conversations import (
     Conversation,
     ConversationCreateBody,
@@ -33,7 +31,6 @@ from orchestrator.api.query import Query
 from orchestrator.api.replies import json_reply
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem
-from orchestrator.core.json_types import JsonValue
 from orchestrator.ports import StoredResponse
 from orchestrator.service.callers import Caller
 from orchestrator.service.conversations import ConversationService, metadata_of
@@ -54,7 +51,7 @@ class ConversationsEdge:
 
     async def create(self, request: HttpRequest) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
-        body = decode_value(await self._value(request), ConversationCreateBody)
+        body = decode_value(await self.responses.value_of(request), ConversationCreateBody)
         items = await self._items([] if isinstance(body.items, UnsetType) else body.items, caller)
         metadata = {} if isinstance(body.metadata, UnsetType) else body.metadata
         return json_reply(await self._told(await self.conversations.create(items, metadata, caller), caller))
@@ -66,7 +63,7 @@ class ConversationsEdge:
 
     async def update(self, request: HttpRequest, conversation_id: str) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
-        body = decode_value(await self._value(request), ConversationUpdateBody)
+        body = decode_value(await self.responses.value_of(request), ConversationUpdateBody)
         thread_id = _thread(conversation_id)
         await self.conversations.add(thread_id, (), caller, body.metadata)
         return json_reply(await self._told(thread_id, caller))
@@ -84,7 +81,7 @@ class ConversationsEdge:
 
     async def add_items(self, request: HttpRequest, conversation_id: str) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
-        body = decode_value(await self._value(request), ConversationItemsBody)
+        body = decode_value(await self.responses.value_of(request), ConversationItemsBody)
         items = await self._items(body.items, caller)
         added = _items_of(await self.conversations.add(_thread(conversation_id), items, caller))
         first, last = (added[0].id, added[-1].id) if added else (None, None)
@@ -107,9 +104,6 @@ class ConversationsEdge:
             f"Single items are not deleted ('{item_id[:100]}'): delete the response that has it, or the conversation."
         )
         raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param="item_id")
-
-    async def _value(self, request: HttpRequest) -> JsonValue:
-        return plain_request(parse_json(await read_json_body(request, self.responses.max_body_bytes)))
 
     async def _items(self, sent: Sequence[SentItem], caller: Caller) -> tuple[InputItem, ...]:
         said = list(sent)

@@ -14,6 +14,7 @@ from orchestrator.api.openai_responses.item_ids import RESPONSE, call_id_of, par
 from orchestrator.api.openai_responses.wire_items import SentApproval, SentApprovalRequest, SentInput, SentReference
 from orchestrator.api.openai_responses.wire_requests import (
     AnyJson,
+    CompactBody,
     ConversationParam,
     InputTokensBody,
     Prompted,
@@ -152,7 +153,27 @@ def asked_prompt(body: InputTokensBody, references: References) -> Asked:
     return Asked(chat, tools, conversation)
 
 
-def previous_of(body: Prompted) -> str | None:
+def asked_compaction(body: CompactBody, references: References, wish: str) -> ChatRequest:
+    """The request whose answer is the chat in short: all that was said, and the `wish` for it.
+
+    Raises:
+        OrchestratorError: as `asked_response`; `invalid_value` where nothing was said.
+    """
+    said = () if isinstance(body.input, UnsetType) else input_items(body.input, references)
+    previous = previous_of(body)
+    if not said and previous is None:
+        message = "There is nothing to put in short: send 'input', or 'previous_response_id'."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="input")
+    return ChatRequest(
+        model=body.model,
+        input=(*said, TextInput(wish, begins=True)),
+        system_prompt=_given(body.instructions) or "",
+        previous_response_id=previous,
+        dialect={"api": DIALECT},
+    )
+
+
+def previous_of(body: Prompted | CompactBody) -> str | None:
     """The response to continue.
 
     Raises:

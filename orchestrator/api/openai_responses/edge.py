@@ -11,6 +11,7 @@ from orchestrator.api.auth import Authenticator
 from orchestrator.api.bodies import read_json_body
 from orchestrator.api.decode import decode_value, parse_json
 from orchestrator.api.errors import HttpRequest
+from orchestrator.api.limits import check_counts, limits_of
 from orchestrator.api.openai_responses.answers import (
     answer,
     encoder_of,
@@ -43,6 +44,7 @@ from orchestrator.api.replies import json_reply
 from orchestrator.api.sse import RunStream
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem
+from orchestrator.core.json_types import JsonValue
 from orchestrator.service.approvals import ApprovalService, DecisionRequest
 from orchestrator.service.callers import Caller
 from orchestrator.service.chats import ChatService
@@ -70,8 +72,7 @@ class ResponsesEdge:
     async def create(self, request: HttpRequest) -> ASGIResponse:
         """Ask the model for a response, or go on with one that waited for somebody."""
         caller = await self.authenticator.caller(request)
-        value = plain_request(parse_json(await read_json_body(request, self.max_body_bytes)))
-        body = decode_value(value, ResponseCreateBody)
+        body = decode_value(await self.value_of(request), ResponseCreateBody)
         decisions = decisions_of(body, asked_tools(body))
         if decisions is not None:
             return await self._decide(body, decisions, request, caller)
@@ -110,6 +111,12 @@ class ResponsesEdge:
             return await answer(run, head, request, stream=body.stream, keep_alive_seconds=self.keep_alive_seconds)
         except OrchestratorError as error:
             raise in_openai_words(error, ()) from None
+
+    async def value_of(self, request: HttpRequest) -> JsonValue:
+        """The body of a request, in one form, with no more in it than the limits admit."""
+        value = plain_request(parse_json(await read_json_body(request, self.max_body_bytes)))
+        check_counts(value, limits_of(request.scope))
+        return value
 
     async def placed(self, asked: Asked, caller: Caller) -> Asked:
         """`asked`, at the end of the conversation that it names."""

@@ -16,8 +16,14 @@ from orchestrator.api.openai_responses.wire_conversations import (
     DeletedConversation,
 )
 from orchestrator.api.openai_responses.wire_events import ResponseEvent
-from orchestrator.api.openai_responses.wire_requests import ResponseCreateBody
-from orchestrator.api.openai_responses.wire_response import DeletedResponse, ItemList, ResponseObject
+from orchestrator.api.openai_responses.wire_requests import CompactBody, InputTokensBody, ResponseCreateBody
+from orchestrator.api.openai_responses.wire_response import (
+    CompactedResponse,
+    DeletedResponse,
+    InputTokens,
+    ItemList,
+    ResponseObject,
+)
 from orchestrator.api.openapi.chat import IN_CHAT
 from orchestrator.api.openapi.parts import (
     WITH_BODY,
@@ -174,6 +180,41 @@ def _input_items() -> JsonObject:
     return _operation("listInputItems", "What a response was asked", told, parameters=parameters, responses=answers)
 
 
+def _of_compaction() -> dict[str, JsonObject]:
+    example: JsonObject = {"model": "publisher/model", "input": "What is the Model Context Protocol?"}
+    count = (
+        "The tokens of the prompt that a request would begin with, by the tokenizer of its model where that is loaded and has "
+        "one, else by an estimate. Servers among the tools are asked what they offer; pictures are not counted."
+    )
+    compact = (
+        "The chat in short, written by the model: a `compaction` item that a later `input` can begin with. The writing is a "
+        "response like any other, under the id of the reply, and is stored."
+    )
+    return {
+        RESPONSES_PATH + "/input_tokens": {
+            "post": _operation(
+                "countInputTokens",
+                "Count a prompt",
+                count,
+                requestBody=body("InputTokensBody", {"A question": example}),
+                responses={"200": success("How many.", "InputTokens"), **errors(IN_CHAT, openai_envelope)},
+            )
+        },
+        RESPONSES_PATH + "/compact": {
+            "post": _operation(
+                "compactResponse",
+                "Put a chat in short",
+                compact,
+                requestBody=body("CompactBody", {"A chat": example}),
+                responses={
+                    "200": success("The chat in short.", "CompactedResponse", headers=[RESPONSE_ID_HEADER]),
+                    **errors(IN_CHAT, openai_envelope),
+                },
+            )
+        },
+    }
+
+
 def _of_conversations() -> dict[str, JsonObject]:
     one = path_parameter("conversation_id", "The id of a conversation; every thread is one, with the same digits.")
     item = path_parameter("item_id", "The id of an item.")
@@ -225,9 +266,14 @@ SECTION: Final = Section(
         _ONE: {"delete": _delete(), "get": _read()},
         _ONE + "/cancel": {"post": _cancel()},
         _ONE + "/input_items": {"get": _input_items()},
+        **_of_compaction(),
         **_of_conversations(),
     },
     (
+        InputTokensBody,
+        InputTokens,
+        CompactBody,
+        CompactedResponse,
         ConversationCreateBody,
         ConversationUpdateBody,
         ConversationItemsBody,

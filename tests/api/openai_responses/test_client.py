@@ -495,3 +495,42 @@ async def test_what_cannot_be_is_refused_by_the_name_of_its_field(body: dict[str
         with pytest.raises(openai.APIStatusError) as refused:
             await client.responses.create(extra_body={"model": MODEL, "input": "Hi", **body})
     assert refused.value.param == param
+
+
+async def test_a_chat_put_in_short_goes_on_from_there() -> None:
+    engine = ScriptedEngine([[Say("Hello Alice.")], [Say("The user is Alice.")], [Say("Alice.")]])
+    async with openai_house(engine) as (api, client):
+        first = await client.responses.create(model=MODEL, input="I am Alice.")
+        short = await client.responses.compact(model=MODEL, previous_response_id=first.id)
+        output = [item.model_dump(mode="json", exclude_none=True) for item in short.output]
+        await client.responses.create(model=MODEL, input=[*output, {"role": "user", "content": "Who am I?"}])
+        stored = (await api.client.get(f"/api/v1/responses/{short.id}")).json()
+        with pytest.raises(openai.BadRequestError) as nothing:
+            await client.responses.compact(model=MODEL)
+    summary = "[what was said before, in short]\nThe user is Alice.\n[end of what was said before]"
+    assert texts_of(engine) == [("user", summary), ("user", "Who am I?")]
+    assert (short.object, output[0]["type"], nothing.value.param) == ("response.compaction", "compaction", "input")
+    assert (stored["previous_response_id"], stored["output"][0]["content"]) == (first.id, "The user is Alice.")
+
+
+async def test_a_prompt_is_counted_with_all_that_it_holds_and_nothing_is_generated() -> None:
+    engine = ScriptedEngine([[Say("Hi.")]])
+    async with openai_house(engine, CLOCK) as (_, client):
+        first = await client.responses.create(model=MODEL, input="Hello there, how are you?")
+        counts = [
+            (await client.responses.input_tokens.count(model=MODEL, input="Hi", **more)).input_tokens
+            for more in (
+                {},
+                {"instructions": "Be as brief as you can."},
+                {"tools": [WEATHER]},
+                {"tools": [USE_CLOCK]},
+                {"previous_response_id": first.id},
+            )
+        ]
+        gone = {"type": "mcp", "server_label": "gone", "require_approval": "never"}
+        with pytest.raises(openai.APIStatusError) as failed:
+            await client.responses.input_tokens.count(model=MODEL, input="Hi", tools=[WEATHER, gone])
+    assert counts[0] > 0
+    assert all(count > counts[0] for count in counts[1:])
+    assert len(engine.requests) == 1
+    assert (failed.value.status_code, failed.value.param) == (424, "tools.1")

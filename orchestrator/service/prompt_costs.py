@@ -1,0 +1,85 @@
+"""How long the prompt of a chat would be: nothing is generated, and nothing is loaded for it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.items import TextInput
+from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMessage, ToolMessage, opening_messages
+from orchestrator.core.token_costs import definition_text
+from orchestrator.ports import Chain, ResponseStore
+from orchestrator.service.callers import Caller
+from orchestrator.service.chat_request import ChatRequest
+from orchestrator.service.integration_checks import IntegrationCheckService
+from orchestrator.service.models import ModelService
+from orchestrator.service.token_costs import TokenCostService
+
+AROUND: Final = 4
+"""Tokens that a template puts around a message, roughly."""
+
+
+class PromptCostService:
+    """Counts prompts, with the tokenizer of the model where it is loaded and its engine has one, else by an estimate."""
+
+    def __init__(
+        self,
+        models: ModelService,
+        store: ResponseStore,
+        costs: TokenCostService,
+        checks: IntegrationCheckService,
+    ) -> None:
+        self._models = models
+        self._store = store
+        self._costs = costs
+        self._checks = checks
+
+    async def count(self, chat: ChatRequest, caller: Caller) -> int:
+        """The tokens of the chat's first prompt: what was said, and the definitions of what would be offered.
+
+        Its servers are asked what they offer. Pictures are not counted.
+
+        Raises:
+            OrchestratorError: `permission_denied`, `unknown_model`, what is wrong with the chain, or the first server that
+                cannot be had.
+        """
+        caller.require("chat", "The API token has no permission to chat.")
+        choice = await self._models.find(chat.model)
+        chain = Chain((), None)
+        if chat.previous_response_id is not None:
+            chain = await self._store.load_chain(chat.previous_response_id, caller.owner)
+        system = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
+        messages = opening_messages(system, chain.responses, chat.input)
+        definitions = [definition_text(function.name, function) for function in chat.functions]
+        texts = [*(text for message in messages for text in _texts(message)), *definitions]
+        costs = await self._costs.costs([text for text in texts if text], choice.model.key)
+        return sum(costs.counts) + AROUND * len(messages) + await self._offered(chat, caller)
+
+    async def _offered(self, chat: ChatRequest, caller: Caller) -> int:
+        if not chat.integrations or chat.tool_choice == "none":
+            return 0
+        check = await self._checks.check(chat.integrations, caller, model=chat.model)
+        for place, integration in enumerate(check.integrations):
+            if integration.error is not None:
+                info = replace(integration.error, param=integration.error.param or f"integrations.{place}")
+                raise OrchestratorError(info.kind, info.message, param=info.param)
+        return check.tokens
+
+
+def _texts(message: PromptMessage) -> Iterator[str]:
+    match message:
+        case SystemMessage(content):
+            yield content
+        case AssistantMessage():
+            yield message.reasoning
+            yield message.content
+            for call in message.calls:
+                yield f"{call.name} {call.arguments}"
+        case ToolMessage():
+            yield message.content
+        case _:
+            yield from _said(message.parts)
+
+
+def _said(parts: Sequence[object]) -> Iterator[str]:
+    return (part.content for part in parts if isinstance(part, TextInput))
