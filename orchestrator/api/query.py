@@ -17,7 +17,8 @@ W = TypeVar("W", bound=str)
 class Query:
     """The parameters of a request.
 
-    `known` are the names that are understood, a name that ends in a dot all that begin with it.
+    `known` are the names that are understood, a name that ends in a dot all that begin with it. One that ends in `[]`
+    is a list, which may be given piece by piece.
 
     Raises:
         OrchestratorError: `unrecognized_keys` for another name, `invalid_value` for one that is given twice.
@@ -31,7 +32,7 @@ class Query:
                 listed = ", ".join(f"{each}<key>" if each.endswith(".") else each for each in names) or "none"
                 message = f"Unknown query parameter '{name[:100]}'. Known here: {listed}."
                 raise OrchestratorError(ErrorKind.UNRECOGNIZED_KEYS, message, param=name[:100])
-            if name in self._given:
+            if name in self._given and not name.endswith("[]"):
                 raise OrchestratorError(ErrorKind.INVALID_VALUE, f"'{name[:100]}' is given twice.", param=name[:100])
             self._given[name] = str(value)
 

@@ -27,7 +27,6 @@ from orchestrator.api.openai_responses.item_ids import call_item_id, item_id
 from orchestrator.api.openai_responses.wire_items import ItemStatus
 from orchestrator.api.openai_responses.wire_response import (
     FunctionCallItem,
-    McpApprovalRequestItem,
     McpCallItem,
     MessageItem,
     ReasoningContent,
@@ -39,6 +38,7 @@ from orchestrator.api.openai_responses.wire_response import (
     TextContent,
 )
 from orchestrator.core import stream as s
+from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.items import FunctionCall, ProviderInfo
 from orchestrator.core.json_types import JsonObject
@@ -126,8 +126,7 @@ class ResponseEncoder:
                 closed = self._close()
                 return closed if awaits_approval else [*closed, *self._call(call_id, tool, arguments, provider)]
             case s.ToolCallApprovalRequired(pending):
-                item = approval_request(self._head.id, pending)
-                return [*self._close(), *self._whole(item)]
+                return [*self._close(), *self._asked(pending)]
             case s.ToolCallSuccess() | s.ToolCallFailure():
                 return [*self._close(), *self._settle(event)]
             case s.FunctionCallStart(call_id, name):
@@ -173,6 +172,9 @@ class ResponseEncoder:
         ending = event.result.ending
         whole = isinstance(ending, Completed | Suspended)
         told = self._close("completed" if whole else "incomplete", even_open=True)
+        if isinstance(ending, Suspended):  # one that goes on waiting says again for what
+            for pending in ending.pending:
+                told += self._asked(pending)
         self.response = ended(self._head, event.result, self._items, self._clock())
         if whole:
             return [*told, self._say(e.Completed, self.response)]
@@ -300,7 +302,11 @@ class ResponseEncoder:
 
     # ---- what they have in common ---------------------------------------------------------------
 
-    def _whole(self, item: McpApprovalRequestItem) -> list[e.ResponseEvent]:
+    def _asked(self, pending: PendingApproval) -> list[e.ResponseEvent]:
+        """That a call waits for somebody, once."""
+        item = approval_request(self._head.id, pending)
+        if item in self._items:
+            return []
         index = self._place(item)
         return [self._say(e.OutputItemAdded, index, item), self._say(e.OutputItemDone, index, item)]
 

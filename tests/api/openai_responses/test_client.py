@@ -263,6 +263,27 @@ async def test_a_call_that_needs_approval_is_asked_about_and_goes_on_under_its_o
     assert [item.id for item in whole.output[-2:]] == [item.id for item in second.output]
 
 
+async def test_of_two_calls_that_wait_one_goes_on_waiting_until_it_is_decided_too() -> None:
+    engine = ScriptedEngine([[Call("now", {"zone": "UTC"}), Call("now", {"zone": "CET"})], [Say("Noon.")]])
+    tool = {"type": "mcp", "server_label": "clock"}
+    async with openai_house(engine, CLOCK) as (_, client):
+        first = await client.responses.create(model=MODEL, input="Time?", tools=[tool])
+        one, other = (item.id for item in first.output if item.type == "mcp_approval_request")
+        answers = [
+            await client.responses.create(
+                model=MODEL,
+                input=[{"type": "mcp_approval_response", "approval_request_id": asked, "approve": True}],
+                tools=[tool],
+            )
+            for asked in (one, other)
+        ]
+        retrieved = await client.responses.retrieve(
+            first.id, include=["reasoning.encrypted_content", "message.input_image.image_url"]
+        )
+    assert [item.id for item in answers[0].output] == [other]
+    assert (answers[1].output_text, retrieved.output_text) == ("Noon.", "Noon.")
+
+
 async def test_a_denial_is_told_to_the_model_and_a_stateless_client_may_send_everything_again() -> None:
     engine = ScriptedEngine(CALLS)
     async with openai_house(engine, CLOCK) as (_, client):
