@@ -23,6 +23,7 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.items import PluginProvider, ProviderInfo, ServerIdentity
 from orchestrator.core.json_types import JsonObject, canonical_json
+from orchestrator.core.logprobs import TokenLogprob
 from orchestrator.core.materials import Piece, Prompt, Resource, ResourceTemplate
 from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInstance
 from orchestrator.core.request import IntegrationRequest, PluginRequest, ResponseFormat, requested_provider
@@ -66,9 +67,10 @@ SCRIPTED_TRAITS = EngineTraits(loads=True, many_instances=True, embeds=True)
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """The model says this, word by word."""
+    """The model says this, word by word; with `logprobs` in one piece."""
 
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +183,9 @@ class ScriptedEngine:
             for line in turn:
                 await anyio.lowlevel.checkpoint()
                 match line:
-                    case Say(text):
-                        for word in _words(text):
-                            yield TextArrived(word)
+                    case Say(text, logprobs):
+                        for word in [text] if logprobs else _words(text):
+                            yield TextArrived(word, logprobs)
                     case Think(text):
                         for word in _words(text):
                             yield ReasoningArrived(word)

@@ -28,6 +28,7 @@ from orchestrator.api.limits import RequestLimits
 from orchestrator.api.loading import loading_routes
 from orchestrator.api.metrics import Metrics, metrics_route
 from orchestrator.api.models import models_route
+from orchestrator.api.openai_chat.routes import openai_chat_routes
 from orchestrator.api.openai_responses.compaction import CompactionEdge, compaction_routes
 from orchestrator.api.openai_responses.conversations import ConversationsEdge, conversation_routes
 from orchestrator.api.openai_responses.edge import ResponsesEdge
@@ -166,6 +167,13 @@ def create_api(
             *elicitation_routes(chats, authenticator, max_body_bytes=max_body_bytes),
             models_route(models, authenticator),
             *loading_routes(instances, authenticator, max_body_bytes=max_body_bytes),
+            *openai_chat_routes(
+                chats,
+                models,
+                authenticator,
+                max_body_bytes=max_body_bytes,
+                keep_alive_seconds=keep_alive_seconds,
+            ),
             embeddings_route(embeddings, authenticator, max_body_bytes=max_body_bytes),
             *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),
             *token_routes(tokens, authenticator, max_body_bytes=max_body_bytes),

@@ -138,6 +138,8 @@ def _accepts(rule: mi.Type) -> tuple[str, ...]:
             return tuple(dict.fromkeys(kind for member in types for kind in _accepts(member)))
         case mi.StrType() | mi.DateTimeType() | mi.LiteralType():  # every literal of ours is a text
             return ("string",)
+        case mi.NoneType():
+            return ("null",)
         case mi.BoolType():
             return ("boolean",)
         case mi.IntType():
@@ -186,13 +188,14 @@ def _check(value: JsonValue, rule: mi.Type, path: Path, says: str | None = None)
                 _check(item, value_rule, (*path, shown(key)))
         case mi.StructType():
             _check_struct(cast(JsonObject, value), rule, path)
-        case _:  # a boolean, or any value: its kind is all there is to check
+        case _:  # null, a boolean, or any value: its kind is all there is to check
             pass
 
 
 def _check_union(value: JsonValue, types: Sequence[mi.Type], path: Path) -> None:
     kind = _kind(value)
-    fitting = [member for member in types if kind in _accepts(member)]
+    kinds = (kind, "number") if kind == "integer" else (kind,)
+    fitting = [member for wanted in kinds for member in types if wanted in _accepts(member)]
     tagged = [member for member in fitting if isinstance(member, mi.StructType) and member.tag_field is not None]
     if tagged and isinstance(value, dict):
         _check_struct(value, _by_tag(value, tagged, path), path)

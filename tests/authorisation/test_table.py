@@ -30,6 +30,11 @@ OPENAI_RESPONSE: Final = "/v1/responses/{response_id:str}"
 PLUGIN: Final = f"{V1}/plugins/mcp/{{label:str}}"
 JOB: Final = f"{V1}/models/download/{{job_id:str}}"
 CHAT: Final[Mapping[str, Any]] = {"model": DEMO_MODEL, "input": "hello", "max_output_tokens": 1}
+COMPLETION: Final[Mapping[str, Any]] = {
+    "model": DEMO_MODEL,
+    "messages": [{"role": "user", "content": "hello"}],
+    "max_tokens": 1,
+}
 UNKNOWN: Final[Mapping[str, str]] = {
     "response_id": "resp_" + "0" * 48,
     "thread_id": "thread_" + "0" * 48,
@@ -127,6 +132,10 @@ TABLE: Final = [
     Row("GET", f"{CONVERSATION}/items/{{item_id:str}}", "chat", THERE_IS_NONE, NO_CONVERSATION),
     Row("DELETE", f"{CONVERSATION}/items/{{item_id:str}}", "chat", (501, "not_implemented"), NO_CONVERSATION),
     Row("DELETE", CONVERSATION, "chat", other=NO_CONVERSATION, ids={"conversation_id": "spare_conversation"}),
+    Row("POST", "/v1/chat/completions", "chat", body=COMPLETION),
+    Row("POST", "/v1/completions", "chat", body={"model": DEMO_MODEL, "prompt": "hello", "max_tokens": 1}),
+    Row("GET", "/v1/models", "models.read"),
+    Row("GET", "/v1/models/{model_id:path}", "models.read", ids={"model_id": "model_id"}),
     Row("GET", f"{V1}/responses", "chat"),
     Row("GET", RESPONSE, "chat", other=THERE_IS_NONE),
     Row("GET", f"{RESPONSE}/chain", "chat", other=THERE_IS_NONE),

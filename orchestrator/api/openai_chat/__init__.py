@@ -1,0 +1,1 @@
+"""OpenAI's older dialect: `/v1/chat/completions`, `/v1/completions` and `/v1/models`, as translations onto a run."""

@@ -1,0 +1,120 @@
+"""OpenAI's older dialect, in the OpenAPI document."""
+
+from typing import Final
+
+from orchestrator.api.errors import openai_envelope
+from orchestrator.api.openai_chat.routes import (
+    CHAT_COMPLETIONS_PATH,
+    COMPLETIONS_PATH,
+    MODEL_LIST_PATH,
+    MODEL_PATH,
+)
+from orchestrator.api.openai_chat.wire_replies import Chunk, Completion, ModelEntries, ModelEntry, TextCompletion
+from orchestrator.api.openai_chat.wire_requests import CompletionBody, TextCompletionBody
+from orchestrator.api.openapi.chat import IN_CHAT
+from orchestrator.api.openapi.parts import WITH_TOKEN, Section, body, errors, path_parameter, reference, success
+from orchestrator.core.errors import ErrorKind
+from orchestrator.core.json_types import JsonObject, JsonValue
+
+CHAT: Final = """\
+A chat as OpenAI's clients hold it: the whole history in every request. What is stored of it is known again by what was
+said, and continued: one graph with every other dialect, each answer a response that `X-Response-Id` names. `tools` of
+type `function` are handed over to the client (`finish_reason` `tool_calls`); `integrations`, an extension, are MCP servers whose
+tools run on the server, and what they answer is in the journal. With `n` each choice is a response of its own.
+
+With `"stream": true` the reply is `text/event-stream`: a `Chunk` in each `data:`, `[DONE]` in the last; a failure after
+the beginning is an `error` in between. A client that goes away ends the request."""
+
+TEXT: Final = """\
+A text for each prompt. Models are asked through their chat templates, each prompt as a message of the user."""
+
+EXAMPLES: Final[JsonObject] = {
+    "A question": {"model": "publisher/model", "messages": [{"role": "user", "content": "When is it noon in Oslo?"}]},
+    "With a server's tools": {
+        "model": "publisher/model",
+        "messages": [{"role": "user", "content": "What time is it?"}],
+        "integrations": ["mcp/clock"],
+    },
+    "With a function of the client's": {
+        "model": "publisher/model",
+        "messages": [{"role": "user", "content": "What is the weather?"}],
+        "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
+    },
+}
+TEXT_EXAMPLES: Final[JsonObject] = {"A prompt": {"model": "publisher/model", "prompt": "Once upon a time"}}
+
+
+def _streamed(answer: JsonObject, schema: str) -> JsonObject:
+    content: JsonObject = {**_content(answer), "text/event-stream": {"schema": reference(schema)}}
+    return {**answer, "content": content}
+
+
+def _content(answer: JsonObject) -> JsonObject:
+    content: JsonValue = answer["content"]
+    assert isinstance(content, dict)
+    return content
+
+
+def _chat() -> JsonObject:
+    return {
+        "operationId": "createChatCompletion",
+        "tags": ["OpenAI"],
+        "summary": "Complete a chat",
+        "description": CHAT,
+        "requestBody": body("CompletionBody", EXAMPLES),
+        "responses": {
+            "200": _streamed(success("The answer.", "Completion", headers=("X-Response-Id",)), "Chunk"),
+            **errors(IN_CHAT, openai_envelope),
+        },
+    }
+
+
+def _text() -> JsonObject:
+    return {
+        "operationId": "createCompletion",
+        "tags": ["OpenAI"],
+        "summary": "Complete texts",
+        "description": TEXT,
+        "requestBody": body("TextCompletionBody", TEXT_EXAMPLES),
+        "responses": {
+            "200": _streamed(success("The texts.", "TextCompletion", headers=("X-Response-Id",)), "TextCompletion"),
+            **errors(IN_CHAT, openai_envelope),
+        },
+    }
+
+
+def _list() -> JsonObject:
+    return {
+        "operationId": "listModelEntries",
+        "tags": ["OpenAI"],
+        "summary": "List models",
+        "description": "Every model of every engine that answers. A token needs the permission `models.read`.",
+        "responses": {"200": success("The models.", "ModelEntries"), **errors(WITH_TOKEN, openai_envelope)},
+    }
+
+
+def _get() -> JsonObject:
+    return {
+        "operationId": "getModelEntry",
+        "tags": ["OpenAI"],
+        "summary": "Show a model",
+        "description": "By its key, `engine::key`, or the id of a loaded instance.",
+        "parameters": [path_parameter("model_id", "May have slashes.")],
+        "responses": {
+            "200": success("The model.", "ModelEntry"),
+            **errors((*WITH_TOKEN, ErrorKind.UNKNOWN_MODEL), openai_envelope),
+        },
+    }
+
+
+SECTION: Final = Section(
+    "OpenAI",
+    "Chats, texts and models in OpenAI's shape.",
+    {
+        CHAT_COMPLETIONS_PATH: {"post": _chat()},
+        COMPLETIONS_PATH: {"post": _text()},
+        MODEL_LIST_PATH: {"get": _list()},
+        MODEL_PATH: {"get": _get()},
+    },
+    (CompletionBody, Completion, Chunk, TextCompletionBody, TextCompletion, ModelEntries, ModelEntry),
+)
