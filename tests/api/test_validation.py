@@ -69,7 +69,7 @@ LONG = "x" * 100
 SHOWN = "x" * 64 + "…"
 DATA_URL = "data:image/png;base64,iVBORw0KGgo="
 IMAGE_PROBLEM = '"input.0.data_url" must be a picture as a data:image/…;base64,… URL.'
-TAGS = "'text' | 'message' | 'image'"
+TAGS = "'text' | 'message' | 'image' | 'function_call_output'"
 MISSING, TYPE, VALUE = "missing_required_parameter", "invalid_type", "invalid_value"
 UNION, KEYS = "invalid_union", "unrecognized_keys"
 

@@ -135,7 +135,7 @@ TABLE: Final = [
     Row("POST", "/v1/chat/completions", "chat", body=COMPLETION),
     Row("POST", "/v1/completions", "chat", body={"model": DEMO_MODEL, "prompt": "hello", "max_tokens": 1}),
     Row("GET", "/v1/models", "models.read"),
-    Row("GET", "/v1/models/{model_id:path}", "models.read", ids={"model_id": "model_id"}),
+    Row("GET", "/v1/models/{model_id:path}", "models.read"),
     Row("GET", f"{V1}/responses", "chat"),
     Row("GET", RESPONSE, "chat", other=THERE_IS_NONE),
     Row("GET", f"{RESPONSE}/chain", "chat", other=THERE_IS_NONE),
@@ -269,8 +269,14 @@ class Asked:
             "elicitation_id": UNKNOWN["elicitation_id"],
             "item_id": "msg_none",
         }
-        known |= {"asset": "page.js", "fresh": "x", **ids, **{name: ids[kept] for name, kept in row.ids.items()}}
-        path = re.sub(r"\{(\w+):str\}", lambda match: known[match[1]], row.path)
+        known |= {
+            "asset": "page.js",
+            "fresh": "x",
+            "model_id": DEMO_MODEL,
+            **ids,
+            **{name: ids[kept] for name, kept in row.ids.items()},
+        }
+        path = re.sub(r"\{(\w+):(?:str|path)\}", lambda match: known[match[1]], row.path)
         body = json.loads(re.sub(r"\{(\w+)\}", lambda match: known[match[1]], json.dumps(row.body)))
         query = {name: known[value.strip("{}")] for name, value in row.query.items()}
         return self.client.request(row.method, path, json=body, params=query, headers=headers)

@@ -114,7 +114,7 @@ SECTION: Final = Section(
         CHAT_COMPLETIONS_PATH: {"post": _chat()},
         COMPLETIONS_PATH: {"post": _text()},
         MODEL_LIST_PATH: {"get": _list()},
-        MODEL_PATH: {"get": _get()},
+        MODEL_PATH.replace(":path", ""): {"get": _get()},
     },
     (CompletionBody, Completion, Chunk, TextCompletionBody, TextCompletion, ModelEntries, ModelEntry),
 )
