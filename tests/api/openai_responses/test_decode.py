@@ -13,9 +13,9 @@ from orchestrator.core.approvals import ApprovalPolicy, ToolFilter
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.request import EphemeralRequest, NamedTool, PluginRequest
 
-FUNCTION = {"type": "function", "name": "show", "parameters": {"type": "object", "default": None}}
+FUNCTION: dict[str, Any] = {"type": "function", "name": "show", "parameters": {"type": "object", "default": None}}
 CLOCK = {"type": "mcp", "server_label": "clock", "require_approval": "never"}
-WEB = {
+WEB: dict[str, Any] = {
     "type": "mcp",
     "server_label": "web",
     "server_url": "https://ada:hush@mcp.example/path?key=hush#hush",
