@@ -6,6 +6,7 @@ from dataclasses import replace
 import litestar
 from litestar.exceptions import HTTPException
 
+from orchestrator.api.anthropic_messages.routes import message_routes
 from orchestrator.api.approvals import approval_route
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.branches import branch_routes
@@ -155,6 +156,13 @@ def create_api(
             *openai_response_routes(responses),
             *conversation_routes(ConversationsEdge(conversations, responses)),
             *compaction_routes(CompactionEdge(responses, prompt_costs)),
+            *message_routes(
+                chats,
+                prompt_costs,
+                authenticator,
+                max_body_bytes=max_body_bytes,
+                keep_alive_seconds=keep_alive_seconds,
+            ),
             fork_route(forks, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds),
             *branch_routes(
                 branches,

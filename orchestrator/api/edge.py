@@ -16,7 +16,13 @@ from orchestrator.api.errors import NO_CONTENT, envelope_of, error_answer, unexp
 from orchestrator.api.limits import RequestLimits, remember_limits, too_much, within_time
 from orchestrator.api.origins import Admitted, OriginPolicy, Refused, admit
 from orchestrator.api.paths import keep_slashes
-from orchestrator.api.request_ids import REQUEST_ID_HEADER, accept_request_id, remember_request_id
+from orchestrator.api.request_ids import (
+    ANTHROPIC_PATH,
+    ANTHROPIC_REQUEST_ID_HEADER,
+    REQUEST_ID_HEADER,
+    accept_request_id,
+    remember_request_id,
+)
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
@@ -26,10 +32,11 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
 }
 _PREFLIGHT_HEADERS: Final[Mapping[str, str]] = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID, X-Api-Key, X-Request-Id, X-Stream-Extensions",
+    "Access-Control-Allow-Headers": "Anthropic-Beta, Anthropic-Dangerous-Direct-Browser-Access, Anthropic-Version, Authorization, Content-Type, "
+    "Last-Event-ID, X-Api-Key, X-Request-Id, X-Stream-Extensions",
     "Access-Control-Max-Age": "600",
 }
-_EXPOSED: Final = "Retry-After, X-Request-Id, X-Response-Id"
+_EXPOSED: Final = "Request-Id, Retry-After, X-Request-Id, X-Response-Id"
 
 Answered: TypeAlias = Callable[[str, str, int | None], None]
 
@@ -66,7 +73,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(MutableScopeHeaders(message), decision, request_id)
+                self._add_headers(MutableScopeHeaders(message), decision, request_id, scope["path"])
             await send(message)
 
         try:
@@ -126,11 +133,15 @@ class Edge:
             headers["Access-Control-Allow-Private-Network"] = "true"
         await ASGIResponse(status_code=NO_CONTENT, headers=headers)(scope, receive, send)
 
-    def _add_headers(self, headers: MutableScopeHeaders, decision: Admitted | Refused, request_id: str) -> None:
+    def _add_headers(
+        self, headers: MutableScopeHeaders, decision: Admitted | Refused, request_id: str, path: str
+    ) -> None:
         for name, value in SECURITY_HEADERS.items():
             if name not in headers:
                 headers[name] = value
         headers[REQUEST_ID_HEADER] = request_id
+        if path.startswith(ANTHROPIC_PATH):
+            headers[ANTHROPIC_REQUEST_ID_HEADER] = request_id
         if self._policy.cors_origins:
             headers.add("Vary", "Origin")
         if isinstance(decision, Admitted) and decision.cors_origin is not None:

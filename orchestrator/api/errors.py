@@ -16,8 +16,9 @@ from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Struct
 
 from orchestrator.api.json_text import json_bytes
-from orchestrator.api.request_ids import request_id_of
+from orchestrator.api.request_ids import ANTHROPIC_PATH, request_id_of
 from orchestrator.api.wire import ErrorBody, ErrorEnvelope, ErrorType
+from orchestrator.api.wire_anthropic_errors import AnthropicError, AnthropicErrorEnvelope, AnthropicErrorType
 from orchestrator.api.wire_openai_errors import OpenAIError, OpenAIErrorEnvelope, OpenAIErrorType
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 
@@ -132,11 +133,11 @@ class ErrorAnswer:
         )
 
 
-Envelope: TypeAlias = Callable[[ErrorInfo], Struct]
-"""The body of an error, in the words of a dialect."""
+Envelope: TypeAlias = Callable[[ErrorInfo, str], Struct]
+"""The body of an error, in the words of a dialect, which may name the request by its id."""
 
 
-def native_envelope(info: ErrorInfo) -> Struct:
+def native_envelope(info: ErrorInfo, request_id: str = "") -> Struct:
     """The body of an error as LM Studio's clients know it."""
     return ErrorEnvelope(wire_error(info))
 
@@ -152,12 +153,39 @@ def openai_error(info: ErrorInfo) -> OpenAIError:
     return OpenAIError(info.message, kind, info.param, row.code or (None if row.type == _BAD else row.type))
 
 
-def openai_envelope(info: ErrorInfo) -> Struct:
+def openai_envelope(info: ErrorInfo, request_id: str = "") -> Struct:
     """The body of an error as OpenAI's clients know it."""
     return OpenAIErrorEnvelope(openai_error(info))
 
 
-ENVELOPES: Final[Sequence[tuple[str, Envelope]]] = (("/v1/", openai_envelope),)
+_ANTHROPIC_TYPES: Final[Mapping[int, AnthropicErrorType]] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+}
+
+
+def anthropic_error(info: ErrorInfo) -> AnthropicError:
+    """The error object of Anthropic's dialect, which has no place for a field's path but the message."""
+    status = ERROR_TABLE[info.kind].status
+    usual: AnthropicErrorType = "api_error" if status >= _UNEXPECTED else "invalid_request_error"
+    told = info.param is None or f'"{info.param}"' in info.message
+    message = info.message if told else f"{info.param}: {info.message}"
+    return AnthropicError(_ANTHROPIC_TYPES.get(status, usual), message)
+
+
+def anthropic_envelope(info: ErrorInfo, request_id: str = "") -> Struct:
+    """The body of an error as Anthropic's clients know it."""
+    return AnthropicErrorEnvelope(anthropic_error(info), request_id)
+
+
+ENVELOPES: Final[Sequence[tuple[str, Envelope]]] = (
+    (ANTHROPIC_PATH, anthropic_envelope),
+    ("/v1/", openai_envelope),
+)
 """Which dialect is spoken below which path; the first that fits counts, and the native one elsewhere."""
 
 
@@ -185,7 +213,7 @@ def error_answer(
         more["Retry-After"] = str(max(1, math.ceil(retry_after_seconds or info.retry_after_seconds or 1)))
     elif info.retry_after_seconds is not None:
         more["Retry-After"] = str(max(1, math.ceil(info.retry_after_seconds)))
-    return ErrorAnswer(row.status, json_bytes(envelope(info)), more)
+    return ErrorAnswer(row.status, json_bytes(envelope(info, request_id)), more)
 
 
 def answer_orchestrator_error(request: HttpRequest, error: OrchestratorError) -> litestar.Response[bytes]:

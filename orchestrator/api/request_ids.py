@@ -8,6 +8,9 @@ from typing import Final
 from litestar.types import Scope
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
+ANTHROPIC_PATH: Final = "/v1/messages"
+ANTHROPIC_REQUEST_ID_HEADER: Final = "request-id"
+"""What Anthropic's clients look for, below their path."""
 _KEY: Final = "request_id"
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

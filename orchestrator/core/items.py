@@ -97,12 +97,16 @@ class ReasoningInput:
 
 @dataclass(frozen=True, slots=True)
 class FunctionCallInput:
-    """A call of a function of the client's, in a history that it brings; `arguments` is the model's JSON text."""
+    """A call of a function of the client's, in a history that it brings; `arguments` is the model's JSON text.
+
+    `of_server`: it is one of a server's tool, which ran where the history was made; transcripts do not have it.
+    """
 
     call_id: str
     name: str
     arguments: str
     begins: bool = False
+    of_server: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +114,14 @@ class FunctionOutput:
     """The result of a function that the client ran.
 
     `output` is JSON text of a content array, as MCP has it. `name` is that of the function, empty where it is not
-    looked up yet.
+    looked up yet. `of_server`: it is that of a server's tool, as its call is.
     """
 
     call_id: str
     output: str
     is_error: bool = False
     name: str = ""
+    of_server: bool = False
 
 
 InputItem: TypeAlias = TextInput | ImageInput | ReasoningInput | FunctionCallInput | FunctionOutput

@@ -24,7 +24,7 @@ from orchestrator.core.items import (
     origin_of,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json, parse_object
-from orchestrator.core.prompt import side_of
+from orchestrator.core.prompt import Side, side_of
 
 EMPTY: Final = hashlib.sha256(b"transcript").hexdigest()
 """The digest of a conversation in which nothing was said."""
@@ -62,7 +62,7 @@ def _next(digest: str, message: JsonObject | None) -> str:
 def _messages(items: Sequence[InputItem]) -> Iterator[tuple[int, JsonObject | None]]:
     """The messages that `items` are, each with the number of items up to its end; None is one of which nothing is seen."""
     end = 0
-    for side, group in groupby(items, key=side_of):
+    for side, group in groupby(items, key=_side_of):
         said = list(group)
         match side:
             case "assistant":
@@ -74,7 +74,7 @@ def _messages(items: Sequence[InputItem]) -> Iterator[tuple[int, JsonObject | No
                         [
                             (item.call_id, item.name, item.arguments)
                             for item in said
-                            if isinstance(item, FunctionCallInput)
+                            if isinstance(item, FunctionCallInput) and not item.of_server
                         ],
                     ),
                 )
@@ -88,6 +88,12 @@ def _messages(items: Sequence[InputItem]) -> Iterator[tuple[int, JsonObject | No
                     yield end, _result(cast(FunctionOutput, item))
             case _:
                 assert_never(side)
+
+
+def _side_of(item: InputItem) -> Side:
+    """Whose message `item` is a part of; what servers were asked and answered is within that of the assistant."""
+    of_server = isinstance(item, FunctionCallInput | FunctionOutput) and item.of_server
+    return "assistant" if of_server else side_of(item)
 
 
 def _split(said: Sequence[InputItem]) -> Iterator[list[InputItem]]:

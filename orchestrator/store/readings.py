@@ -48,9 +48,11 @@ def input_item(
         case "reasoning":
             return ReasoningInput(text, begins)
         case "function_call":
-            return FunctionCallInput(known["call_id"], known["name"], text, begins)
+            of_server = known.get("of_server", False)
+            return FunctionCallInput(known["call_id"], known["name"], text, begins, of_server)
         case "function_output":
-            return FunctionOutput(known["call_id"], text, known["is_error"], known["name"])
+            of_server = known.get("of_server", False)
+            return FunctionOutput(known["call_id"], text, known["is_error"], known["name"], of_server)
         case _:
             return _said(kind, text, origin, known, begins)
 

@@ -134,10 +134,12 @@ def _input_details(item: InputItem) -> tuple[str, JsonObject]:
             return "image", begins
         case ReasoningInput():
             return "reasoning", begins
-        case FunctionCallInput(call_id, name):
-            return "function_call", {**begins, "call_id": call_id, "name": name}
-        case FunctionOutput(call_id, _, is_error, name):
-            return "function_output", {"call_id": call_id, "name": name, "is_error": is_error}
+        case FunctionCallInput(call_id, name, of_server=of_server):
+            whose: JsonObject = {"of_server": True} if of_server else {}
+            return "function_call", {**begins, **whose, "call_id": call_id, "name": name}
+        case FunctionOutput(call_id, _, is_error, name, of_server):
+            whose = {"of_server": True} if of_server else {}
+            return "function_output", {**whose, "call_id": call_id, "name": name, "is_error": is_error}
         case _:
             assert_never(item)
 

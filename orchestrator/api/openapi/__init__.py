@@ -10,6 +10,7 @@ from typing import Final, cast
 import msgspec
 
 from orchestrator.api.openapi import (
+    anthropic_messages,
     audit,
     branches,
     chat,
@@ -37,6 +38,7 @@ SECTIONS: Final = (
     openai_chat.SECTION,
     embeddings.SECTION,
     openai_responses.SECTION,
+    anthropic_messages.SECTION,
     plugins.SECTION,
     audit.SECTION,
     tokens.SECTION,
@@ -50,7 +52,7 @@ before it runs.
 
 **Errors** are always `{"error": {"type", "message", "code"?, "param"?}}`; `param` is the path of the
 field, such as `integrations.0.server_url`. Below `/v1` they are told as OpenAI tells them, with `type`
-`invalid_request_error`, `rate_limit_error` or `server_error`. An unknown route is a 404 `unknown_endpoint`, a wrong method a
+`invalid_request_error`, `rate_limit_error` or `server_error`; below `/v1/messages` as Anthropic tells them. An unknown route is a 404 `unknown_endpoint`, a wrong method a
 405 `method_not_allowed`.
 
 **Origins.** Bodies must be sent as `application/json`. The `Host` has to be one that the service

@@ -88,7 +88,7 @@ def errors(kinds: Sequence[ErrorKind], envelope: Envelope = native_envelope) -> 
     for kind in kinds:
         row = ERROR_TABLE[kind]
         meanings.setdefault(row.status, []).append(row)
-        examples.setdefault(row.status, envelope(ErrorInfo(kind, "What went wrong, in words.")))
+        examples.setdefault(row.status, envelope(ErrorInfo(kind, "What went wrong, in words."), "req_…"))
     answers: JsonObject = {}
     for status in sorted(meanings):
         codes = "\n".join(f"* `{row.code or row.type}`" for row in meanings[status])

@@ -1,0 +1,1 @@
+"""Anthropic's `/v1/messages`: requests of that dialect as ours, and our runs told as theirs are. No loop, no store."""

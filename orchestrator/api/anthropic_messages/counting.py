@@ -1,0 +1,41 @@
+"""How many tokens a prompt would be."""
+
+from typing import Final
+
+from orchestrator.api.anthropic_messages.decode import in_anthropic_words, reasoning_wishes, system_prompt
+from orchestrator.api.anthropic_messages.decode_tools import asked_tools
+from orchestrator.api.anthropic_messages.history import input_items
+from orchestrator.api.anthropic_messages.wire_requests import CountTokensBody
+from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.items import ImageInput
+from orchestrator.service.callers import Caller
+from orchestrator.service.chat_request import ChatRequest
+from orchestrator.service.prompt_costs import PromptCostService
+
+IMAGE_TOKENS: Final = 1024
+"""What a picture costs, roughly: every model has its own way to see."""
+
+
+async def counted_tokens(body: CountTokensBody, costs: PromptCostService, caller: Caller) -> int:
+    """The tokens of the prompt that `body` describes; its servers are asked what they offer.
+
+    Raises:
+        OrchestratorError: as the request itself would be refused.
+    """
+    tools = asked_tools(body, others=False)
+    wishes, demanded = reasoning_wishes(body)
+    chat = ChatRequest(
+        model=body.model,
+        input=input_items(body.messages),
+        system_prompt=system_prompt(body),
+        integrations=tools.servers,
+        functions=() if tools.choice == "none" else tools.functions,
+        tool_choice=tools.choice,
+        reasoning_wishes=wishes,
+        demands_reasoning=demanded,
+    )
+    try:
+        counted = await costs.count(chat, caller)
+    except OrchestratorError as error:
+        raise in_anthropic_words(error, 0) from None
+    return counted + IMAGE_TOKENS * sum(isinstance(item, ImageInput) for item in chat.input)

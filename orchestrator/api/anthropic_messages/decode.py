@@ -1,0 +1,161 @@
+"""From the body of a request to what the service takes."""
+
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from orchestrator.api.anthropic_messages.decode_tools import asked_tools
+from orchestrator.api.anthropic_messages.history import input_items
+from orchestrator.api.anthropic_messages.ids import response_id_of
+from orchestrator.api.anthropic_messages.wire_requests import (
+    MessagesBody,
+    Prompting,
+    ThinkingAdaptive,
+    ThinkingDisabled,
+    ThinkingEnabled,
+)
+from orchestrator.api.chat_request import RESPONSE_PREFIX, integration_requests
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.json_types import JsonObject
+from orchestrator.core.request import ReasoningSetting, ResponseFormat, Sampling
+from orchestrator.core.tools import schema_problem
+from orchestrator.service.chat_request import ChatRequest
+
+_LOW_BUDGET: Final = 4096
+_HIGH_BUDGET: Final = 16_384
+_EFFORTS: Final[dict[str, ReasoningSetting]] = {
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request. Of its integrations the first `plugins` stand in `integrations`, the rest in `mcp_servers`.
+
+    `eager` functions stream what is written for them as it comes; with `hides_thinking` thinking blocks are empty.
+    """
+
+    chat: ChatRequest
+    plugins: int
+    eager: frozenset[str]
+    hides_thinking: bool
+
+
+def asked_message(body: MessagesBody) -> Asked:
+    """The request in the service's words.
+
+    Raises:
+        OrchestratorError: `invalid_value` with its path.
+    """
+    integrations = integration_requests(_given(body.integrations) or ())
+    tools = asked_tools(body, others=bool(integrations))
+    previous = _given(body.previous_response_id)
+    if previous is not None and not response_id_of(previous).startswith(RESPONSE_PREFIX):
+        message = '"previous_response_id" must start with "msg_" or "resp_".'
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="previous_response_id")
+    wishes, demanded = reasoning_wishes(body)
+    user = _given(body.metadata.user_id)
+    chat = ChatRequest(
+        model=body.model,
+        input=input_items(body.messages),
+        system_prompt=system_prompt(body) if previous is None or body.system is not UNSET else None,
+        integrations=(*integrations, *tools.servers),
+        functions=tools.functions,
+        sampling=Sampling(
+            temperature=_given(body.temperature),
+            top_p=_given(body.top_p),
+            top_k=_given(body.top_k),
+            stop=tuple(_given(body.stop_sequences) or ()),
+        ),
+        max_output_tokens=body.max_tokens,
+        store=body.store,
+        previous_response_id=None if previous is None else response_id_of(previous),
+        tool_choice=tools.choice,
+        response_format=_response_format(body),
+        metadata={} if user is None else {"user_id": user},
+        reasoning_wishes=wishes,
+        demands_reasoning=demanded,
+        parallel_tool_calls=tools.parallel,
+        stateless=previous is None,
+        dialect=_settings(body),
+    )
+    hides = isinstance(body.thinking, ThinkingEnabled | ThinkingAdaptive) and body.thinking.display == "omitted"
+    return Asked(chat, len(integrations), tools.eager, hides)
+
+
+def system_prompt(body: Prompting) -> str:
+    """What the system says; empty where it says nothing."""
+    match body.system:
+        case UnsetType():
+            return ""
+        case str(text):
+            return text
+        case blocks:
+            return "\n".join(block.text for block in blocks)
+
+
+def reasoning_wishes(body: Prompting) -> tuple[tuple[ReasoningSetting, ...], bool]:
+    """The settings that the request is content with, the best first; and whether it has to be one of them."""
+    effort = _given(body.output_config.effort)
+    wished: tuple[ReasoningSetting, ...] = () if effort is None else (_EFFORTS[effort],)
+    match body.thinking:
+        case ThinkingDisabled():
+            return ("off",), True
+        case ThinkingEnabled(budget):
+            level: ReasoningSetting = "low" if budget < _LOW_BUDGET else "medium" if budget < _HIGH_BUDGET else "high"
+            return (*(wished or (level,)), "on"), True
+        case ThinkingAdaptive():
+            return (*wished, "on", "medium"), False
+        case _:
+            return wished, False
+
+
+def _response_format(body: Prompting) -> ResponseFormat | None:
+    wanted = _given(body.output_config.format)
+    if wanted is None:
+        return None
+    problem = schema_problem(wanted.schema)
+    if problem is not None:
+        param = "output_config.format.schema"
+        message = f'"{param}" is not a JSON schema that can be used: {problem}.'
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=param)
+    return ResponseFormat("output", wanted.schema)
+
+
+def _settings(body: MessagesBody) -> JsonObject:
+    """What is kept of the request beside what every dialect keeps."""
+    return {"api": "messages", "service_tier": body.service_tier}
+
+
+def in_anthropic_words(error: OrchestratorError, plugins: int) -> OrchestratorError:
+    """The error with the field's name in this dialect; the first `plugins` integrations stand in `integrations`."""
+    info = error.info
+    head, _, rest = (info.param or "").partition(".")
+    param = _RENAMED.get(head)
+    number, _, field = rest.partition(".")
+    if head == "integrations" and number.isdigit() and int(number) >= plugins:
+        field = {"server_url": "url", "server_label": "name", "headers": "authorization_token"}.get(field, field)
+        param = ".".join(filter(None, ("mcp_servers", str(int(number) - plugins), field)))
+    if param is None:
+        return error
+    return OrchestratorError(info.kind, info.message, param=param, retry_after_seconds=error.retry_after_seconds)
+
+
+_RENAMED: Final = {
+    "input": "messages",
+    "system_prompt": "system",
+    "reasoning": "thinking",
+    "response_format": "output_config.format",
+    "max_output_tokens": "max_tokens",
+}
+
+
+def _given(value: V | UnsetType) -> V | None:
+    return None if isinstance(value, UnsetType) else value

@@ -1,0 +1,129 @@
+"""Items of a response as blocks, and its end as this dialect has it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Final, assert_never, cast
+
+from orchestrator.api.anthropic_messages.ids import message_id, tool_use_id
+from orchestrator.api.anthropic_messages.wire_reply import (
+    Block,
+    McpToolResultBlock,
+    McpToolUseBlock,
+    MessageReply,
+    MessageUsage,
+    OutputTokensDetails,
+    Stopped,
+    StopReason,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+)
+from orchestrator.core.content import described
+from orchestrator.core.items import (
+    FunctionCall,
+    InvalidToolCall,
+    Message,
+    OutputItem,
+    ProviderInfo,
+    Reasoning,
+    ToolCall,
+    asked_of_client,
+)
+from orchestrator.core.json_types import JsonObject, JsonValue, parse_object
+from orchestrator.core.response import ChatResult, Completed, Incomplete, Stats
+from orchestrator.core.tools import provider_label
+
+NOBODY: Final = "unknown"
+"""Whose tool it is that nobody offers."""
+UNREADABLE: Final = "arguments"
+"""Where the text stands that a model wrote in the place of an object."""
+
+
+def message_reply(result: ChatResult, response_id: str, model: str, *, hides_thinking: bool = False) -> MessageReply:
+    """The JSON reply."""
+    stopped = stopped_by(result)
+    return MessageReply(
+        message_id(response_id),
+        model,
+        [block for item in result.output for block in blocks_of(item, hides_thinking=hides_thinking)],
+        usage_of(result.stats),
+        stopped.stop_reason,
+        stopped.stop_sequence,
+    )
+
+
+def blocks_of(item: OutputItem, *, hides_thinking: bool = False) -> tuple[Block, ...]:
+    """What stands for `item` in `content`."""
+    match item:
+        case Message(content):
+            return (TextBlock(content),)
+        case Reasoning(content):
+            return (ThinkingBlock("" if hides_thinking else content, signature_of(content)),)
+        case FunctionCall(call_id, name, arguments, complete):
+            return (ToolUseBlock(tool_use_id(call_id), name, input_of(arguments)),) if complete else ()
+        case ToolCall(call_id, tool, arguments, output, provider, is_error):
+            return use_block(call_id, tool, provider, arguments), result_block(call_id, texts_of(output), is_error)
+        case InvalidToolCall():
+            arguments = item.arguments or {}
+            return (
+                use_block(item.call_id, item.tool_name, item.provider, arguments),
+                result_block(item.call_id, [TextBlock(item.reason)], is_error=True),
+            )
+        case _:
+            assert_never(item)
+
+
+def use_block(call_id: str, tool: str, provider: ProviderInfo | None, arguments: JsonObject) -> McpToolUseBlock:
+    """A call that ran here, or was refused."""
+    server = NOBODY if provider is None else provider_label(provider)
+    return McpToolUseBlock(tool_use_id(call_id, mcp=True), tool, server, arguments)
+
+
+def result_block(call_id: str, content: Sequence[TextBlock], is_error: bool) -> McpToolResultBlock:
+    """What came of such a call."""
+    return McpToolResultBlock(tool_use_id(call_id, mcp=True), is_error, list(content))
+
+
+def texts_of(output: str) -> list[TextBlock]:
+    """The JSON text of a content array as texts; what is none is described."""
+    return [TextBlock(described(part)) for part in cast("list[JsonValue]", json.loads(output))]
+
+
+def input_of(arguments: str) -> JsonObject:
+    """The input of a function, which has to be an object here whatever the model wrote."""
+    value = parse_object(arguments or "{}")
+    return {UNREADABLE: arguments} if value is None else value
+
+
+def signature_of(thinking: str) -> str:
+    """What a thinking block is signed with: it says that it is ours, and names the text."""
+    return "orchestrator_" + hashlib.sha256(thinking.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def stopped_by(result: ChatResult) -> Stopped:
+    """Why the message is over. `pause_turn`: it would go on, sent back with a word of the user."""
+    return Stopped(_reason(result))
+
+
+def _reason(result: ChatResult) -> StopReason:
+    match result.ending:
+        case Completed():
+            return "tool_use" if asked_of_client(result.output) else "end_turn"
+        case Incomplete("max_output_tokens"):
+            return "max_tokens"
+        case Incomplete("identical_calls"):
+            return "end_turn"
+        case _:
+            return "pause_turn"
+
+
+def usage_of(stats: Stats) -> MessageUsage:
+    """The tokens of a message; what nobody counted is 0."""
+    cached = stats.cached_input_tokens
+    return MessageUsage(
+        max(0, stats.input_tokens - (cached or 0)),
+        stats.total_output_tokens,
+        cached,
+        output_tokens_details=OutputTokensDetails(stats.reasoning_output_tokens),
+    )

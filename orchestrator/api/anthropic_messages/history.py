@@ -1,0 +1,127 @@
+"""Messages of a request as input items."""
+
+import json
+from collections.abc import Sequence
+from typing import assert_never
+
+from msgspec import UnsetType
+
+from orchestrator.api.anthropic_messages.ids import call_id_of
+from orchestrator.api.anthropic_messages.wire_requests import (
+    Base64Source,
+    ContentParam,
+    ImageBlockParam,
+    McpToolResultBlockParam,
+    McpToolUseBlockParam,
+    MessageParam,
+    RedactedThinkingBlockParam,
+    TextBlockParam,
+    ThinkingBlockParam,
+    ToolResultBlockParam,
+    ToolUseBlockParam,
+)
+from orchestrator.api.chat_request import check_image
+from orchestrator.core.content import data_url
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.items import (
+    FunctionCallInput,
+    FunctionOutput,
+    ImageInput,
+    InputItem,
+    ReasoningInput,
+    Speaker,
+    TextInput,
+)
+from orchestrator.core.json_types import JsonValue, canonical_json
+from orchestrator.core.tools import text_content
+
+
+def input_items(messages: Sequence[MessageParam]) -> tuple[InputItem, ...]:
+    """What is said in `messages`, results before what is said with them.
+
+    Raises:
+        OrchestratorError: `invalid_value` with the path of a block that does not belong where it is.
+    """
+    found: list[InputItem] = []
+    for index, message in enumerate(messages):
+        path = f"messages.{index}.content"
+        content = [TextBlockParam(message.content)] if isinstance(message.content, str) else message.content
+        said = [item for place, block in enumerate(content) for item in _items(block, message.role, f"{path}.{place}")]
+        if message.role == "user":
+            said.sort(key=lambda item: not isinstance(item, FunctionOutput))
+        found += said
+    last = messages[-1]
+    if last.role != "user":
+        message = '"messages" must end with a message of the user: what a model has begun to write is not gone on with.'
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=f"messages.{len(messages) - 1}.role")
+    if not any(not isinstance(item, TextInput) or item.content for item in found):
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, '"messages" must not be empty.', param="messages")
+    return tuple(found)
+
+
+def _items(block: ContentParam, role: Speaker, path: str) -> tuple[InputItem, ...]:
+    match block:
+        case TextBlockParam(text):
+            return (TextInput(text, speaker=role),)
+        case ImageBlockParam():
+            _check_role(role, "user", block, path)
+            return (ImageInput(_picture(block, path)),)
+        case ToolResultBlockParam():
+            _check_role(role, "user", block, path)
+            output = _output(block.content, f"{path}.content")
+            return (FunctionOutput(call_id_of(block.tool_use_id), output, block.is_error),)
+        case ThinkingBlockParam(thinking):
+            _check_role(role, "assistant", block, path)
+            return (ReasoningInput(thinking),) if thinking else ()
+        case RedactedThinkingBlockParam():
+            _check_role(role, "assistant", block, path)
+            return ()
+        case ToolUseBlockParam():
+            _check_role(role, "assistant", block, path)
+            return (FunctionCallInput(call_id_of(block.id), block.name, canonical_json(block.input)),)
+        case McpToolUseBlockParam():
+            _check_role(role, "assistant", block, path)
+            arguments = canonical_json(block.input)
+            return (FunctionCallInput(call_id_of(block.id), block.name, arguments, of_server=True),)
+        case McpToolResultBlockParam():
+            _check_role(role, "assistant", block, path)
+            output = _output(block.content, f"{path}.content")
+            return (FunctionOutput(call_id_of(block.tool_use_id), output, block.is_error, of_server=True),)
+        case _:
+            assert_never(block)
+
+
+def _check_role(role: Speaker, wanted: Speaker, block: ContentParam, path: str) -> None:
+    if role != wanted:
+        kind = block.__struct_config__.tag
+        message = f"\"{path}\" is a '{kind}', which only a message of the role '{wanted}' can have."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=path)
+
+
+def _picture(block: ImageBlockParam, path: str) -> str:
+    source = block.source
+    if isinstance(source, Base64Source):
+        url = data_url(source.media_type, source.data)
+        check_image(url, f"{path}.source.data")
+        return url
+    if not source.url.lower().startswith("data:"):
+        message = f'"{path}.source.url" must be a data: URL: no picture is fetched for a request. Send it as base64.'
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=f"{path}.source.url")
+    check_image(source.url, f"{path}.source.url")
+    return source.url
+
+
+def _output(content: str | Sequence[TextBlockParam | ImageBlockParam] | UnsetType, path: str) -> str:
+    """The JSON text of a content array, as MCP has it."""
+    if isinstance(content, UnsetType):
+        return "[]"
+    if isinstance(content, str):
+        return text_content(content)
+    parts: list[JsonValue] = []
+    for index, block in enumerate(content):
+        if isinstance(block, TextBlockParam):
+            parts.append({"type": "text", "text": block.text})
+        else:
+            head, _, data = _picture(block, f"{path}.{index}").partition(";base64,")
+            parts.append({"type": "image", "data": data, "mimeType": head.removeprefix("data:")})
+    return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))

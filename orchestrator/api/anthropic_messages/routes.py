@@ -1,0 +1,90 @@
+"""`POST /v1/messages` and `POST /v1/messages/count_tokens`."""
+
+from typing import Final
+
+from litestar import post
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+
+from orchestrator.api.anthropic_messages.counting import counted_tokens
+from orchestrator.api.anthropic_messages.decode import Asked, asked_message, in_anthropic_words
+from orchestrator.api.anthropic_messages.encode import message_reply
+from orchestrator.api.anthropic_messages.forms import plain_request
+from orchestrator.api.anthropic_messages.stream import MessageEncoder, frames
+from orchestrator.api.anthropic_messages.wire_reply import TokenCountReply
+from orchestrator.api.anthropic_messages.wire_requests import CountTokensBody, MessagesBody
+from orchestrator.api.auth import Authenticator
+from orchestrator.api.bodies import read_json_body
+from orchestrator.api.chat import RESPONSE_ID_HEADER
+from orchestrator.api.decode import decode_value, parse_json
+from orchestrator.api.departures import while_connected
+from orchestrator.api.errors import OK, HttpRequest, answer_of
+from orchestrator.api.limits import check_counts, limits_of
+from orchestrator.api.replies import json_reply
+from orchestrator.api.request_ids import ANTHROPIC_PATH, request_id_of
+from orchestrator.api.sse import RunStream
+from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.response import Failed
+from orchestrator.service.chats import ChatService
+from orchestrator.service.prompt_costs import PromptCostService
+from orchestrator.service.runs import LiveRun
+
+MESSAGES_PATH: Final = ANTHROPIC_PATH
+COUNT_TOKENS_PATH: Final = MESSAGES_PATH + "/count_tokens"
+
+
+def message_routes(
+    chats: ChatService,
+    costs: PromptCostService,
+    authenticator: Authenticator,
+    *,
+    max_body_bytes: int,
+    keep_alive_seconds: float,
+) -> list[HTTPRouteHandler]:
+    """The routes; `keep_alive_seconds` is how long a stream may be silent."""
+
+    @post(MESSAGES_PATH, status_code=OK)
+    async def create_message(request: HttpRequest) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        value = plain_request(parse_json(await read_json_body(request, max_body_bytes)))
+        check_counts(value, limits_of(request.scope))
+        body = decode_value(value, MessagesBody)
+        asked = asked_message(body)
+        try:
+            run = await chats.start(asked.chat, caller)
+            return await _answer(run, asked, request, stream=body.stream, keep_alive_seconds=keep_alive_seconds)
+        except OrchestratorError as error:
+            raise in_anthropic_words(error, asked.plugins) from None
+
+    @post(COUNT_TOKENS_PATH, status_code=OK)
+    async def count_tokens(request: HttpRequest) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        value = plain_request(parse_json(await read_json_body(request, max_body_bytes)))
+        check_counts(value, limits_of(request.scope))
+        body = decode_value(value, CountTokensBody)
+        return json_reply(TokenCountReply(await counted_tokens(body, costs, caller)))
+
+    return [create_message, count_tokens]
+
+
+async def _answer(
+    run: LiveRun, asked: Asked, request: HttpRequest, *, stream: bool, keep_alive_seconds: float
+) -> ASGIResponse:
+    """The stream of `run`, or the fold of it; the run ends with its client."""
+    headers = {} if run.response_id is None else {RESPONSE_ID_HEADER: run.response_id}
+    response_id, model = run.request.response_id, run.request.model_key
+    try:
+        await while_connected(request.receive, run.started)
+        if stream:
+            request_id = request_id_of(request.scope)
+            encoder = MessageEncoder(response_id, model, request_id, asked.eager, asked.hides_thinking)
+            return RunStream(run, headers, keep_alive_seconds, frames(run, encoder))
+        result = await while_connected(request.receive, run.result)
+        if isinstance(result.ending, Failed):
+            return answer_of(request, result.ending.error, headers=headers).as_asgi()
+        return json_reply(
+            message_reply(result, response_id, model, hides_thinking=asked.hides_thinking), headers=headers
+        )
+    except BaseException:
+        run.disconnect()
+        raise
