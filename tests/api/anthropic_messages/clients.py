@@ -13,8 +13,8 @@ from tests.api.house import House, house, served
 @asynccontextmanager
 async def anthropic_house(
     engine: ScriptedEngine | None = None, servers: Mapping[str, FakeServer] | None = None, **options: Any
-) -> AsyncGenerator[tuple[House, AsyncAnthropic]]:
-    """The application over twins, and the client of it."""
+) -> AsyncGenerator[tuple[House, Any]]:
+    """The application over twins, and the client of it: its types demand what their dictionaries cannot say."""
     async with house(engine, servers, **options) as api, served(api.app) as http:
         async with AsyncAnthropic(base_url=str(http.base_url), api_key="lm-studio", max_retries=0) as client:
             yield api, client

@@ -145,7 +145,7 @@ async def test_a_function_is_called_by_the_client_and_its_result_continues_the_c
             ],
         )
         stored = (await api.client.get(f"/api/v1/responses/resp_{second.id[4:]}")).json()
-        calls = (await api.client.get("/api/v1/tool_calls")).json()["data"]
+        calls = (await api.client.get("/api/v1/tool-calls")).json()["tool_calls"]
     assert stored["previous_response_id"] == f"resp_{first.id[4:]}"
     assert seen(engine) == [
         ("user", "Hi"),
