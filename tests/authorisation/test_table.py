@@ -70,6 +70,13 @@ class Row:
 THERE_IS_NONE: Final = (404, "response_not_found")
 NO_CONVERSATION: Final = (404, "thread_not_found")
 SAID: Final = {"type": "message", "role": "user", "content": "hello"}
+MESSAGE: Final = {"model": DEMO_MODEL, "max_tokens": 8, "messages": [{"role": "user", "content": "hello"}]}
+ANTHROPIC: Final = {
+    "authentication_error": "invalid_api_key",
+    "permission_error": "permission_denied",
+    "invalid_request_error": "invalid_value",
+}
+"""What the types mean of a dialect that has no codes."""
 NO_JOB: Final = (404, "job_not_found")
 NO_CALL: Final = (404, "call_not_found")
 PLUGINS: Final = ("plugins",)
@@ -105,6 +112,15 @@ TABLE: Final = [
         body={**CHAT, "previous_response_id": "{response_id}"},
         other=(400, "invalid_value"),
     ),
+    Row("POST", "/v1/messages", "chat", body=MESSAGE),
+    Row(
+        "POST",
+        "/v1/messages",
+        "chat",
+        body={**MESSAGE, "previous_response_id": "{response_id}"},
+        other=(400, "invalid_value"),
+    ),
+    Row("POST", "/v1/messages/count_tokens", "chat", body={"model": DEMO_MODEL, "messages": MESSAGE["messages"]}),
     Row("POST", "/v1/responses/input_tokens", "chat", body={"model": DEMO_MODEL, "input": "hello"}),
     Row(
         "POST",
@@ -398,7 +414,7 @@ def answer(response: httpx.Response) -> tuple[int, str | None]:
     if response.status_code < 400:
         return response.status_code, None
     error = response.json()["error"]
-    return response.status_code, error.get("code", error["type"])
+    return response.status_code, error.get("code", ANTHROPIC.get(error["type"], error["type"]))
 
 
 def told_of(response: httpx.Response, ids: Mapping[str, str]) -> tuple[int, str, list[str]]:
@@ -406,6 +422,7 @@ def told_of(response: httpx.Response, ids: Mapping[str, str]) -> tuple[int, str,
     body = response.text
     for known in ids.values():
         body = body.replace(known, "ID")
+    body = body.replace(response.headers["x-request-id"], "REQUEST")
     return response.status_code, body, sorted(name for name in response.headers if name != "date")
 
 

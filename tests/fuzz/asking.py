@@ -13,6 +13,7 @@ import psutil
 
 from orchestrator.api.errors import ERROR_TABLE
 from orchestrator.api.wire import ErrorEnvelope
+from orchestrator.api.wire_anthropic_errors import AnthropicErrorEnvelope
 from orchestrator.api.wire_openai_errors import OpenAIErrorEnvelope
 from orchestrator.testing import SCRIPTED_MODEL
 from tests.fuzz.grammar import KINDS, SECRETS, FuzzedRequest
@@ -103,12 +104,15 @@ def check_answer(request: FuzzedRequest, response: httpx.Response, secrets: list
     assert not [secret for secret in secrets if secret in response.text], told
     if response.status_code < 400:
         if response.headers.get("Content-Type", "").startswith("text/event-stream"):
-            check_stream(response.text, told)
+            check_stream(response.text, told, request.target)
         return
     if request.method == "HEAD":
         return
     assert response.headers["Content-Type"] == "application/json", told
-    if request.target.startswith("/v1/"):
+    if request.target.startswith("/v1/messages"):
+        anthropic = msgspec.json.decode(response.content, type=AnthropicErrorEnvelope)
+        assert anthropic.error.message and anthropic.request_id == response.headers["request-id"], told
+    elif request.target.startswith("/v1/"):
         error = msgspec.json.decode(response.content, type=OpenAIErrorEnvelope).error
         known = {(row.status, row.code or row.type) for row in ERROR_TABLE.values()}
         assert (response.status_code, error.code) in known or error.code is None, told
@@ -123,8 +127,9 @@ def check_answer(request: FuzzedRequest, response: httpx.Response, secrets: list
     assert response.status_code < 500 or response.status_code in DEAD_ENGINE or not_built, told
 
 
-def check_stream(text: str, told: str) -> None:
-    """It begins with `chat.start` and ends with `chat.end`."""
+def check_stream(text: str, told: str, target: str) -> None:
+    """It begins with `chat.start` and ends with `chat.end`, or as its dialect begins and ends."""
     events = [json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:")]
     assert events, told
-    assert (events[0]["type"], events[-1]["type"]) == ("chat.start", "chat.end"), told
+    ends = ("message_start", "message_stop") if target.startswith("/v1/messages") else ("chat.start", "chat.end")
+    assert (events[0]["type"], events[-1]["type"]) == ends, told

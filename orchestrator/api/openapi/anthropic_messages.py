@@ -30,7 +30,7 @@ With `stream` the events are `message_start`, `ping`, `content_block_start`, `co
 
 COUNT: Final = """\
 About how many tokens a prompt is: texts and tools by the tokenizer of the model where it is loaded, else by an estimate;
-what templates and pictures cost is estimated always. Nothing is loaded for it."""
+what templates and pictures cost is estimated always. Nothing is loaded for it; servers are asked what they offer."""
 
 _ASK: Final[JsonObject] = {
     "model": "publisher/model",
@@ -61,7 +61,13 @@ _IN_MESSAGES: Final = (
     ErrorKind.ENGINE_ERROR,
     ErrorKind.ENGINE_UNAVAILABLE,
 )
-_IN_COUNT: Final = (*WITH_BODY, ErrorKind.INVALID_UNION, ErrorKind.UNKNOWN_MODEL, ErrorKind.ENGINE_UNAVAILABLE)
+_IN_COUNT: Final = (
+    *WITH_BODY,
+    ErrorKind.INVALID_UNION,
+    ErrorKind.UNKNOWN_MODEL,
+    ErrorKind.MCP_CONNECTION_ERROR,
+    ErrorKind.ENGINE_UNAVAILABLE,
+)
 
 
 def _create() -> JsonObject:
