@@ -5,6 +5,7 @@ https://github.com/ollama/ollama/blob/main/docs/api.md and was recorded from the
 `tests/engines/ollama/recordings/`.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ from orchestrator.core.inputs import (
     ReasoningArrived,
     TextArrived,
 )
+from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.response import Counters
 from orchestrator.engines.ollama.failures import Peer, Subject
 from orchestrator.engines.ollama.passes import Passes
@@ -87,6 +89,20 @@ class WireMessage(msgspec.Struct, frozen=True):
     tool_calls: list[WireCall] | None = None
 
 
+class WireLikely(msgspec.Struct, frozen=True):
+    """A token and how likely it was."""
+
+    token: str = ""
+    logprob: float = 0.0
+    bytes: list[int] | None = None
+    top_logprobs: list["WireLikely"] | None = None
+
+    def likely(self) -> LikelyToken:
+        """In the core's words; what are no bytes is left out."""
+        whole = self.bytes is not None and all(0 <= byte < 256 for byte in self.bytes)
+        return LikelyToken(self.token, self.logprob, bytes(self.bytes or ()) if whole else None)
+
+
 class WireError(msgspec.Struct, frozen=True):
     """An error that has its text inside."""
 
@@ -97,6 +113,7 @@ class WireLine(msgspec.Struct, frozen=True):
     """One line of the stream. Durations are nanoseconds; a count of 0 is left out by the server."""
 
     message: WireMessage | None = None
+    logprobs: list[WireLikely] | None = None
     done: bool = False
     done_reason: str | None = None
     error: str | WireError | None = None
@@ -143,7 +160,7 @@ class TurnDecoder:
             text = wire.error if isinstance(wire.error, str) else wire.error.message
             raise self._peer.refusal(None, text, self._about)
         self._seconds = seconds
-        chunks = self._message(wire.message) if wire.message is not None else []
+        chunks = self._message(wire.message, wire.logprobs or ()) if wire.message is not None else []
         if chunks and self._first_token is None:
             self._first_token = seconds
         if wire.done:
@@ -177,7 +194,7 @@ class TurnDecoder:
         self._last_word = word
         return text
 
-    def _message(self, message: WireMessage) -> list[GenerationChunk]:
+    def _message(self, message: WireMessage, logprobs: Sequence[WireLikely]) -> list[GenerationChunk]:
         chunks: list[GenerationChunk] = []
         if message.thinking:
             self._passes.reasoning(self._seconds)
@@ -185,7 +202,10 @@ class TurnDecoder:
         if message.content and not self._passes.text():
             self.is_cut = True
         elif message.content:
-            chunks.append(TextArrived(self._written(message.content)))
+            likely = (
+                TokenLogprob(one.likely(), tuple(top.likely() for top in one.top_logprobs or ())) for one in logprobs
+            )
+            chunks.append(TextArrived(self._written(message.content), tuple(likely)))
         for call in message.tool_calls or ():
             chunks.append(CallBegun(self._calls, call.function.name))
             chunks.append(CallArgumentsArrived(self._calls, bytes(call.function.arguments).decode()))

@@ -81,7 +81,8 @@ class OllamaEngine:
             first_token_seconds=first_token_seconds,
             supervised=supervised,
         )
-        self.traits = EngineTraits(loads=True, embeds=True, address=self._client.peer.address, parallel=parallel)
+        address = self._client.peer.address
+        self.traits = EngineTraits(loads=True, embeds=True, address=address, parallel=parallel, logit_bias=False)
         self._patience_seconds = patience_seconds
         self._keep_alive: KeepAlive | None = keep_alive
         self._allow_remote = allow_remote

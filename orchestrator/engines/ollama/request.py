@@ -56,6 +56,8 @@ def chat_body(model: str, request: Generate, runner: LoadSettings, keep_alive: K
         body["tools"] = [wire_tool(tool) for tool in request.tools]
     if request.reasoning is not None:
         body["think"] = _think(request.reasoning)
+    if request.sampling.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": request.sampling.logprobs}
     schema = turn_schema(request)
     if (
         schema is not None
@@ -181,6 +183,8 @@ def _sampling_options(request: Generate) -> JsonObject:
         "repeat_penalty": sampling.repeat_penalty,
         "seed": sampling.seed,
         "stop": list(sampling.stop) or None,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
         "num_predict": request.max_output_tokens,
     }
     return {name: value for name, value in options.items() if value is not None}

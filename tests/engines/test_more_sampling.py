@@ -1,0 +1,64 @@
+"""Penalties, biases and likelihoods, as each engine is asked for them and tells them."""
+
+import json
+
+from orchestrator.core.commands import Generate
+from orchestrator.core.inputs import TextArrived
+from orchestrator.core.items import ClientProvider, TextInput
+from orchestrator.core.logprobs import LikelyToken, TokenLogprob
+from orchestrator.core.models import LoadSettings
+from orchestrator.core.prompt import UserMessage
+from orchestrator.core.request import JSON_OBJECT, Sampling
+from orchestrator.core.tools import OfferedTool, ToolDefinition, definition_digest
+from orchestrator.engines.ollama.decode import WireLikely
+from orchestrator.engines.ollama.request import chat_body
+from orchestrator.engines.openai_request import completion_body, wire_response_format
+from orchestrator.engines.openai_stream import StreamDecoder, decode_chunk
+
+SAMPLING = Sampling(presence_penalty=0.5, frequency_penalty=-0.5, logit_bias=((7, -100.0), (8, 1.5)), logprobs=2)
+FUNCTION = ToolDefinition("f", "", {"type": "object"})
+REQUEST = Generate(
+    1,
+    (UserMessage((TextInput("?"),)),),
+    (OfferedTool("f", FUNCTION, ClientProvider(), -1, definition_digest(FUNCTION)),),
+    SAMPLING,
+    None,
+    None,
+    parallel_tool_calls=False,
+)
+
+
+def test_an_openai_compatible_server_is_asked_for_all_of_it() -> None:
+    body = completion_body("m", REQUEST)
+    assert {name: body[name] for name in body.keys() - {"model", "messages", "tools", "stream", "stream_options"}} == {
+        "presence_penalty": 0.5,
+        "frequency_penalty": -0.5,
+        "logit_bias": {"7": -100.0, "8": 1.5},
+        "logprobs": True,
+        "top_logprobs": 2,
+        "parallel_tool_calls": False,
+    }
+    assert wire_response_format(JSON_OBJECT) == {"response_format": {"type": "json_object"}}
+
+
+def test_ollama_is_asked_for_what_it_has() -> None:
+    body = chat_body("m", REQUEST, LoadSettings(), None)
+    assert (body["logprobs"], body["top_logprobs"]) == (True, 2)
+    assert body["options"] == {"presence_penalty": 0.5, "frequency_penalty": -0.5}
+
+
+def test_how_likely_tokens_were_is_read() -> None:
+    tokens = [
+        {
+            "token": "Hi",
+            "logprob": -0.5,
+            "bytes": [72, 105],
+            "top_logprobs": [{"token": "Ho", "logprob": -1.5, "bytes": None}],
+        }
+    ]
+    chunk = {"choices": [{"delta": {"content": "Hi"}, "logprobs": {"content": tokens}}]}
+    likely = TokenLogprob(LikelyToken("Hi", -0.5, b"Hi"), (LikelyToken("Ho", -1.5),))
+    assert StreamDecoder("it").feed(decode_chunk(json.dumps(chunk).encode())) == [TextArrived("Hi", (likely,))]
+    plain = {"choices": [{"delta": {"content": "Hi"}, "logprobs": None}]}
+    assert StreamDecoder("it").feed(decode_chunk(json.dumps(plain).encode())) == [TextArrived("Hi")]
+    assert WireLikely("x", -1.0, [300]).likely() == LikelyToken("x", -1.0)
