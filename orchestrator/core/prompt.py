@@ -194,10 +194,9 @@ def _said_by_assistant(said: Sequence[InputItem]) -> AssistantMessage:
 def _results(said: Sequence[InputItem], *, vision: bool) -> list[PromptMessage]:
     results: list[PromptMessage] = []
     pictures: list[UserPart] = []
-    for item in said:
-        if isinstance(item, FunctionOutput):
-            results.append(ToolMessage(item.call_id, item.name, plain_markup(content_text(item.output))))
-            pictures += _pictures(item.call_id, item.output, item.name) if vision else ()
+    for item in [item for item in said if isinstance(item, FunctionOutput)]:
+        results.append(ToolMessage(item.call_id, item.name, plain_markup(content_text(item.output))))
+        pictures += _pictures(item.call_id, item.output, item.name) if vision else ()
     return [*results, UserMessage(tuple(pictures))] if pictures else results
 
 

@@ -124,12 +124,10 @@ def _arguments(text: str) -> JsonValue:
 def _of_others(role: str, said: Sequence[InputItem]) -> JsonObject | None:
     parts: list[JsonValue] = []
     texts: list[str] = []
-    for item in said:
-        if origin_of(item) is not None:
-            continue
+    for item in [item for item in said if isinstance(item, TextInput | ImageInput) and origin_of(item) is None]:
         if isinstance(item, TextInput):
             texts.append(item.content)
-        elif isinstance(item, ImageInput):
+        else:
             if texts:
                 parts.append("\n".join(texts))
                 texts = []

@@ -86,7 +86,7 @@ def test_a_function_is_called_where_one_is_demanded(client: openai.OpenAI) -> No
         tool_choice="required",
         temperature=0,
     )
-    [call] = said.choices[0].message.tool_calls or ()
+    [call] = said.choices[0].message.tool_calls or []
     assert said.choices[0].finish_reason == "tool_calls" and call.type == "function" and call.function.name == "weather"
 
 
