@@ -289,7 +289,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LOG_FORMAT", choice("auto", "console", "json"), "auto", "`auto` is colour on a terminal and JSON elsewhere."),
 )  # fmt: skip
 
-LATER = frozenset({"CHAT_DIALECT", "STRICT_LMSTUDIO"})
+LATER = frozenset({"STRICT_LMSTUDIO"})
 """Settings of the contract that this version does not have yet."""
 
 ADDING = frozenset({"MCP_CONFIG"})

@@ -255,6 +255,11 @@ def test_a_name_that_does_not_exist_is_refused_wherever_it_stands(tmp_path: Path
         load(tmp_path, "[zzz]\nport = 1")
 
 
+def test_no_setting_of_the_table_is_refused_as_one_of_a_later_version() -> None:
+    assert LATER.isdisjoint(setting.name for setting in SETTINGS)
+    assert load_settings({f"{PREFIX}CHAT_DIALECT": "thread"}).chat_dialect == "thread"
+
+
 @pytest.mark.parametrize("name", sorted(LATER))
 def test_a_setting_of_a_later_version_says_so(name: str) -> None:
     assert refusal(**{name: "1"}) == f"ORCHESTRATOR_{name} (environment): this setting is not available in this version"
