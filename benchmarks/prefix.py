@@ -113,6 +113,7 @@ async def chain(requests: int, arguments: list[str]) -> list[Turn]:
             holder="benchmark",
             limits=Limits(),
             run_timeout_seconds=60,
+            approval_timeout_seconds=60,
         )
         previous: str | None = None
         for number in range(requests):

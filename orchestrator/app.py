@@ -205,6 +205,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             holder=holder,
             limits=limits,
             run_timeout_seconds=settings.run_timeout,
+            approval_timeout_seconds=settings.approval_timeout,
             policies=policies,
         )
         chats = ChatService(

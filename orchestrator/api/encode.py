@@ -172,7 +172,9 @@ def chat_reply(result: ChatResult) -> wire.ChatReply:
         response_id=result.response_id or UNSET,
         status=ending_status(ending),
         incomplete_reason=ending.reason if isinstance(ending, Incomplete) else UNSET,
-        pending_approvals=_pending(ending.pending, ending.expires_at) if isinstance(ending, Suspended) else UNSET,
+        pending_approvals=pending_approvals(ending.pending, ending.expires_at)
+        if isinstance(ending, Suspended)
+        else UNSET,
         warnings=list(result.warnings) or UNSET,
     )
 
@@ -195,7 +197,9 @@ def stored_reply(response: StoredResponse) -> wire.StoredReply:
         status=response.status,
         incomplete_reason=response.incomplete_reason or UNSET,
         error=UNSET if response.error is None else wire_error(response.error),
-        pending_approvals=UNSET if response.expires_at is None else _pending(response.pending, response.expires_at),
+        pending_approvals=UNSET
+        if response.expires_at is None
+        else pending_approvals(response.pending, response.expires_at),
         forked_from=forked_from(response.forked_from),
         replay_of=response.replay_of or UNSET,
         system_prompt=response.system_prompt,
@@ -210,7 +214,8 @@ def stored_reply(response: StoredResponse) -> wire.StoredReply:
     )
 
 
-def _pending(pending: Sequence[PendingApproval], expires_at: datetime) -> list[wire.PendingApproval]:
+def pending_approvals(pending: Sequence[PendingApproval], expires_at: datetime) -> list[wire.PendingApproval]:
+    """The calls that wait for somebody to decide about them until `expires_at`."""
     return [
         wire.PendingApproval(call.call_id, call.tool, call.arguments, provider_info(call.provider), expires_at)
         for call in pending

@@ -7,11 +7,11 @@ from msgspec import UNSET
 
 from orchestrator.api import wire_materials as m
 from orchestrator.api import wire_plugins as w
-from orchestrator.api.encode import provider_info
+from orchestrator.api.encode import pending_approvals, provider_info
 from orchestrator.api.errors import wire_error
 from orchestrator.core.drift import Drifted, changed_parts
 from orchestrator.core.items import PluginProvider
-from orchestrator.core.response import ChatResult, ending_status
+from orchestrator.core.response import ChatResult, Suspended, ending_status
 from orchestrator.core.suspicions import Suspicion
 from orchestrator.core.tools import ToolAnnotations
 from orchestrator.ports import DefinitionChange, PluginFailure, PluginFiles, PluginStatus, ServerFacts
@@ -192,7 +192,10 @@ def direct_call_reply(call: DirectCall, result: ChatResult) -> w.DirectCallReply
     status = ending_status(result.ending)
     response_id = result.response_id or call.run.request.response_id
     if made is None:
-        return w.DirectCallReply(response_id, status, call.tool, provider, warnings=list(result.warnings) or UNSET)
+        ending = result.ending
+        waits = pending_approvals(ending.pending, ending.expires_at) if isinstance(ending, Suspended) else UNSET
+        warnings = list(result.warnings) or UNSET
+        return w.DirectCallReply(response_id, status, call.tool, provider, pending_approvals=waits, warnings=warnings)
     return w.DirectCallReply(
         response_id,
         status,
@@ -204,6 +207,7 @@ def direct_call_reply(call: DirectCall, result: ChatResult) -> w.DirectCallReply
         made.is_error,
         made.duration_ms,
         made.structured if made.structured is not None else UNSET,
+        UNSET,
         list(result.warnings) or UNSET,
     )
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from orchestrator.api.wire import ErrorBody, ProviderInfo, Status
+from orchestrator.api.wire import ErrorBody, PendingApprovals, ProviderInfo, Status
 from orchestrator.api.wire_requests import MOST_SERVERS, ChatBody, IntegrationEntry, Name, ThreadServer
 
 State: TypeAlias = Literal["disabled", "unusable", "stopped", "starting", "running", "failed"]
@@ -237,6 +237,7 @@ class DirectCallReply(Struct, frozen=True):
     structured_output: (
         Annotated[str, Meta(description="The JSON text of the result's `structuredContent`.")] | UnsetType
     ) = UNSET
+    pending_approvals: PendingApprovals | UnsetType = UNSET
     warnings: (
         Annotated[list[str], Meta(description="Such as of a result that does not match the tool's output schema.")]
         | UnsetType

@@ -86,7 +86,7 @@ class ChatService:
         holder: str,
         limits: Limits,
         run_timeout_seconds: float,
-        approval_timeout_seconds: float = 86_400,
+        approval_timeout_seconds: float,
         policies: ServerPolicies = NO_POLICIES,
     ) -> None:
         self._models = models

@@ -87,6 +87,7 @@ class DirectCallService:
         holder: str,
         limits: Limits,
         run_timeout_seconds: float,
+        approval_timeout_seconds: float,
         policies: ServerPolicies = NO_POLICIES,
     ) -> None:
         self._plugins = plugins
@@ -96,6 +97,7 @@ class DirectCallService:
         self._holder = holder
         self._limits = limits
         self._run_timeout_seconds = run_timeout_seconds
+        self._approval_timeout_seconds = approval_timeout_seconds
         self._policies = replace(policies, sampling="off")  # there is no model that could write
 
     async def start(
@@ -152,6 +154,7 @@ class DirectCallService:
             },
             metadata={},
             timeout_seconds=self._run_timeout_seconds,
+            approval_timeout_seconds=self._approval_timeout_seconds,
             policies=self._policies,
             interactive=interactive,
         )

@@ -80,7 +80,7 @@ class RunContext:
     parameters: JsonObject
     metadata: Mapping[str, str]
     timeout_seconds: float
-    approval_timeout_seconds: float = 86_400
+    approval_timeout_seconds: float
     elapsed_seconds: float = 0.0
     recorded_decisions: frozenset[str] = frozenset()
     forked_from: ForkPoint | None = None

@@ -116,6 +116,7 @@ async def house(
     redaction: Redaction = NOTHING,
     request_limits: RequestLimits | None = None,
     requests_per_minute: int | None = None,
+    approval_timeout_seconds: float = 86_400,
     **options: Any,
 ) -> AsyncGenerator[House]:
     """The application over these twins; `options` are those of `create_api`."""
@@ -141,6 +142,7 @@ async def house(
             holder="holder",
             limits=limits or Limits(),
             run_timeout_seconds=30,
+            approval_timeout_seconds=approval_timeout_seconds,
         )
         pins = DefinitionPins(definitions or MemoryDefinitionStore(), drift_policy)
         costs = TokenCostService(instances)
@@ -153,6 +155,7 @@ async def house(
             holder="holder",
             limits=limits or Limits(),
             run_timeout_seconds=30,
+            approval_timeout_seconds=approval_timeout_seconds,
         )
         checks = IntegrationCheckService(catalog, costs, limits or Limits())
         downloader = ScriptedDownloader()

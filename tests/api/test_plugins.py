@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -260,13 +261,16 @@ async def test_structured_output_reaches_every_view_of_its_call_and_a_broken_pro
 
 async def test_a_direct_call_that_needs_approval_ends_with_its_result_once_it_has_it() -> None:
     server = replace(CALC, approval=ApprovalPolicy("always"), calls=[])
-    async with house(servers={"mcp/calc": server}) as api:
+    async with house(servers={"mcp/calc": server}, approval_timeout_seconds=40) as api:
         told = (await call(api, {"a": 41})).json()
         stored = (await api.client.get(f"/api/v1/responses/{told['response_id']}")).json()
-        [waiting] = stored["pending_approvals"]
+        [waiting] = told["pending_approvals"]
         decision = {"approvals": [{"call_id": waiting["call_id"], "decision": "approve"}]}
         path = f"/api/v1/responses/{told['response_id']}/approvals"
         reply = (await api.client.post(path, json=decision)).json()
+    assert told["pending_approvals"] == stored["pending_approvals"]
+    decided_by, begun = (datetime.fromisoformat(text) for text in (waiting["expires_at"], stored["created_at"]))
+    assert timedelta(seconds=40) <= decided_by - begun < timedelta(hours=1)
     assert (told["status"], reply["status"]) == ("awaiting_approval", "completed")
     assert [item["output"] for item in reply["output"]] == ['[{"text":"42","type":"text"}]']
     assert server.calls == [("add", {"a": 41})]

@@ -79,6 +79,7 @@ async def service(
             holder="holder",
             limits=limits or Limits(),
             run_timeout_seconds=run_timeout_seconds,
+            approval_timeout_seconds=86_400,
             policies=policies or ServerPolicies(),
         )
         try:
