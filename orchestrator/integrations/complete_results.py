@@ -16,10 +16,11 @@ from mcp_types import JSONRPCResponse
 
 from orchestrator.integrations.listed_tools import usable_tools
 from orchestrator.integrations.mcp_transport import Streams
+from orchestrator.integrations.unknown_content import admit_unknown_content
 
 
 class CompleteResults:
-    """A stream of messages in which every result says what type it has, and lists only tools that can be used."""
+    """A stream of messages in which every result says what type it has, and holds only what the SDK can read."""
 
     def __init__(
         self, inner: ReadStream[SessionMessage | Exception], withheld: Callable[[tuple[str, ...]], None]
@@ -37,6 +38,7 @@ class CompleteResults:
         if isinstance(item, SessionMessage) and isinstance(item.message, JSONRPCResponse):
             result = item.message.result
             result.setdefault("resultType", "complete")
+            admit_unknown_content(result)
             listed = result.get("tools")
             if isinstance(listed, list) and "content" not in result:
                 result["tools"], problems = usable_tools(cast("list[Any]", listed))

@@ -7,6 +7,7 @@ from orchestrator.core.items import PromptSpeaker
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.materials import Piece, Prompt, PromptArgument, Resource, ResourceTemplate
 from orchestrator.integrations.results import clean, storable_text
+from orchestrator.integrations.unknown_content import as_sent
 
 
 def resource(listed: types.Resource) -> Resource:
@@ -61,6 +62,7 @@ def prompt_pieces(raw: JsonObject) -> tuple[Piece, ...]:
     for message in messages if isinstance(messages, list) else []:
         match message:
             case {"content": content, "role": role}:
+                content = as_sent(content)
                 speaker: PromptSpeaker = "assistant" if role == "assistant" else "user"
                 pieces.append(_piece(content, speaker, part=content))
             case _:

@@ -13,6 +13,7 @@ from mcp_types import Tool
 from orchestrator.core.content import described
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.tools import ToolAnnotations, ToolDefinition, ToolResult
+from orchestrator.integrations.unknown_content import as_sent
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -23,7 +24,7 @@ def tool_result(raw: JsonObject) -> ToolResult:
     https://modelcontextprotocol.io/specification/2025-11-25/server/tools#tool-result
     """
     content = raw.get("content")
-    parts = content if isinstance(content, list) else []
+    parts = [as_sent(part) for part in content] if isinstance(content, list) else []
     structured = raw.get("structuredContent")
     structured_text = None if structured is None else json_text(structured)
     text = "\n".join(described(part) for part in parts) if parts else structured_text or ""

@@ -10,6 +10,7 @@ import pytest
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import PluginProvider
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.materials import Piece
 from orchestrator.core.tools import ToolResult
 from orchestrator.integrations.redaction import MASK
 from tests.integrations.harness import SCOPE, SECRET, catalog_of, faulty, plugin, program, refusal_to_open
@@ -266,6 +267,19 @@ async def test_what_a_server_asks_of_us_is_refused_cleanly(tmp_path: Path) -> No
         catalog.open([plugin()], SCOPE) as (session,),
     ):
         assert (await session.call_tool("first", {})).text == "Sampling not supported"
+
+
+async def test_content_of_a_type_that_is_not_known_yet_is_kept_and_described(tmp_path: Path) -> None:
+    entry = faulty("answers with content of later revisions")
+    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
+        result = await session.call_tool("first", {})
+        (piece,) = await session.get_prompt("any", {})
+    assert result == ToolResult(
+        '[{"type":"hologram","depth":3},{"type":"text","text":"after"}]',
+        "[content of type hologram]\nafter",
+        is_error=False,
+    )
+    assert (piece, piece.part) == (Piece("[content of type hologram]"), {"type": "hologram"})
 
 
 async def test_tools_that_cannot_be_used_are_withheld_with_a_reason_and_take_no_other_down(tmp_path: Path) -> None:

@@ -143,6 +143,9 @@ def call(id_: object, name: str) -> None:
             send({"id": id_, "error": {"code": -32602, "message": "Invalid params, and the key is hunter22"}})
         case "answers the call with nonsense":
             send({"id": id_, "result": {"content": [{"type": "text", "text": 5}]}})
+        case "answers with content of later revisions":
+            hologram = {"type": "hologram", "depth": 3}
+            send({"id": id_, "result": {"content": [hologram, {"type": "text", "text": "after"}]}})
         case "answers the call with no result":
             send({"id": id_, "result": 5})
         case "dies in the second call":
@@ -237,6 +240,9 @@ def serve() -> None:
                 list_tools(id_, params)
             case "tools/call":
                 call(id_, params["name"])
+            case "prompts/get":
+                messages = [{"role": "user", "content": {"type": "hologram"}}]
+                send({"id": id_, "result": {"messages": messages}})
             case "notifications/cancelled":
                 cancelled.append(params["requestId"])
             case str() if id_ is not None:
