@@ -207,7 +207,6 @@ def direct_call_reply(call: DirectCall, result: ChatResult) -> w.DirectCallReply
         made.is_error,
         made.duration_ms,
         made.structured if made.structured is not None else UNSET,
-        UNSET,
         list(result.warnings) or UNSET,
     )
 

@@ -237,11 +237,11 @@ class DirectCallReply(Struct, frozen=True):
     structured_output: (
         Annotated[str, Meta(description="The JSON text of the result's `structuredContent`.")] | UnsetType
     ) = UNSET
-    pending_approvals: PendingApprovals | UnsetType = UNSET
     warnings: (
         Annotated[list[str], Meta(description="Such as of a result that does not match the tool's output schema.")]
         | UnsetType
     ) = UNSET
+    pending_approvals: PendingApprovals | UnsetType = UNSET
 
 
 class CheckedFields(Struct, frozen=True, forbid_unknown_fields=True):

@@ -122,7 +122,14 @@ def _direct_reply(result: ChatReply, plugin_id: str) -> DirectCallReply:
                 made.structured_output,
                 result.warnings,
             )
-    return DirectCallReply(response_id, result.status, "", PluginProviderInfo(plugin_id), warnings=result.warnings)
+    return DirectCallReply(
+        response_id,
+        result.status,
+        "",
+        PluginProviderInfo(plugin_id),
+        warnings=result.warnings,
+        pending_approvals=result.pending_approvals,
+    )
 
 
 def _arguments(pairs: tuple[str, ...], text: str | None) -> JsonObject:
