@@ -22,6 +22,7 @@ from orchestrator.core.response import Completed
 from orchestrator.core.tools import OfferedTool, ToolDefinition, definition_digest, text_content
 from orchestrator.core.transcript import EMPTY, extended_transcript
 from orchestrator.ports import LONG_TEXT, NewResponse, ResponseStore
+from orchestrator.store.audit_verify import verify
 from orchestrator.store.database import open_database
 from orchestrator.store.graph import SqlResponseGraph
 from orchestrator.store.responses import SqlResponseStore
@@ -156,4 +157,20 @@ async def test_a_conversation_that_is_deleted_is_not_found_again(database_url: s
     assert await responses.find_transcript([digest], "ada") == ("resp_a", digest)
     await graph.delete_response("resp_a", "ada", NOON, subtree=False, keep_skeleton=True)
     assert await responses.find_transcript([digest], "ada") is None
+    await database.aclose()
+
+
+async def test_the_audit_proves_calls_that_wait_for_their_clients_and_those_that_were_answered(
+    database_url: str,
+) -> None:
+    database = await open_database(database_url)
+    responses, graph = SqlResponseStore(database), SqlResponseGraph(database)
+    await finish(responses, with_function("resp_a"), handed_over(0, "call_1"), handed_over(1, "call_2"))
+    before = await verify(database)
+    result = FunctionOutput("call_1", text_content("sunny"), name="weather")
+    await finish(responses, with_function("resp_b", "resp_a", result))
+    after = await verify(database)
+    assert (before.problem, after.problem, after.links - before.links) == (None, None, 1)
+    await graph.delete_response("resp_a", "ada", NOON, subtree=True, keep_skeleton=True)
+    assert (await verify(database)).problem is None
     await database.aclose()

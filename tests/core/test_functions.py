@@ -283,7 +283,7 @@ def test_a_branch_can_make_a_call_of_a_function_anew() -> None:
 
 def test_each_result_gets_the_name_of_its_function() -> None:
     past = PastResponse(
-        (FunctionCallInput("call_a", "a", "{}"),),
+        (TextInput("?"), FunctionCallInput("call_a", "a", "{}")),
         (
             OutputEntry(1, Reasoning("hm")),
             OutputEntry(1, FunctionCall("call_b", "b", "{}"), Shown("b", "{}", None)),
