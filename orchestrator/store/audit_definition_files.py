@@ -13,6 +13,7 @@ from typing import Any, Final
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import canonical_json
 from orchestrator.ports.audit import AuditProblem
+from orchestrator.store.audit_readable import UNREADABLE
 from orchestrator.store.rows import content_digest
 
 DEFINITIONS: Final = ".definitions.jsonl"
@@ -59,7 +60,7 @@ def prove_definitions(
         return None, None if told is None else AuditProblem("", 0, None, GONE.format(told.file))
     proved: set[str] = set()
     for digest, definition in _read(path):
-        if content_digest(canonical_json(definition)) != digest:
+        if not is_definition(digest, definition):
             call = offered.get(digest)
             what = CHANGED_OF_NONE if call is None else CHANGED
             return len(proved), replace(call or AuditProblem("", 0, None, ""), what=what.format(digest, path.name))
@@ -70,6 +71,14 @@ def prove_definitions(
     if told is not None and (len(proved) != told.count or file_digest(path) != told.sha256):
         return len(proved), AuditProblem("", 0, None, NOT_THE_FILE.format(path.name))
     return len(proved), None
+
+
+def is_definition(digest: Any, definition: Any) -> bool:
+    """Whether the digest stands for this definition; either may be anything."""
+    try:
+        return content_digest(canonical_json(definition)) == digest
+    except UNREADABLE:
+        return False
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
@@ -83,6 +92,6 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
     except OSError as error:
         message = f"the definitions {path} cannot be read: {error.strerror}"
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message) from None
-    except (ValueError, KeyError, TypeError):
+    except UNREADABLE:
         message = f"{path}: line {number + 1} is no definition"
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message) from None

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
-import msgspec
 import rfc8785
 from cryptography.exceptions import InvalidSignature
 
@@ -25,7 +24,8 @@ from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification,
 from orchestrator.store import audit_keys
 from orchestrator.store.audit_definition_files import DEFINITIONS, DefinitionsFile, file_digest, prove_definitions
 from orchestrator.store.audit_links import KINDS, argument_text
-from orchestrator.store.audit_proof import ChainLink, is_erased, link_problem
+from orchestrator.store.audit_proof import NOT_READ, ChainLink, is_erased, link_problem
+from orchestrator.store.audit_readable import UNREADABLE
 
 FORMAT: Final = "orchestrator-audit-export/1"
 MANIFEST: Final = ".manifest.json"
@@ -106,7 +106,8 @@ def read_manifest(path: Path, public_key: Path | None = None) -> Manifest:
     try:
         told: dict[str, Any] = json.loads(path.read_text("utf-8"))
         signature = told.pop("signature", None)
-        heads = tuple(AuditHead(head["owner"], head["sequence"], head["hash"]) for head in told["heads"])
+        heads = tuple(AuditHead(head["owner"], int(head["sequence"]), head["hash"]) for head in told["heads"])
+        bytes.fromhex("".join(head.hash for head in heads))
         manifest = Manifest(
             told["file"], told["export"], told["sha256"], told["rows"], told["filters"], heads, told["created_at"]
         )
@@ -114,7 +115,7 @@ def read_manifest(path: Path, public_key: Path | None = None) -> Manifest:
             manifest = replace(manifest, definitions=DefinitionsFile(beside["file"], beside["sha256"], beside["count"]))
     except OSError as error:
         raise _refused(f"the manifest {path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except UNREADABLE:
         raise _refused(f"{path} is no manifest of an audit export") from None
     if public_key is not None:
         key = audit_keys.public_key(public_key)
@@ -158,7 +159,7 @@ def read_rows(path: Path, form: str) -> Iterator[dict[str, Any]]:
             number += 1
     except OSError as error:
         raise _refused(f"the export {path} cannot be read: {error.strerror or 'it is damaged'}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, msgspec.DecodeError):
+    except (*UNREADABLE, csv.Error, NotImplementedError):  # the last is pyarrow's for what it knows nothing of
         raise _refused(f"{path}: row {number + 1} is no exported call") from None
 
 
@@ -252,8 +253,14 @@ class FileProof:
         """Who is first to have each definition, as a problem of theirs would name it."""
 
     def row_problem(self, row: Mapping[str, Any]) -> AuditProblem | None:
-        """What is wrong with a row."""
+        """What is wrong with a row, of which any value may be of any type."""
         self.rows += 1
+        try:
+            return self._row_problem(row)
+        except UNREADABLE:
+            return AuditProblem(str(row["owner"]), 0, str(row["call_id"]), NOT_READ)
+
+    def _row_problem(self, row: Mapping[str, Any]) -> AuditProblem | None:
         owner: str = row["owner"]
         if row["definition_digest"] is not None:
             self.offered.setdefault(row["definition_digest"], AuditProblem(owner, 0, row["call_id"], ""))

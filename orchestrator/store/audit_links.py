@@ -176,8 +176,14 @@ def event_facts(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def moment_text(moment: datetime | str) -> str:
-    """A moment in UTC to the microsecond, `2026-03-01T12:00:00.123456Z`; a text is one from an SQLite file, or this."""
+    """A moment in UTC to the microsecond, `2026-03-01T12:00:00.123456Z`; a text is one from an SQLite file, or this.
+
+    Raises:
+        ValueError: it is another text.
+    """
     if isinstance(moment, str):
+        if moment[10:11] + moment[26:] not in (" ", "TZ"):
+            raise ValueError("a moment is written in another way")
         return f"{moment[:10]}T{moment[11:26]}Z"
     return moment.isoformat(timespec="microseconds")[:26] + "Z"
 

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, exists, func, or_, select, type_coerce
 
 from orchestrator.core.json_types import canonical_json
 from orchestrator.ports.audit import AuditProblem
 from orchestrator.store import audit_links as links
 from orchestrator.store.audit_arguments import argument_leaves
+from orchestrator.store.audit_readable import UNREADABLE, readable_rows
 from orchestrator.store.rows import content_digest
 from orchestrator.store.tables import (
     audit_chain,
@@ -61,11 +62,25 @@ def not_chained(connection: Connection) -> AuditProblem | None:
 
 def changed_definition(connection: Connection) -> AuditProblem | None:
     """A definition that is not what the calls' digests stand for."""
-    query = select(tool_definitions.c.digest, tool_definitions.c.definition).order_by(tool_definitions.c.digest)
-    for digest, definition in connection.execute(query.execution_options(yield_per=PAGE)):
-        if content_digest(canonical_json(definition)) != digest:
-            return AuditProblem(links.SERVICE, 0, None, DEFINITION.format(digest))
-    return None
+    key, last = tool_definitions.c.digest, ""
+    query = select(key, type_coerce(cast(tool_definitions.c.definition, Text), Text)).order_by(key).limit(PAGE)
+    while True:
+        page, unread = readable_rows(connection, query.where(key > last), key)
+        for digest, definition in page:
+            if not _is_definition(digest, definition):
+                return AuditProblem(links.SERVICE, 0, None, DEFINITION.format(digest))
+        if unread is not None:
+            return AuditProblem(links.SERVICE, 0, None, DEFINITION.format(*unread))
+        if len(page) < PAGE:
+            return None
+        last = page[-1].digest
+
+
+def _is_definition(digest: str, text: Any) -> bool:
+    try:
+        return content_digest(canonical_json(json.loads(text))) == digest
+    except UNREADABLE:
+        return False
 
 
 def lost_definition(connection: Connection) -> AuditProblem | None:
@@ -106,20 +121,26 @@ def changed_argument(connection: Connection) -> AuditProblem | None:
     indexed = call_arguments.c
     while True:
         query = select(tool_calls.c.call_id, tool_calls.c.owner, tool_calls.c.created_at, tool_calls.c.arguments)
-        calls = connection.execute(
-            query.where(tool_calls.c.call_id > last).order_by(tool_calls.c.call_id).limit(INDEXED_PAGE)
-        ).all()
+        query = query.where(tool_calls.c.call_id > last).order_by(tool_calls.c.call_id).limit(INDEXED_PAGE)
+        calls, unread = readable_rows(connection, query, tool_calls.c.call_id, tool_calls.c.owner)
+        if unread is not None and not calls:
+            return AuditProblem(unread[1] or links.SERVICE, 0, unread[0], ARGUMENTS_INDEX)
         here = indexed.call_id > last
         if calls:
             here &= indexed.call_id <= calls[-1].call_id
         rows: dict[str, set[tuple[str, str, datetime]]] = {}
         query = select(indexed.call_id, indexed.path, indexed.value, indexed.created_at).where(here)
+        query = query.order_by(indexed.call_id)
         # After the last call there are to be no rows: one tells as much as all of them.
-        for row in connection.execute(query if calls else query.limit(1)):
+        found, lost = readable_rows(connection, query if calls else query.limit(1), indexed.call_id)
+        for row in found:
             rows.setdefault(row.call_id, set()).add((row.path, row.value, row.created_at))
+        if lost is not None:
+            rows.setdefault(lost[0], set()).add(("", "", datetime.min))  # no call is to have it
         for call in calls:
             leaves = () if call.arguments is None else argument_leaves(call.arguments)
-            if rows.pop(call.call_id, set()) != {(path, value, call.created_at) for path, value in leaves}:
+            told = rows.pop(call.call_id, set())
+            if told != {(path, value, call.created_at) for path, value in leaves}:
                 return AuditProblem(call.owner, 0, call.call_id, ARGUMENTS_INDEX)
         if rows:
             return AuditProblem(links.SERVICE, 0, min(rows), ARGUMENTS_OF_NONE)

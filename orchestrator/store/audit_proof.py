@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from orchestrator.store import audit_links as links
+from orchestrator.store.audit_readable import UNREADABLE
 
 REMOVED: Final = "the journal has no such call any more: its row was removed"
 NOT_DECIDED: Final = "the chain has a decision about it, and there is none any more"
@@ -16,6 +17,7 @@ ARGUMENTS: Final = "its arguments are not those that were chained"
 OUTPUT: Final = "its output is not the one that was chained"
 ADDED: Final = "it has content, although the chain says that none was kept"
 UNSALTED: Final = "its content has lost the salt that proves it"
+NOT_READ: Final = "its row in the journal, or this link, has what cannot be read, and so is not what was chained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,15 @@ def link_problem(link: ChainLink, call: Mapping[str, Any] | None) -> str | None:
     """What is wrong with `link`, seen beside its call's row.
 
     `call` has the columns of the journal: texts as they were written, `arguments` as their canonical
-    text, and `the_owner`.
+    text, and `the_owner`. Any value may be of any type.
     """
+    try:
+        return _link_problem(link, call)
+    except UNREADABLE:
+        return NOT_READ
+
+
+def _link_problem(link: ChainLink, call: Mapping[str, Any] | None) -> str | None:
     if call is None:
         return REMOVED
     if call["the_owner"] != link.owner:

@@ -25,8 +25,9 @@ from orchestrator.core.storable_text import original
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
 from orchestrator.store import audit_links as links
 from orchestrator.store import audit_outside as outside
-from orchestrator.store.audit_proof import ChainLink, is_erased, link_problem
+from orchestrator.store.audit_proof import NOT_READ, ChainLink, is_erased, link_problem
 from orchestrator.store.audit_ranges import AuditRange
+from orchestrator.store.audit_readable import UNREADABLE, readable_rows
 from orchestrator.store.database import Database
 from orchestrator.store.long_texts import long_text
 from orchestrator.store.tables import (
@@ -113,6 +114,7 @@ _LINKS: Final = (
     .order_by(audit_chain.c.sequence)
     .limit(PAGE)
 )
+_LINK: Final = (audit_chain.c.sequence, audit_chain.c.call_id)
 _LINK_NAMES: Final = tuple(column.name for column in _LINKS.selected_columns)
 _LARGE_CONTENT: Final = select(*(_raw(name).label(name) for name in (*_ASKED, *_ANSWERED)))
 
@@ -122,6 +124,16 @@ NOT_LINKED: Final = "it does not follow from the link before it"
 OTHER_HEAD: Final = "the chain has another link here than the head that was kept outside"
 OTHER_CHECKPOINT: Final = "the chain has another link here than the one that event {} speaks of"
 EVENT_CHANGED: Final = "the event, or its link, is not what was chained"
+HEAD_NOT_READ: Final = "the end of the chain, as it is kept beside it, cannot be read: somebody changed it"
+
+
+class _NotReadError(Exception):
+    """A link, or its row, cannot be read: `sequence` and `call_id` name it."""
+
+    def __init__(self, sequence: int, call_id: str | None) -> None:
+        super().__init__(sequence)
+        self.sequence = sequence
+        self.call_id = call_id
 
 
 @dataclass(slots=True)
@@ -139,7 +151,10 @@ async def verify(
     tally, reached = _Tally(), list[AuditHead]()
     problem: AuditProblem | None = None
     kept = {head.owner: head for head in since}
-    for head in await database.read(lambda connection: _heads(connection, part.owner, kept)):
+    heads, unread = await database.read(lambda connection: _heads(connection, part.owner, kept))
+    if unread is not None:
+        return AuditVerification(0, 0, 0, (), AuditProblem(unread, 0, None, HEAD_NOT_READ))
+    for head in heads:
         old = kept.get(head.owner)
         first = part.first if old is None else old.sequence
         end, problem = await _verify_chain(database, head, AuditRange(head.owner, first, part.last), tally)
@@ -153,14 +168,22 @@ async def verify(
     return AuditVerification(tally.links, tally.events, tally.erased, tuple(reached), problem)
 
 
-def _heads(connection: Connection, owner: str | None, kept: Mapping[str, AuditHead]) -> list[AuditHead]:
-    """Every chain there is, also those of which somebody removed the head."""
+def _heads(
+    connection: Connection, owner: str | None, kept: Mapping[str, AuditHead]
+) -> tuple[list[AuditHead], str | None]:
+    """Every chain there is, also those of which somebody removed the head; and whose head cannot be read."""
     query = select(audit_heads.c.owner, audit_heads.c.sequence, audit_heads.c.hash)
-    query = query.where(audit_heads.c.owner != links.SERVICE).order_by(audit_heads.c.owner)
-    found = {row.owner: AuditHead(row.owner, row.sequence, row.hash.hex()) for row in connection.execute(query)}
-    found = {name: head for name, head in found.items() if owner is None or name == owner}
+    if owner is not None:
+        query = query.where(audit_heads.c.owner == owner)
+    rows, unread = readable_rows(connection, query.order_by(audit_heads.c.owner), audit_heads.c.owner)
+    found: dict[str, AuditHead] = {}
+    for row in rows:
+        if not isinstance(row.sequence, int) or not isinstance(row.hash, bytes):
+            return [], row.owner
+        if row.owner != links.SERVICE:
+            found[row.owner] = AuditHead(row.owner, row.sequence, row.hash.hex())
     missing = {name: AuditHead(name, 0, links.NO_LINK.hex()) for name in kept if name not in found}
-    return [*found.values(), *missing.values()]
+    return [*found.values(), *missing.values()], None if unread is None else unread[0]
 
 
 async def _verify_chain(
@@ -173,21 +196,24 @@ async def _verify_chain(
         return AuditProblem(head.owner, sequence, call_id, what)
 
     end = head
-    async for link, call in _chained(database, head.owner, part.first):
-        if part.last is not None and link.sequence > part.last:
-            return end, None
-        before = 0 if last is None else last.sequence
-        if link.sequence != before + 1 and (last is not None or part.first == 1):
-            return end, here(link.sequence, link.call_id, MISSING.format(before, link.sequence))
-        previous = links.NO_LINK if last is None else last.hash
-        if link.previous != previous and (last is not None or part.first == 1):
-            return end, here(link.sequence, link.call_id, NOT_LINKED)
-        what = link_problem(link, call)
-        if what is not None:
-            return end, here(link.sequence, link.call_id, what)
-        tally.links += 1
-        tally.erased += call is not None and is_erased(link, call)
-        last, end = link, AuditHead(link.owner, link.sequence, link.hash.hex())
+    try:
+        async for link, call in _chained(database, head.owner, part.first):
+            if part.last is not None and link.sequence > part.last:
+                return end, None
+            before = 0 if last is None else last.sequence
+            if link.sequence != before + 1 and (last is not None or part.first == 1):
+                return end, here(link.sequence, link.call_id, MISSING.format(before, link.sequence))
+            previous = links.NO_LINK if last is None else last.hash
+            if link.previous != previous and (last is not None or part.first == 1):
+                return end, here(link.sequence, link.call_id, NOT_LINKED)
+            what = link_problem(link, call)
+            if what is not None:
+                return end, here(link.sequence, link.call_id, what)
+            tally.links += 1
+            tally.erased += call is not None and is_erased(link, call)
+            last, end = link, AuditHead(link.owner, link.sequence, link.hash.hex())
+    except _NotReadError as unread:
+        return end, here(unread.sequence, unread.call_id, NOT_READ)
     if part.last is None or part.last > end.sequence:
         # More may have been appended since the head was read: only less is wrong.
         reached = 0 if last is None else last.sequence
@@ -203,7 +229,7 @@ async def _chained(
     """The links of a chain from `first` on, each with the row that it is about."""
     while True:
         query = _LINKS.where(audit_chain.c.owner == owner, audit_chain.c.sequence >= first)
-        page = await database.read(lambda connection, query=query: connection.execute(query).all())
+        page, unread = await database.read(lambda connection, query=query: readable_rows(connection, query, *_LINK))
         for found in page:
             row: dict[str, Any] = dict(zip(_LINK_NAMES, found, strict=True))
             link = ChainLink(
@@ -215,36 +241,53 @@ async def _chained(
                 row["previous"],
                 row["hash"],
             )
+            if not isinstance(row["sequence"], int):
+                raise _NotReadError(link.sequence, link.call_id)
             if row["the_call"] is None:
                 yield link, None
                 continue
-            call = row
             if row["large"]:
-                call |= await database.read(lambda connection, link=link: _large_content(connection, link))
-            for name in _TEXTS:
-                if call[name] is not None:
-                    call[name] = original(call[name])
-            for name in ("arguments", "decision_arguments"):
-                if call[name] is not None:
-                    call[name] = links.argument_text(json.loads(call[name]))
-            yield link, call
+                row |= await database.read(lambda connection, link=link: _large_content(connection, link))
+            yield link, _as_written(link, row)
+        if unread is not None:
+            raise _NotReadError(*unread)
         if len(page) < PAGE:
             return
         first = page[-1].sequence + 1
 
 
+def _as_written(link: ChainLink, call: dict[str, Any]) -> Mapping[str, Any]:
+    try:
+        for name in _TEXTS:
+            if call[name] is not None:
+                call[name] = original(call[name])
+        for name in ("arguments", "decision_arguments"):
+            if call[name] is not None:
+                call[name] = links.argument_text(json.loads(call[name]))
+    except UNREADABLE:
+        raise _NotReadError(link.sequence, link.call_id) from None
+    return call
+
+
 def _large_content(connection: Connection, link: ChainLink) -> dict[str, Any]:
     names = _ASKED if link.kind == "journaled" else _ANSWERED
-    row = connection.execute(_LARGE_CONTENT.where(tool_calls.c.call_id == link.call_id)).mappings().one()
-    return {name: row[name] for name in names}
+    query = _LARGE_CONTENT.where(tool_calls.c.call_id == link.call_id)
+    rows, unread = readable_rows(connection, query, tool_calls.c.call_id)
+    if unread is not None:
+        raise _NotReadError(link.sequence, link.call_id)
+    [row] = rows
+    return {name: getattr(row, name) for name in names}
 
 
 async def _compare(database: Database, head: AuditHead, what: str) -> AuditProblem | None:
     """Whether the chain has this very link."""
     query = select(audit_chain.c.call_id, audit_chain.c.hash)
     query = query.where(audit_chain.c.owner == head.owner, audit_chain.c.sequence == head.sequence)
-    found = await database.read(lambda connection: connection.execute(query).one_or_none())
-    if found is not None and found.hash.hex() == head.hash:
+    rows, unread = await database.read(lambda connection: readable_rows(connection, query, audit_chain.c.call_id))
+    if unread is not None:
+        return AuditProblem(head.owner, head.sequence, unread[0], NOT_READ)
+    found = rows[0] if rows else None
+    if found is not None and found.hash == bytes.fromhex(head.hash):
         return None
     call_id = None if found is None else found.call_id
     return AuditProblem(head.owner, head.sequence, call_id, CUT.format(head.sequence) if found is None else what)
@@ -267,17 +310,18 @@ async def _verify_events(database: Database, tally: _Tally) -> AuditProblem | No
     previous, sequence = links.NO_LINK, 0
     while True:
         after = select(audit_events).where(audit_events.c.sequence > sequence).order_by(audit_events.c.sequence)
-        page = await database.read(
-            lambda connection, after=after: connection.execute(after.limit(PAGE)).mappings().all()
+        after = after.limit(PAGE)
+        page, unread = await database.read(
+            lambda connection, after=after: readable_rows(connection, after, audit_events.c.sequence)
         )
-        for row in map(dict[str, Any], page):
+        for found in page:
+            row: dict[str, Any] = dict(zip(audit_events.c.keys(), found, strict=True))
             number = row["sequence"]
             if number != sequence + 1:
                 return AuditProblem(links.SERVICE, number, None, MISSING.format(sequence, number))
             if row["previous"] != previous:
                 return AuditProblem(links.SERVICE, number, None, NOT_LINKED)
-            expected = links.link_hash(links.SERVICE, number, previous, row["kind"], links.event_facts(row))
-            if expected != row["hash"]:
+            if not _is_event(row, previous):
                 return AuditProblem(links.SERVICE, number, None, EVENT_CHANGED)
             tally.events += 1
             previous, sequence = row["hash"], number
@@ -285,11 +329,22 @@ async def _verify_events(database: Database, tally: _Tally) -> AuditProblem | No
                 problem = await _compare(database, head, OTHER_CHECKPOINT.format(number))
                 if problem is not None:
                     return problem
+        if unread is not None:
+            return AuditProblem(links.SERVICE, unread[0], None, EVENT_CHANGED)
         if len(page) < PAGE:
             break
     if sequence < length:
         return AuditProblem(links.SERVICE, sequence, None, CUT.format(length))
     return None
+
+
+def _is_event(row: Mapping[str, Any], previous: bytes) -> bool:
+    """Whether the event is what its link says; any value may be of any type."""
+    try:
+        facts = links.event_facts(row)
+        return links.link_hash(links.SERVICE, row["sequence"], previous, row["kind"], facts) == row["hash"]
+    except UNREADABLE:
+        return False
 
 
 def _checkpointed(row: Mapping[str, Any]) -> Iterator[AuditHead]:

@@ -342,6 +342,57 @@ def test_a_row_that_was_changed_in_an_export_is_named(audit: Callable[..., Resul
     assert (result.exit_code, "call call_2" in result.stdout) == (1, True), result.output
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"created_at":"2', '"created_at":5,"was":"2', "call call_1"),
+        ('"duration_ms":12', '"duration_ms":[1]', "call call_2"),
+        ('"tool":"search"', '"tool":5', "call call_2"),
+        ('"call_id":"call_1"', '"call_id":5', "call 5"),
+        ('"journaled_sequence":1', '"journaled_sequence":"1"', "call call_1"),
+        ('"owner":"ada"', '"owner":["ada"]', "call call_1"),
+        ('"definition_digest":"', '"definition_digest":{},"was":"', "call call_1"),
+        ('"journaled_hash":"', '"journaled_hash":"x', "row 1 is no exported call"),
+        ('"arguments":{', f'"arguments":{"[" * 100_000},"was":{{', "row 1 is no exported call"),
+        ('{"call_id"', '[{"call_id"', "row 1 is no exported call"),
+    ],
+)
+def test_a_row_of_an_export_that_cannot_even_be_read_is_named(
+    audit: Callable[..., Result], tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    file = tmp_path / "calls.jsonl"
+    assert audit("export", "--output", str(file)).exit_code == 0
+    rewrite(file, old, new)
+    result = audit("verify", "--file", str(file))
+    assert (result.exit_code, said in result.output) == (1, True), result.output
+    assert "Traceback" not in result.output and isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"hash": "', '"hash": "x'), ('"sequence": ', '"sequence": "x", "was": '), ("{", "[")]
+)
+def test_a_manifest_that_cannot_be_read_is_one_line(
+    audit: Callable[..., Result], tmp_path: Path, old: str, new: str
+) -> None:
+    file = tmp_path / "calls.jsonl"
+    assert audit("export", "--output", str(file)).exit_code == 0
+    manifest = tmp_path / "calls.jsonl.manifest.json"
+    rewrite(manifest, old, new)
+    for asked in (("--file", str(file)), ("--since", str(manifest))):
+        result = audit("verify", *asked)
+        assert (result.exit_code, "is no manifest" in result.output) == (1, True), result.output
+
+
+def test_a_definition_beside_an_export_that_cannot_be_read_is_named(
+    audit: Callable[..., Result], tmp_path: Path
+) -> None:
+    file = tmp_path / "calls.jsonl"
+    assert audit("export", "--output", str(file)).exit_code == 0
+    rewrite(tmp_path / "calls.jsonl.definitions.jsonl", '"definition":', f'"definition":{"[" * 100_000},"was":')
+    result = audit("verify", "--file", str(file))
+    assert (result.exit_code, "line 1 is no definition" in result.output) == (1, True), result.output
+
+
 def test_a_row_that_is_missing_in_an_export_is_noticed(audit: Callable[..., Result], tmp_path: Path) -> None:
     file = tmp_path / "calls.jsonl"
     said(audit("export", "--output", str(file), "--json"))

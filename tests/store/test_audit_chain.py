@@ -1,8 +1,10 @@
 """The chain over the journal: what it commits to, and that whatever is changed is named."""
 
+import shutil
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import anyio
 import msgspec
@@ -21,7 +23,7 @@ from orchestrator.ports.approvals import CallDecision, Suspension
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
 from orchestrator.store import audit_chain as chain
 from orchestrator.store import audit_links as links
-from orchestrator.store import audit_outside, audit_proof, audit_verify
+from orchestrator.store import audit_outside, audit_proof, audit_verify, migrate
 from orchestrator.store.audit_verify import AuditRange, verify
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.responses import SqlResponseStore
@@ -41,6 +43,7 @@ from tests.store.samples import (
     settled,
 )
 from tests.store.samples import text as message
+from tests.store.stores import sqlite_address
 
 pytest_plugins = ("tests.store.databases",)
 pytestmark = pytest.mark.anyio
@@ -83,6 +86,31 @@ async def written(database: Database) -> Database:
     await write_everything(SqlResponseStore(database))
     await database.write(lambda connection: chain.append_checkpoint(connection, NOON))
     return database
+
+
+@pytest.fixture(scope="module")
+def sqlite_journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("journal") / "whole.db"
+
+    async def write() -> None:
+        await migrate.upgrade(sqlite_address(path))
+        opened = await open_database(sqlite_address(path))
+        await write_everything(SqlResponseStore(opened))
+        await opened.write(lambda connection: chain.append_checkpoint(connection, NOON))
+        await opened.aclose()
+
+    anyio.run(write)
+    return path
+
+
+@pytest.fixture
+async def sqlite_written(sqlite_journal: Path, tmp_path: Path) -> AsyncGenerator[Database]:
+    """Of SQLite, which keeps a value of any type in any column; Postgres refuses it."""
+    copy = tmp_path / "anything.db"
+    shutil.copy(sqlite_journal, copy)
+    opened = await open_database(sqlite_address(copy))
+    yield opened
+    await opened.aclose()
 
 
 async def heads_of(database: Database) -> tuple[AuditHead, ...]:
@@ -249,6 +277,63 @@ async def test_whatever_is_changed_is_named(
     assert found is not None
     assert (found.owner, found.sequence, found.call_id) == problem[:3]
     assert problem[3] in found.what
+
+
+EVENT = ("@service", 1, None, audit_verify.EVENT_CHANGED)
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("UPDATE tool_calls SET arguments = '{\"to' WHERE call_id = 'call_3'", ("ada", 3, "call_3")),
+        ("UPDATE tool_calls SET arguments = char(255) WHERE call_id = 'call_3'", ("ada", 3, "call_3")),
+        ("UPDATE tool_calls SET arguments = :deep WHERE call_id = 'call_3'", ("ada", 3, "call_3")),
+        ("UPDATE tool_calls SET arguments_text = CAST(x'ff' AS TEXT) WHERE call_id = 'call_2'", ("ada", 2, "call_2")),
+        ("UPDATE tool_calls SET arguments_salt = 'abc' WHERE call_id = 'call_2'", ("ada", 2, "call_2")),
+        ("UPDATE tool_calls SET output_salt = 7 WHERE call_id = 'call_2'", ("ada", 6, "call_2")),
+        ("UPDATE tool_calls SET output = x'ff' WHERE call_id = 'call_2'", ("ada", 6, "call_2")),
+        ("UPDATE tool_calls SET output = CAST(:long || x'ff' AS TEXT) WHERE call_id = 'call_2'", ("ada", 6, "call_2")),
+        ("UPDATE tool_calls SET model_name = x'00' WHERE call_id = 'call_2'", ("ada", 2, "call_2")),
+        ("UPDATE tool_calls SET turn = 'one' WHERE call_id = 'call_2'", ("ada", 2, "call_2")),
+        ("UPDATE tool_calls SET duration_ms = x'01' WHERE call_id = 'call_2'", ("ada", 6, "call_2")),
+        ("UPDATE tool_calls SET created_at = 5 WHERE call_id = 'call_2'", ("ada", 2, "call_2")),
+        ("UPDATE tool_calls SET created_at = 'long ago' WHERE call_id = 'call_2'", ("ada", 2, "call_2")),
+        ("UPDATE tool_calls SET created_at = created_at || '!' WHERE call_id = 'call_2'", ("ada", 2, "call_2")),
+        ("UPDATE tool_calls SET settled_at = x'05' WHERE call_id = 'call_2'", ("ada", 6, "call_2")),
+        ("UPDATE audit_chain SET hash = 'zz' WHERE call_id = 'call_2' AND kind = 'settled'", ("ada", 6, "call_2")),
+        ("UPDATE audit_chain SET previous = 3 WHERE owner = 'ada' AND sequence = 2", ("ada", 2, "call_2")),
+        ("UPDATE audit_chain SET content_digest = 'x' WHERE owner = 'ada' AND sequence = 2", ("ada", 2, "call_2")),
+        ("UPDATE audit_chain SET kind = x'00' WHERE owner = 'ada' AND sequence = 2", ("ada", 2, "call_2")),
+        ("UPDATE audit_chain SET call_id = CAST(x'ff' AS TEXT) WHERE owner = 'ada' AND sequence = 2", ("ada", 2, None)),
+        ("UPDATE audit_chain SET sequence = 'last' WHERE owner = 'ada' AND sequence = 11", ("ada", "last", "call_odd")),
+        ("UPDATE audit_heads SET hash = 'zz' WHERE owner = 'bob'", ("bob", 0, None)),
+        ("UPDATE audit_heads SET sequence = 'four' WHERE owner = 'bob'", ("bob", 0, None)),
+        ("UPDATE audit_heads SET sequence = 'one' WHERE owner = '@service'", ("@service", 0, None)),
+        ("UPDATE audit_events SET at = 'long ago'", EVENT[:3]),
+        ("UPDATE audit_events SET details = x'00'", EVENT[:3]),
+        ("UPDATE audit_events SET hash = 'zz'", EVENT[:3]),
+        ("UPDATE audit_events SET kind = 4", EVENT[:3]),
+        ("UPDATE tool_definitions SET definition = '{'", ("@service", 0, None)),
+        ("UPDATE tool_definitions SET definition = CAST(x'ff' AS TEXT)", ("@service", 0, None)),
+        ("UPDATE call_arguments SET value = x'00' WHERE call_id = 'call_3'", ("ada", 0, "call_3")),
+        ("UPDATE call_arguments SET created_at = 'never' WHERE call_id = 'call_3'", ("ada", 0, "call_3")),
+    ],
+)
+async def test_what_cannot_even_be_read_is_named_like_any_other_change(
+    sqlite_written: Database, statement: str, problem: tuple[str, int, str | None]
+) -> None:
+    deep, long = "[" * 100_000, "x" * (audit_verify.LARGE + 1)
+    quoted = statement.replace(":deep", f"'{deep}'").replace(":long", f"'{long}'")
+    await tamper(sqlite_written, quoted)
+    found = (await verify(sqlite_written)).problem
+    assert found is not None
+    assert (found.owner, found.sequence, found.call_id) == problem
+
+
+async def test_a_checkpoint_of_what_cannot_be_read_is_named(written: Database) -> None:
+    await tamper(written, "UPDATE audit_events SET details = '{'")
+    found = (await verify(written)).problem
+    assert found is not None and (found.owner, found.sequence, found.call_id, found.what) == EVENT
 
 
 async def test_a_call_that_was_slipped_into_the_journal_is_named(written: Database) -> None:
