@@ -72,7 +72,7 @@ def to_chat_request(body: ChatBody, *, interactive: bool = False) -> ChatRequest
         reasoning_wishes=reasoning_wishes(body),
         background=_given(body.background) or False,
         functions=_functions(body),
-        parallel_tool_calls=body.parallel_tool_calls,
+        parallel_tool_calls=body.parallel_tool_calls is not False,
         max_tool_calls=_given(body.max_tool_calls),
     )
 

@@ -236,9 +236,12 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
         ]
         | UnsetType
     ) = UNSET
-    parallel_tool_calls: Annotated[
-        bool, Meta(description="Extension. false: a turn makes one call at most; what is beyond is not heard.")
-    ] = True
+    parallel_tool_calls: (
+        Annotated[
+            bool, Meta(description="Extension. false: a turn makes one call at most; what is beyond is not heard.")
+        ]
+        | UnsetType
+    ) = UNSET
     max_tool_calls: (
         Annotated[
             Count, Meta(description="Extension. Calls of servers' tools beyond it are refused, and the model told.")
