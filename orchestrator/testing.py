@@ -235,6 +235,8 @@ class FakeServer:
     withheld: frozenset[str] = frozenset()
     drifted: frozenset[str] = frozenset()
     changed: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
+    problems: tuple[str, ...] = ()
     approval: ApprovalPolicy = NEVER
     server: ServerIdentity | None = None
     error: OrchestratorError | None = None
@@ -251,6 +253,8 @@ class _FakeSession:
         self.withheld = server.withheld
         self.drifted = server.drifted
         self.changed = server.changed
+        self.removed = server.removed
+        self.problems = server.problems
         self.approval = server.approval
         self.server = server.server
         self._server = server

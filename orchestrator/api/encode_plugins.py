@@ -245,6 +245,7 @@ def _checked_entry(one: CheckedIntegration) -> w.CheckedEntry:
         [_checked_tool(tool) for tool in one.tools],
         list(one.withheld),
         list(one.drifted),
+        list(one.problems),
     )
 
 

@@ -307,6 +307,10 @@ class CheckedEntry(Struct, frozen=True):
     tools: list[CheckedTool]
     withheld: Annotated[list[str], Meta(description="Tools that `mcp.json` does not give out.")]
     blocked: Annotated[list[str], Meta(description="Tools that drifted and wait for an approval.")]
+    problems: Annotated[
+        list[str],
+        Meta(description="Tools that cannot be used, and names in `mcp.json` that the server does not have."),
+    ]
 
 
 class CheckReply(Struct, frozen=True):

@@ -27,7 +27,11 @@ SUSPICIOUS: Final = 3
 @rich_click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="PLUGIN|FILE|ADDRESS...")
 @click.option("--offline", is_flag=True, help="Ask no service: start the plugins of the settings' files here.")
-@click.option("--strict", is_flag=True, help=f"End with status {SUSPICIOUS} where a definition is suspicious.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help=f"End with status {SUSPICIOUS} where a definition is suspicious or cannot be used, or mcp.json names a tool that is not there.",
+)
 @URL
 @JSON
 @with_settings(*EVERY)
@@ -55,7 +59,7 @@ def check(
         print_check(console(), reply)
     if not reply.ok:
         click.get_current_context().exit(1)
-    if strict and any(tool.suspicions for entry in reply.integrations for tool in entry.tools):
+    if strict and any(entry.problems or any(tool.suspicions for tool in entry.tools) for entry in reply.integrations):
         click.get_current_context().exit(SUSPICIOUS)
 
 

@@ -10,7 +10,14 @@ from orchestrator.core.guards import Guards
 from orchestrator.core.inputs import OpenedIntegration
 from orchestrator.core.items import OutputEntry
 from orchestrator.core.ledger import Ledger
-from orchestrator.core.offering import chosen_tool, drift_warnings, duplicate_warnings, offer, with_materials
+from orchestrator.core.offering import (
+    chosen_tool,
+    drift_warnings,
+    duplicate_warnings,
+    offer,
+    problem_warnings,
+    with_materials,
+)
 from orchestrator.core.output_schemas import output_problem
 from orchestrator.core.placed import PlacedCall
 from orchestrator.core.prompt import PromptMessage, turn_messages
@@ -51,6 +58,7 @@ class Briefing:
             [
                 *duplicate_warnings(self.request, opened),
                 *drift_warnings(self.request, opened),
+                *problem_warnings(self.request, opened),
                 *warnings_about(offered, self.request.limits),
             ]
         )

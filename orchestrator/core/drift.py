@@ -45,6 +45,11 @@ class DriftVerdict:
         shown = (one.tool for one in self.drifted if one.new_digest is not None)
         return frozenset(shown).difference(self.blocked, (tool.name for tool in self.pin))
 
+    @property
+    def removed(self) -> frozenset[str]:
+        """The names of tools that are pinned, not shown any more, and not to be unpinned."""
+        return frozenset(one.tool for one in self.drifted if one.new_digest is None).difference(self.unpin)
+
 
 def judge_definitions(pins: Mapping[str, str], tools: Sequence[ToolDefinition], policy: DriftPolicy) -> DriftVerdict:
     """Compare what a plugin shows with its pins, tool name to digest; no pins at all is a first sight."""

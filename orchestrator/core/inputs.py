@@ -24,8 +24,10 @@ class OpenedIntegration:
     """A connected server with all its tools.
 
     `withheld` are those that `mcp.json` does not give out, `drifted` those whose changed definition nobody
-    has approved where that is asked for, `changed` those that are offered all the same. `approval` says
-    which it wants approved. `materials` are what the request takes of it, in the request's order.
+    has approved where that is asked for, `changed` those that are offered all the same, `removed` the names of
+    those that were approved and are not there any more. `approval` says which it wants approved. `materials` are
+    what the request takes of it, in the request's order. `problems` are what is wrong with its list of tools or
+    with its configuration, each as a sentence about it.
     """
 
     provider: ProviderInfo
@@ -36,6 +38,8 @@ class OpenedIntegration:
     materials: tuple[Material, ...] = ()
     server: ServerIdentity | None = None
     changed: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

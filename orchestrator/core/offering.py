@@ -32,6 +32,11 @@ TO_APPROVE: Final = (
 
 CHANGED: Final = f"'{{label}}': {{tools}} offered, but the definition is not the one that was approved: {TO_APPROVE}"
 
+REMOVED: Final = f"'{{label}}': {{tools}} approved, but not there any more: {TO_APPROVE}"
+
+MOST_PROBLEMS: Final = 10
+"""Of how many problems of one server a request is told; the plugin's own page has all of them."""
+
 DUPLICATES: Final = "'{label}' lists more than one tool of the name {tools}: the first definition of each is offered"
 CLIENT: Final = ClientProvider()
 _NO_INTEGRATION: Final = -1
@@ -119,16 +124,34 @@ def functions(request: RunRequest) -> tuple[OfferedTool, ...]:
 def drift_warnings(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[str, ...]:
     """What is to be said of the tools that the request would be offered, were their definitions the approved ones.
 
-    Each warning is of one server: first those that are offered all the same, then those that are withheld.
+    Each warning is of one server: first those that are offered all the same, then those that are withheld, then
+    those that are gone.
     """
     if request.tool_choice == "none":
         return ()
     return tuple(
         message.format(label=provider_label(server.provider), tools=", ".join(tools))
         for integration, server in zip(request.integrations, opened, strict=True)
-        for message, drifted in ((CHANGED, server.changed), (WITHHELD, server.drifted))
-        if (tools := _wanted(drifted, integration, server))
+        for message, tools in (
+            (CHANGED, _wanted(server.changed, integration, server)),
+            (WITHHELD, _wanted(server.drifted, integration, server)),
+            (REMOVED, sorted(_may_want(server.removed, integration))),
+        )
+        if tools
     )
+
+
+def problem_warnings(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[str, ...]:
+    """What is to be said of servers whose list of tools, or whose configuration, is not in order."""
+    if request.tool_choice == "none":
+        return ()
+    warnings: list[str] = []
+    for server in opened:
+        label = provider_label(server.provider)
+        warnings += [f"'{label}': {problem}" for problem in server.problems[:MOST_PROBLEMS]]
+        if len(server.problems) > MOST_PROBLEMS:
+            warnings.append(f"'{label}': there are {len(server.problems) - MOST_PROBLEMS} more such problems")
+    return tuple(warnings)
 
 
 def _is_as_wanted(tool: ToolDefinition, integration: IntegrationRequest) -> bool:
@@ -138,9 +161,13 @@ def _is_as_wanted(tool: ToolDefinition, integration: IntegrationRequest) -> bool
 
 def _wanted(names: frozenset[str], integration: IntegrationRequest, server: OpenedIntegration) -> list[str]:
     """Which of `names` the entry may have and asks for, in the server's order."""
-    hidden = server.withheld | _ungranted(integration, names)
+    wanted = _may_want(names, integration) - server.withheld
+    return list(dict.fromkeys(tool.name for tool in server.tools if tool.name in wanted))
+
+
+def _may_want(names: frozenset[str], integration: IntegrationRequest) -> frozenset[str]:
     wanted = names if integration.allowed_tools is None else names.intersection(integration.allowed_tools)
-    return list(dict.fromkeys(tool.name for tool in server.tools if tool.name in wanted - hidden))
+    return wanted - _ungranted(integration, names)
 
 
 def with_materials(request: RunRequest, opened: Sequence[OpenedIntegration]) -> RunRequest:

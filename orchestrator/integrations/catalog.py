@@ -7,13 +7,14 @@ from typing import Final
 
 import anyio
 import anyio.abc
+import structlog
 
 from orchestrator.core.drift import DriftVerdict
 from orchestrator.core.errors import ErrorKind, OrchestratorError, sentence
 from orchestrator.core.items import EphemeralProvider, PluginProvider, ProviderInfo
 from orchestrator.core.redaction import NOTHING, Redaction
 from orchestrator.core.request import EphemeralRequest, IntegrationRequest, PluginRequest
-from orchestrator.core.tools import ToolDefinition, redacted_definition
+from orchestrator.core.tools import ToolDefinition, provider_label, redacted_definition
 from orchestrator.integrations.call_clock import CallLimits
 from orchestrator.integrations.checks import check_integrations, usable_plugin
 from orchestrator.integrations.child_guard import unguarded_mark
@@ -34,6 +35,8 @@ from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeature
 from orchestrator.integrations.server_url import parse_server_url
 from orchestrator.integrations.supervised import SupervisedServer
 from orchestrator.ports import DefinitionGuard, IntegrationFailedError, IntegrationSession, RunScope
+
+log = structlog.stdlib.get_logger(__name__)
 
 TOOL_TIMEOUT_CAP: Final = 600.0
 """How long a call may take in seconds, whatever progress it reports."""
@@ -87,6 +90,7 @@ class McpCatalog:
         self._logins = logins
         self._known: dict[str, tuple[PluginConfig, frozenset[str]]] = {}
         self._lent: list[_Lent] = []
+        self._told: dict[str, tuple[str, ...]] = {}
         self._plugins = Plugins(
             config,
             connect_timeout=connect_timeout,
@@ -239,6 +243,7 @@ class McpCatalog:
                     rules = self.redaction(member.provider)
                     server = server_identity(member.address, member.server.facts, rules)
                     sessions[index] = McpSession(member, server, tools, await self._verdict(member, tools))
+                    self._tell(sessions[index])
                 except ConnectionEndedError as error:
                     raise _unreachable(member, error.failure) from None
             if limit.cancelled_caught:
@@ -251,6 +256,14 @@ class McpCatalog:
         except ExceptionGroup as group:
             raise next(leaves(group)) from None
         return tuple(sessions[index] for index in range(len(members)))
+
+    def _tell(self, session: McpSession) -> None:
+        """What is wrong goes to the log as well, once for each plugin and as long as it is the same."""
+        label = provider_label(session.provider)
+        if session.problems and self._told.get(label) != session.problems:
+            log.warning("not all is well with the tools of an MCP server", server=label, problems=session.problems)
+        if isinstance(session.provider, PluginProvider):
+            self._told[label] = session.problems
 
     def _redactor(self, integration: EphemeralRequest, secrets: Iterable[str]) -> Redactor:
         known = redactor([*integration.headers.values(), *secrets])

@@ -192,6 +192,7 @@ class McpConnection:
                 await self._ask(_ping, call)
             else:
                 self._notices.tools_stale = False
+                self.withheld = ()
                 self.tools = await self._ask(list_tools, call)
             return
         except NoAnswerError as error:
@@ -265,12 +266,10 @@ class McpConnection:
                 self._life.deadline = anyio.current_time() + CLOSE_SECONDS
 
     def _withhold(self, problems: tuple[str, ...]) -> None:
-        """A page of a list came: what is new of its problems goes to the log as well."""
+        """A page of a list came, with these problems."""
         told = tuple(shortened(self._redact(problem)) for problem in problems)
         new = tuple(problem for problem in told if problem not in self.withheld)[:MOST_WITHHELD]
-        if new:
-            self.withheld = (*self.withheld, *new)[-MOST_WITHHELD:]
-            log.warning("tools of an MCP server cannot be used", problems=list(new))
+        self.withheld = (*self.withheld, *new)[-MOST_WITHHELD:]
 
     async def _serve(self, client: Client) -> None:
         async with anyio.create_task_group() as watching:

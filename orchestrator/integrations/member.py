@@ -15,6 +15,7 @@ from orchestrator.core.materials import Piece, Prompt, Resource, ResourceTemplat
 from orchestrator.core.server_requests import Elicitation, ElicitationAnswer, SamplingReply, SamplingRequest
 from orchestrator.core.tools import ToolDefinition, ToolResult, provider_label
 from orchestrator.integrations.call_clock import CallLimits
+from orchestrator.integrations.entry_problems import unknown_names
 from orchestrator.integrations.mcp_session import ConnectionEndedError, NoAnswerError
 from orchestrator.integrations.open_calls import CallSide
 from orchestrator.integrations.server_errors import shortened
@@ -59,6 +60,10 @@ class McpSession:
         self._tools = tools
         self.drifted = verdict.blocked
         self.changed = verdict.warned
+        allowed = member.allowed_tools
+        self.removed = verdict.removed if allowed is None else verdict.removed.intersection(allowed)
+        names = (tool.name for tool in tools)
+        self.problems = (*member.server.withheld, *unknown_names(names, allowed, member.approval))
 
     @property
     def provider(self) -> ProviderInfo:

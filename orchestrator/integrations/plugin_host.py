@@ -8,6 +8,7 @@ from orchestrator.core.approvals import NEVER, approval_policy_json
 from orchestrator.core.errors import ErrorKind, sentence
 from orchestrator.integrations.caller_token import forwards
 from orchestrator.integrations.checks import usable_plugin
+from orchestrator.integrations.entry_problems import unknown_names
 from orchestrator.integrations.mcp_config import McpConfigFiles
 from orchestrator.integrations.mcp_json import HttpServer, PluginConfig, StdioServer, UnusableServer
 from orchestrator.integrations.mcp_session import ConnectionEndedError
@@ -103,7 +104,7 @@ class McpPluginHost:
             scope=plugin.scope,
             start=plugin.start,
             problem=problem,
-            warnings=(*plugin.warnings, *(() if known is None else known.withheld)),
+            warnings=(*plugin.warnings, *_problems(plugin, known)),
             allowed_tools=allowed,
             withheld=frozenset() if allowed is None else names.difference(allowed),
             timeout_seconds=plugin.timeout_seconds,
@@ -119,6 +120,14 @@ class McpPluginHost:
             stderr=record.stderr.lines,
             log=tuple(_log_line(line) for line in record.log),
         )
+
+
+def _problems(plugin: PluginConfig, server: SupervisedServer | None) -> tuple[str, ...]:
+    """What is wrong with what the server lists, and with the entry beside that."""
+    if server is None or server.last_tools is None:
+        return ()
+    names = (tool.name for tool in server.last_tools)
+    return (*server.withheld, *unknown_names(names, plugin.allowed_tools, plugin.approval))
 
 
 def _facts(server: SupervisedServer | None) -> ServerFacts | None:

@@ -89,6 +89,18 @@ class IntegrationSession(Protocol):
         ...
 
     @property
+    def removed(self) -> frozenset[str]:
+        """Names of pinned tools that its configuration gives out and that the server does not have any more."""
+        ...
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with its list of tools or with its configuration, each as a sentence about it: tools that
+        cannot be used, names that it does not have.
+        """
+        ...
+
+    @property
     def approval(self) -> ApprovalPolicy:
         """Which calls its configuration wants approved, whatever the request says."""
         ...

@@ -46,7 +46,7 @@ class DefinitionPins:
             log.warning("a plugin's tools are not as they were pinned", plugin=plugin_id, policy=policy, tools=told)
         self._settled.pop(plugin_id, None)
         self._told.pop(plugin_id, None)
-        if verdict.warned:
+        if verdict.warned or verdict.removed:
             self._told[plugin_id] = sight, verdict
         elif policy != "block":
             self._settled[plugin_id] = sight

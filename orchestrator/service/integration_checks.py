@@ -10,7 +10,7 @@ import structlog
 from orchestrator.core.errors import ErrorInfo, OrchestratorError
 from orchestrator.core.inputs import OpenedIntegration
 from orchestrator.core.items import ProviderInfo
-from orchestrator.core.offering import drift_warnings, duplicate_warnings, offer
+from orchestrator.core.offering import drift_warnings, duplicate_warnings, offer, problem_warnings
 from orchestrator.core.request import IntegrationRequest, Limits, RunRequest, requested_provider
 from orchestrator.core.suspicions import Suspicion, names_other_tools, tool_suspicions
 from orchestrator.core.token_costs import definition_text, offer_warnings
@@ -19,6 +19,7 @@ from orchestrator.ports import IntegrationCatalog, IntegrationFailedError, RunSc
 from orchestrator.service.callers import Caller
 from orchestrator.service.chats import granted_integrations
 from orchestrator.service.ids import new_response_id
+from orchestrator.service.materials import opened_integration
 from orchestrator.service.token_costs import TokenCosts, TokenCostService
 
 CHECK: Final = "check"
@@ -51,6 +52,7 @@ class CheckedIntegration:
     tools: tuple[CheckedTool, ...] = ()
     withheld: tuple[str, ...] = ()
     drifted: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,7 @@ class IntegrationCheckService:
         try:
             async with self._catalog.open([entry.request], scope) as (session,):
                 entry.seconds = anyio.current_time() - started
-                entry.opened = OpenedIntegration(
-                    session.provider, session.tools, session.withheld, session.drifted, changed=session.changed
-                )
+                entry.opened = opened_integration(session)
         except OrchestratorError as error:
             if entry.opened is None:
                 entry.error = _placed(error.info, 0, index)
@@ -183,6 +183,7 @@ def _report(
                 tools,
                 _names(opened, opened.withheld) if opened else (),
                 _names(opened, opened.drifted) if opened else (),
+                opened.problems if opened else (),
             )
         )
     total = sum(costs.counts)
@@ -220,7 +221,8 @@ def _warnings(
             warnings.append(f"'{label}' would offer no tools")
         if entry.opened is not None:
             alone = _dry_run([entry.request])
-            warnings += duplicate_warnings(alone, [entry.opened]) + drift_warnings(alone, [entry.opened])
+            for told in (duplicate_warnings, drift_warnings, problem_warnings):
+                warnings += told(alone, [entry.opened])
         flagged = [tool.offered.definition.name for tool in one.tools if tool.suspicions]
         if flagged:
             warnings.append(f"'{label}': suspicious texts in the definition of {', '.join(flagged)}")

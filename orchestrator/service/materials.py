@@ -19,7 +19,7 @@ _TEMPLATE: Final = re.compile(r"\{[^{}]*\}")
 _NOT_THERE: Final = (ErrorKind.RESOURCE_NOT_FOUND, ErrorKind.PROMPT_NOT_FOUND)
 
 
-def opened_integration(session: IntegrationSession, materials: tuple[Material, ...]) -> OpenedIntegration:
+def opened_integration(session: IntegrationSession, materials: tuple[Material, ...] = ()) -> OpenedIntegration:
     """A session as a run is told of it, with what the request takes of its server."""
     return OpenedIntegration(
         session.provider,
@@ -30,6 +30,8 @@ def opened_integration(session: IntegrationSession, materials: tuple[Material, .
         materials,
         session.server,
         session.changed,
+        session.removed,
+        session.problems,
     )
 
 

@@ -30,6 +30,8 @@ class StoredSession:
     withheld: frozenset[str] = frozenset()
     drifted: frozenset[str] = frozenset()
     changed: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
+    problems: tuple[str, ...] = ()
     approval: ApprovalPolicy = NEVER
     server: ServerIdentity | None = None
 
@@ -135,6 +137,14 @@ class LiveSession:
     @property
     def changed(self) -> frozenset[str]:
         return self._inner.changed
+
+    @property
+    def removed(self) -> frozenset[str]:
+        return self._inner.removed
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        return self._inner.problems
 
     @property
     def approval(self) -> ApprovalPolicy:

@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.core import inputs as i
-from orchestrator.core.offering import CHANGED, DUPLICATES, WITHHELD, drift_warnings, duplicate_warnings
+from orchestrator.core.offering import (
+    CHANGED,
+    DUPLICATES,
+    MOST_PROBLEMS,
+    REMOVED,
+    WITHHELD,
+    drift_warnings,
+    duplicate_warnings,
+    problem_warnings,
+)
 from orchestrator.core.request import PluginRequest
 from orchestrator.core.stream import ChatEnd, Warned
 from tests.core.dialogue import ADD, CLOCK, COUNTED, PING, Dialogue, with_clock
@@ -20,9 +29,11 @@ KEPT = WITHHELD.format(label="mcp/clock", tools="add, ping")
     [
         (i.OpenedIntegration(CLOCK, (ADD, PING), changed=BOTH), (OFFERED,)),
         (i.OpenedIntegration(CLOCK, (ADD, PING), drifted=BOTH), (KEPT,)),
+        (i.OpenedIntegration(CLOCK, (), removed=BOTH), (REMOVED.format(label="mcp/clock", tools="add, ping"),)),
+        (i.OpenedIntegration(CLOCK, (ADD, PING), problems=("it is odd",)), ("'mcp/clock': it is odd",)),
         (i.OpenedIntegration(CLOCK, (ADD, PING)), ()),
     ],
-    ids=["warn", "block", "none"],
+    ids=["warn", "block", "gone", "problem", "none"],
 )
 def test_the_stream_and_the_reply_tell_of_a_change(server: i.OpenedIntegration, expected: tuple[str, ...]) -> None:
     dialogue = Dialogue(with_clock())
@@ -48,10 +59,22 @@ def test_nothing_is_told_of_tools_that_the_request_would_not_get_anyway() -> Non
         "granted": drift_warnings(granted, [server]),
         "withheld": drift_warnings(with_clock(), [replace(server, withheld=BOTH)]),
         "no tools": drift_warnings(with_clock(tool_choice="none"), [server]),
+        "gone": drift_warnings(granted, [replace(server, changed=frozenset(), removed=BOTH)]),
     }
     assert told == {
         "asked for": (CHANGED.format(label="mcp/clock", tools="ping"),),
         "granted": (CHANGED.format(label="mcp/clock", tools="add"),),
         "withheld": (),
         "no tools": (),
+        "gone": (REMOVED.format(label="mcp/clock", tools="add"),),
     }
+
+
+def test_of_many_problems_some_are_told_and_of_none_where_no_tools_are_wanted() -> None:
+    server = i.OpenedIntegration(CLOCK, (), problems=tuple(f"problem {n}" for n in range(MOST_PROBLEMS + 2)))
+    told = problem_warnings(with_clock(), [server])
+    assert told == (
+        *(f"'mcp/clock': problem {n}" for n in range(MOST_PROBLEMS)),
+        "'mcp/clock': there are 2 more such problems",
+    )
+    assert problem_warnings(with_clock(tool_choice="none"), [server]) == ()

@@ -6,6 +6,7 @@ from pathlib import Path
 import anyio
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import PluginProvider
@@ -286,6 +287,7 @@ async def test_tools_that_cannot_be_used_are_withheld_with_a_reason_and_take_no_
     async with catalog_of(tmp_path, {"x": faulty("lists unusable tools")}) as catalog:
         async with catalog.open([plugin()], SCOPE) as (session,):
             assert [tool.name for tool in session.tools] == ["loop", "first", "second"]
+            problems = session.problems
             assert (await session.call_tool("second", {})).text == "0 cancelled"
         status = catalog.host.plugin("mcp/x")
         assert status is not None
@@ -304,6 +306,29 @@ async def test_tools_that_cannot_be_used_are_withheld_with_a_reason_and_take_no_
             f"the tool 'odd' is withheld: {protocol}",
             "the tool 'out' is withheld: its outputSchema is not an object",
         )
+        assert problems == status.warnings
+
+
+async def test_names_in_an_entry_that_the_server_does_not_have_are_told_of_once_its_tools_are_known(
+    tmp_path: Path,
+) -> None:
+    rules = {"always": {"tool_names": ["wipe"]}, "never": {"tool_names": ["second", "wiep"]}}
+    entry = {**faulty(""), "allowed_tools": ["first", "nosuch"], "require_approval": rules}
+    expected = (
+        "its 'allowed_tools' in mcp.json names 'nosuch', which the server does not have",
+        "its 'require_approval.always' in mcp.json names 'wipe', which the server does not have: nothing is guarded by it",
+        "its 'require_approval.never' in mcp.json names 'wiep', which the server does not have",
+    )
+    told: list[tuple[str, ...]] = []
+    async with catalog_of(tmp_path, {"x": entry}) as catalog:
+        with capture_logs() as lines:
+            for _ in range(2):
+                before = catalog.host.plugin("mcp/x")
+                async with catalog.open([plugin()], SCOPE) as (session,):
+                    assert before is not None
+                    told += [before.warnings, session.problems]
+    assert told == [(), expected, expected, expected]
+    assert [(line["server"], line["problems"]) for line in lines if "problems" in line] == [("mcp/x", expected)]
 
 
 async def test_a_long_error_of_a_call_comes_whole_ends_once_and_without_the_secret(tmp_path: Path) -> None:
