@@ -356,7 +356,7 @@ async def test_a_dry_run_says_what_would_be_offered_under_which_names_and_what_i
     }
     seconds = [entry.pop("connect_seconds") for entry in told["integrations"]]
     assert all(second >= 0 for second in seconds)
-    fine: dict[str, Any] = {"ok": True, "error": None, "stage": None, "withheld": [], "blocked": []}
+    fine: dict[str, Any] = {"ok": True, "error": None, "stage": None, "withheld": [], "blocked": [], "problems": []}
     assert told == {
         "ok": True,
         "integrations": [
