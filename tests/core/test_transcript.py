@@ -100,3 +100,17 @@ def test_what_clients_do_not_send_back_does_not_count() -> None:
     assert digest(((taken, quoted, TextInput("a")), (Message("b"),))) == digest(((TextInput("a"),), (Message("b"),)))
     assert digest(((taken,), (TOLD, Message(" \n")))) == EMPTY
     assert transcript_prefixes((taken, TextInput("a", begins=True))) == ()
+
+
+def test_what_servers_were_asked_and_answered_counts_no_more_in_a_history_than_in_a_response() -> None:
+    stored = digest(((TextInput("When?"),), (Message("I look."), TOLD, Message("Noon."))))
+    history = (
+        TextInput("When?"),
+        TextInput("I look.", speaker="assistant"),
+        FunctionCallInput("call_0", "now", "{}", of_server=True),
+        FunctionOutput("call_0", text_content("noon"), of_server=True),
+        TextInput("Noon.", speaker="assistant"),
+        TextInput("Sure?"),
+    )
+    assert prefixes(*history)[stored] == 5
+    assert digest((history[:-1], ())) == extended_transcript(stored, (), ())
