@@ -44,6 +44,12 @@ def _phrase(expression: str) -> re.Pattern[str]:
     return re.compile(expression, re.IGNORECASE | re.DOTALL)
 
 
+_ADDRESS: Final = (
+    r"(https?://|[\w.+-]+@[\w-]+\.\w+|\bwww\.\w|\b\d{1,3}(\.\d{1,3}){3}\b"
+    r"|\b([a-z0-9-]{1,63}\.){1,8}(com|net|org|io|dev|app|ai|co|xyz|info|biz|cloud|site|online|top|ru|cn|example|onion)\b)"
+)
+"""Where data may be sent to. Of hosts without a scheme only usual endings count: `main.py` is a file."""
+
 PATTERNS: Final[tuple[Pattern, ...]] = (
     Pattern(
         "overrides_instructions",
@@ -51,18 +57,26 @@ PATTERNS: Final[tuple[Pattern, ...]] = (
         _phrase(
             r"\b(ignore|disregard|forget|override|bypass)\b.{0,40}\b(previous|prior|above|earlier|all|any|other|system|safety)\b"
             r".{0,30}\b(instructions?|prompts?|rules?|messages?|guidelines?|polic(y|ies)|directions?)\b"
+            r"|\b(ignore|disregard|forget|discard)\b.{0,30}\b(what|everything|all|anything)\b.{0,20}\b(was|were|is|are|been)\b"
+            r".{0,10}\b(said|told|written|given|stated)\b"
+            r"|\b(instructions?|prompts?|rules?|guidelines?)\b.{0,20}\b(is|are)\b.{0,10}"
+            r"\b(void|no longer valid|superseded|cancelled|canceled|revoked)\b"
         ),
     ),
     Pattern(
         "instruction_tag",
         "dresses text up as instructions by a tag",
-        _phrase(r"<\s*/?\s*(important|system|instructions?|secret|hidden|critical|admin|assistant|directive)\s*>"),
+        _phrase(
+            r"<\s*/?\s*(important|system|instructions?|secret|hidden|critical|admin|assistant|directive)(\s[^<>]{0,100})?>"
+            r"|(^|[.!?:;]\s*)(?-i:SYSTEM|ASSISTANT)(\s+(message|prompt|note|instructions?))?\s*:"
+        ),
     ),
     Pattern(
         "chat_markup",
         "holds the markup by which chat templates part messages",
         _phrase(
             r"<\|(im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id)\|>|\[/?INST\]|<</?SYS>>|<start_of_turn>"
+            r"|#{2,3}\s*(instruction|system|assistant)\s*:"
         ),
     ),
     Pattern(
@@ -88,7 +102,8 @@ PATTERNS: Final[tuple[Pattern, ...]] = (
         "names an address that data is to be sent to",
         _phrase(
             r"\b(send|forward|upload|post|exfiltrate|transmit|e-?mail|bcc|copy|report)\b.{0,60}\bto\b.{0,40}"
-            r"(https?://|[\w.+-]+@[\w-]+\.\w+)"
+            + _ADDRESS
+            + r"|\b(send|forward|upload|post|exfiltrate|transmit)\b.{0,60}\bto\s+([a-z0-9-]{1,63}\.){1,8}[a-z]{2,}/\w"
         ),
     ),
     Pattern(
@@ -98,6 +113,9 @@ PATTERNS: Final[tuple[Pattern, ...]] = (
             r"\b(before|instead of|prior to)\b.{0,40}\b(using|calling|use|call|invoking|running)\b.{0,60}\b(must|always|have to|required to)\b"
             r"|\b(must|always|have to|required to)\b.{0,40}\b(call|use|run|invoke)\b.{0,30}\bthis tool\b.{0,40}\b(before|first|instead)\b"
             r"|\b(you|the (assistant|model|agent|ai))\s+(must|shall|are required to)\b.{0,80}\b(first|always|never|before|pass|read|send|include)\b"
+            r"|\b(the|this|any) (assistant|model|agent|ai|llm)\s+(should|needs to|has to|ought to|is to|will)\b.{0,80}"
+            r"\b(first|always|never|before|call|send|include)\b"
+            r"|\b(before|prior to|instead of) (you )?(using|calling|running|invoking|use|call|run) (any|all|every|the) other tools?\b"
         ),
     ),
     Pattern(
@@ -108,6 +126,7 @@ PATTERNS: Final[tuple[Pattern, ...]] = (
     Pattern("html_comment", "holds a comment that a page would not show", _phrase(r"<!--")),
     Pattern("encoded_text", "holds a long encoded text that nobody can read", re.compile(r"[A-Za-z0-9+/]{160,}={0,2}")),
     Pattern("hidden_unicode", "holds characters that are not seen, or that change the order in which text is seen"),
+    Pattern("mixed_scripts", "holds words of Latin letters and of others that look like them"),
     Pattern("control_characters", "holds control characters, such as those that steer a terminal"),
     Pattern("long_text", f"is longer than {LONGEST_USUAL} characters"),
     Pattern("names_other_tool", "names a tool of another server: one server has no business with another's tools"),
@@ -118,6 +137,23 @@ _HIDDEN: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u2028-\u202e\u2060-\u2064\u2066-\u206f\u3164\ufeff\uffa0"
     "\U0001d173-\U0001d17a\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
 )
+_LATIN: Final = "aceijopsxyhkvdqwbmntrgulABCEHIJKMOPSTXYZGNVDQWL"
+_ALIKE: Final = str.maketrans(
+    "".join(
+        (
+            # Cyrillic, then Greek, Armenian and Latin of other alphabets, below one another as they look.
+            "\u0430\u0441\u0435\u0456\u0458\u043e\u0440\u0455\u0445\u0443\u04bb\u043a\u0475\u0501\u051b\u051d\u044c\u043c\u043f\u0442\u0433\u0581\u057d\u04cf",
+            "\u0410\u0412\u0421\u0415\u041d\u0406\u0408\u041a\u041c\u041e\u0420\u0405\u0422\u0425\u04ae\u0417\u050c\u039d\u0474\u0500\u051a\u051c\u053c",
+            "\u03b1\u03f2\u03b5\u03b9\u03bf\u03c1\u03c7\u03ba\u03bd\u03c5\u0391\u0392\u0395\u0397\u0399\u039a\u039c\u039f\u03a1\u03a4\u03a5\u03a7\u0396",
+            "\u0131\u0251\u0261\u0578\u0585\u0570",
+        )
+    ),
+    _LATIN + "aceiopxkvuABEHIKMOPTYXZ" + "iagnoh",
+)
+"""Letters that a model and a person read as Latin ones, and that NFKC leaves as they are."""
+_WORD: Final = re.compile(r"\w+")
+_LEAST_LATIN: Final = 3
+"""Letters of a word in which scripts mix, so that a symbol with an index is not meant."""
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _UNMISTAKABLE: Final = re.compile(r"(?=.*[_\-./])[A-Za-z0-9_.\-/]{6,}")
 
@@ -130,15 +166,24 @@ def text_suspicions(text: str, where: str) -> list[Suspicion]:
         for name, match in (("hidden_unicode", _HIDDEN.search(text)), ("control_characters", _CONTROL.search(text)))
         if match is not None
     ]
-    # As a model reads it: look-alikes made alike, what is not seen taken away.
-    plain = unicodedata.normalize("NFKC", _HIDDEN.sub("", text))
+    # As a model reads it: look-alikes made alike, what is not seen taken away, however far apart the words stand.
+    plain = " ".join(unicodedata.normalize("NFKC", _HIDDEN.sub("", text)).split())
+    mixed = next((word for word in _WORD.finditer(plain) if _mixes_scripts(word.group())), None)
+    if mixed is not None:
+        found.append(Suspicion("mixed_scripts", where, _excerpt(plain, mixed)))
+    folded = plain.translate(_ALIKE)
     for pattern in PATTERNS:
-        match = None if pattern.expression is None else pattern.expression.search(plain)
+        match = None if pattern.expression is None else pattern.expression.search(folded)
         if match is not None:
-            found.append(Suspicion(pattern.name, where, _excerpt(plain, match)))
+            found.append(Suspicion(pattern.name, where, _excerpt(folded, match)))
     if len(text) > LONGEST_USUAL:
         found.append(Suspicion("long_text", where, f"{len(text)} characters"))
     return found
+
+
+def _mixes_scripts(word: str) -> bool:
+    latin = sum(letter.isascii() and letter.isalpha() for letter in word)
+    return latin >= _LEAST_LATIN and any(ord(letter) in _ALIKE and letter > "\u0370" for letter in word)
 
 
 def tool_suspicions(tool: ToolDefinition) -> tuple[Suspicion, ...]:
