@@ -11,7 +11,8 @@ from orchestrator.core.errors import ErrorInfo, OrchestratorError
 from orchestrator.core.inputs import OpenedIntegration
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.offering import drift_warnings, duplicate_warnings, offer, problem_warnings
-from orchestrator.core.request import IntegrationRequest, Limits, RunRequest, requested_provider
+from orchestrator.core.permissions import ALL_TOOLS, tool_is_granted
+from orchestrator.core.request import IntegrationRequest, Limits, PluginRequest, RunRequest, requested_provider
 from orchestrator.core.suspicions import Suspicion, names_other_tools, tool_suspicions
 from orchestrator.core.token_costs import definition_text, offer_warnings
 from orchestrator.core.tools import OfferedTool, provider_label, schema_is_usable
@@ -181,8 +182,8 @@ def _report(
                 entry.stage,
                 entry.seconds,
                 tools,
-                _names(opened, opened.withheld) if opened else (),
-                _names(opened, opened.drifted) if opened else (),
+                _names(entry.request, opened, opened.withheld) if opened else (),
+                _names(entry.request, opened, opened.drifted) if opened else (),
                 opened.problems if opened else (),
             )
         )
@@ -193,8 +194,9 @@ def _report(
     )
 
 
-def _names(opened: OpenedIntegration, names: frozenset[str]) -> tuple[str, ...]:
-    return tuple(tool.name for tool in opened.tools if tool.name in names)
+def _names(request: IntegrationRequest, opened: OpenedIntegration, names: frozenset[str]) -> tuple[str, ...]:
+    granted = request.granted_tools if isinstance(request, PluginRequest) else ALL_TOOLS
+    return tuple(tool.name for tool in opened.tools if tool.name in names and tool_is_granted(granted, tool.name))
 
 
 def _tool_warnings(tool: OfferedTool, opened: OpenedIntegration | None) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
 """The installed plugins for those who write and run them: how each is, what it shows, whether that was approved."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.core.drift import Drifted, DriftKind, DriftPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.permissions import tool_is_granted
 from orchestrator.core.suspicions import Suspicion, tool_suspicions
 from orchestrator.core.token_costs import definition_text
 from orchestrator.core.tools import ToolDefinition, definition_digest
@@ -68,7 +69,7 @@ class PluginService:
             OrchestratorError: `permission_denied`.
         """
         _require_plugins(caller)
-        return [await self._view(status) for status in self._host.plugins() if caller.may_use(status.id)]
+        return [await self._view(status, caller) for status in self._host.plugins() if caller.may_use(status.id)]
 
     async def plugin(self, plugin_id: str, caller: Caller) -> PluginView:
         """One plugin.
@@ -76,7 +77,7 @@ class PluginService:
         Raises:
             OrchestratorError: `permission_denied`, `plugin_not_found`.
         """
-        return await self._view(self.status(plugin_id, caller))
+        return await self._view(self.status(plugin_id, caller), caller)
 
     def status(self, plugin_id: str, caller: Caller) -> PluginStatus:
         """How a plugin is.
@@ -105,18 +106,19 @@ class PluginService:
         return await self.plugin(status.id, caller)
 
     async def definitions(self, plugin_id: str, caller: Caller) -> DefinitionsView:
-        """The pins and the history of a plugin.
+        """The pins and the history of a plugin, of the tools that the caller may call.
 
         Raises:
             OrchestratorError: `permission_denied`, `plugin_not_found`.
         """
         status = self.status(plugin_id, caller)
+        granted = caller.plugin_tools(status.id)
         return DefinitionsView(
             status.id,
             status.drift or self._pins.policy,
-            await self._pins.pins(status.id),
-            await self._drifted(status),
-            await self._pins.history(status.id),
+            [pin for pin in await self._pins.pins(status.id) if tool_is_granted(granted, pin.tool)],
+            await self._drifted(status, granted),
+            [change for change in await self._pins.history(status.id) if tool_is_granted(granted, change.tool)],
         )
 
     async def approve(
@@ -132,15 +134,20 @@ class PluginService:
         by = caller.token_id or caller.owner
         return await self._pins.approve(status.id, status.tools, by, tool=tool, digest=digest)
 
-    async def _drifted(self, status: PluginStatus) -> tuple[Drifted, ...]:
+    async def _drifted(self, status: PluginStatus, granted: Sequence[str]) -> tuple[Drifted, ...]:
         """Of a plugin that has shown nothing yet, nobody knows."""
-        return () if status.tools is None else await self._pins.drifted(status.id, status.tools)
+        drifted = () if status.tools is None else await self._pins.drifted(status.id, status.tools)
+        return tuple(one for one in drifted if tool_is_granted(granted, one.tool))
 
-    async def _view(self, status: PluginStatus) -> PluginView:
+    async def _view(self, status: PluginStatus, caller: Caller) -> PluginView:
+        granted = caller.plugin_tools(status.id)
         policy = status.drift or self._pins.policy
-        drifted = await self._drifted(status)
+        drifted = await self._drifted(status, granted)
         if status.tools is None:
             return PluginView(status, policy, drifted, None)
+        # As the errors of a chat: what a token may not call it is not told of either.
+        status = replace(status, tools=tuple(tool for tool in status.tools if tool_is_granted(granted, tool.name)))
+        assert status.tools is not None
         costs = await self._costs.costs([definition_text(tool.name, tool) for tool in status.tools])
         kinds: dict[str, DriftKind] = {one.tool: one.kind for one in drifted}
         tools = tuple(

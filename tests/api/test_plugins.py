@@ -485,6 +485,31 @@ async def test_a_dry_run_needs_the_permissions_of_the_chat_that_it_stands_for() 
     assert refused.json()["error"]["code"] == "permission_denied"
 
 
+async def test_a_token_for_some_tools_is_told_of_no_others() -> None:
+    definitions = MemoryDefinitionStore()
+    pins = DefinitionPins(definitions, "warn")
+    sub = replace(ADD, name="subtract")
+    await pins.judge("mcp/Calc-1", (ADD, sub, replace(ADD, name="gone")), None)
+    shown = (replace(ADD, description="Add."), replace(sub, description="Subtract."))
+    await pins.judge("mcp/Calc-1", shown, None)
+    host = FakePluginHost([replace(RUNNING, tools=shown)])
+    server = FakeServer([FakeTool(ADD, add), FakeTool(sub, add)], withheld=frozenset({"subtract"}))
+    async with house(
+        host=host, definitions=definitions, servers={"mcp/Calc-1": server}, require_authentication=True
+    ) as api:
+        narrow = await headers(api, "plugins:mcp/calc-1/a*")
+        told = [
+            (await api.client.get(path, headers=narrow)).text
+            for path in ("/api/v1/plugins", "/api/v1/plugins/mcp/calc-1", "/api/v1/plugins/mcp/calc-1/definitions")
+        ]
+        body = {"integrations": ["mcp/Calc-1"]}
+        told.append((await api.client.post("/api/v1/integrations/check", json=body, headers=narrow)).text)
+        whole = await api.client.get("/api/v1/plugins/mcp/calc-1/definitions", headers=await headers(api, "plugins"))
+    assert [name for text in told for name in ("subtract", "gone", "Subtract.") if name in text] == []
+    assert all('"add"' in text for text in told)
+    assert {pin["tool"] for pin in whole.json()["pins"]} == {"add", "subtract", "gone"}
+
+
 # ---- drift --------------------------------------------------------------------------------------------
 
 
