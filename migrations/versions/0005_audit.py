@@ -17,6 +17,7 @@ from alembic import op
 from orchestrator.store import audit_links as links
 from orchestrator.store.audit_arguments import argument_leaves
 from orchestrator.store.columns import original, storable
+from orchestrator.store.downgrades import keep_evidence
 
 revision: str = "0005"
 down_revision: str | None = "0004"
@@ -309,6 +310,8 @@ def create_postgres_triggers() -> None:
 
 
 def downgrade() -> None:
+    for table in ("audit_chain", "audit_events"):
+        keep_evidence(revision, "the audit chain, which proves the journal", table)
     if op.get_bind().dialect.name == "sqlite":
         for trigger in ("tool_calls_update", "tool_calls_delete", "tool_calls_arguments_gone"):
             op.execute(f"DROP TRIGGER {trigger}")

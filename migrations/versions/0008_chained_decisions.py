@@ -12,6 +12,7 @@ from alembic import op
 # The format of a link is a promise: what was chained once is verified for ever.
 from orchestrator.core.storable_text import original
 from orchestrator.store import audit_links as links
+from orchestrator.store.downgrades import keep_evidence
 
 revision: str = "0008"
 down_revision: str | None = "0007"
@@ -106,6 +107,7 @@ def create_triggers() -> None:
 
 
 def downgrade() -> None:
+    keep_evidence(revision, "the proof of the decisions about calls", "tool_call_approvals")
     op.drop_index("ix_tool_calls_duration_ms_created_at_call_id", "tool_calls")
     op.create_index("ix_tool_calls_duration_ms", "tool_calls", ["duration_ms"])
     on = "" if op.get_bind().dialect.name == "sqlite" else " ON tool_call_approvals"

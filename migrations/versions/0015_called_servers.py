@@ -1,7 +1,7 @@
 """The journal says which server stood behind the label of a call.
 
 Calls that are there already keep their links as they are: nobody knows any more who answered them. A downgrade
-takes the new columns away, and with them the proof of the links that have them.
+would take the new columns away, and with them the proof of the links that have them: it refuses where there are any.
 
 Revision: 0015, after 0014
 """
@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
+
+from orchestrator.store.downgrades import keep_evidence
 
 revision: str = "0015"
 down_revision: str | None = "0014"
@@ -35,6 +37,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    known = " OR ".join(f"{name} IS NOT NULL" for name in SERVER)
+    keep_evidence(revision, "which servers answered the calls of the journal", "tool_calls", known)
     replace_rule(FACTS)  # SQLite drops no column that a trigger speaks of
     op.drop_index(INDEX, "tool_calls")
     for name in reversed(SERVER):

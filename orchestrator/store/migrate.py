@@ -16,6 +16,7 @@ from sqlalchemy import URL, Connection
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.store.database import Database, database_url, open_database
+from orchestrator.store.downgrades import LOSE_EVIDENCE
 from orchestrator.store.failures import our_failures
 from orchestrator.store.postgres import postgres_engine
 from orchestrator.store.sqlite import sqlite_engine
@@ -48,13 +49,21 @@ async def upgrade(url: str, revision: str = "head") -> None:
     await _migrate(url, lambda connection: command.upgrade(alembic_config(connection), revision))
 
 
-async def downgrade(url: str, revision: str) -> None:
+async def downgrade(url: str, revision: str, *, lose_evidence: bool = False) -> None:
     """Take the database back to `revision` (`base`: no tables), in one transaction.
 
+    `lose_evidence` lets go of what the audit could prove until now and never again.
+
     Raises:
-        OrchestratorError: `store_error`; the database is as it was.
+        OrchestratorError: `store_error`; the database is as it was. Without `lose_evidence` also where there is any.
     """
-    await _migrate(url, lambda connection: command.downgrade(alembic_config(connection), revision))
+
+    def work(connection: Connection) -> None:
+        config = alembic_config(connection)
+        config.attributes[LOSE_EVIDENCE] = lose_evidence
+        command.downgrade(config, revision)
+
+    await _migrate(url, work)
 
 
 async def check(url: str) -> None:

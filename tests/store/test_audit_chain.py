@@ -14,12 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text, update
 
-from orchestrator.core.approvals import Approve, Deny
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonValue, canonical_json
 from orchestrator.core.response import Completed
 from orchestrator.core.storable_text import storable
-from orchestrator.ports.approvals import CallDecision, Suspension
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
 from orchestrator.store import audit_chain as chain
 from orchestrator.store import audit_links as links
@@ -28,6 +26,7 @@ from orchestrator.store.audit_verify import AuditRange, verify
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.tables import audit_heads, call_arguments, tool_calls
+from tests.store.decided import write_decisions
 from tests.store.processes import writer_process
 from tests.store.samples import (
     LEASE,
@@ -534,20 +533,6 @@ def test_arguments_that_no_standard_has_a_word_for_have_a_text_all_the_same() ->
 
 
 # ---- decisions --------------------------------------------------------------------------------
-
-
-async def write_decisions(store: SqlResponseStore) -> None:
-    """Two calls that waited: one approved with other arguments, one denied; then both ended."""
-    await store.open_response(new_response("resp_a"))
-    waiting = [replace(call(place, f"call_{place}"), awaits_approval=True) for place in (0, 1)]
-    await store.journal_calls("resp_a", waiting, NOON)
-    await store.suspend_response("resp_a", Suspension(LEASE, (), None, 0.0), STATS, NOON)
-    decisions = [
-        CallDecision("call_0", Approve({"zone": "Asia/Tokyo"}), "carol", "tok12345", NOON),
-        CallDecision("call_1", Deny("not now"), "carol", None, NOON),
-    ]
-    assert await store.record_decisions("resp_a", decisions)
-    assert await store.end_suspended("resp_a", "ada", Completed(), "enough", NOON + MINUTE)
 
 
 @pytest.mark.parametrize(

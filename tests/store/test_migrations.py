@@ -26,6 +26,7 @@ from orchestrator.store.database import open_database
 from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.tables import call_arguments, metadata
+from tests.store.decided import write_decisions
 from tests.store.samples import CLOCK_SERVER, NOON, call, new_response
 from tests.store.stores import open_stores, sqlite_address
 
@@ -224,7 +225,10 @@ async def test_calls_of_an_earlier_version_are_chained_as_they_stand(empty_url: 
         ("call_2", "now"),
         ("call_3", "fl\x00y"),
     ]
-    await migrate.downgrade(empty_url, revision)
+    with pytest.raises(OrchestratorError, match="would lose the audit chain"):
+        await migrate.downgrade(empty_url, revision)
+    await migrate.check(empty_url)
+    await migrate.downgrade(empty_url, revision, lose_evidence=True)
     count = await in_database(
         empty_url, lambda connection: connection.exec_driver_sql("SELECT count(*) FROM tool_calls").scalar()
     )
@@ -435,7 +439,32 @@ async def test_calls_from_before_their_servers_were_known_are_proved_and_those_s
         known = await stores.audit.get_call("call_new", None)
     assert known is not None and known.listed.server == CLOCK_SERVER
     assert (await report()).problem is None
-    await migrate.downgrade(empty_url, "0014")
+    with pytest.raises(OrchestratorError, match="would lose which servers answered"):
+        await migrate.downgrade(empty_url, "0014")
+    await migrate.check(empty_url)
+    assert (await report()).problem is None, "the database is as it was"
+    await migrate.downgrade(empty_url, "0014", lose_evidence=True)
     await migrate.upgrade(empty_url)
     problem = (await report()).problem
     assert problem is not None and problem.call_id == "call_new", "the server went, and with it the proof of its link"
+
+
+async def test_a_journal_goes_back_with_its_proof_or_not_at_all(empty_url: str) -> None:
+    await migrate.upgrade(empty_url)
+    database = await open_database(empty_url)
+    await write_decisions(SqlResponseStore(database))
+    before = await verify(database)
+    await database.aclose()
+    assert (before.links, before.problem) == (6, None)
+    refused: list[str] = []
+    for revision in ("0019", "0014", "0013", "0010", "0008", "0007", "0004", "base"):
+        try:
+            await migrate.downgrade(empty_url, revision)
+        except OrchestratorError as error:
+            assert "The database is as it was." in error.info.message
+            refused.append(revision)
+        await migrate.upgrade(empty_url)
+        database = await open_database(empty_url)
+        assert await verify(database) == before, revision
+        await database.aclose()
+    assert refused == ["0007", "0004", "base"]
