@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from orchestrator.api.errors import HttpRequest
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.moments import in_utc
 from orchestrator.ports.audit import ArgumentPattern, CallFilter, CallPlace, plugin_of
 
 T = TypeVar("T")
@@ -78,9 +79,8 @@ def _milliseconds(name: str, value: str) -> int:
 def _moment(name: str, value: str) -> datetime:
     try:
         # A "+" that nobody escaped has become a space.
-        moment = datetime.fromisoformat(value.replace(" ", "+") if "T" in value else value)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return in_utc(datetime.fromisoformat(value.replace(" ", "+") if "T" in value else value))
+    except ValueError:
         raise _refused(
             name, "is a moment such as 2026-03-01 or 2026-03-01T12:00:00Z (UTC where nothing is said)"
         ) from None

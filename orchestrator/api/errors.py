@@ -67,6 +67,7 @@ ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
     ErrorKind.RESPONSE_NOT_FINISHED: WireError(409, _BAD, "response_not_finished"),
     ErrorKind.APPROVAL_CONFLICT: WireError(409, _BAD, "approval_conflict"),
     ErrorKind.THREAD_CONFLICT: WireError(409, _BAD, "thread_conflict"),
+    ErrorKind.TOKEN_CONFLICT: WireError(409, _BAD, "token_conflict"),
     ErrorKind.INTEGRATION_CREDENTIALS_REQUIRED: WireError(409, _BAD, "integration_credentials_required"),
     ErrorKind.RESPONSE_HAS_CHILDREN: WireError(409, _BAD, "response_has_children"),
     ErrorKind.INVALID_HTTP: WireError(400, _BAD, "invalid_http"),

@@ -1,13 +1,14 @@
 """The query of a URL, read like a body: every parameter by its name, and nothing that is not understood."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, TypeVar
 
 import msgspec
 
 from orchestrator.api.errors import HttpRequest
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.moments import in_utc
 
 _BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
 
@@ -96,8 +97,8 @@ class Query:
         text = value.strip().replace(" ", "+") if value.count("T") else value.strip()
         try:
             found = msgspec.convert(f"{text}T00:00:00Z" if len(text) == 10 else text, datetime, strict=False)
-            return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
-        except (msgspec.ValidationError, OverflowError):  # that one is before the year 1, or after 9999
+            return in_utc(found)
+        except (msgspec.ValidationError, ValueError):
             raise _invalid(name, "a moment such as 2026-03-01T12:00:00Z") from None
 
 

@@ -16,6 +16,8 @@ from orchestrator.api.decode import decode_body
 from orchestrator.api.errors import OK, HttpRequest
 from orchestrator.api.replies import json_reply
 from orchestrator.api.wire_tokens import RotateBody, TokenBody, TokenLimitsBody, TokenList, TokenReply
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.moments import in_utc
 from orchestrator.ports import Token, TokenLimits
 from orchestrator.service.tokens import TokenService
 
@@ -43,7 +45,7 @@ def token_routes(tokens: TokenService, authenticator: Authenticator, *, max_body
             body.name,
             body.permissions,
             owner=None if body.owner is UNSET else body.owner,
-            expires_at=None if body.expires_at is UNSET else body.expires_at.astimezone(UTC),
+            expires_at=None if body.expires_at is UNSET else _moment(body.expires_at, "expires_at"),
             limits=_limits(body.limits),
         )
         return json_reply(token_reply(token, text))
@@ -78,6 +80,13 @@ def token_reply(token: Token, text: str | None = None) -> TokenReply:
         revoked_at=token.revoked_at or UNSET,
         token=text or UNSET,
     )
+
+
+def _moment(moment: datetime, param: str) -> datetime:
+    try:
+        return in_utc(moment)
+    except ValueError as error:
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, f"This cannot be kept: {error}.", param=param) from None
 
 
 def _limits(body: TokenLimitsBody | object) -> TokenLimits:

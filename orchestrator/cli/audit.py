@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -16,6 +16,7 @@ from orchestrator.cli.audit_output import NO_CALLS, print_verification
 from orchestrator.cli.command_error import CommandError
 from orchestrator.cli.command_settings import DATABASE, with_settings
 from orchestrator.cli.output import print_json, print_table
+from orchestrator.core.moments import in_utc
 from orchestrator.core.tools import provider_label
 from orchestrator.ports.audit import (
     ArgumentPattern,
@@ -44,10 +45,9 @@ class Moment(click.ParamType[datetime]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """The moment, or a usage error."""
         try:
-            moment = datetime.fromisoformat(str(value))
+            return in_utc(datetime.fromisoformat(str(value)))
         except ValueError:
             self.fail(f"{value!r} is no moment; write 2026-03-01 or 2026-03-01T12:00:00Z", param, ctx)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 class Plugin(click.ParamType[str]):

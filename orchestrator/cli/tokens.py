@@ -1,7 +1,7 @@
 """`orchestrator tokens`: API tokens, made and ended in the database directly."""
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,12 @@ class Duration(click.ParamType[timedelta]):
         found = _DURATION.fullmatch(str(value).strip().lower())
         if found is None:
             self.fail(f"{value!r} is no length of time; write a number and s, m, h, d or w, such as 90d", param, ctx)
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+        length = timedelta(**{_UNITS[found[2]]: int(found[1])})
+        try:
+            datetime.now(UTC) + length
+        except OverflowError:
+            self.fail(f"{value!r} is longer than the calendar goes on", param, ctx)
+        return length
 
 
 @rich_click.group()
@@ -129,16 +134,21 @@ def rotate(settings: Settings, name: str, grace: timedelta, as_json: bool) -> No
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_settings(*KEYED_DATABASE)
 def revoke(settings: Settings, name: str, as_json: bool) -> None:
-    """Revoke the token called NAME, or the one with that id (the 8 characters after sk-lm-)."""
+    """Revoke the token with the id NAME (the 8 characters after sk-lm-), or every valid token of that name.
 
-    async def end(service: TokenService) -> Token:
-        return await service.revoke((await _named(service, name)).id)
+    After a rotation with grace two have the name.
+    """
 
-    token = _with_tokens(settings, end)
+    async def end(service: TokenService) -> Sequence[Token]:
+        found = await _named(service, name)
+        return [await service.revoke(found.id)] if found.id == name else await service.revoke_named(name)
+
+    ended = _with_tokens(settings, end)
     if as_json:
-        print_json({"revoked": token.id, "name": token.name})
+        print_json({"revoked": [token.id for token in ended], "name": ended[0].name})
     else:
-        click.echo(f"revoked {token.name} (sk-lm-{token.id}:…)")
+        for token in ended:
+            click.echo(f"revoked {token.name} (sk-lm-{token.id}:…)")
 
 
 def bootstrap_token(settings: Settings) -> str | None:
@@ -174,7 +184,7 @@ async def _token_service(settings: Settings) -> AsyncGenerator[TokenService, Non
 async def _named(service: TokenService, name: str) -> Token:
     now = datetime.now(UTC)
     valid = [token for token in await service.list_tokens() if token.is_valid(now)]
-    # After a rotation with grace two have the name: the newer one is meant, the older goes by its id.
+    # After a rotation with grace two have the name: the newer one is meant.
     found = [token for token in valid if token.id == name] or [token for token in valid if token.name == name][-1:]
     if not found:
         raise CommandError(

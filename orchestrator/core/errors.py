@@ -47,6 +47,7 @@ class ErrorKind(StrEnum):
     ELICITATION_NOT_FOUND = "elicitation_not_found"
     JOB_NOT_FOUND = "job_not_found"
     TOKEN_NOT_FOUND = "token_not_found"
+    TOKEN_CONFLICT = "token_conflict"
     PLUGIN_NOT_FOUND = "plugin_not_found"
     TOOL_NOT_FOUND = "tool_not_found"
     RESOURCE_NOT_FOUND = "resource_not_found"

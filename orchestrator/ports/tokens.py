@@ -36,13 +36,23 @@ class Token:
 class TokenStore(Protocol):
     """API tokens; only a keyed digest of each secret's digest is kept. Every method is one durable unit of work."""
 
-    async def create_token(self, token: Token, secret_digest: bytes) -> None: ...
+    async def create_token(self, token: Token, secret_digest: bytes) -> None:
+        """Insert it, unless a token that is valid at its `created_at` has its name.
+
+        Raises:
+            OrchestratorError: `token_conflict` on `name`.
+        """
+        ...
 
     async def replace_token(self, old_id: str, token: Token, secret_digest: bytes, ends_at: datetime) -> bool:
         """Insert `token`; the old one ends at `ends_at`, or when it would have ended anyway.
 
         False, and nothing, where there is no old one that is neither revoked nor expired at
         `token.created_at`.
+
+        Raises:
+            OrchestratorError: `token_conflict`, and nothing is written: the old one was replaced already by
+                one that is valid.
         """
         ...
 
@@ -60,6 +70,10 @@ class TokenStore(Protocol):
 
     async def revoke_token(self, token_id: str, at: datetime) -> bool:
         """Whether there was such a token that was not revoked yet."""
+        ...
+
+    async def revoke_named(self, name: str, at: datetime) -> Sequence[Token]:
+        """Revoke every token of that name that is valid at that moment, and tell which; none is made meanwhile."""
         ...
 
     async def spend(self, token_id: str, day: date, output_tokens: int) -> None:

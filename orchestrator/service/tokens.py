@@ -46,7 +46,8 @@ class TokenService:
         `owner` None makes a new one; giving that of an earlier token hands its responses on.
 
         Raises:
-            OrchestratorError: `invalid_value` on `name`, `permissions`, `expires_at`, or a field of `limits`.
+            OrchestratorError: `invalid_value` on `name`, `permissions`, `expires_at`, or a field of `limits`;
+                `token_conflict` on `name` where a valid token has it.
         """
         wanted = frozenset(permissions)
         limits = limits or TokenLimits()
@@ -55,9 +56,6 @@ class TokenService:
         if problem is not None:
             param, message = problem
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=param)
-        if any(token.name == name and token.is_valid(now) for token in await self._store.list_tokens()):
-            message = f"There is a valid token called '{name}' already: revoke it, rotate it, or choose another name."
-            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="name")
         owner = owner or f"owner_{secrets.token_hex(8)}"
         token, text, digest = _minted(Token("", name, owner, wanted, now, expires_at=expires_at, limits=limits))
         await self._store.create_token(token, digest)
@@ -69,7 +67,8 @@ class TokenService:
         The old one goes on for `grace`, so that clients can be told.
 
         Raises:
-            OrchestratorError: `token_not_found` where there is no such token that is valid.
+            OrchestratorError: `token_not_found` where there is no such token that is valid; `token_conflict`
+                where it has been rotated already, and the new one is valid.
         """
         found = await self._store.find_token(token_id)
         if found is not None:
@@ -91,6 +90,18 @@ class TokenService:
                 return found
         raise _no_such_token(token_id)
 
+    async def revoke_named(self, name: str) -> Sequence[Token]:
+        """End every valid token of that name, those whose grace runs after a rotation too.
+
+        Raises:
+            OrchestratorError: `token_not_found` where there is none.
+        """
+        ended = await self._store.revoke_named(name, self._now())
+        if not ended:
+            message = f"There is no valid token called '{name}'."
+            raise OrchestratorError(ErrorKind.TOKEN_NOT_FOUND, message)
+        return ended
+
     async def list_tokens(self) -> Sequence[Token]:
         """Every token, ended ones too, in the order in which they were made."""
         return await self._store.list_tokens()
@@ -99,7 +110,12 @@ class TokenService:
         """The text of a first token, which may do everything; None where there ever was one."""
         if await self._store.list_tokens():
             return None
-        return (await self.create_token(BOOTSTRAP_NAME, ["admin"]))[1]
+        try:
+            return (await self.create_token(BOOTSTRAP_NAME, ["admin"]))[1]
+        except OrchestratorError as error:
+            if error.info.kind is ErrorKind.TOKEN_CONFLICT:
+                return None  # another process, started at the same moment, has made it and shows it
+            raise
 
     async def verify(self, text: str) -> Token:
         """The token that `text` is.

@@ -322,6 +322,8 @@ tokens: Final = Table(
     Column("revoked_at", UtcDateTime),
     Column("expires_at", UtcDateTime),
     Column("limits", json_column()),
+    # Its name as long as the name is its own: NULL once it is revoked, or replaced and going on for its grace.
+    Column("live_name", AnyText, unique=True),
 )
 """API tokens, without their secrets."""
 

@@ -7,9 +7,10 @@ from datetime import date, datetime
 from typing import Final
 
 import structlog
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.ports import Token, TokenLimits
 from orchestrator.store.database import Database
 from orchestrator.store.encryption import MissingKeyError, Sealer
@@ -35,7 +36,14 @@ class SqlTokenStore:
 
     async def create_token(self, token: Token, secret_digest: bytes) -> None:
         row = self._row(token, secret_digest)
-        await self._database.write(lambda connection: connection.execute(insert(tokens), row).close())
+
+        def work(connection: Connection) -> None:
+            valid = (tokens.c.name == token.name) & _valid(token.created_at)
+            if connection.execute(select(tokens.c.id).where(valid).limit(1)).first() is not None:
+                raise _name_taken(token.name)
+            _insert(connection, row, token)
+
+        await self._database.write(work)
 
     async def replace_token(self, old_id: str, token: Token, secret_digest: bytes, ends_at: datetime) -> bool:
         new = self._row(token, secret_digest)
@@ -47,9 +55,9 @@ class SqlTokenStore:
                 return False
             ends = ends_at if old.expires_at is None else min(ends_at, old.expires_at)
             ended = replace(old, revoked_at=ends) if ends <= token.created_at else replace(old, expires_at=ends)
-            change = {"revoked_at": ended.revoked_at, "expires_at": ended.expires_at}
+            change = {"revoked_at": ended.revoked_at, "expires_at": ended.expires_at, "live_name": None}
             connection.execute(update(tokens).where(tokens.c.id == old_id).values(change))
-            connection.execute(insert(tokens), new)
+            _insert(connection, new, token)
             return True
 
         return await self._database.write(work)
@@ -90,7 +98,21 @@ class SqlTokenStore:
     async def revoke_token(self, token_id: str, at: datetime) -> bool:
         def work(connection: Connection) -> bool:
             unrevoked = (tokens.c.id == token_id) & tokens.c.revoked_at.is_(None)
-            return connection.execute(update(tokens).where(unrevoked).values(revoked_at=at)).rowcount == 1
+            ended = update(tokens).where(unrevoked).values(revoked_at=at, live_name=None)
+            return connection.execute(ended).rowcount == 1
+
+        return await self._database.write(work)
+
+    async def revoke_named(self, name: str, at: datetime) -> Sequence[Token]:
+        valid = (tokens.c.name == name) & _valid(at)
+        ended = update(tokens).where(valid).values(revoked_at=at, live_name=None).returning(tokens)
+
+        def work(connection: Connection) -> list[Token]:
+            found: list[Token] = []
+            # Whoever rotates one of them is waited for, and the new one is not yet seen by what has waited.
+            while rows := connection.execute(ended).mappings().all():
+                found += map(_token, rows)
+            return sorted(found, key=lambda token: (token.created_at, token.id))
 
         return await self._database.write(work)
 
@@ -116,10 +138,30 @@ class SqlTokenStore:
         return _columns(token) | {"secret_digest": digest, "secret_key_id": key_id}
 
 
+def _valid(at: datetime) -> ColumnElement[bool]:
+    return tokens.c.revoked_at.is_(None) & (tokens.c.expires_at.is_(None) | (tokens.c.expires_at > at))
+
+
+def _insert(connection: Connection, row: Row, token: Token) -> None:
+    """Of those who insert one name at once the database lets one through."""
+    over = (tokens.c.live_name == token.name) & (tokens.c.expires_at <= token.created_at)
+    connection.execute(update(tokens).where(over).values(live_name=None))
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    added = dialect.insert(tokens).values(row).on_conflict_do_nothing(index_elements=["live_name"])
+    if connection.execute(added).rowcount != 1:
+        raise _name_taken(token.name)
+
+
+def _name_taken(name: str) -> OrchestratorError:
+    message = f"There is a valid token called '{name}' already: revoke it, rotate it, or choose another name."
+    return OrchestratorError(ErrorKind.TOKEN_CONFLICT, message, param="name")
+
+
 def _columns(token: Token) -> Row:
     return {
         "id": token.id,
         "name": token.name,
+        "live_name": token.name,
         "owner": token.owner,
         "permissions": sorted(token.permissions),
         "created_at": token.created_at,

@@ -46,6 +46,7 @@ CONTRACT = {
     ErrorKind.CALL_NOT_FOUND: (404, "invalid_request", "call_not_found"),
     ErrorKind.THREAD_NOT_FOUND: (404, "invalid_request", "thread_not_found"),
     ErrorKind.THREAD_CONFLICT: (409, "invalid_request", "thread_conflict"),
+    ErrorKind.TOKEN_CONFLICT: (409, "invalid_request", "token_conflict"),
     ErrorKind.MODEL_NOT_FOUND: (404, "model_not_found", None),
     ErrorKind.UNKNOWN_INSTANCE: (404, "invalid_request", "model_not_found"),
     ErrorKind.ELICITATION_NOT_FOUND: (404, "invalid_request", "elicitation_not_found"),

@@ -71,6 +71,8 @@ async def test_a_token_shares_the_owner_that_it_is_given() -> None:
         ({"permissions": ["fly"]}, "invalid_value", "permissions"),
         ({"permissions": ["plugins:clock"]}, "invalid_value", "permissions"),
         ({"expires_at": "2001-01-01T00:00:00Z"}, "invalid_value", "expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59-12:00"}, "invalid_value", "expires_at"),
+        ({"expires_at": "0001-01-01T00:00:00+10:00"}, "invalid_value", "expires_at"),
         ({"expires_at": "tomorrow"}, "invalid_value", "expires_at"),
         ({"limits": {"requests_per_minute": 0}}, "invalid_value", "limits.requests_per_minute"),
         ({"limits": {"requests": 1}}, "unrecognized_keys", "limits.requests"),

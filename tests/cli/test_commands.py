@@ -132,12 +132,30 @@ def test_a_name_is_one_valid_tokens_at_a_time(tmp_path: Path) -> None:
     assert (again.exit_code, again.stdout) == (1, "")
     assert "There is a valid token called 'ci' already" in one_line(again.stderr)
     revoked = run("tokens", "revoke", "ci", "--json", DATA_DIR=str(tmp_path))
-    assert json.loads(revoked.output) == {"revoked": first["id"], "name": "ci"}
+    assert json.loads(revoked.output) == {"revoked": [first["id"]], "name": "ci"}
     second = json.loads(run(*create, DATA_DIR=str(tmp_path)).output)
     assert second["id"] != first["id"]
     assert one_line(run("tokens", "revoke", second["id"], DATA_DIR=str(tmp_path)).output).startswith("revoked ci (")
     rows = [line for line in run("tokens", "list", DATA_DIR=str(tmp_path)).output.splitlines() if "revoked" in line]
     assert len(rows) == 2
+
+
+def test_a_revoked_name_ends_the_token_in_its_grace_too(tmp_path: Path) -> None:
+    data = str(tmp_path)
+    old = one_line(run("tokens", "create", "--name", "ci", "--permissions", "chat", DATA_DIR=data).stdout)
+    new = one_line(run("tokens", "rotate", "ci", "--grace", "30d", DATA_DIR=data).stdout)
+    told = run("tokens", "revoke", "ci", DATA_DIR=data).output.split("\n")[:2]
+    assert told == [f"revoked ci (sk-lm-{text[6:14]}:…)" for text in (old, new)]
+    listed = json.loads(one_line(run("tokens", "list", "--json", DATA_DIR=data).output))["tokens"]
+    assert [token["valid"] for token in listed] == [False, False]
+
+
+def test_a_time_that_no_calendar_has_is_a_usage_error(tmp_path: Path) -> None:
+    create = ("tokens", "create", "--name", "x", "--permissions", "chat", "--expires-in", "999999w")
+    far = run(*create, DATA_DIR=str(tmp_path))
+    assert (far.exit_code, "longer than the calendar goes on" in one_line(far.stderr)) == (2, True)
+    early = run("audit", "list", "--since", "0001-01-01T00:00:00+10:00", DATA_DIR=str(tmp_path))
+    assert (early.exit_code, "is no moment" in one_line(early.stderr)) == (2, True)
 
 
 def test_what_tokens_cannot_do_is_one_line(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import anyio
 import pytest
 
-from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.ports import Token, TokenLimits
 from orchestrator.service.callers import Caller
 from orchestrator.service.quotas import Quotas
@@ -38,7 +39,7 @@ async def test_tokens_are_found_listed_and_revoked_once(stores: Stores) -> None:
         expires_at=NOON + 5 * MINUTE,
         limits=TokenLimits(60, 2, 1000),
     )
-    second = Token("efgh5678", "laptop", "ada", frozenset(), NOON - MINUTE)
+    second = Token("efgh5678", "phone", "ada", frozenset(), NOON - MINUTE)
     await tokens.create_token(first, b"\x00digest")
     await tokens.create_token(second, b"other")
     assert await tokens.list_tokens() == [second, first]
@@ -56,6 +57,8 @@ async def test_tokens_are_found_listed_and_revoked_once(stores: Stores) -> None:
     assert await tokens.list_tokens() == [second, revoked]
     with store_error():
         await tokens.create_token(replace(first, name="again"), b"third")
+    with pytest.raises(OrchestratorError, match="There is a valid token called 'phone' already"):
+        await tokens.create_token(replace(second, id="ijkl9012"), b"third")
     assert await tokens.list_tokens() == [second, revoked]
 
 
@@ -82,6 +85,61 @@ async def test_a_replaced_token_ends_when_it_is_told_to_and_never_later_than_it_
     assert await tokens.replace_token("abcd1234", new, b"new", ends_at)
     assert await tokens.list_tokens() == [replace(old, revoked_at=revoked_at, expires_at=expires_at), new]
     assert await tokens.match_token("efgh5678", b"new") == new
+
+
+async def test_a_name_is_revoked_for_all_that_have_it_and_are_valid(stores: Stores) -> None:
+    tokens = stores.tokens
+    expired = Token("abcd1234", "ci", "ada", frozenset({"chat"}), NOON - 9 * MINUTE, expires_at=NOON - 8 * MINUTE)
+    graced = replace(expired, id="efgh5678", created_at=NOON - 8 * MINUTE, expires_at=None)
+    new = replace(graced, id="ijkl9012", created_at=NOON)
+    other = replace(graced, id="mnop3456", name="other")
+    for token in (expired, graced, other):
+        await tokens.create_token(token, b"digest")
+    assert await tokens.replace_token("efgh5678", new, b"new", NOON + 9 * MINUTE)
+    with pytest.raises(OrchestratorError, match="There is a valid token called 'ci' already"):
+        await tokens.replace_token("efgh5678", replace(new, id="qrst7890"), b"newer", NOON)
+
+    graced = replace(graced, expires_at=NOON + 9 * MINUTE)
+    at = NOON + MINUTE
+    ended = [replace(token, revoked_at=at) for token in (graced, new)]
+    assert await tokens.revoke_named("ci", at) == ended
+    assert await tokens.revoke_named("ci", at) == []
+    assert await tokens.list_tokens() == [expired, ended[0], other, ended[1]]
+    await tokens.create_token(replace(new, id="uvwx1234", created_at=at), b"again")
+
+
+async def test_of_many_that_make_one_name_at_once_one_gets_it(store_url: str | None, tmp_path: Path) -> None:
+    if store_url is None:  # the twin does nothing at once
+        return
+    databases = [await open_database(store_url) for _ in range(2)]
+    try:
+        services = [TokenService(SqlTokenStore(each, Sealer((), tmp_path / "encryption.key"))) for each in databases]
+        kinds: list[ErrorKind | None] = []
+        first: list[str | None] = []
+
+        async def make(service: TokenService) -> None:
+            try:
+                await service.create_token("dup", ["chat"])
+            except OrchestratorError as error:
+                kinds.append(error.info.kind)
+            else:
+                kinds.append(None)
+
+        async def start(service: TokenService) -> None:
+            first.append(await service.bootstrap())
+
+        async with anyio.create_task_group() as tasks:
+            for service in services:
+                tasks.start_soon(start, service)
+        assert len([text for text in first if text is not None]) == 1
+        async with anyio.create_task_group() as tasks:
+            for number in range(10):
+                tasks.start_soon(make, services[number % 2])
+        assert sorted(kinds, key=str) == [None, *[ErrorKind.TOKEN_CONFLICT] * 9]
+        assert [token.name for token in await services[0].list_tokens()] == ["bootstrap", "dup"]
+    finally:
+        for each in databases:
+            await each.aclose()
 
 
 async def test_a_token_that_is_over_is_not_replaced(stores: Stores) -> None:

@@ -118,9 +118,46 @@ async def test_a_name_belongs_to_one_valid_token_at_a_time() -> None:
     tokens = TokenService(MemoryTokenStore())
     token, _ = await tokens.create_token("ci", ["chat"])
     message = "There is a valid token called 'ci' already: revoke it, rotate it, or choose another name."
-    assert await problem(tokens, "ci") == ErrorInfo(ErrorKind.INVALID_VALUE, message, "name")
+    assert await problem(tokens, "ci") == ErrorInfo(ErrorKind.TOKEN_CONFLICT, message, "name")
     await tokens.revoke(token.id)
     await tokens.create_token("ci", ["chat"])
+
+
+async def test_a_name_that_is_revoked_ends_every_token_that_has_it() -> None:
+    tokens = TokenService(MemoryTokenStore())
+    leaked, leaked_text = await tokens.create_token("ci", ["chat"])
+    other, other_text = await tokens.create_token("other", ["chat"])
+    new, new_text = await tokens.rotate(leaked.id, grace=HOUR)
+    assert [token.id for token in await tokens.revoke_named("ci")] == [leaked.id, new.id]
+    assert [await verified(tokens, text) for text in (leaked_text, new_text)] == [INVALID, INVALID]
+    assert await verified(tokens, other_text) == other
+    with pytest.raises(OrchestratorError, match="There is no valid token called 'ci'"):
+        await tokens.revoke_named("ci")
+
+
+async def test_a_token_in_its_grace_is_not_rotated_while_the_new_one_is_valid() -> None:
+    tokens = TokenService(MemoryTokenStore())
+    old, text = await tokens.create_token("ci", ["chat"])
+    new, _ = await tokens.rotate(old.id, grace=HOUR)
+    with pytest.raises(OrchestratorError) as raised:
+        await tokens.rotate(old.id)
+    assert raised.value.info.kind is ErrorKind.TOKEN_CONFLICT
+    assert isinstance(await verified(tokens, text), Token)
+    await tokens.revoke(new.id)
+    assert (await tokens.rotate(old.id))[0].name == "ci"
+
+
+class LateStore(MemoryTokenStore):
+    """Another process makes its first token after this one has looked for tokens."""
+
+    async def list_tokens(self) -> list[Token]:
+        return []
+
+
+async def test_the_first_token_is_made_by_one_of_two_processes() -> None:
+    store = LateStore()
+    made = [await TokenService(store).bootstrap() for _ in range(2)]
+    assert [text is None for text in made] == [False, True]
 
 
 async def test_what_makes_no_token_says_which_field_it_is() -> None:

@@ -468,3 +468,40 @@ async def test_a_journal_goes_back_with_its_proof_or_not_at_all(empty_url: str) 
         assert await verify(database) == before, revision
         await database.aclose()
     assert refused == ["0007", "0004", "base"]
+
+
+async def test_tokens_that_share_a_name_all_stay_and_one_holds_it(empty_url: str) -> None:
+    def write(connection: Connection) -> None:
+        zone = "" if connection.dialect.name == "sqlite" else "+00"
+        ends = ("'2001-01-01 00:00:00.000000" + zone + "'", "NULL")
+        rows = (
+            ("older", "ci", 1, "NULL", "NULL"),
+            ("newer", "ci", 2, "NULL", "NULL"),
+            ("expired", "ci", 3, "NULL", ends[0]),
+            ("revoked", "ci", 4, ends[0], "NULL"),
+            ("alone", "shop", 5, "NULL", "NULL"),
+        )
+        for id, name, minute, revoked_at, expires_at in rows:
+            connection.exec_driver_sql(
+                "INSERT INTO tokens (id, name, owner, permissions, secret_digest, created_at, revoked_at, expires_at)"
+                f" VALUES ('{id}', '{name}', '{id}', '[]', '', '2020-01-01 00:0{minute}:00.000000{zone}',"
+                f" {revoked_at}, {expires_at})"
+            )
+
+    def holders(connection: Connection) -> list[tuple[str, str]]:
+        found = connection.exec_driver_sql("SELECT id, live_name FROM tokens WHERE live_name IS NOT NULL ORDER BY id")
+        return [(id, name) for id, name in found]
+
+    await migrate.upgrade(empty_url, "0021")
+    await in_database(empty_url, write)
+    for _ in range(2):
+        await migrate.upgrade(empty_url)
+        assert await in_database(empty_url, holders) == [("alone", "shop"), ("newer", "ci")]
+        await migrate.check(empty_url)
+        async with open_stores(empty_url) as stores:
+            valid = [token.id for token in await stores.tokens.list_tokens() if token.is_valid(NOON)]
+        assert valid == ["older", "newer", "alone"]
+        await migrate.downgrade(empty_url, "0021")
+    await migrate.upgrade(empty_url)
+    async with open_stores(empty_url) as stores:
+        assert [token.id for token in await stores.tokens.revoke_named("ci", NOON)] == ["older", "newer"]

@@ -42,7 +42,10 @@ def _create() -> JsonObject:
         "summary": "Make a token",
         "description": "The reply holds the token itself, `sk-lm-…:…`, which is never shown again.",
         "requestBody": body("TokenBody", EXAMPLES),
-        "responses": {"200": success("The token.", "TokenReply"), **errors((ErrorKind.STORE_ERROR, *WITH_BODY))},
+        "responses": {
+            "200": success("The token.", "TokenReply"),
+            **errors((ErrorKind.TOKEN_CONFLICT, ErrorKind.STORE_ERROR, *WITH_BODY)),
+        },
     }
 
 
@@ -54,7 +57,10 @@ def _rotate() -> JsonObject:
         "description": "Same name, owner, permissions, limits and end. The old one goes on for `grace_seconds`.",
         "parameters": [_TOKEN_ID],
         "requestBody": body("RotateBody", {"With an hour to change over": {"grace_seconds": 3600}}),
-        "responses": {"200": success("The new token.", "TokenReply"), **errors((*_ONE, *WITH_BODY))},
+        "responses": {
+            "200": success("The new token.", "TokenReply"),
+            **errors((ErrorKind.TOKEN_CONFLICT, *_ONE, *WITH_BODY)),
+        },
     }
 
 
