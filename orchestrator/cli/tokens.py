@@ -36,10 +36,8 @@ class Duration(click.ParamType[timedelta]):
         if found is None:
             self.fail(f"{value!r} is no length of time; write a number and s, m, h, d or w, such as 90d", param, ctx)
         length = timedelta(**{_UNITS[found[2]]: int(found[1])})
-        try:
-            datetime.now(UTC) + length
-        except OverflowError:
-            self.fail(f"{value!r} is longer than the calendar goes on", param, ctx)
+        if length > datetime.max.replace(tzinfo=UTC) - datetime.now(UTC):
+            self.fail(f"{value!r} goes beyond the year 9999", param, ctx)
         return length
 
 

@@ -153,9 +153,9 @@ def test_a_revoked_name_ends_the_token_in_its_grace_too(tmp_path: Path) -> None:
 def test_a_time_that_no_calendar_has_is_a_usage_error(tmp_path: Path) -> None:
     create = ("tokens", "create", "--name", "x", "--permissions", "chat", "--expires-in", "999999w")
     far = run(*create, DATA_DIR=str(tmp_path))
-    assert (far.exit_code, "longer than the calendar goes on" in one_line(far.stderr)) == (2, True)
-    early = run("audit", "list", "--since", "0001-01-01T00:00:00+10:00", DATA_DIR=str(tmp_path))
-    assert (early.exit_code, "is no moment" in one_line(early.stderr)) == (2, True)
+    assert (far.exit_code, "goes beyond the year 9999" in far.stderr) == (2, True)
+    early = run("audit", "list", "--from", "0001-01-01T00:00:00+10:00", DATA_DIR=str(tmp_path))
+    assert (early.exit_code, "is no moment" in early.stderr) == (2, True)
 
 
 def test_what_tokens_cannot_do_is_one_line(tmp_path: Path) -> None:
