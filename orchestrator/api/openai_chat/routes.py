@@ -11,6 +11,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Struct
 
+from orchestrator.api.anthropic_messages.model_entries import anthropic_model, anthropic_models, asks_as_anthropic
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.bodies import read_json_body
 from orchestrator.api.chat import RESPONSE_ID_HEADER
@@ -211,7 +212,10 @@ def _model_routes(models: ModelService, authenticator: Authenticator) -> list[HT
 
     @get(MODEL_LIST_PATH)
     async def list_entries(request: HttpRequest) -> ASGIResponse:
-        return json_reply(w.ModelEntries("list", [_entry(model.key, model) for model in await known(request)]))
+        found = await known(request)
+        if asks_as_anthropic(request):
+            return json_reply(anthropic_models(found))
+        return json_reply(w.ModelEntries("list", [_entry(model.key, model) for model in found]))
 
     @get(MODEL_PATH)
     async def get_entry(request: HttpRequest, model_id: FromPath[str]) -> ASGIResponse:
@@ -219,6 +223,8 @@ def _model_routes(models: ModelService, authenticator: Authenticator) -> list[HT
         for model in await known(request):
             instances = (instance.id for instance in model.loaded_instances)
             if wanted in (model.key, f"{model.engine}::{model.key}", *instances):
+                if asks_as_anthropic(request):
+                    return json_reply(anthropic_model(wanted, model))
                 return json_reply(_entry(wanted, model))
         info = ErrorInfo(ErrorKind.UNKNOWN_MODEL, f"The model '{wanted[:200]}' does not exist.", "model")
         return answer_of(request, info).as_asgi()

@@ -88,7 +88,8 @@ def _list() -> JsonObject:
         "operationId": "listModelEntries",
         "tags": ["OpenAI"],
         "summary": "List models",
-        "description": "Every model of every engine that answers. A token needs the permission `models.read`.",
+        "description": "Every model of every engine that answers; in Anthropic's shape where the request has an "
+        "`anthropic-version`. A token needs the permission `models.read`.",
         "responses": {"200": success("The models.", "ModelEntries"), **errors(WITH_TOKEN, openai_envelope)},
     }
 
