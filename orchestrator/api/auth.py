@@ -1,6 +1,7 @@
 """Who asks: the caller of a request, from its token."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from orchestrator.api.errors import HttpRequest
 from orchestrator.core.errors import ErrorKind, OrchestratorError
@@ -8,6 +9,8 @@ from orchestrator.ports import Token
 from orchestrator.service.callers import Caller
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.tokens import TokenService, looks_like_a_token
+
+TWO_TOKENS: Final = "The request has two different tokens. Send one, as 'Authorization: Bearer …' or as 'x-api-key: …'."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,12 @@ class Authenticator:
         Raises:
             OrchestratorError: `invalid_api_key`; `rate_limited` where the token asks too often.
         """
-        text = _sent_token(request)
-        if text is not None and (self.required or looks_like_a_token(text)):
+        texts = [text for text in _sent_tokens(request) if self.required or looks_like_a_token(text)]
+        if len(texts) > 1:
+            self._count_address(request)
+            raise OrchestratorError(ErrorKind.INVALID_API_KEY, TWO_TOKENS)
+        if texts:
+            text = texts[0]
             token = await self._verified(request, text)
             caller = Caller(token.owner, token.id, token.permissions, token.limits, text)
             self.quotas.count_request(caller)
@@ -37,7 +44,8 @@ class Authenticator:
         if self.required:
             message = "An API token is required. Send it as 'Authorization: Bearer …' or 'x-api-key: …'."
             raise OrchestratorError(ErrorKind.INVALID_API_KEY, message)
-        return Caller(token=text or None)
+        placeholders = _sent_tokens(request)
+        return Caller(token=(placeholders[0] or None) if placeholders else None)
 
     async def _verified(self, request: HttpRequest, text: str) -> Token:
         try:
@@ -51,8 +59,13 @@ class Authenticator:
         self.quotas.count_anonymous(request.client.host if request.client is not None else "")
 
 
-def _sent_token(request: HttpRequest) -> str | None:
-    scheme, _, credentials = request.headers.get("authorization", "").strip().partition(" ")
-    if scheme.lower() == "bearer":
-        return credentials.strip()
-    return request.headers.get("x-api-key")
+def _sent_tokens(request: HttpRequest) -> list[str]:
+    """Each that differs once: a client may send the same one in both headers."""
+    bearers = [
+        credentials.strip()
+        for scheme, _, credentials in (
+            one.strip().partition(" ") for one in request.headers.getall("authorization", [])
+        )
+        if scheme.lower() == "bearer"
+    ]
+    return list(dict.fromkeys([*bearers, *request.headers.getall("x-api-key", [])]))

@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from orchestrator.api.errors import NO_CONTENT, envelope_of, error_answer, unexpected_answer
 from orchestrator.api.limits import RequestLimits, remember_limits, too_much, within_time
 from orchestrator.api.origins import Admitted, OriginPolicy, Refused, admit
-from orchestrator.api.paths import keep_slashes
+from orchestrator.api.paths import keep_slashes, other_than_written
 from orchestrator.api.request_ids import (
     ANTHROPIC_PATH,
     ANTHROPIC_REQUEST_ID_HEADER,
@@ -36,6 +36,9 @@ _PREFLIGHT_HEADERS: Final[Mapping[str, str]] = {
     "Last-Event-ID, X-Api-Key, X-Request-Id, X-Stream-Extensions",
     "Access-Control-Max-Age": "600",
 }
+_OTHER_PATH: Final = (
+    "Unexpected endpoint. A path has no empty parts and no encoded slash but within a name: write it plainly."
+)
 _EXPOSED: Final = "Request-Id, Retry-After, X-Request-Id, X-Response-Id"
 
 Answered: TypeAlias = Callable[[str, str, int | None], None]
@@ -111,6 +114,9 @@ class Edge:
         if refusal is not None:
             return error_answer(refusal, request_id, envelope=envelope).as_asgi()
         match decision:
+            case Admitted() if other_than_written(scope):
+                info = ErrorInfo(ErrorKind.UNKNOWN_ENDPOINT, _OTHER_PATH)
+                return error_answer(info, request_id, envelope=envelope).as_asgi()
             case Refused(why):
                 info = ErrorInfo(ErrorKind.FORBIDDEN_ORIGIN, why)
                 return error_answer(info, request_id, envelope=envelope).as_asgi()

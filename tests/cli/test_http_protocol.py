@@ -26,12 +26,17 @@ HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @asynccontextmanager
-async def serving(limits: RequestLimits, engine: ScriptedEngine | None = None) -> AsyncGenerator[tuple[House, int]]:
+async def serving(
+    limits: RequestLimits, engine: ScriptedEngine | None = None, **settings: Any
+) -> AsyncGenerator[tuple[House, int]]:
     """The application behind our own server, with limits of its own."""
     store = Watched()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
-        async with house(engine, store=store, request_limits=limits) as api, anyio.create_task_group() as tasks:
+        async with (
+            house(engine, store=store, request_limits=limits, **settings) as api,
+            anyio.create_task_group() as tasks,
+        ):
 
             @asynccontextmanager
             async def opened() -> AsyncGenerator[Any]:
