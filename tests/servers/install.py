@@ -52,7 +52,15 @@ def python_server(name: str) -> str:
     Raises:
         SetupError: it cannot be installed.
     """
-    lock = HERE / f"{PYTHON_SERVERS[name]}.txt"
+    return str(python_environment(HERE / f"{PYTHON_SERVERS[name]}.txt") / "bin" / name)
+
+
+def python_environment(lock: Path) -> Path:
+    """The folder of an environment that has what a lock names.
+
+    Raises:
+        SetupError: it cannot be installed.
+    """
 
     def install(folder: Path) -> None:
         uv, environ = install_uv(Project(ROOT)), uv_environ()
@@ -60,7 +68,7 @@ def python_server(name: str) -> str:
         python = folder / "bin" / "python"
         run([uv, "pip", "install", "--python", python, "--require-hashes", "-r", lock], ROOT, environ)
 
-    return str(_installed(lock.stem, digest(lock), install) / "bin" / name)
+    return _installed(lock.stem, digest(lock), install)
 
 
 def node_server(name: str) -> list[str]:
