@@ -12,6 +12,7 @@ import httpx2
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND
 
 from orchestrator.integrations.mcp_transport import (
     MAX_MESSAGE_BYTES,
@@ -35,6 +36,7 @@ from orchestrator.integrations.pinned_http import (
     send_pinned,
     transport_failure,
 )
+from orchestrator.integrations.server_errors import UNKNOWN_RESOURCE
 from orchestrator.integrations.server_url import ServerUrl
 
 MAX_REDIRECTS: Final = 5
@@ -71,6 +73,7 @@ class HttpServerTransport:
         # Over streamable HTTP a refused GET only means that the server has nothing to say unasked.
         self._progress = _Progress(telling=frozenset({"POST", "GET"} if kind == "sse" else {"POST"}))
         self.lost = anyio.Event()
+        self.strays = 0
 
     @property
     def stage(self) -> Stage | None:
@@ -135,11 +138,12 @@ class HttpServerTransport:
             return Failure(Stage.HTTP_STATUS, str(error))
         refused = progress.refused
         if refused is not None:
-            more = ""
+            more, answered = "", False
             if isinstance(error, MCPError) and refused.stage is Stage.HTTP_STATUS and not _is_stand_in(error.message):
                 more = f" ({error.message})"
                 progress.speaks_mcp = True
-            return Failure(refused.stage, refused.why + more)
+                answered = error.code in _ANSWERS
+            return Failure(refused.stage, refused.why + more, answered)
         if not isinstance(error, httpx2.TransportError):
             return None
         return transport_failure(error, progress.stage or Stage.CONNECT, self._connect_timeout)
@@ -165,6 +169,10 @@ class HttpServerTransport:
                 self._caller_token,
             ),
         )
+
+
+_ANSWERS: Final = frozenset({INVALID_PARAMS, METHOD_NOT_FOUND, UNKNOWN_RESOURCE})
+"""Errors about what was asked, which the stateless protocol puts under an HTTP status of their own."""
 
 
 class _Progress:

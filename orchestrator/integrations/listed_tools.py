@@ -1,5 +1,6 @@
 """Takes out of a server's list the tools that cannot be used, so that one of them takes no other down. Pure."""
 
+import json
 from typing import Any, Final, cast
 
 from mcp_types import Tool
@@ -8,6 +9,8 @@ from pydantic import ValidationError
 from orchestrator.core.schema_bounds import schema_excess
 
 LONGEST_NAME: Final = 256
+MAX_SCHEMA_BYTES: Final = 1024 * 1024
+"""Of one schema as JSON: the model reads all of it in every turn."""
 
 
 def usable_tools(listed: list[Any]) -> tuple[list[Any], tuple[str, ...]]:
@@ -47,6 +50,8 @@ def _problem(tool: object) -> str | None:
         excess = schema_excess(cast("dict[str, Any]", schema))
         if excess is not None:
             return f"its {key} cannot be used: {excess}"
+        if len(json.dumps(schema)) > MAX_SCHEMA_BYTES:
+            return f"its {key} cannot be used: it has more than {MAX_SCHEMA_BYTES} bytes"
     if known["inputSchema"].get("type", "object") != "object":
         return "its inputSchema is not that of an object"
     return _unreadable(known)

@@ -296,6 +296,8 @@ class McpConnection:
                 if self._transport.lost.is_set():
                     return  # the end of the connection, which follows, settles it with the reason
                 told = self._told(error)
+                if told is not None and told.answered:
+                    told = None  # the same as over any other way
                 refused = told is None and error.code not in (CONNECTION_CLOSED, PARSE_ERROR)  # our own side's
                 reason = why(error) if told is None else told.why
                 job.fail(NoAnswerError(self._redact(reason), refused=refused, code=error.code))
@@ -314,7 +316,7 @@ class McpConnection:
         return facts is not None and what in facts.tells_changes and (self._notices.listening or not facts.is_stateless)
 
     async def _ask(self, work: Callable[[ClientSession], Awaitable[T]], call: OpenCall) -> T:
-        job = _Job(work, call)
+        job, strays = _Job(work, call), self._transport.strays
         try:
             self._submit.send_nowait(job)
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
@@ -328,7 +330,8 @@ class McpConnection:
                 if self._unanswered >= UNANSWERED_CALLS:
                     count = f"{UNANSWERED_CALLS} calls in a row"
                     self._give_up(Failure(Stage.CALL, f"it left {count} without an answer"))
-                raise NoAnswerError(job.call.clock.overdue(), overdue=True)
+                heard = _STRAYS.format(self._transport.strays - strays) if self._transport.strays > strays else ""
+                raise NoAnswerError(job.call.clock.overdue() + heard, overdue=True)
             return job.result()
         finally:
             self._pending.discard(job)
@@ -363,7 +366,8 @@ class McpConnection:
         if told is None:
             return None
         stage = self._stage if told.stage is Stage.INITIALISE else told.stage
-        return Failure(stage, told.why if self.was_open else told.why + self._transport.last_words())
+        reason = told.why if self.was_open else told.why + self._transport.last_words()
+        return Failure(stage, reason, told.answered)
 
     def _reason(self, error: Exception) -> Failure:
         """The most telling of the exceptions in `error`: one that the transport can explain, or the first."""
@@ -377,6 +381,7 @@ class McpConnection:
         return Failure(self._transport.stage or self._stage, why(found[0]) + self._transport.last_words())
 
 
+_STRAYS: Final = "; meanwhile it wrote {} lines to its standard output that are no message (each is one line of JSON)"
 _SESSION_TERMINATED: Final = "Session terminated"  # what the SDK makes of a 404 within a session
 
 

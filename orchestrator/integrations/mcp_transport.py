@@ -35,10 +35,14 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a connection is not there: how far it came, and the reason as the rest of a sentence."""
+    """Why a connection is not there: how far it came, and the reason as the rest of a sentence.
+
+    `answered`: the server said so in an answer of the protocol to what it was asked; to others it is as before.
+    """
 
     stage: Stage
     why: str
+    answered: bool = False
 
 
 class TransportFailedError(Exception):
@@ -73,6 +77,11 @@ class ServerTransport(Protocol):
     @property
     def notices_loss(self) -> bool:
         """Whether `lost` is to be relied on."""
+        ...
+
+    @property
+    def strays(self) -> int:
+        """How many lines it wrote so far where its messages belong, and that were none."""
         ...
 
     def last_words(self) -> str:

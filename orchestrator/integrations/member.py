@@ -18,13 +18,13 @@ from orchestrator.integrations.call_clock import CallLimits
 from orchestrator.integrations.entry_problems import unknown_names
 from orchestrator.integrations.mcp_session import ConnectionEndedError, NoAnswerError
 from orchestrator.integrations.open_calls import CallSide
-from orchestrator.integrations.server_errors import shortened
+from orchestrator.integrations.server_errors import UNKNOWN_RESOURCE, shortened
 from orchestrator.integrations.server_methods import ServerMethods
 from orchestrator.integrations.supervised import SupervisedServer
 from orchestrator.ports import CallWatch, RunScope
 
 T = TypeVar("T")
-_UNKNOWN_CODES: Final = (-32002, INVALID_PARAMS)
+_UNKNOWN_CODES: Final = (UNKNOWN_RESOURCE, INVALID_PARAMS)
 """What servers answer to a URI that they do not have, by the older and by the newer protocol."""
 
 

@@ -16,7 +16,10 @@ from pydantic import ValidationError
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.integrations.server_requests import UnansweredError
 
+UNKNOWN_RESOURCE: Final = -32002
+"""What servers of the handshake family answer to a URI that they do not have."""
 NOT_MCP: Final = "its answer is not a valid MCP message"
+TOO_DEEP: Final = "its answer is nested too deeply to be read"
 _UNREAD: Final = re.compile(
     r"Failed to parse (?:JSON response|SSE message): (?:(it answered with more than \d+ bytes)$)?"
 )
@@ -61,8 +64,8 @@ def why(error: Exception) -> str:
 
 def _unread(error: MCPError) -> str | None:
     """What the client's side made an error of, rather than the server."""
-    if error.message == NOT_MCP:
-        return NOT_MCP
+    if error.message in (NOT_MCP, TOO_DEEP):
+        return error.message
     unread = _UNREAD.match(error.message)
     if unread is not None:
         return unread[1] or NOT_MCP

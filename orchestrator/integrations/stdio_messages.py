@@ -1,14 +1,15 @@
 """The lines that a stdio server writes, and the messages in them. Pure."""
 
 import json
-from typing import cast
+import re
+from typing import Final, cast
 
 import mcp_types as types
 
 from orchestrator.core.json_types import JsonValue
 from orchestrator.integrations.mcp_transport import MAX_MESSAGE_BYTES
 from orchestrator.integrations.results import clean
-from orchestrator.integrations.server_errors import NOT_MCP
+from orchestrator.integrations.server_errors import NOT_MCP, TOO_DEEP
 
 
 class LineTooLongError(Exception):
@@ -57,12 +58,36 @@ def read_message(line: bytes) -> types.JSONRPCMessage | None:
     try:
         value: object = json.loads(line.decode("utf-8", "replace"))
         document = clean(cast(JsonValue, value))
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
+    except RecursionError:
+        return _deep_answer(line)
     try:
         return types.jsonrpc_message_adapter.validate_python(document, by_name=False)
     except ValueError:
         return _broken_answer(document)
+
+
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]')
+_ID: Final = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*"|-?\d{1,18})\s*[,}]')
+
+
+def _deep_answer(line: bytes) -> types.JSONRPCError | None:
+    """What `read_message` makes of an answer that is nested too deeply to be read: its id is found without reading it."""
+    depth, id_ = 0, None
+    for token in _TOKEN.finditer(line):
+        if token[0] in b"{[":
+            depth += 1
+        elif token[0] in b"}]":
+            depth -= 1
+        elif depth == 1 and token[0] == b'"method"':
+            return None
+        elif depth == 1 and token[0] == b'"id"':
+            id_ = _ID.match(line, token.end()) or id_
+    if id_ is None:
+        return None
+    error = types.ErrorData(code=types.PARSE_ERROR, message=TOO_DEEP)
+    return types.JSONRPCError(jsonrpc="2.0", id=json.loads(id_[1]), error=error)
 
 
 def _broken_answer(document: JsonValue) -> types.JSONRPCError | None:

@@ -74,6 +74,7 @@ class StdioServerTransport:
         self._closing = False
         self._has_spoken = False
         self.is_gone = False
+        self.strays = 0
         self.lost = anyio.Event()
 
     @property
@@ -180,6 +181,7 @@ class StdioServerTransport:
             return
         message = read_message(line)
         if message is None:
+            self.strays += 1
             self._keep(b"(standard output, not MCP) " + line[:_KEPT_LINE_BYTES])
         else:
             self._has_spoken = True

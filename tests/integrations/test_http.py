@@ -12,6 +12,7 @@ from orchestrator.core.json_types import JsonObject
 from orchestrator.core.tools import ToolResult
 from tests.integrations.harness import SCOPE, catalog_of, ephemeral, faulty, plugin, program, refusal_to_open, serving
 from tests.integrations.programs.faulty_app import FaultyApp
+from tests.integrations.programs.shelf_server import shelf_server
 from tests.integrations.programs.tool_server import tool_server
 
 pytestmark = pytest.mark.anyio
@@ -31,6 +32,23 @@ async def test_a_real_server_answers(tmp_path: Path, stateless: bool, json_respo
             assert await session.call_tool("add", {"a": 2, "b": 3}) == ToolResult(
                 '[{"text":"5","type":"text"}]', "5", is_error=False, structured='{"result":5}'
             )
+
+
+@pytest.mark.parametrize("stateless", [False, True])
+async def test_a_resource_that_is_not_there_is_told_of_as_over_standard_input(tmp_path: Path, stateless: bool) -> None:
+    app = shelf_server().streamable_http_app(stateless_http=stateless)
+    entries = {"near": program("shelf_server.py")}
+    async with serving(app, lifespan=True) as origin, catalog_of(tmp_path, entries) as catalog:
+        wanted = [ephemeral(f"{origin}/mcp", "far"), plugin("near")]
+        told: list[ErrorInfo] = []
+        async with catalog.open(wanted, SCOPE) as sessions:
+            for session in sessions:
+                with pytest.raises(OrchestratorError) as caught:
+                    await session.read_resource("shelf://none")
+                told.append(caught.value.info)
+    far, near = told
+    assert (far.kind, near.kind) == (ErrorKind.RESOURCE_NOT_FOUND, ErrorKind.RESOURCE_NOT_FOUND)
+    assert far.message == near.message.replace("mcp/near", "far")
 
 
 async def test_a_call_that_is_cancelled_is_cancelled_at_the_server(tmp_path: Path) -> None:

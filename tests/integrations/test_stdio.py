@@ -270,6 +270,25 @@ async def test_what_a_server_asks_of_us_is_refused_cleanly(tmp_path: Path) -> No
         assert (await session.call_tool("first", {})).text == "Sampling not supported"
 
 
+async def test_an_answer_that_comes_in_several_lines_is_hinted_at_when_it_is_given_up(tmp_path: Path) -> None:
+    entry = faulty("answers the call in a batch") | {"timeout": 0.5}
+    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
+        with pytest.raises(OrchestratorError, match=r"cancelled; meanwhile it wrote \d+ lines to its standard output"):
+            await session.call_tool("first", {})
+
+
+async def test_an_answer_that_is_nested_too_deeply_fails_its_call_at_once(tmp_path: Path) -> None:
+    entry = faulty("answers the call too deeply")
+    async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
+        with pytest.raises(OrchestratorError) as caught:
+            await session.call_tool("first", {})
+        assert (await session.call_tool("second", {})).text == "0 cancelled"
+    assert (
+        caught.value.info.message
+        == "The tool 'first' of 'mcp/x' gave no result: its answer is nested too deeply to be read."
+    )
+
+
 async def test_content_of_a_type_that_is_not_known_yet_is_kept_and_described(tmp_path: Path) -> None:
     entry = faulty("answers with content of later revisions")
     async with catalog_of(tmp_path, {"x": entry}) as catalog, catalog.open([plugin()], SCOPE) as (session,):
@@ -304,6 +323,7 @@ async def test_tools_that_cannot_be_used_are_withheld_with_a_reason_and_take_no_
             f"the tool 'large' is withheld: {many}",
             f"the tool 'deep' is withheld: {deep}",
             f"the tool 'odd' is withheld: {protocol}",
+            "the tool 'long' is withheld: its inputSchema cannot be used: it has more than 1048576 bytes",
             "the tool 'out' is withheld: its outputSchema is not an object",
         )
         assert problems == status.warnings

@@ -106,6 +106,7 @@ def list_tools(id_: object, params: dict[str, Any]) -> None:
                 {"name": "large", "inputSchema": large},
                 {"name": "deep", "inputSchema": {"type": "object", "properties": {"a": deep}}},
                 {"name": "odd", "inputSchema": {"type": "object"}, "description": 5},
+                {"name": "long", "inputSchema": {"type": "object", "description": "x" * 1_100_000}},
                 {"name": "out", "inputSchema": {"type": "object"}, "outputSchema": 5},
             ]
             send({"id": id_, "result": {"tools": [*bad, {"name": "loop", "inputSchema": loop}, *tools]}})
@@ -146,6 +147,12 @@ def call(id_: object, name: str) -> None:
         case "answers with content of later revisions":
             hologram = {"type": "hologram", "depth": 3}
             send({"id": id_, "result": {"content": [hologram, {"type": "text", "text": "after"}]}})
+        case "answers the call too deeply":
+            deep = "[" * 5000 + "]" * 5000
+            write(f'{{"jsonrpc":"2.0","id":{id_},"result":{{"content":[],"structuredContent":{{"a":{deep}}}}}}}\n')
+        case "answers the call in a batch":
+            text = json.dumps([{"jsonrpc": "2.0", "id": id_, "result": {"content": text}}], indent=1)
+            write(f"{text}\n")
         case "answers the call with no result":
             send({"id": id_, "result": 5})
         case "dies in the second call":
