@@ -199,6 +199,10 @@ def _check_union(value: JsonValue, types: Sequence[mi.Type], path: Path) -> None
     tagged = [member for member in fitting if isinstance(member, mi.StructType) and member.tag_field is not None]
     if tagged and isinstance(value, dict):
         _check_struct(value, _by_tag(value, tagged, path), path)
+    elif isinstance(literal := fitting[0], mi.LiteralType) and value not in literal.values:
+        words = _quoted(cast("tuple[str, ...]", literal.values))
+        form = ", or an object" if any(isinstance(member, mi.StructType) for member in types) else ""
+        _fail(ErrorKind.INVALID_VALUE, path, f"must be one of {words}{form}.")
     else:
         _check(value, fitting[0], path)
 

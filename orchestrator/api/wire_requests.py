@@ -110,7 +110,12 @@ class EphemeralIntegration(Struct, frozen=True, forbid_unknown_fields=True, tag_
         ),
     ]
     server_url: Annotated[
-        str, Meta(min_length=1, max_length=8192, description="`http` or `https`, a streamable-HTTP or SSE endpoint.")
+        str,
+        Meta(
+            min_length=1,
+            max_length=8192,
+            description="`http` or `https`: where the server speaks streamable HTTP. (Servers of the older HTTP with SSE can be plugins.)",
+        ),
     ]
     allowed_tools: AllowedTools | UnsetType = UNSET
     headers: (

@@ -143,6 +143,10 @@ class HttpServerTransport:
                 more = f" ({error.message})"
                 progress.speaks_mcp = True
                 answered = error.code in _ANSWERS
+            if self._policy is not None and progress.status == HTTPStatus.METHOD_NOT_ALLOWED:
+                more += (
+                    "; an ephemeral server is spoken to by streamable HTTP, which this address does not seem to take"
+                )
             return Failure(refused.stage, refused.why + more, answered)
         if not isinstance(error, httpx2.TransportError):
             return None

@@ -3,6 +3,7 @@
 A request never passes through this module: `${VAR}` in what a client sends stays text.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,7 +136,7 @@ def _read_process(raw: JsonObject, entry: Entry, folder: Path, expand: _Expand) 
     if not entry.command.strip() or "\0" in entry.command:
         raise EntryProblem("must name a program", "command")
     entry.args = tuple(expand(value, key) for key, value in _texts(raw.get("args"), "args"))
-    own = {name: expand(value, f"env.{name}") for name, value in _text_map(raw.get("env"), "env").items()}
+    own = {name: expand(value, f"env.{name}") for name, value in _environment(raw.get("env")).items()}
     entry.cwd = folder / Path(expand(_text(raw.get("cwd", "."), "cwd"), "cwd")).expanduser()
     if raw.get("envFile") is not None:
         path = folder / Path(expand(_text(raw["envFile"], "envFile"), "envFile")).expanduser()
@@ -230,6 +231,8 @@ def _unknown(key: str) -> str:
 
 def _kind(raw: JsonObject) -> str:
     kind = raw.get("type")
+    if kind in ("streamableHttp", "streamable_http"):  # as other programs write it
+        kind = "streamable-http"
     if "command" in raw and "url" in raw:
         raise EntryProblem("has both 'command' and 'url'", None)
     if "command" not in raw and "url" not in raw:
@@ -338,6 +341,15 @@ def _texts(value: JsonValue, key: str) -> list[tuple[str, str]]:
     if not isinstance(value, list):
         raise EntryProblem("must be a list of strings", key)
     return [(f"{key}.{place}", _text(item, f"{key}.{place}")) for place, item in enumerate(value)]
+
+
+def _environment(value: JsonValue) -> dict[str, str]:
+    """Variables; numbers and booleans are what they are written as: other programs take them."""
+    written = {
+        name: json.dumps(item) if isinstance(item, int | float) else item
+        for name, item in (value.items() if isinstance(value, dict) else ())
+    }
+    return _text_map(written if isinstance(value, dict) else value, "env")
 
 
 def _text_map(value: JsonValue, key: str) -> dict[str, str]:

@@ -40,11 +40,12 @@ class ServerUrl:
 
 
 def parse_server_url(text: str) -> ServerUrl:
-    """Take `text` apart as the HTTP client will.
+    """Take `text` apart as the HTTP client will, without white space around it.
 
     Raises:
         ServerUrlError: it is no http or https URL, holds credentials, or has no usable host.
     """
+    text = text.strip()
     if len(text) > LONGEST_URL:
         raise ServerUrlError(f"must not be longer than {LONGEST_URL} characters")
     try:

@@ -34,6 +34,15 @@ async def test_a_real_server_answers(tmp_path: Path, stateless: bool, json_respo
             )
 
 
+async def test_an_ephemeral_server_that_may_speak_the_older_transport_is_told_of_as_such(tmp_path: Path) -> None:
+    async with serving(FaultyApp()) as origin, catalog_of(tmp_path) as catalog:
+        refused = await refusal_to_open(catalog, ephemeral(f"{origin}/405"))
+    assert refused.message.endswith(
+        "it answered 405 Method Not Allowed; an ephemeral server is spoken to by streamable HTTP, which this address"
+        " does not seem to take."
+    )
+
+
 @pytest.mark.parametrize("stateless", [False, True])
 async def test_a_resource_that_is_not_there_is_told_of_as_over_standard_input(tmp_path: Path, stateless: bool) -> None:
     app = shelf_server().streamable_http_app(stateless_http=stateless)

@@ -68,6 +68,8 @@ def test_a_folder_is_relative_to_that_of_the_file(tmp_path: Path, cwd: str, expe
         (None, "streamable-http", True),
         ("http", "streamable-http", True),
         ("streamable-http", "streamable-http", False),
+        ("streamableHttp", "streamable-http", False),
+        ("streamable_http", "streamable-http", False),
         ("sse", "sse", False),
     ],
 )
@@ -175,7 +177,7 @@ BROKEN: list[tuple[object, str | None]] = [
     ({"command": "x", "envFile": "no-such-file"}, "envFile"),
     ({"serverUrl": "http://h"}, None),
     ({"command": "x", "env": ["A=hush"]}, "env"),
-    ({"command": "x", "env": {"A": 7}}, "env.A"),
+    ({"command": "x", "env": {"A": [7]}}, "env.A"),
     ({"command": "x", "env": {"A": "hush${MISSING}"}}, "env.A"),
     ({"command": "x", "env": {"A=B": "hush"}}, "env.A=B"),
     ({"command": "x", "env": {"": "hush"}}, "env."),
@@ -417,6 +419,13 @@ def test_values_of_the_environment_and_headers_are_not_in_any_repr(tmp_path: Pat
         {"a": {"command": "x", "env": {"A": "hush"}}, "b": {"url": "http://h/?k=hush", "headers": {"A": "hush"}}},
     )
     assert "hush" not in repr(config)
+
+
+def test_numbers_and_booleans_in_an_environment_are_what_they_are_written_as(tmp_path: Path) -> None:
+    entry = {"command": "x", "env": {"PORT": 8080, "SHARE": 0.5, "DEBUG": True, "NAME": "n"}}
+    server = server_of(tmp_path, entry)
+    assert isinstance(server, StdioServer)
+    assert server.env == {"PORT": "8080", "SHARE": "0.5", "DEBUG": "true", "NAME": "n"}
 
 
 def test_an_entry_says_which_calls_need_approval(tmp_path: Path) -> None:

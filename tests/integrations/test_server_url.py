@@ -78,6 +78,10 @@ def test_what_is_no_plain_http_address_is_refused_without_being_repeated(text: s
     assert "secret" not in str(caught.value)
 
 
+def test_white_space_around_an_address_is_no_part_of_it() -> None:
+    assert parse_server_url(" https://h/mcp \n") == parse_server_url("https://h/mcp")
+
+
 def test_messages_show_the_origin_and_nothing_behind_it() -> None:
     assert parse_server_url("https://Example.org:443/secret/path?key=hush").origin == "https://example.org"
     assert parse_server_url("http://[::1]:8080/x").origin == "http://[::1]:8080"
