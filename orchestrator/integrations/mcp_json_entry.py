@@ -345,11 +345,12 @@ def _texts(value: JsonValue, key: str) -> list[tuple[str, str]]:
 
 def _environment(value: JsonValue) -> dict[str, str]:
     """Variables; numbers and booleans are what they are written as: other programs take them."""
-    written = {
-        name: json.dumps(item) if isinstance(item, int | float) else item
-        for name, item in (value.items() if isinstance(value, dict) else ())
+    if not isinstance(value, dict):
+        return _text_map(value, "env")
+    written: JsonObject = {
+        name: json.dumps(item) if isinstance(item, int | float) else item for name, item in value.items()
     }
-    return _text_map(written if isinstance(value, dict) else value, "env")
+    return _text_map(written, "env")
 
 
 def _text_map(value: JsonValue, key: str) -> dict[str, str]:
