@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -331,7 +332,7 @@ async def open_checks(
         closing.push_async_callback(children.close)
         catalog = McpCatalog(
             config,
-            policy=network_policy(settings),
+            policy=replace(network_policy(settings), allow_loopback=True),  # who types the command is at this machine
             connect_timeout=settings.connect_timeout,
             tool_timeout=settings.tool_timeout,
             allow_plugins=True,

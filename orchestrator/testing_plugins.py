@@ -15,16 +15,16 @@ class FakePluginHost:
         self.failing: Mapping[str, str] = {}
         self._files = files or PluginFiles(("mcp.json",))
 
-    def plugins(self) -> Sequence[PluginStatus]:
+    def plugins(self, owner: str | None = None) -> Sequence[PluginStatus]:
         return list(self.statuses.values())
 
-    def plugin(self, plugin_id: str) -> PluginStatus | None:
+    def plugin(self, plugin_id: str, owner: str | None = None) -> PluginStatus | None:
         return next((one for one in self.plugins() if _normal(one.id) == _normal(plugin_id)), None)
 
     def files(self) -> PluginFiles:
         return self._files
 
-    async def restart(self, plugin_id: str) -> None:
+    async def restart(self, plugin_id: str, owner: str = "local") -> None:
         status = self.plugin(plugin_id)
         if status is None:
             message = f"Cannot find plugin '{plugin_id}'."

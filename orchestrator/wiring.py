@@ -113,6 +113,7 @@ def mcp_catalog(
         guard=guard,
         redaction=redaction,
         new_mark=new_mark,
+        one_owner=not settings.require_authentication,
     )
 
 
@@ -133,5 +134,6 @@ def network_policy(settings: Settings) -> NetworkPolicy:
     return NetworkPolicy(
         allow=HostRules.parse(settings.ephemeral_allow, setting="EPHEMERAL_ALLOW"),
         deny=HostRules.parse(settings.ephemeral_deny, setting="EPHEMERAL_DENY"),
-        allow_loopback=settings.on_loopback,
+        # Who listens here only and asks nobody who they are serves this machine; all else may be others behind a proxy.
+        allow_loopback=settings.on_loopback and not settings.require_authentication and not settings.allowed_hosts,
     )

@@ -133,7 +133,7 @@ class PluginSummary(Struct, frozen=True):
     state: State
     problem: Annotated[str | None, Meta(description="Why it is `unusable` or `failed`.")]
     transport: Literal["stdio", "streamable-http", "sse"] | None
-    scope: Literal["shared", "chain", "request"]
+    scope: Literal["shared", "owner", "chain", "request"]
     tools: Annotated[int | None, Meta(description="How many; null before it was ever connected.")]
     tokens: Tokens | None
     restarts: int
@@ -180,7 +180,7 @@ class PluginDetail(Struct, frozen=True):
     state: State
     problem: str | None
     transport: Literal["stdio", "streamable-http", "sse"] | None
-    scope: Literal["shared", "chain", "request"]
+    scope: Literal["shared", "owner", "chain", "request"]
     start: Literal["on_use", "at_start"]
     allowed_tools: list[str] | None
     timeout_seconds: Annotated[float | None, Meta(description="Its own tool timeout; null: the service's.")]

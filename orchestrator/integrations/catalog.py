@@ -75,6 +75,7 @@ class McpCatalog:
         guard: DefinitionGuard | None = None,
         redaction: Redaction = NOTHING,
         new_mark: Callable[[], str] = unguarded_mark,
+        one_owner: bool = True,
     ) -> None:
         self._policy = policy
         self._connect_timeout = connect_timeout
@@ -100,6 +101,7 @@ class McpCatalog:
             logins=logins,
             redaction=self.redaction,
             new_mark=new_mark,
+            one_owner=one_owner,
         )
         self.host = McpPluginHost(self._plugins, connect_timeout=connect_timeout, files=files)
 

@@ -115,7 +115,7 @@ class PluginConfig:
     disabled: bool = False
     timeout_seconds: float | None = None
     allowed_tools: tuple[str, ...] | None = None
-    scope: Scope = "shared"
+    scope: Scope = "owner"
     start: Start = "on_use"
     idle_seconds: float | None = None
     warnings: tuple[str, ...] = ()

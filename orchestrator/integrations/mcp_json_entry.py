@@ -42,9 +42,9 @@ _NAMES_ELSEWHERE: Final = {
 }
 """What other programs call a key of ours."""
 
-Scope: TypeAlias = Literal["shared", "chain", "request"]
+Scope: TypeAlias = Literal["shared", "owner", "chain", "request"]
 Start: TypeAlias = Literal["on_use", "at_start"]
-_SCOPES: Final = ("shared", "chain", "request")
+_SCOPES: Final = ("shared", "owner", "chain", "request")
 _STARTS: Final = ("on_use", "at_start")
 LONGEST_TIMEOUT: Final = 86400.0
 
@@ -81,7 +81,7 @@ class Entry:
     disabled: bool = False
     timeout_seconds: float | None = None
     allowed_tools: tuple[str, ...] | None = None
-    scope: Scope = "shared"
+    scope: Scope = "owner"
     start: Start = "on_use"
     idle_seconds: float | None = None
     drift: DriftPolicy | None = None
@@ -209,7 +209,7 @@ def _read_common(raw: JsonObject, entry: Entry) -> None:
     allowed = raw.get("allowed_tools")
     if allowed is not None:
         entry.allowed_tools = tuple(value for _, value in _texts(allowed, "allowed_tools"))
-    entry.scope = cast(Scope, _optional(raw, "scope", _one_of(_SCOPES), default="shared"))
+    entry.scope = cast(Scope, _optional(raw, "scope", _one_of(_SCOPES), default="owner"))
     entry.start = cast(Start, _optional(raw, "start", _one_of(_STARTS), default="on_use"))
     entry.approval = _optional(raw, "require_approval", _approval, default=NEVER)
     entry.redaction = _optional(raw, "redact", _redaction, default=NOTHING)
@@ -217,9 +217,9 @@ def _read_common(raw: JsonObject, entry: Entry) -> None:
     entry.drift = cast("DriftPolicy | None", _optional(raw, "drift", _one_of(DRIFT_POLICIES), default=None))
     if entry.start == "at_start" and entry.forward_authorization:
         entry.warnings.append("key 'start' has no effect with 'forward_authorization': each caller has a session")
-    elif entry.start == "at_start" and entry.scope != "shared":
+    elif entry.start == "at_start" and entry.scope not in ("shared", "owner"):
         entry.warnings.append(f"key 'start' has no effect with the scope '{entry.scope}'")
-    if entry.idle_seconds is not None and entry.scope != "chain" and not entry.forward_authorization:
+    if entry.idle_seconds is not None and entry.scope not in ("owner", "chain") and not entry.forward_authorization:
         entry.warnings.append(f"key 'idle_timeout' has no effect with the scope '{entry.scope}'")
 
 

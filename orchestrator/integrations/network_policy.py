@@ -1,6 +1,6 @@
 """Where an ephemeral server may be. Pure: an address in, a verdict out (contract, section 9).
 
-The default is public addresses, and loopback while the service itself listens on loopback only.
+The default is public addresses, and loopback while the service serves its own machine only.
 ALLOW adds to the default, DENY beats both. An address that carries another one (IPv4-mapped,
 NAT64, 6to4) is judged by the one it carries too.
 """
@@ -113,7 +113,7 @@ class HostRules:
 
 @dataclass(frozen=True, slots=True)
 class NetworkPolicy:
-    """The policy of one service; `allow_loopback` while it listens on loopback only."""
+    """The policy of one service; `allow_loopback` while it serves its own machine only."""
 
     allow: HostRules = HostRules()
     deny: HostRules = HostRules()

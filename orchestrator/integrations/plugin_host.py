@@ -13,6 +13,7 @@ from orchestrator.integrations.mcp_config import McpConfigFiles
 from orchestrator.integrations.mcp_json import HttpServer, PluginConfig, StdioServer, UnusableServer
 from orchestrator.integrations.mcp_session import ConnectionEndedError
 from orchestrator.integrations.mcp_transport import Failure
+from orchestrator.integrations.plugin_owner import LOCAL_OWNER
 from orchestrator.integrations.plugins import Plugins, PluginServer
 from orchestrator.integrations.process_use import ProcessUse, measure
 from orchestrator.integrations.server_log import LoggedLine
@@ -28,6 +29,7 @@ from orchestrator.ports import (
     PluginState,
     PluginStatus,
     PluginTransport,
+    RunScope,
     ServerFacts,
 )
 
@@ -40,16 +42,16 @@ class McpPluginHost:
         self._plugins = plugins
         self._connect_timeout = connect_timeout
 
-    def plugins(self) -> Sequence[PluginStatus]:
+    def plugins(self, owner: str | None = None) -> Sequence[PluginStatus]:
         use = measure(held.pid for held in self._plugins.living() if held.pid is not None)
-        return [self._status(plugin, use) for plugin in self._plugins.config.plugins]
+        return [self._status(plugin, use, owner) for plugin in self._plugins.config.plugins]
 
-    def plugin(self, plugin_id: str) -> PluginStatus | None:
+    def plugin(self, plugin_id: str, owner: str | None = None) -> PluginStatus | None:
         plugin = self._plugins.config.find(plugin_id)
         if plugin is None:
             return None
         return self._status(
-            plugin, measure(held.pid for held in self._plugins.living(plugin.id) if held.pid is not None)
+            plugin, measure(held.pid for held in self._plugins.living(plugin.id) if held.pid is not None), owner
         )
 
     def files(self) -> PluginFiles:
@@ -60,12 +62,25 @@ class McpPluginHost:
             tuple(dict.fromkeys(str(plugin.file) for plugin in config.plugins)), warnings=config.warnings
         )
 
-    async def restart(self, plugin_id: str) -> None:
+    async def restart(self, plugin_id: str, owner: str = LOCAL_OWNER) -> None:
         plugin = usable_plugin(plugin_id, self._plugins.config)
         self._plugins.restart(plugin)
-        if plugin.scope != "shared" or forwards(plugin):
+        if plugin.scope not in ("shared", "owner") or forwards(plugin):
             return  # the next request of a chain or of a caller, or the next one at all, starts its own
-        server = self._plugins.shared(plugin).server
+        held = self._plugins.acquire(plugin, RunScope(owner, "", ""))
+        try:
+            failure = await self._connect(held.server)
+        finally:
+            self._plugins.release(held)
+        if failure is None:
+            return
+        message = sentence(f"The plugin '{plugin.id}' could not be started (stage: {failure.stage}): {failure.why}")
+        raise IntegrationFailedError(
+            ErrorKind.PLUGIN_CONNECTION_ERROR, message, stage=failure.stage, param="integrations"
+        )
+
+    async def _connect(self, server: SupervisedServer) -> Failure | None:
+        """Why it cannot be connected; None where it is."""
         failure: Failure | None = None
         with anyio.move_on_after(self._connect_timeout) as limit:
             try:
@@ -76,19 +91,15 @@ class McpPluginHost:
                 failure = error.failure
         if limit.cancelled_caught and server.state != "running":  # else only its lists take long
             failure = server.overdue
-        if failure is None:
-            return
-        message = sentence(f"The plugin '{plugin.id}' could not be started (stage: {failure.stage}): {failure.why}")
-        raise IntegrationFailedError(
-            ErrorKind.PLUGIN_CONNECTION_ERROR, message, stage=failure.stage, param="integrations"
-        )
+        return failure
 
-    def _status(self, plugin: PluginConfig, use: Mapping[int, ProcessUse]) -> PluginStatus:
-        living = self._plugins.living(plugin.id)
-        record = self._plugins.record(plugin.id)
+    def _status(self, plugin: PluginConfig, use: Mapping[int, ProcessUse], owner: str | None) -> PluginStatus:
+        living = [held for held in self._plugins.living(plugin.id) if owner is None or held.owner in (None, owner)]
+        records = self._plugins.records(plugin.id, owner)
         servers = [held.server for held in living if not held.retired]
         server = next((one for one in servers if one.state == "running"), servers[-1] if servers else None)
-        last = record.last
+        last = next((record.last for record in reversed(records) if record.last is not None), None)
+        failures = [record.failure for record in records if record.failure is not None]
         known = last.server if server is None and last is not None and last.plugin.is_same_server(plugin) else server
         transport, target = _way(plugin)
         state, problem = _state(plugin, server)
@@ -115,10 +126,12 @@ class McpPluginHost:
             resources=_resources(known),
             prompts=_prompts(known),
             processes=tuple(_processes(living, use)),
-            restarts=record.restarts,
-            last_failure=record.failure,
-            stderr=record.stderr.lines,
-            log=tuple(_log_line(line) for line in record.log),
+            restarts=sum(record.restarts for record in records),
+            last_failure=max(failures, key=lambda failure: failure.at, default=None),
+            stderr=tuple(line for record in records for line in record.stderr.lines),
+            log=tuple(
+                map(_log_line, sorted((line for record in records for line in record.log), key=lambda line: line.at))
+            ),
         )
 
 

@@ -1,13 +1,13 @@
 """The plugins of `mcp.json`, each started on first use or at the start, and who shares what runs for them.
 
-A server of the scope `shared` is everybody's, one of the scope `chain` belongs to an owner's chain and ends
-when that has not used it for a while, one of the scope `request` ends with its request.
+A server of the scope `shared` is everybody's, one of the scope `owner` (where none is written) an owner's, one of the
+scope `chain` belongs to an owner's chain, one of the scope `request` ends with its request. Those of owners and chains
+end when they were unused for a while; that of `local`, who is everybody where nobody has to say who they are, stays.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Final
 
 import anyio
 import anyio.abc
@@ -21,27 +21,27 @@ from orchestrator.integrations.child_guard import unguarded_mark
 from orchestrator.integrations.http_transport import HttpServerTransport
 from orchestrator.integrations.http_way import HttpWay
 from orchestrator.integrations.mcp_json import HttpServer, McpConfig, PluginConfig, StdioServer, UnusableServer
-from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, Failure, ServerTransport
+from orchestrator.integrations.mcp_transport import CLOSE_SECONDS, ServerTransport
 from orchestrator.integrations.oauth.login import PluginLogin
 from orchestrator.integrations.oauth.logins import OAuthLogins
+from orchestrator.integrations.plugin_owner import LOCAL_OWNER
+from orchestrator.integrations.plugin_server import ChainKey, PluginRecord, PluginServer
 from orchestrator.integrations.redaction import Redactor, redactor
-from orchestrator.integrations.server_log import ServerLog, log_ring
+from orchestrator.integrations.server_log import ServerLog
 from orchestrator.integrations.server_requests import NO_FEATURES, ClientFeatures
 from orchestrator.integrations.server_url import parse_server_url
-from orchestrator.integrations.stderr_ring import StderrRing
 from orchestrator.integrations.stdio_transport import StdioServerTransport
 from orchestrator.integrations.supervised import LONGEST_PAUSE_SECONDS, SupervisedServer
-from orchestrator.ports import PluginFailure, RunScope
+from orchestrator.ports import RunScope
 
 log = structlog.stdlib.get_logger(__name__)
 
+MOST_RECORDS: Final = 1_000
+"""Owners and plugins of whom something is remembered, so that a service of many owners does not grow for ever."""
 STEADY_SECONDS: Final = 30.0
 """A server that ends by itself before it has run for so long is started again after a pause, which grows."""
 END_SECONDS: Final = 4 * CLOSE_SECONDS
 """Closing input, terminating and killing take as long each."""
-
-ChainKey: TypeAlias = tuple[str, str, str]
-"""Plugin id, owner, and chain or digest of the caller's token: a session is never found by another owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,66 +52,11 @@ class ChainLimits:
     most: int = 64
 
 
-class PluginRecord:
-    """What is remembered of a plugin over all of its connections; `last` is the server that was used last."""
-
-    def __init__(self) -> None:
-        self.stderr = StderrRing()
-        self.log = log_ring()
-        self.last: PluginServer | None = None
-        self.restarts = 0
-        self.was_started = False
-        self.failure: PluginFailure | None = None
-
-    def failed(self, failure: Failure) -> None:
-        """Remember why a connection ended that nobody had ended."""
-        self.failure = PluginFailure(str(failure.stage), failure.why, datetime.now(UTC))
-
-
-class PluginServer:
-    """One server of a plugin, and who uses it. `chain` says whose it is where it belongs to a chain."""
-
-    def __init__(self, plugin: PluginConfig, record: PluginRecord, chain: ChainKey | None) -> None:
-        self.plugin = plugin
-        self.record = record
-        self.chain = chain
-        self.users = 0
-        self.retired = False
-        self.used_at = 0.0
-        self.started_at: datetime | None = None
-        self.waiting = anyio.CancelScope()
-        """Of the task that keeps it open, or that ends it once it was unused for long enough."""
-        self._transport: ServerTransport | None = None
-        self._server: SupervisedServer | None = None
-
-    @property
-    def server(self) -> SupervisedServer:
-        assert self._server is not None  # given right after it was made
-        return self._server
-
-    @property
-    def pid(self) -> int | None:
-        """The child process, if there is one."""
-        return self._transport.pid if isinstance(self._transport, StdioServerTransport) else None
-
-    def supervise(self, server: SupervisedServer) -> None:
-        """Say what does the work."""
-        self._server = server
-
-    def starts(self, transport: ServerTransport, *, second_try: bool = False) -> ServerTransport:
-        """Take note of a connection that is about to be made; a `second_try` only goes on with the first."""
-        # What is one's own takes nobody's place when it begins.
-        shared = self.chain is None and self.plugin.scope != "request"
-        again = self.record.was_started if shared else self._transport is not None
-        self.record.restarts += again and not second_try
-        self.record.was_started = True
-        self.started_at = datetime.now(UTC)
-        self._transport = transport
-        return transport
-
-
 class Plugins:
-    """The servers of the plugins of `config`; what is asked for runs in `task_group`."""
+    """The servers of the plugins of `config`; what is asked for runs in `task_group`.
+
+    `one_owner` says that nobody has to authenticate, so that `local` is everybody.
+    """
 
     def __init__(
         self,
@@ -124,6 +69,7 @@ class Plugins:
         logins: OAuthLogins | None = None,
         redaction: Callable[[ProviderInfo | None], Redaction] = lambda _: NOTHING,
         new_mark: Callable[[], str] = unguarded_mark,
+        one_owner: bool = True,
     ) -> None:
         self._new_mark = new_mark
         self.config = config
@@ -136,8 +82,9 @@ class Plugins:
         self._shared: dict[str, PluginServer] = {}
         self._chains: dict[ChainKey, PluginServer] = {}
         self._all: list[PluginServer] = []
-        self._records: dict[str, PluginRecord] = {}
+        self._records: dict[tuple[str, str | None], PluginRecord] = {}
         self._closed = False
+        self._at_start = ("shared", "owner") if one_owner else ("shared",)
 
     # ---- requests ------------------------------------------------------------------------------
 
@@ -152,11 +99,15 @@ class Plugins:
         match plugin.scope:
             case "shared" if token is None:
                 held = self.shared(plugin)
+            case "owner" if token is None and scope.owner == LOCAL_OWNER:
+                held = self.shared(plugin)
             case "request":
-                held = self._new(plugin, None, token)
-            case "shared" | "chain":
+                held = self._new(plugin, None, token, scope.owner)
+            case "shared" | "owner" | "chain":
                 chain = plugin.scope == "chain"
-                whose = scope.chain_id if token is None else session_of_caller(scope, token, chain=chain)
+                whose = scope.chain_id if chain else ""
+                if token is not None:
+                    whose = session_of_caller(scope, token, chain=chain)
                 held = self._of_chain(plugin, (plugin.id, scope.owner, whose), token)
         held.users += 1
         return held
@@ -175,10 +126,11 @@ class Plugins:
             self._task_group.start_soon(self._end_when_unused, held, held.waiting, idle)
 
     def shared(self, plugin: PluginConfig) -> PluginServer:
-        """The server that everybody shares."""
+        """The server that everybody shares, or that of `local`."""
         held = self._shared.get(plugin.id)
         if held is None:
-            held = self._shared[plugin.id] = self._new(plugin, None)
+            owner = None if plugin.scope == "shared" else LOCAL_OWNER
+            held = self._shared[plugin.id] = self._new(plugin, None, None, owner)
         return held
 
     # ---- the whole -----------------------------------------------------------------------------
@@ -186,7 +138,7 @@ class Plugins:
     def start(self) -> None:
         """Start the plugins that are to run from the start on, and keep them running."""
         for plugin in self.config.plugins:
-            everybodys = plugin.scope == "shared" and not forwards(plugin)
+            everybodys = plugin.scope in self._at_start and not forwards(plugin)
             if plugin.is_usable and plugin.start == "at_start" and everybodys:
                 held = self._shared.get(plugin.id)
                 if held is None or held.plugin.start != "at_start":
@@ -220,7 +172,7 @@ class Plugins:
         """End what runs for the plugin once its calls are done; the next use starts it anew."""
         for held in self.living():
             if held.plugin.id == plugin.id:
-                if held.chain is None and held.plugin.scope == "shared" and not held.retired:
+                if held.chain is None and held.plugin.scope != "request" and not held.retired:
                     held.server.restart()
                 else:
                     self._retire(held)
@@ -230,9 +182,21 @@ class Plugins:
         self._all = [held for held in self._all if not held.server.is_over]
         return [held for held in self._all if plugin_id is None or held.plugin.id == plugin_id]
 
-    def record(self, plugin_id: str) -> PluginRecord:
-        """What is remembered of the plugin of exactly this id."""
-        return self._records.setdefault(plugin_id, PluginRecord())
+    def records(self, plugin_id: str, owner: str | None) -> Sequence[PluginRecord]:
+        """What is remembered of the plugin of exactly this id for `owner`, or for all; what was used last comes last."""
+        return [
+            record
+            for (id_, whose), record in self._records.items()
+            if id_ == plugin_id and (owner is None or whose is None or whose == owner)
+        ]
+
+    def _record(self, plugin_id: str, owner: str | None) -> PluginRecord:
+        record = self._records.pop((plugin_id, owner), None) or PluginRecord()
+        self._records[plugin_id, owner] = record
+        of_owners = [key for key in self._records if key[1] is not None]
+        for key in of_owners[: max(0, len(of_owners) - MOST_RECORDS)]:
+            del self._records[key]
+        return record
 
     async def aclose(self) -> None:
         """End all of them at the same time, within limits."""
@@ -255,14 +219,15 @@ class Plugins:
         if len(self._chains) >= self._limits.most:
             unused = [other for other in self._chains.values() if other.users == 0]
             if not unused:
+                each = plugin.scope if token is None else "caller"
                 message = (
-                    f"The plugin '{plugin.id}' has a session for each {'chain' if token is None else 'caller'}, and "
+                    f"The plugin '{plugin.id}' has a session for each {each}, and "
                     f"{self._limits.most} such sessions are in use, "
                     "which is the limit (setting MAX_CHAIN_SESSIONS). Try again later."
                 )
                 raise OrchestratorError(ErrorKind.RATE_LIMITED, message, param="integrations", retry_after_seconds=5)
             self._retire(min(unused, key=lambda other: other.used_at))
-        held = self._chains[key] = self._new(plugin, key, token)
+        held = self._chains[key] = self._new(plugin, key, token, key[1])
         return held
 
     def _retire(self, held: PluginServer) -> None:
@@ -292,8 +257,8 @@ class Plugins:
                 short_lives = 0 if on_purpose or steady else short_lives + 1
                 await anyio.sleep(restart_pause(short_lives))
 
-    def _new(self, plugin: PluginConfig, chain: ChainKey | None, token: str | None = None) -> PluginServer:
-        held = PluginServer(plugin, self.record(plugin.id), chain)
+    def _new(self, plugin: PluginConfig, chain: ChainKey | None, token: str | None, owner: str | None) -> PluginServer:
+        held = PluginServer(plugin, self._record(plugin.id, owner), chain, owner)
         held.supervise(self._supervised(plugin, held, token))
         if token is None:  # what a caller's token shows is not for everybody, and the token not to be kept
             held.record.last = held
@@ -315,7 +280,13 @@ class Plugins:
 
                 def transport() -> ServerTransport:
                     return held.starts(
-                        StdioServerTransport(stdio, ring=held.record.stderr, redact=rules, new_mark=self._new_mark)
+                        StdioServerTransport(
+                            stdio,
+                            owner=held.owner,
+                            ring=held.record.stderr,
+                            redact=rules,
+                            new_mark=self._new_mark,
+                        )
                     )
 
             case HttpServer() as http:

@@ -35,6 +35,7 @@ from orchestrator.integrations.mcp_transport import (
     TransportFailedError,
 )
 from orchestrator.integrations.orphans import MARK_VARIABLE, end_marked
+from orchestrator.integrations.plugin_owner import owner_environment
 from orchestrator.integrations.redaction import Redactor, redactor
 from orchestrator.integrations.stderr_ring import StderrRing
 from orchestrator.integrations.stdio_messages import LineSplitter, LineTooLongError, read_message
@@ -56,6 +57,7 @@ class StdioServerTransport:
         server: StdioServer,
         *,
         environ: Mapping[str, str] | None = None,
+        owner: str | None = None,
         ring: StderrRing | None = None,
         redact: Redactor = str,
         new_mark: Callable[[], str] = unguarded_mark,
@@ -64,6 +66,7 @@ class StdioServerTransport:
         self._mark = new_mark()
         self._ring = StderrRing() if ring is None else ring
         self._environ = os.environ if environ is None else environ
+        self._owner = owner_environment(owner)
         known = redactor(server.secrets)
         self._redact: Redactor = lambda text: redact(known(text))
         self._stderr: deque[str] = deque(maxlen=_SHOWN_LINES)  # of this process only, as the ring's are not
@@ -133,7 +136,7 @@ class StdioServerTransport:
 
     async def _spawn(self) -> anyio.abc.Process:
         server = self._server
-        environment = child_environment(self._environ, server.env) | {MARK_VARIABLE: self._mark}
+        environment = child_environment(self._environ, server.env) | self._owner | {MARK_VARIABLE: self._mark}
         if not server.cwd.is_dir():
             raise TransportFailedError(Stage.START, f"its folder '{server.cwd}' does not exist")
         program = find_program(server.command, server.cwd, environment["PATH"])

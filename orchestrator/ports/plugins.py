@@ -14,7 +14,7 @@ from orchestrator.core.tools import ToolDefinition
 PluginState: TypeAlias = Literal["disabled", "unusable", "stopped", "starting", "running", "failed"]
 """`unusable` is an entry that cannot be used as it is written, `failed` a server that did not start or has died."""
 
-PluginScope: TypeAlias = Literal["shared", "chain", "request"]
+PluginScope: TypeAlias = Literal["shared", "owner", "chain", "request"]
 PluginStart: TypeAlias = Literal["on_use", "at_start"]
 PluginTransport: TypeAlias = Literal["stdio", "streamable-http", "sse"]
 
@@ -115,7 +115,7 @@ class PluginStatus:
     state: PluginState
     transport: PluginTransport | None = None
     target: str | None = None
-    scope: PluginScope = "shared"
+    scope: PluginScope = "owner"
     start: PluginStart = "on_use"
     problem: str | None = None
     warnings: tuple[str, ...] = ()
@@ -171,11 +171,14 @@ class PluginFiles:
 class PluginHost(Protocol):
     """The installed plugins, seen from outside a request."""
 
-    def plugins(self) -> Sequence[PluginStatus]:
-        """Every installed plugin, in the order of the files. Starts nothing, and asks no server."""
+    def plugins(self, owner: str | None = None) -> Sequence[PluginStatus]:
+        """Every installed plugin, in the order of the files. Starts nothing, and asks no server.
+
+        With `owner`, what runs for others, and what came of that, is left out.
+        """
         ...
 
-    def plugin(self, plugin_id: str) -> PluginStatus | None:
+    def plugin(self, plugin_id: str, owner: str | None = None) -> PluginStatus | None:
         """The plugin that `plugin_id` means: case does not matter, and `_` and `-` are alike."""
         ...
 
@@ -183,8 +186,8 @@ class PluginHost(Protocol):
         """Where they come from, and what is wrong there."""
         ...
 
-    async def restart(self, plugin_id: str) -> None:
-        """End its server, if it runs, and connect anew; calls under way finish on the old connection.
+    async def restart(self, plugin_id: str, owner: str = "local") -> None:
+        """End its servers, whosever they are, and connect that of `owner` anew; calls under way finish on the old ones.
 
         Raises:
             OrchestratorError: `plugin_connection_error`: there is no such plugin, it is disabled or

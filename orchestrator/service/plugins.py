@@ -69,7 +69,11 @@ class PluginService:
             OrchestratorError: `permission_denied`.
         """
         _require_plugins(caller)
-        return [await self._view(status, caller) for status in self._host.plugins() if caller.may_use(status.id)]
+        return [
+            await self._view(status, caller)
+            for status in self._host.plugins(_whose(caller))
+            if caller.may_use(status.id)
+        ]
 
     async def plugin(self, plugin_id: str, caller: Caller) -> PluginView:
         """One plugin.
@@ -86,7 +90,7 @@ class PluginService:
             OrchestratorError: `permission_denied`, `plugin_not_found`.
         """
         _require_plugins(caller)
-        status = self._host.plugin(plugin_id)
+        status = self._host.plugin(plugin_id, _whose(caller))
         if status is None:
             installed = ", ".join(known.id for known in self._host.plugins() if caller.may_use(known.id)) or "none"
             message = f"There is no plugin '{plugin_id}'. Installed plugins: {installed}."
@@ -102,7 +106,7 @@ class PluginService:
         """
         _require_admin(caller, "restart plugins")
         status = self.status(plugin_id, caller)
-        await self._host.restart(status.id)
+        await self._host.restart(status.id, caller.owner)
         return await self.plugin(status.id, caller)
 
     async def definitions(self, plugin_id: str, caller: Caller) -> DefinitionsView:
@@ -163,6 +167,11 @@ class PluginService:
             for tool, tokens in zip(status.tools, costs.counts, strict=True)
         )
         return PluginView(status, policy, drifted, tools, costs.counted_by)
+
+
+def _whose(caller: Caller) -> str | None:
+    """Whose servers the caller is told of; None for everybody's."""
+    return None if caller.is_admin else caller.owner
 
 
 def _require_plugins(caller: Caller) -> None:

@@ -13,6 +13,8 @@ from notes_mcp.server import create_server
 from notes_mcp.serving import add_transport_options, serve
 from notes_mcp.store import NoteStore
 
+LONGEST_OWNER = 64
+
 
 def main() -> None:
     """Reads the command line and serves the notes."""
@@ -32,7 +34,13 @@ def main() -> None:
 
 def _notes_file(option: str | None) -> Path:
     named = option or os.environ.get("NOTES_FILE")
-    return Path(named).expanduser() if named else user_data_path("notes-mcp", appauthor=False) / "notes.db"
+    path = Path(named).expanduser() if named else user_data_path("notes-mcp", appauthor=False) / "notes.db"
+    owner = os.environ.get("ORCHESTRATOR_OWNER")
+    if not owner:
+        return path
+    if not (owner.isascii() and owner.isalnum() and len(owner) <= LONGEST_OWNER):
+        raise NotesError(f"ORCHESTRATOR_OWNER must be letters and digits, at most {LONGEST_OWNER}.")
+    return path.with_name(f"{path.stem}-{owner}{path.suffix}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
 from orchestrator.ports import IntegrationSession, RunScope
 from orchestrator.settings import SETTINGS, Settings, SettingsError, load_settings
 from orchestrator.testing import FakeCatalog, FakeServer, Say, ScriptedEngine
+from orchestrator.wiring import network_policy
 from tests.api.house import fake_tool, house
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +139,20 @@ def test_the_service_starts_as_its_row_says(row: list[str]) -> None:
     else:
         told.append("with plugins and ephemeral servers off")
     assert it == ", ".join(("starts", *told))
+
+
+@pytest.mark.parametrize("row", table("Addresses of ephemeral servers"), ids=" ".join)
+def test_loopback_is_open_to_ephemeral_servers_as_its_row_says(row: list[str]) -> None:
+    host, authentication, names, allowed, it = row
+    environ = {
+        "ORCHESTRATOR_HOST": "127.0.0.1" if host == "this machine" else "0.0.0.0",
+        "ORCHESTRATOR_REQUIRE_AUTHENTICATION": authentication,
+        "ORCHESTRATOR_ALLOWED_HOSTS": names.strip("`"),
+        "ORCHESTRATOR_EPHEMERAL_ALLOW": allowed.strip("`"),
+    }
+    settings = load_settings({name: value for name, value in environ.items() if value})
+    refusal = network_policy(settings).refusal("127.0.0.1", ip_address("127.0.0.1"))
+    assert it == ("allowed" if refusal is None else "refused")
 
 
 @pytest.mark.parametrize("row", table("Limits"), ids=" ".join)

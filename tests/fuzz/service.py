@@ -126,6 +126,7 @@ def fuzzed_service(folder: Path, database_url: str) -> Generator[FuzzedService]:
         "MCP_CONFIG": str(folder / "mcp.json"),
         "MCP_USER_CONFIG": str(folder / "none.json"),
         "REQUIRE_AUTHENTICATION": "true",
+        "EPHEMERAL_ALLOW": "127.0.0.0/8,::1/128",
         "PORT": "0",
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "debug",

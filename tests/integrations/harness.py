@@ -55,6 +55,7 @@ async def catalog_of(
     interaction: Interaction | None = None,
     clock: Callable[[], float] = time.time,
     chains: ChainLimits | None = None,
+    one_owner: bool = True,
 ) -> AsyncGenerator[McpCatalog, None]:
     """A catalog over an `mcp.json` with `servers`, ended in order."""
     file = folder / "mcp.json"
@@ -74,6 +75,7 @@ async def catalog_of(
                 credentials or MemoryOAuthCredentialStore(), policy, tasks, interaction=interaction, clock=clock
             ),
             chains=chains,
+            one_owner=one_owner,
         )
         try:
             yield catalog

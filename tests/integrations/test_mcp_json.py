@@ -90,7 +90,7 @@ def test_the_common_keys_are_read(tmp_path: Path) -> None:
     plugin, other = config.plugins
     assert (plugin.disabled, plugin.timeout_seconds, plugin.allowed_tools) == (True, 90.0, ("a", "b"))
     assert (plugin.scope, plugin.start, plugin.idle_seconds, plugin.raw) == ("chain", "on_use", 5.0, entry)
-    assert (other.scope, other.start, other.idle_seconds) == ("shared", "at_start", None)
+    assert (other.scope, other.start, other.idle_seconds) == ("owner", "at_start", None)
     assert config.warnings == ()
 
 
@@ -98,7 +98,10 @@ def test_the_common_keys_are_read(tmp_path: Path) -> None:
     ("entry", "said"),
     [
         ({"command": "x", "scope": "request", "start": "at_start"}, "'start' has no effect with the scope 'request'"),
-        ({"command": "x", "idle_timeout": 5}, "'idle_timeout' has no effect with the scope 'shared'"),
+        (
+            {"command": "x", "scope": "shared", "idle_timeout": 5},
+            "'idle_timeout' has no effect with the scope 'shared'",
+        ),
         ({"command": "x", "includeTools": ["a"]}, "'includeTools' is not known and has no effect; here it is called"),
     ],
 )

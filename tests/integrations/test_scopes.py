@@ -1,5 +1,6 @@
 """Who shares a plugin's server: everybody, the requests of a chain, or nobody."""
 
+import json
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import anyio
 import psutil
 import pytest
 
-from orchestrator.core.errors import ErrorKind
+from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.plugins import ChainLimits
 from orchestrator.ports import RunScope
@@ -42,6 +43,100 @@ async def test_a_chain_has_its_own_process_over_all_of_its_requests(tmp_path: Pa
 async def test_another_owner_never_gets_a_chains_session(tmp_path: Path) -> None:
     async with catalog_of(tmp_path, of(tmp_path, "chain")) as catalog:
         assert await ask(catalog, "ada", "resp_a") != await ask(catalog, "bob", "resp_a")
+
+
+async def test_where_no_scope_is_written_each_owner_has_a_process_over_all_chains(tmp_path: Path) -> None:
+    async with catalog_of(tmp_path, {"x": told(tmp_path)}) as catalog:
+        of_ada, of_bob = await ask(catalog, "ada", "resp_a"), await ask(catalog, "bob", "resp_b")
+        assert of_ada != of_bob
+        assert await ask(catalog, "ada", "resp_other") == of_ada
+        seen = [
+            sorted(process.pid for process in catalog.host.plugins(owner)[0].processes)
+            for owner in (None, "ada", "bob", "eve")
+        ]
+        assert seen == [sorted([of_ada, of_bob]), [of_ada], [of_bob], []]
+        assert [catalog.host.plugins(owner)[0].state for owner in ("ada", "eve")] == ["running", "stopped"]
+        assert catalog.host.plugins("eve")[0].tools is None
+
+
+async def test_a_process_is_everybodys_where_the_entry_says_so(tmp_path: Path) -> None:
+    async with catalog_of(tmp_path, of(tmp_path, "shared")) as catalog:
+        assert await ask(catalog, "ada") == await ask(catalog, "bob") == await ask(catalog, "local")
+
+
+async def test_without_authentication_the_process_stays_and_with_it_each_ends_when_it_was_unused(
+    tmp_path: Path,
+) -> None:
+    servers = {"x": told(tmp_path) | {"idle_timeout": 0.05}}
+    async with catalog_of(tmp_path, servers) as catalog:
+        local, of_ada = await ask(catalog, "local"), await ask(catalog, "ada")
+        assert await has_ended(of_ada)
+        assert await ask(catalog, "local") == local
+        assert catalog.host.plugins()[0].restarts == 0  # what ended unused began again, and did not fail
+
+
+async def test_at_the_limit_the_owner_who_was_away_longest_gives_up_the_process(tmp_path: Path) -> None:
+    async with catalog_of(tmp_path, {"x": told(tmp_path)}, chains=ChainLimits(most=1)) as catalog:
+        async with catalog.open([plugin()], RunScope("eve", "resp_a", "resp_1")):
+            with pytest.raises(OrchestratorError) as refused:
+                await ask(catalog, "bob")
+        of_ada = await ask(catalog, "ada")
+        await ask(catalog, "bob")
+        assert await has_ended(of_ada)
+    assert (refused.value.info.kind, refused.value.info.message) == (
+        ErrorKind.RATE_LIMITED,
+        "The plugin 'mcp/x' has a session for each owner, and 1 such sessions are in use, "
+        "which is the limit (setting MAX_CHAIN_SESSIONS). Try again later.",
+    )
+
+
+async def test_a_restart_ends_the_processes_of_all_owners_and_begins_the_askers(tmp_path: Path) -> None:
+    async with catalog_of(tmp_path, {"x": told(tmp_path)}) as catalog:
+        of_ada, of_bob = await ask(catalog, "ada"), await ask(catalog, "bob")
+        await catalog.host.restart("mcp/x", "ada")
+        assert await has_ended(of_ada) and await has_ended(of_bob)
+        (process,) = catalog.host.plugins("ada")[0].processes
+        assert await ask(catalog, "ada") == process.pid
+        assert catalog.host.plugins("bob")[0].processes == ()
+
+
+@pytest.mark.parametrize("one_owner", [True, False])
+async def test_what_is_to_run_from_the_start_is_started_where_there_is_one_owner_only(
+    tmp_path: Path, one_owner: bool
+) -> None:
+    async with catalog_of(tmp_path, {"x": told(tmp_path) | {"start": "at_start"}}, one_owner=one_owner) as catalog:
+        catalog.start_plugins()
+        await anyio.wait_all_tasks_blocked()
+        assert (catalog.host.plugins()[0].state != "stopped") == one_owner
+
+
+async def test_each_owner_has_a_session_of_its_own_with_a_server_elsewhere(tmp_path: Path) -> None:
+    app = FaultyApp()
+    async with serving(app) as origin, catalog_of(tmp_path, {"x": {"url": f"{origin}/fine"}}) as catalog:
+        for owner in ("ada", "bob", "ada"):
+            async with catalog.open([plugin()], RunScope(owner, "resp_a", "resp_now")) as (session,):
+                await session.call_tool("first", {})
+    assert sum(request.rpc == "initialize" for request in app.seen) == 2
+
+
+async def test_the_shipped_notes_of_one_owner_are_not_anothers(tmp_path: Path) -> None:
+    shipped = json.loads((Path(__file__).parents[2] / "mcp.json").read_text("utf-8"))["mcpServers"]["notes"]
+    servers = {"x": shipped | {"env": {"XDG_DATA_HOME": str(tmp_path), "HOME": str(tmp_path)}}}
+
+    async def titles(catalog: McpCatalog, owner: str, saves: str | None = None) -> str:
+        async with catalog.open([plugin()], RunScope(owner, "resp_a", "resp_now")) as (session,):
+            if saves is not None:
+                await session.call_tool("save_note", {"title": saves, "text": "4711"})
+            return (await session.call_tool("list_notes", {})).text
+
+    async with catalog_of(tmp_path, servers) as catalog:
+        assert "of ada" in await titles(catalog, "ada", "of ada")
+        assert "of bob" in await titles(catalog, "bob", "of bob")
+        assert "of all" in await titles(catalog, "local", "of all")
+    async with catalog_of(tmp_path, servers) as catalog:  # after a restart of the service
+        told = {owner: await titles(catalog, owner) for owner in ("ada", "bob", "local")}
+    seen = {owner: [title for title in ("of ada", "of bob", "of all") if title in text] for owner, text in told.items()}
+    assert seen == {"ada": ["of ada"], "bob": ["of bob"], "local": ["of all"]}
 
 
 async def test_branches_that_run_at_the_same_time_share_the_session_of_their_chain(tmp_path: Path) -> None:

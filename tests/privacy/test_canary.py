@@ -306,6 +306,7 @@ async def hidden_service(
         "OPENAI_COMPATIBLE_API_KEY": birds["engine_key"],
         "DEFAULT_ENGINE": "openai_compatible",
         "REQUIRE_AUTHENTICATION": "true",
+        "EPHEMERAL_ALLOW": "127.0.0.1",
         "LOG_LEVEL": "debug",
         "REDACT_PATTERNS": json.dumps({"pin": PIN.pattern, "card": True}),
         "REDACT_PATHS": "arguments.password",
