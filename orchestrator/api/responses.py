@@ -22,6 +22,7 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.response import ResponseStatus
 from orchestrator.core.search import parse_query
 from orchestrator.ports import ResponseFilter
+from orchestrator.ports.audit import plugin_of
 from orchestrator.service.callers import Caller
 from orchestrator.service.graph import GraphService
 from orchestrator.service.retelling import TellingService
@@ -147,12 +148,13 @@ def _filter(query: Query) -> ResponseFilter:
         raise OrchestratorError(
             ErrorKind.INVALID_VALUE, "'metadata.' wants a key: metadata.<key>=<value>.", param="metadata."
         )
+    plugin = query.text("plugin")
     return ResponseFilter(
         owner=None,
         model_key=query.text("model"),
         status=query.choice("status", STATUSES),
         metadata=metadata,
-        plugin_id=query.text("plugin"),
+        plugin_id=None if plugin is None else plugin_of(plugin),
         server_label=query.text("server_label"),
         tool=query.text("tool"),
         created_from=query.moment("from"),

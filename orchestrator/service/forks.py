@@ -81,7 +81,7 @@ class ForkService:
         if request.input is not None and position == len(run.items):
             after = replace(chat, input=request.input, previous_response_id=stored.id)
             return await self._chats.start(after, caller)
-        if request.input is not None and position > 0:
+        if request.input is not None and (position > 0 or request.call_id is not None):
             message = "New input goes with the position 0, where it takes the place of the old, or with the end."
             raise _wrong("input", message)
         call = _call(request, run, position)

@@ -25,6 +25,7 @@ from orchestrator.core.storable_text import original
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
 from orchestrator.store import audit_links as links
 from orchestrator.store import audit_outside as outside
+from orchestrator.store import audit_shown as shown
 from orchestrator.store.audit_proof import NOT_READ, ChainLink, is_erased, link_problem
 from orchestrator.store.audit_ranges import AuditRange
 from orchestrator.store.audit_readable import UNREADABLE, readable_rows
@@ -299,7 +300,7 @@ async def _compare(database: Database, head: AuditHead, what: str) -> AuditProbl
 async def _verify_whole(database: Database, tally: _Tally) -> AuditProblem | None:
     """The service's own chain, the checkpoints in it, calls outside of any chain, and the definitions."""
     problem = await _verify_events(database, tally)
-    for look in outside.LOOKS:
+    for look in (*outside.LOOKS, *shown.LOOKS):
         problem = problem or await database.read(look)
     return problem
 

@@ -203,6 +203,11 @@ def _made(parent_id: str | None, links: Sequence[ChainLink]) -> NewSegment:
     return NewSegment(segment, tuple(link.id for link in links), content)
 
 
+def is_as_told(content: bytes, parent_id: str | None, links: Sequence[ChainLink]) -> bool:
+    """Whether a segment's row has what prompts tell of these responses; one of another version is not read anyway."""
+    return _version(content)[0] != VERSION or content == _made(parent_id, links).content
+
+
 def _untold(past: PastSegment) -> _Told:
     told = _Told("", [], [], [], past.cut, past.calls)
     for message in past.told:

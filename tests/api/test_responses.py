@@ -81,7 +81,14 @@ async def test_filters_find_what_has_them_all() -> None:
         answers = {
             query: ids_in(await api.client.get(f"{RESPONSES}?{query}"))
             for query in (
-                *("tool=now", "plugin=mcp/clock", "tool=other", "server_label=clock", "status=completed"),
+                *(
+                    "tool=now",
+                    "plugin=mcp/clock",
+                    "plugin=clock",
+                    "tool=other",
+                    "server_label=clock",
+                    "status=completed",
+                ),
                 *("status=failed", "metadata.kind=a", "metadata.kind=a&metadata.x.y=%C3%BC", "metadata.kind=b"),
                 *(
                     "model=test/scripted",
@@ -97,7 +104,7 @@ async def test_filters_find_what_has_them_all() -> None:
         }
     both = [plain, timed]
     assert list(answers.values()) == [
-        *([timed], [timed], [], [], both),
+        *([timed], [timed], [timed], [], [], both),
         *([], both, [timed], []),
         *(both, [], [timed], [timed], [plain], []),
         *([timed], [plain], [], both),

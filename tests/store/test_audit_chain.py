@@ -18,10 +18,11 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonValue, canonical_json
 from orchestrator.core.response import Completed
 from orchestrator.core.storable_text import storable
+from orchestrator.ports import ForkPoint
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
 from orchestrator.store import audit_chain as chain
 from orchestrator.store import audit_links as links
-from orchestrator.store import audit_outside, audit_proof, audit_verify, migrate
+from orchestrator.store import audit_outside, audit_proof, audit_shown, audit_verify, migrate
 from orchestrator.store.audit_verify import AuditRange, verify
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.responses import SqlResponseStore
@@ -276,6 +277,42 @@ async def test_whatever_is_changed_is_named(
     assert found is not None
     assert (found.owner, found.sequence, found.call_id) == problem[:3]
     assert problem[3] in found.what
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        (
+            "UPDATE output_items SET position = 90 WHERE call_id = 'call_2'",
+            ("call_2", audit_shown.NOT_ITS_OWN.format("resp_a")),
+        ),
+        (
+            "UPDATE output_items SET call_id = 'call_2' WHERE call_id = 'call_odd'",
+            ("call_2", audit_shown.NOT_ITS_OWN.format("resp_a")),
+        ),
+        (
+            "INSERT INTO output_items (response_id, position, turn, type, call_id)"
+            " VALUES ('resp_b', 2, 1, 'tool_call', 'call_2')",
+            ("call_2", audit_shown.NOT_ITS_OWN.format("resp_b")),
+        ),
+        (
+            "UPDATE responses SET forked_from = NULL WHERE id = 'resp_fork'",
+            ("call_1", audit_shown.NOT_ITS_OWN.format("resp_fork")),
+        ),
+    ],
+)
+async def test_a_response_that_shows_other_calls_than_it_made_is_named(
+    written: Database, statement: str, problem: tuple[str, str]
+) -> None:
+    """No trigger is in the way of that."""
+    store = SqlResponseStore(written)
+    branch = replace(new_response("resp_fork"), forked_from=ForkPoint("resp_a", 3, 0))
+    await store.open_response(branch)
+    await store.save_response("resp_fork", Completed(), STATS, [message(3)], [], NOON)
+    assert (await verify(written)).problem is None
+    await written.write(lambda connection: connection.execute(text(statement)).close())
+    found = (await verify(written)).problem
+    assert found is not None and (found.call_id, found.what) == problem
 
 
 EVENT = ("@service", 1, None, audit_verify.EVENT_CHANGED)

@@ -18,7 +18,9 @@ from orchestrator.core.prompt import PastResponse, PastSegment
 from orchestrator.core.response import Completed
 from orchestrator.core.tools import text_content
 from orchestrator.ports import LONG_TEXT, ForkPoint
-from orchestrator.store import chains
+from orchestrator.ports.audit import AuditProblem
+from orchestrator.store import audit_shown, chains
+from orchestrator.store.audit_verify import verify
 from orchestrator.store.chain_memory import ChainLink, ChainMemory
 from orchestrator.store.chain_segments import VERSION, NewSegment, keep_segments, new_segments
 from orchestrator.store.database import Database, open_database
@@ -207,6 +209,27 @@ async def test_a_chain_that_cannot_be_put_away_is_read_all_the_same(
 
 
 @pytest.mark.anyio
+async def test_a_segment_that_tells_something_else_than_its_rows_is_named(database: Database) -> None:
+    store = started_anew(database)
+    parent: str | None = None
+    for number in range(2 * LENGTH + 1):
+        await add(store, f"resp_{number}", parent)
+        parent = f"resp_{number}"
+    await started_anew(database).load_chain(f"resp_{2 * LENGTH}", "ada")
+    assert (await verify(database)).problem is None
+    last = f"resp_{2 * LENGTH - 1}"
+
+    def forge(connection: Connection) -> None:
+        mine = chain_segments.c.response_id == last
+        [content] = connection.execute(select(chain_segments.c.content).where(mine)).scalars()
+        forged = content.replace(f"Hello from {last}.".encode(), f"Adieu from {last}.".encode())
+        assert forged != content
+        connection.execute(update(chain_segments).where(mine).values(content=forged))
+
+    await database.write(forge)
+    assert (await verify(database)).problem == AuditProblem("ada", 0, None, audit_shown.SEGMENT.format(last))
+
+
 async def test_a_segment_of_another_version_is_not_read(database: Database) -> None:
     await grow(started_anew(database), 5)
     told = await read_chain(started_anew(database), "resp_a4", "ada")
