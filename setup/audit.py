@@ -11,6 +11,9 @@ from setup.project import Project, say
 SECONDS = 120
 """How long the whole question may take; a registry that is not there must not hold a check up."""
 
+LOCKS = ("runtime.txt", "dev.txt", "build.txt", "uv.txt")
+"""What the service runs with, and what has a hand in making it."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -36,8 +39,8 @@ class Audit:
 
 
 def audit(project: Project, environ: Mapping[str, str]) -> Audit:
-    """Look up everything that the service is locked to."""
-    lock = project.locks / "runtime.txt"
+    """Look up everything that the service, its development and its build are locked to."""
+    locks = [project.locks / name for name in LOCKS if (project.locks / name).exists()]
     program = project.script("pip-audit")
     if not program.exists():
         return Audit(skipped="pip-audit is not installed; `python3 setup install` does that")
@@ -45,7 +48,11 @@ def audit(project: Project, environ: Mapping[str, str]) -> Audit:
     flags = ("--disable-pip", "--require-hashes", "--progress-spinner", "off", "--timeout", "10", "--format", "json")
     try:
         done = subprocess.run(
-            [program, *flags, "-r", lock], env=dict(environ), capture_output=True, text=True, timeout=SECONDS
+            [program, *flags, *(part for lock in locks for part in ("-r", lock))],
+            env=dict(environ),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
         )
     except subprocess.TimeoutExpired:
         return Audit(skipped=f"the registry did not answer within {SECONDS} s")

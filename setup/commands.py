@@ -56,7 +56,7 @@ def _run(arguments: Sequence[str]) -> int:
             tell(found)
             return 1 if found.findings else 0
         case "release":
-            release(project, Path(parsed.folder).absolute())
+            release(project, Path(parsed.folder).absolute(), without_audit=parsed.without_audit)
             return 0
         case _:
             say("done")
@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("audit", help="look up what is locked in the registry's advisories")
     releasing = commands.add_parser("release", help="build the wheel of the last commit, with its bill of materials")
     releasing.add_argument("--folder", default="dist", help="where the files go (dist)")
+    releasing.add_argument("--without-audit", action="store_true", help="release what could not all be looked up")
     locking = commands.add_parser("lock", help="recompute the lock files from pyproject.toml")
     locking.add_argument("--upgrade", action="store_true", help="take the newest versions of everything")
     return parser

@@ -14,18 +14,19 @@ from setup.project import Project, SetupError, run, say, timed
 SHOWN = 5
 
 
-def release(project: Project, folder: Path) -> list[Path]:
+def release(project: Project, folder: Path, *, without_audit: bool = False) -> list[Path]:
     """Write the files of a release of the last commit into `folder`; returns them.
 
     The wheel is built from what git has, not from the working tree: nothing that lies about can come in.
 
     Raises:
-        SetupError: the tree is not clean, a locked package has a known weakness, or something could not be built.
+        SetupError: the tree is not clean, a locked package has a known weakness, not all could be looked up and
+            nobody said `without_audit`, or something could not be built.
     """
     require_clean(project.root)
     checked = audit(project, os.environ)
     tell(checked)
-    require_sound(checked)
+    require_sound(checked, without_audit=without_audit)
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     with tempfile.TemporaryDirectory() as place:
@@ -40,7 +41,7 @@ def release(project: Project, folder: Path) -> list[Path]:
         built.write_bytes(wheel.read_bytes())
         written.append(built)
         bill = folder / f"{'-'.join(wheel.name.split('-')[:2])}.cdx.json"
-        make = [project.python, "-m", "setup.sbom", tree, built, bill]
+        make = [project.python, "-m", "setup.sbom", tree, built, bill, outcome_of(checked)]
         # Its own code is of this checkout: what it describes is the tree.
         timed("writing the bill of materials", lambda: run(make, Path(__file__).parent.parent, environ) and "")
         written.append(bill)
@@ -65,14 +66,28 @@ def require_clean(root: Path) -> None:
         raise SetupError(f"the tree is not clean: commit or remove {names}{more}. A release is made of commits alone.")
 
 
-def require_sound(checked: Audit) -> None:
-    """See that nothing of the lock has a weakness that is known.
+def require_sound(checked: Audit, *, without_audit: bool) -> None:
+    """See that nothing of the locks has a weakness that is known.
 
     Raises:
-        SetupError: something has.
+        SetupError: something has, or nobody knows, and it is not to be released all the same.
     """
     if checked.findings:
         raise SetupError("no release is made of packages with known weaknesses; `python3 setup lock --upgrade` first")
+
+    if checked.skipped is not None and not without_audit:
+        what = "not everything" if checked.looked_up else "nothing"
+        raise SetupError(
+            f"{what} could be looked up for known weaknesses: {checked.skipped}. Release where the registry answers, "
+            "or say `--without-audit`; the bill of materials will tell of it."
+        )
+
+
+def outcome_of(checked: Audit) -> str:
+    """What the bill of materials says of the audit."""
+    if checked.skipped is None:
+        return f"{checked.looked_up} packages looked up, no known weaknesses"
+    return f"{'incomplete' if checked.looked_up else 'not made'}: {checked.skipped}"
 
 
 def unpack_head(root: Path, folder: Path) -> None:

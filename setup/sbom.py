@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -40,6 +40,15 @@ class Locked:
     needed_by: list[str] = field(default_factory=list[str])
 
 
+_KNOWN_LICENCES = {
+    "colorama": "BSD-3-Clause",
+    "httpx2-jsfetch": "BSD-3-Clause",
+    "pywin32": "PSF-2.0",
+    "rich-click": "MIT",
+}
+"""Of packages for other systems, which are not installed here, and of those that put the whole text in that place."""
+
+
 def read_lock(text: str) -> list[Locked]:
     """The packages of a lock that uv wrote."""
     found: list[Locked] = []
@@ -55,8 +64,8 @@ def read_lock(text: str) -> list[Locked]:
     return found
 
 
-def bill_of(tree: Path, wheel: Path, made_at: datetime) -> Json:
-    """The bill of the release whose sources are `tree` and whose wheel is `wheel`."""
+def bill_of(tree: Path, wheel: Path, made_at: datetime, audit: str) -> Json:
+    """The bill of the release whose sources are `tree` and whose wheel is `wheel`; `audit` is what came of the audit."""
     project: Json = tomllib.loads((tree / "pyproject.toml").read_text("utf-8"))["project"]
     name, version, digest = project["name"], project["version"], digest_of(wheel)
     root: Json = {
@@ -67,7 +76,7 @@ def bill_of(tree: Path, wheel: Path, made_at: datetime) -> Json:
         "licenses": [{"expression": project["license"]}],
     }
     packages = read_lock((tree / "setup" / "runtime.txt").read_text("utf-8"))
-    bundled = list(_bundled(tree))
+    bundled = list(_bundled(tree, project["license"]))
     refs: dict[str, str] = {
         name: root["bom-ref"],
         **{package.name: _package(package.name, package.version)["bom-ref"] for package in packages},
@@ -82,7 +91,11 @@ def bill_of(tree: Path, wheel: Path, made_at: datetime) -> Json:
         "specVersion": "1.6",
         "serialNumber": uuid5(NAMESPACE_URL, f"sha256:{digest}").urn,
         "version": 1,
-        "metadata": {"timestamp": made_at.isoformat(), "component": root},
+        "metadata": {
+            "timestamp": made_at.isoformat(),
+            "component": root,
+            "properties": [{"name": "audit", "value": audit}],
+        },
         "components": [*map(_component, packages), *bundled],
         "dependencies": [{"ref": ref, "dependsOn": sorted(needed)} for ref, needed in needs.items()],
     }
@@ -122,7 +135,9 @@ def _component(package: Locked) -> Json:
 
 
 def _licences(name: str) -> list[Json]:
-    """What the installed package says of its licence; nothing where it is not installed, or says nothing short."""
+    """What the installed package says of its licence, or what is known of one that is not, or says nothing short."""
+    if name in _KNOWN_LICENCES:
+        return [{"expression": _KNOWN_LICENCES[name]}]
     try:
         told = metadata.metadata(name)
     except metadata.PackageNotFoundError:
@@ -136,8 +151,8 @@ def _licences(name: str) -> list[Json]:
     return [{"license": {"name": text}} for text in short]
 
 
-def _bundled(tree: Path) -> Iterator[Json]:
-    """What others made, or what was trained, and lies in the tree."""
+def _bundled(tree: Path, licence: str) -> Iterator[Json]:
+    """What others made, or what was trained, and lies in the tree; that is under `licence`, the project's own."""
     for sums in sorted(tree.glob("orchestrator/**/SHA256SUMS")):
         for line in sums.read_text("utf-8").splitlines():
             digest, name = line.split()
@@ -146,6 +161,7 @@ def _bundled(tree: Path) -> Iterator[Json]:
                 "name": name,
                 "bom-ref": f"model:{name}",
                 "hashes": [_sha256(digest)],
+                "licenses": [{"expression": licence}],
             }
     for origin in sorted(tree.glob("orchestrator/**/static/*/ORIGIN.md")):
         version = re.search(r"\b\d+\.\d+\.\d+\b", origin.read_text("utf-8"))
@@ -154,6 +170,7 @@ def _bundled(tree: Path) -> Iterator[Json]:
             "type": "library",
             "name": origin.parent.name,
             "bom-ref": f"bundled:{origin.parent.name}",
+            "hashes": [_sha256(digest_of(file)) for file in files],
             "licenses": [{"license": {"name": _first_line(origin.parent / "LICENSE")}}],
             "components": [{"type": "file", "name": file.name, "hashes": [_sha256(digest_of(file))]} for file in files],
             **({} if version is None else {"version": version[0]}),
@@ -173,11 +190,11 @@ def _sha256(digest: str) -> Json:
     return {"alg": "SHA-256", "content": digest}
 
 
-def main(arguments: Iterable[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Write the bill; its time is that of the commit, `SOURCE_DATE_EPOCH`."""
-    tree, wheel, file = map(Path, arguments)
+    tree, wheel, file = map(Path, arguments[:3])
     made_at = datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), UTC)
-    file.write_text(written(bill_of(tree, wheel, made_at)), "utf-8")
+    file.write_text(written(bill_of(tree, wheel, made_at, arguments[3])), "utf-8")
 
 
 if __name__ == "__main__":

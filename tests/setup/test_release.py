@@ -131,18 +131,45 @@ def test_packages_with_known_weaknesses_make_no_release(
     assert "setup: WEAK: anyio 4.16.0 has PYSEC-1, fixed in 4.17" in capsys.readouterr().out
 
 
+def test_what_could_not_be_looked_up_is_released_only_where_somebody_says_so(project: Project, tmp_path: Path) -> None:
+    program(project, "pip-audit", "echo 'ERROR: no route' >&2; exit 1")
+    with pytest.raises(SetupError, match=r"nothing could be looked up .*: pip-audit could not ask.*--without-audit"):
+        release(project, tmp_path / "dist")
+    assert not (tmp_path / "dist").exists()
+    _, bill, _ = release(project, tmp_path / "dist", without_audit=True)
+    told: dict[str, Any] = json.loads(bill.read_text())
+    audited = {"name": "audit", "value": "not made: pip-audit could not ask: ERROR: no route"}
+    assert told["metadata"]["properties"] == [audited]
+
+
+def test_everything_that_is_locked_is_looked_up(project: Project) -> None:
+    for name in ("dev.txt", "build.txt"):
+        (project.root / "setup" / name).write_text(LOCK)
+    program(project, "pip-audit", f'echo "$@" > {project.root}/asked; echo \'{{"dependencies": []}}\'')
+    assert audit(project, {}) == Audit()
+    asked = (project.root / "asked").read_text().split()
+    assert [Path(asked[index + 1]).name for index, word in enumerate(asked) if word == "-r"] == [
+        "runtime.txt",
+        "dev.txt",
+        "build.txt",
+    ]
+
+
 def test_every_package_of_the_real_lock_is_in_the_bill_with_its_hashes(tmp_path: Path) -> None:
     wheel = tmp_path / "x.whl"
     wheel.write_bytes(b"wheel")
     lock = (ROOT / "setup" / "runtime.txt").read_text()
-    told = bill_of(ROOT, wheel, MOMENT)
-    assert json.loads(written(told)) == told == bill_of(ROOT, wheel, MOMENT), "the same wheel has the same bill"
+    told = bill_of(ROOT, wheel, MOMENT, "not made: x")
+    assert json.loads(written(told)) == told == bill_of(ROOT, wheel, MOMENT, "not made: x"), (
+        "the same wheel has the same bill"
+    )
     parts = {part["name"]: part for part in told["components"]}
     assert len(read_lock(lock)) == sum(line[0].isalnum() for line in lock.splitlines())
     assert sum(len(part.get("hashes", ())) for part in parts.values() if "purl" in part) == lock.count("--hash=")
     assert {name for name, part in parts.items() if "purl" not in part} == {"tiny-tools-q8_0.gguf", "swagger-ui"}
-    silent = [name for name, part in parts.items() if "licenses" in part and not part["licenses"]]
-    assert len(silent) < 10, "the others name no licence in few words, or are for another system"
+    assert [name for name, part in parts.items() if not part.get("licenses")] == []
+    assert [name for name, part in parts.items() if not part.get("hashes")] == []
+    assert told["metadata"]["properties"] == [{"name": "audit", "value": "not made: x"}]
 
 
 def test_a_bill_that_its_schema_does_not_admit_is_not_written() -> None:
