@@ -7,16 +7,21 @@ for the JavaScript ones `npm install --save-exact --package-lock-only --omit-loc
 
 import json
 import os
+import shutil
 import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
 from tests.client_programs.running import Place
-from tests.servers.install import python_environment
+from tests.servers.install import node_environment, python_environment
 
 HERE: Final = Path(__file__).resolve().parent
 PYTHON_LOCK: Final = HERE / "python-clients.txt"
+NODE_FILES: Final = (HERE / "javascript" / "package.json", HERE / "javascript" / "package-lock.json")
 PROGRAM_SECONDS: Final = 100
 FEATURES: Final = ("text", "streaming", "tools", "MCP", "errors", "cancelling")
 
@@ -38,17 +43,32 @@ class Program:
         """What it saw, by dialect and feature.
 
         Raises:
-            SetupError: its environment cannot be installed.
+            SetupError, NodeMissingError: its environment cannot be installed.
         """
-        command = [*self._command(), place.argument, *self.dialects]
         environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_SECONDS, env=environ)
+        with self._command() as command:
+            done = subprocess.run(
+                [*command, place.argument, *self.dialects],
+                capture_output=True,
+                text=True,
+                timeout=PROGRAM_SECONDS,
+                env=environ,
+            )
         if done.returncode != 0:
             raise RuntimeError(f"{self.file} ended with {done.returncode}: {done.stderr[-3000:]}")
         return json.loads(done.stdout.splitlines()[-1])
 
-    def _command(self) -> list[str]:
-        return [str(python_environment(PYTHON_LOCK) / "bin" / "python"), str(HERE / "python" / self.file)]
+    @contextmanager
+    def _command(self) -> Generator[list[str]]:
+        if self.language == "Python":
+            yield [str(python_environment(PYTHON_LOCK) / "bin" / "python"), str(HERE / "python" / self.file)]
+            return
+        node, packages = node_environment("javascript-clients", NODE_FILES)
+        with TemporaryDirectory() as folder:  # Node looks for packages beside the program only
+            for file in (HERE / "javascript").glob("*.mjs"):
+                shutil.copy(file, folder)
+            Path(folder, "node_modules").symlink_to(packages / "node_modules")
+            yield [node, str(Path(folder, self.file))]
 
 
 PROGRAMS: Final = (
@@ -58,4 +78,7 @@ PROGRAMS: Final = (
     Program("openai-agents", "Python", "openai_agents.py", ("responses", "chat/completions")),
     Program("pydantic-ai", "Python", "pydantic_agents.py", ("responses", "chat/completions", "messages")),
     Program("langchain-openai", "Python", "langchain_models.py", ("responses", "chat/completions")),
+    Program("openai", "JavaScript", "openai.mjs", ("responses", "chat/completions")),
+    Program("ai, @ai-sdk/openai", "JavaScript", "ai.mjs", ("responses",)),
+    Program("ai, @ai-sdk/openai-compatible", "JavaScript", "ai.mjs", ("chat/completions",)),
 )

@@ -9,6 +9,7 @@ import pytest
 from setup.project import SetupError
 from tests.client_programs.programs import FEATURES, PROGRAMS, Program
 from tests.client_programs.running import running_place
+from tests.servers.install import NodeMissingError
 
 # The first test of a fresh checkout installs the clients.
 pytestmark = pytest.mark.timeout(600)
@@ -36,7 +37,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
 def test_a_client_is_served_as_it_expects(told: Told, program: Program, dialect: str, feature: str) -> None:
     try:
         seen = told(program)[dialect][feature]
-    except SetupError as error:
+    except (SetupError, NodeMissingError) as error:
         pytest.skip(f"the environment of {program.label} cannot be installed: {error}")
     assert "failed" not in seen, seen["failed"]
     match feature:
@@ -52,6 +53,6 @@ def test_a_client_is_served_as_it_expects(told: Told, program: Program, dialect:
             assert {"calls": ADDED} | seen == {"calls": ADDED, "text": ANSWER}
         case "errors":
             assert seen["status"] == 404
-            assert seen["kind"].endswith("NotFoundError")
+            assert seen["kind"].endswith(("NotFoundError", "model_not_found"))
         case _:
             assert seen == {"next": "Hi."}

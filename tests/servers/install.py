@@ -88,6 +88,17 @@ def node_program(kind: str, files: tuple[Path, Path], name: str) -> list[str]:
         NodeMissingError: there is no Node.js.
         SetupError: they cannot be installed.
     """
+    node, folder = node_environment(kind, files)
+    return [node, str(folder / "node_modules" / ".bin" / name)]
+
+
+def node_environment(kind: str, files: tuple[Path, Path]) -> tuple[str, Path]:
+    """Node.js, and the folder of the packages that `files`, a package.json and its lock, name.
+
+    Raises:
+        NodeMissingError: there is no Node.js.
+        SetupError: they cannot be installed.
+    """
     node, npm = _node_tool("node"), _node_tool("npm")
 
     def install(folder: Path) -> None:
@@ -98,7 +109,7 @@ def node_program(kind: str, files: tuple[Path, Path], name: str) -> list[str]:
         environ = {**os.environ, "PATH": f"{Path(node).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
         run([npm, "ci", *flags], folder, environ)
 
-    return [node, str(_installed(kind, digest(*files), install) / "node_modules" / ".bin" / name)]
+    return node, _installed(kind, digest(*files), install)
 
 
 def _node_tool(name: str) -> str:

@@ -54,14 +54,14 @@ def _listed(tool: OfferedTool) -> ListedTool:
     )
 
 
-def _hints(annotations: ToolAnnotations) -> dict[str, bool] | None:
+def _hints(annotations: ToolAnnotations) -> dict[str, bool]:
     said = {
         "readOnlyHint": annotations.read_only,
         "destructiveHint": annotations.destructive,
         "idempotentHint": annotations.idempotent,
         "openWorldHint": annotations.open_world,
     }
-    return {name: value for name, value in said.items() if value is not None} or None
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def begun_call(response_id: str, call_id: str, provider: ProviderInfo | None, tool: str) -> McpCallItem:

@@ -94,7 +94,7 @@ class ListedTool(Struct, frozen=True):
     name: str
     description: str
     input_schema: dict[str, Any]
-    annotations: dict[str, bool] | None
+    annotations: dict[str, bool]
 
 
 class McpListToolsItem(Struct, frozen=True, tag_field="type", tag="mcp_list_tools"):
@@ -102,8 +102,7 @@ class McpListToolsItem(Struct, frozen=True, tag_field="type", tag="mcp_list_tool
 
     id: str
     server_label: str
-    tools: list[ListedTool]
-    error: None = None
+    tools: list[ListedTool]  # and no `error`: some clients take none for null
 
 
 class McpExecutionError(Struct, frozen=True, tag_field="type", tag="mcp_tool_execution_error"):
