@@ -28,12 +28,16 @@ FEATURES: Final = ("text", "streaming", "tools", "MCP", "errors", "cancelling")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A client, by the name that people know it by, what it is written in, and the dialects that it speaks here."""
+    """A client, by the name that people know it by, what it is written in, and the dialects that it speaks here.
+
+    In those of `own_mcp` it connects to MCP servers itself.
+    """
 
     client: str
     language: Literal["Python", "JavaScript"]
     file: str
     dialects: tuple[str, ...]
+    own_mcp: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -75,8 +79,14 @@ PROGRAMS: Final = (
     Program("openai", "Python", "openai_responses.py", ("responses",)),
     Program("openai", "Python", "openai_chat.py", ("chat/completions",)),
     Program("anthropic", "Python", "anthropic_messages.py", ("messages",)),
-    Program("openai-agents", "Python", "openai_agents.py", ("responses", "chat/completions")),
-    Program("pydantic-ai", "Python", "pydantic_agents.py", ("responses", "chat/completions", "messages")),
+    Program("openai-agents", "Python", "openai_agents.py", ("responses", "chat/completions"), ("chat/completions",)),
+    Program(
+        "pydantic-ai",
+        "Python",
+        "pydantic_agents.py",
+        ("responses", "chat/completions", "messages"),
+        ("chat/completions",),
+    ),
     Program("langchain-openai", "Python", "langchain_models.py", ("responses", "chat/completions")),
     Program("openai", "JavaScript", "openai.mjs", ("responses", "chat/completions")),
     Program("ai, @ai-sdk/openai", "JavaScript", "ai.mjs", ("responses",)),

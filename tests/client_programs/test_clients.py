@@ -15,7 +15,18 @@ from tests.servers.install import NodeMissingError
 pytestmark = pytest.mark.timeout(600)
 
 Told = Callable[[Program], dict[str, Any]]
-CASES = [(program, dialect) for program in PROGRAMS for dialect in program.dialects]
+CASES = [
+    pytest.param(
+        program,
+        dialect,
+        feature,
+        id=f"{program.label}-{dialect}-{feature}",
+        marks=pytest.mark.proves(dialect, program.label, feature),
+    )
+    for program in PROGRAMS
+    for dialect in program.dialects
+    for feature in FEATURES
+]
 ADDED = [["add", {"a": 17, "b": 25}]]
 ANSWER = "The result of add is 42."
 
@@ -32,8 +43,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         yield run
 
 
-@pytest.mark.parametrize("feature", FEATURES)
-@pytest.mark.parametrize(("program", "dialect"), CASES, ids=[f"{program.label}-{it}" for program, it in CASES])
+@pytest.mark.parametrize(("program", "dialect", "feature"), CASES)
 def test_a_client_is_served_as_it_expects(told: Told, program: Program, dialect: str, feature: str) -> None:
     try:
         seen = told(program)[dialect][feature]
