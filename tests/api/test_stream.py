@@ -15,7 +15,15 @@ from orchestrator.core import stream as s
 from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadProgressed, LoadStarted, ModelReady
-from orchestrator.core.items import EphemeralProvider, InvalidToolCall, Message, PluginProvider, Reasoning, ToolCall
+from orchestrator.core.items import (
+    EphemeralProvider,
+    FunctionCall,
+    InvalidToolCall,
+    Message,
+    PluginProvider,
+    Reasoning,
+    ToolCall,
+)
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.response import Cancelled, ChatResult, Completed, Failed, Incomplete, Stats
 from orchestrator.core.server_requests import Elicitation, Progress, SamplingReply
@@ -94,6 +102,14 @@ EVENTS: list[tuple[s.StreamEvent, list[str]]] = [
     ]),
     (s.ToolCallFailure("call_2", "invalid_name", "No.", "fly", None, None), [
         '{"type":"tool_call.failure","call_id":"call_2","reason":"No.","metadata":{"type":"invalid_name","tool_name":"fly"}}',
+    ]),
+    (s.FunctionCallStart("call_4", "buy"), ['{"type":"function_call.start","call_id":"call_4","name":"buy"}']),
+    (s.FunctionCallDelta("call_4", '{"n"'), ['{"type":"function_call.delta","call_id":"call_4","arguments":"{\\"n\\""}']),
+    (s.FunctionCallEnd(FunctionCall("call_4", "buy", '{"n":1}')), [
+        '{"type":"function_call.end","call_id":"call_4","name":"buy","arguments":"{\\"n\\":1}"}',
+    ]),
+    (s.FunctionCallEnd(FunctionCall("call_4", "buy", '{"n', complete=False)), [
+        '{"type":"function_call.end","call_id":"call_4","name":"buy","arguments":"{\\"n","status":"incomplete"}',
     ]),
     (s.ErrorEvent(ErrorInfo(ErrorKind.EXCEED_CONTEXT_SIZE, "Too long.", "input")), [
         '{"type":"error","error":{"type":"invalid_request","message":"Too long.","code":"exceed_context_size","param":"input"}}',
