@@ -203,6 +203,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             catalog=catalog,
             store=store,
             runs=runs,
+            quotas=quotas,
             holder=holder,
             limits=limits,
             run_timeout_seconds=settings.run_timeout,
@@ -238,6 +239,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         tasks.start_soon(audit.keep_checkpoints)
         tasks.start_soon(approvals.keep)
         tasks.start_soon(runs.heed_cancels, graph.cancels_requested)
+        tasks.start_soon(runs.heed_tokens, tokens.find_ended)
         tasks.start_soon(retention.keep)
         tasks.start_soon(downloads.keep)
         tasks.start_soon(instances.run)

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.ports import Token
+from orchestrator.ports import Admission, RunClaim, Token, TokenLimits
 
 
 class MemoryTokenStore:
@@ -15,6 +15,8 @@ class MemoryTokenStore:
     def __init__(self) -> None:
         self._tokens: dict[str, tuple[Token, bytes]] = {}
         self._holders: dict[str, str] = {}
+        self._requests: dict[str, list[datetime]] = {}
+        self._runs: dict[str, tuple[RunClaim, int | None]] = {}
         self._spent: Counter[tuple[str, date]] = Counter()
 
     async def create_token(self, token: Token, secret_digest: bytes) -> None:
@@ -70,11 +72,45 @@ class MemoryTokenStore:
         self._tokens[token_id] = replace(token, revoked_at=at), digest
         return True
 
-    async def spend(self, token_id: str, day: date, output_tokens: int) -> None:
-        self._spent[token_id, day] += output_tokens
+    async def find_ended(self, token_ids: Sequence[str], at: datetime) -> Sequence[Token]:
+        found = sorted((token for token in self._sorted() if token.id in token_ids), key=lambda token: token.id)
+        return [token for token in found if not token.is_valid(at)]
 
-    async def spent(self, token_id: str, day: date) -> int:
-        return self._spent[token_id, day]
+    async def count_request(self, account: str, allowed: int, at: datetime) -> datetime | None:
+        made = self._requests.setdefault(account, [])
+        recent = [moment for moment in made if moment > at - timedelta(seconds=60)]
+        if len(recent) >= allowed:
+            return recent[-allowed] + timedelta(seconds=60)
+        self._requests[account] = [*recent, at]
+        return None
+
+    async def admit_run(self, claim: RunClaim, limits: TokenLimits, at: datetime) -> Admission:
+        runs = {id: run for id, run in self._runs.items() if run[0].account != claim.account or run[0].lease_until > at}
+        self._runs = runs
+        mine = [run for run in runs.values() if run[0].account == claim.account]
+        reserved = sum(kept or 0 for other, kept in mine if other.day == claim.day)
+        used = await self.spent(claim.account, claim.day)
+        full = limits.concurrent_runs is not None and len(mine) >= limits.concurrent_runs
+        kept: int | None = None
+        if limits.output_tokens_per_day is not None:
+            left = max(0, limits.output_tokens_per_day - used - reserved)
+            kept = left if claim.output_tokens is None else min(claim.output_tokens, left)
+            full = full or left == 0
+        if not full:
+            self._runs[claim.id] = claim, kept
+        return Admission(not full, claim.output_tokens if kept is None else kept, len(mine), reserved, used)
+
+    async def renew_runs(self, claim_ids: Sequence[str], lease_until: datetime) -> None:
+        for claim_id in self._runs.keys() & set(claim_ids):
+            claim, kept = self._runs[claim_id]
+            self._runs[claim_id] = replace(claim, lease_until=lease_until), kept
+
+    async def settle_run(self, claim_id: str | None, account: str, day: date, output_tokens: int) -> None:
+        settled = None if claim_id is None else self._runs.pop(claim_id, None)
+        self._spent[account, day if settled is None else settled[0].day] += output_tokens
+
+    async def spent(self, account: str, day: date) -> int:
+        return self._spent[account, day]
 
 
 def _name_taken(name: str) -> OrchestratorError:

@@ -37,8 +37,8 @@ class Authenticator:
         if texts:
             text = texts[0]
             token = await self._verified(request, text)
-            caller = Caller(token.owner, token.id, token.permissions, token.limits, text)
-            self.quotas.count_request(caller)
+            caller = Caller(token.owner, token.id, token.permissions, token.limits, text, token.account)
+            await self.quotas.count_request(caller)
             return caller
         self._count_address(request)
         if self.required:

@@ -63,11 +63,12 @@ from orchestrator.ports.responses import (
     ThreadMove,
 )
 from orchestrator.ports.threads import Thread, ThreadStore
-from orchestrator.ports.tokens import Token, TokenLimits, TokenStore
+from orchestrator.ports.tokens import Admission, RunClaim, Token, TokenLimits, TokenStore
 
 __all__ = [
     "LONG_TEXT",
     "MAX_CHILDREN",
+    "Admission",
     "CallBegun",
     "CallDecision",
     "CallWatch",
@@ -116,6 +117,7 @@ __all__ = [
     "ResponseStore",
     "ResponseSummary",
     "RunCallbacks",
+    "RunClaim",
     "RunScope",
     "ServerFacts",
     "StoredResponse",

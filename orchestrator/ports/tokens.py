@@ -27,10 +27,45 @@ class Token:
     revoked_at: datetime | None = None
     expires_at: datetime | None = None
     limits: TokenLimits = field(default_factory=TokenLimits)
+    lineage: str | None = None
+    """The id of the first token that it came from by rotation; None for one that did not."""
+
+    @property
+    def account(self) -> str:
+        """Under which what it uses up is counted: rotation goes on with the same account."""
+        return self.lineage or self.id
 
     def is_valid(self, at: datetime) -> bool:
         """Whether it lets anybody in at that moment."""
         return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class RunClaim:
+    """A run that asks to be admitted: `output_tokens` are what it asks to write, None is as many as there may be.
+
+    It counts until it is settled, or `lease_until` has passed.
+    """
+
+    id: str
+    account: str
+    day: date
+    output_tokens: int | None
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether a run was admitted, with how many tokens to write (None is no limit), and what stood in its way.
+
+    `running` runs of the account were under way, which held `reserved` of the day's tokens; `spent` were written.
+    """
+
+    admitted: bool
+    output_tokens: int | None
+    running: int
+    reserved: int
+    spent: int
 
 
 class TokenStore(Protocol):
@@ -76,10 +111,32 @@ class TokenStore(Protocol):
         """Revoke every token of that name that is valid at that moment, and tell which; none is made meanwhile."""
         ...
 
-    async def spend(self, token_id: str, day: date, output_tokens: int) -> None:
-        """Add to what was generated for the token on that day."""
+    async def find_ended(self, token_ids: Sequence[str], at: datetime) -> Sequence[Token]:
+        """Those of these tokens that are revoked, or have expired at that moment."""
         ...
 
-    async def spent(self, token_id: str, day: date) -> int:
+    async def count_request(self, account: str, allowed: int, at: datetime) -> datetime | None:
+        """Count a request against the last 60 seconds, for all processes together.
+
+        None where it is one of the `allowed`; else nothing is counted, and it is told when the next one is admitted.
+        """
+        ...
+
+    async def admit_run(self, claim: RunClaim, limits: TokenLimits, at: datetime) -> Admission:
+        """Admit a run within `concurrent_runs` and `output_tokens_per_day`, and reserve what it may write.
+
+        Of runs that ask at once, in whatever process, each sees what the others hold.
+        """
+        ...
+
+    async def renew_runs(self, claim_ids: Sequence[str], lease_until: datetime) -> None:
+        """Let these claims count until then."""
+        ...
+
+    async def settle_run(self, claim_id: str | None, account: str, day: date, output_tokens: int) -> None:
+        """Give the claim back, and add what was written to its day; to `day` where there is no claim."""
+        ...
+
+    async def spent(self, account: str, day: date) -> int:
         """How many tokens were generated for it on that day, by all processes."""
         ...

@@ -12,7 +12,7 @@ class Caller:
     """Who asks. Without authentication it is `local`, who may do everything.
 
     `token` is the text that was sent to authenticate with, where one was; it must be in nothing that is
-    written or shown.
+    written or shown. What the token uses up is counted under its `account`.
     """
 
     owner: str = "local"
@@ -20,6 +20,7 @@ class Caller:
     permissions: frozenset[str] = frozenset({"admin"})
     limits: TokenLimits = field(default_factory=TokenLimits)
     token: str | None = field(default=None, compare=False, repr=False)
+    account: str | None = None
 
     def require(self, permission: Permission, message: str, *, param: str | None = None) -> None:
         """Refuse what the caller may not do.

@@ -33,7 +33,7 @@ from orchestrator.service.ids import new_response_id
 from orchestrator.service.instances import InstanceService
 from orchestrator.service.models import ModelChoice, ModelService
 from orchestrator.service.pictures import with_pictures
-from orchestrator.service.quotas import Quotas
+from orchestrator.service.quotas import Quotas, Ticket
 from orchestrator.service.runs import LiveRun, RunService
 from orchestrator.service.server_callbacks import NO_POLICIES, ServerPolicies
 
@@ -132,7 +132,23 @@ class ChatService:
         if model.vision:
             history = await with_pictures(history, self._store, caller.owner)
         chat = replace(chat, input=_with_named_results(chat, history))
-        budget = await self._quotas.output_budget(caller, chat.max_output_tokens)
+        resumed = None if taken_up is None else taken_up.resumed
+        written_before = 0 if resumed is None else sum(turn.output_tokens or 0 for turn in resumed.counters)
+        async with self._quotas.admitted(caller, chat.max_output_tokens, written=written_before) as ticket:
+            return self._start_admitted(chat, caller, taken_up, chain, history, choice, instances, ticket)
+
+    def _start_admitted(
+        self,
+        chat: ChatRequest,
+        caller: Caller,
+        taken_up: TakenUp | None,
+        chain: Chain,
+        history: tuple[Past, ...],
+        choice: ModelChoice,
+        instances: InstanceService,
+        ticket: Ticket,
+    ) -> LiveRun:
+        model = choice.model
         inherited = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
         replayed = None if taken_up is None else taken_up.replayed
         ttl = chat.ttl_seconds if taken_up is None else None  # what was taken up was accepted once
@@ -148,7 +164,7 @@ class ChatService:
             store=chat.store,
             sampling=chat.sampling,
             reasoning=chat.reasoning,
-            max_output_tokens=budget,
+            max_output_tokens=ticket.output_tokens,
             context_length=chat.context_length,
             tool_choice=chat.tool_choice,
             response_format=chat.response_format,
@@ -170,7 +186,7 @@ class ChatService:
             owner=caller.owner,
             chain_id=chain.root_id or (taken_up and taken_up.root_id) or request.response_id,
             token_id=caller.token_id,
-            token_runs=caller.limits.concurrent_runs,
+            ticket=ticket,
             previous_response_id=chat.previous_response_id if chat.store else None,
             parameters=chat_parameters(chat) if replayed is None else replayed.parameters,
             metadata=chat.metadata,
@@ -182,7 +198,7 @@ class ChatService:
             replay_of=None if replayed is None else replayed.response_id,
             thread=chat.thread if chat.store else None,
             # Recorded turns answer no question of a server, and nobody is there to be asked.
-            policies=self._policies if written is None else NO_POLICIES,
+            policies=self._policies if taken_up is None or taken_up.written is None else NO_POLICIES,
             interactive=chat.interactive,
             lasting=chat.background,
         )

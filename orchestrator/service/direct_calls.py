@@ -18,6 +18,7 @@ from orchestrator.service.callers import Caller
 from orchestrator.service.driver import RunContext
 from orchestrator.service.ids import new_response_id
 from orchestrator.service.plugins import PluginService
+from orchestrator.service.quotas import Quotas
 from orchestrator.service.recorded_turns import RecordedCall, recorded_choice
 from orchestrator.service.runs import LiveRun, RunService
 from orchestrator.service.server_callbacks import NO_POLICIES, ServerPolicies
@@ -84,6 +85,7 @@ class DirectCallService:
         catalog: IntegrationCatalog,
         store: ResponseStore,
         runs: RunService,
+        quotas: Quotas,
         holder: str,
         limits: Limits,
         run_timeout_seconds: float,
@@ -94,6 +96,7 @@ class DirectCallService:
         self._catalog = catalog
         self._store = store
         self._runs = runs
+        self._quotas = quotas
         self._holder = holder
         self._limits = limits
         self._run_timeout_seconds = run_timeout_seconds
@@ -146,7 +149,6 @@ class DirectCallService:
             owner=caller.owner,
             chain_id=chain.root_id or request.response_id,
             token_id=caller.token_id,
-            token_runs=caller.limits.concurrent_runs,
             previous_response_id=previous_response_id,
             parameters={
                 "direct_call": True,
@@ -158,4 +160,5 @@ class DirectCallService:
             policies=self._policies,
             interactive=interactive,
         )
-        return DirectCall(self._runs.start(request, context), tool, plugin_id)
+        async with self._quotas.admitted(caller, None, generates=False) as ticket:
+            return DirectCall(self._runs.start(request, replace(context, ticket=ticket)), tool, plugin_id)

@@ -39,6 +39,7 @@ from orchestrator.service.instances import Instance, InstanceService
 from orchestrator.service.leases import LEASE_SECONDS
 from orchestrator.service.materials import opened_integration, take_materials
 from orchestrator.service.models import ModelChoice
+from orchestrator.service.quotas import NO_TICKET, Ticket
 from orchestrator.service.sampling import sample
 from orchestrator.service.server_callbacks import NO_POLICIES, ServerCallbacks, ServerPolicies
 
@@ -75,7 +76,6 @@ class RunContext:
     owner: str
     chain_id: str
     token_id: str | None
-    token_runs: int | None
     previous_response_id: str | None
     parameters: JsonObject
     metadata: Mapping[str, str]
@@ -89,20 +89,29 @@ class RunContext:
     policies: ServerPolicies = NO_POLICIES
     interactive: bool = False
     lasting: bool = False
+    ticket: Ticket = NO_TICKET
 
 
 class RunDriver:
     """Drives one run from its start to its end, in the task that calls `drive`.
 
     Storage commands are carried out in place, before the next input is taken; connecting,
-    generating and calling run beside, and report through one queue. `publish` gets the stream.
+    generating and calling run beside, and report through one queue. `publish` gets the stream,
+    `settle` the tokens generated, before anybody can hear of the end.
     """
 
-    def __init__(self, request: RunRequest, context: RunContext, publish: Callable[[StreamEvent], None]) -> None:
+    def __init__(
+        self,
+        request: RunRequest,
+        context: RunContext,
+        publish: Callable[[StreamEvent], None],
+        settle: Callable[[int], Awaitable[None]],
+    ) -> None:
         self.run = Run(request)
         self._request = request
         self.context = context
         self._publish = publish
+        self._settle = settle
         self._inbox: deque[_Tagged] = deque()
         self._wake = anyio.Event()
         self._epoch = 0
@@ -219,10 +228,12 @@ class RunDriver:
                 case c.SuspendResponse(stats, counters, load_seconds, warnings):
                     expires_at = now + timedelta(seconds=self.context.approval_timeout_seconds)
                     elapsed = self._elapsed()
+                    await self._settle(stats.total_output_tokens)
                     suspension = Suspension(expires_at, counters, load_seconds, elapsed, warnings=warnings)
                     await store.suspend_response(response_id, suspension, stats, now)
                     return i.ResponseSuspended(expires_at)
                 case c.SaveResponse(ending, stats, items, outcomes, warnings):
+                    await self._settle(stats.total_output_tokens)
                     await store.save_response(response_id, ending, stats, items, outcomes, now, warnings)
                     return i.ResponseSaved()
                 case _:

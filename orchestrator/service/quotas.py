@@ -1,11 +1,14 @@
-"""What API tokens may use up: requests a minute, and output tokens a day.
+"""What API tokens may use up: requests a minute, runs at once, and output tokens a day.
 
-How many runs there are at once is known, and limited, in `service/runs.py`. Requests and runs are counted
-in this process, output tokens in the store, for all processes together.
+What a token has a limit of its own for is counted in the store, for all processes together; requests of
+those without one, and of addresses, are counted in this process.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable
+import secrets
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
@@ -13,14 +16,31 @@ import anyio
 import structlog
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.ports import TokenStore
+from orchestrator.ports import Admission, RunClaim, TokenLimits, TokenStore
 from orchestrator.service.callers import Caller
+from orchestrator.service.leases import LEASE_SECONDS
 
 MINUTE: Final = 60.0
 MOST_COUNTED: Final = 10_000
 """Tokens and addresses; above that, those that asked for nothing of late are forgotten."""
 
 log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a run was admitted with: how many tokens it may write, and where it is counted.
+
+    `written` were counted before it was taken up.
+    """
+
+    output_tokens: int | None = None
+    account: str | None = None
+    claim_id: str | None = None
+    written: int = 0
+
+
+NO_TICKET: Final = Ticket()
 
 
 class Quotas:
@@ -42,18 +62,24 @@ class Quotas:
         self._clock = clock
         self._now = now
         self._requests: dict[str, deque[float]] = {}
-        self._owed: Counter[str] = Counter()
-        """What runs generated that is not in the store yet."""
 
-    def count_request(self, caller: Caller) -> None:
+    async def count_request(self, caller: Caller) -> None:
         """Count one request of the caller's token against its last 60 seconds.
 
         Raises:
             OrchestratorError: `rate_limited`, with when the next one is admitted; it is not counted then.
         """
-        if caller.token_id is not None:
-            allowed = caller.limits.requests_per_minute or self._requests_per_minute
-            self._count(f"token {caller.token_id}", allowed, "This API token is")
+        account = caller.account or caller.token_id
+        if account is None:
+            return
+        allowed = caller.limits.requests_per_minute
+        if allowed is None:
+            self._count(f"token {account}", self._requests_per_minute, "This API token is")
+            return
+        now = self._now()
+        free_at = await self._store.count_request(account, allowed, now)
+        if free_at is not None:
+            raise _too_often("This API token is", allowed, (free_at - now).total_seconds())
 
     def count_anonymous(self, address: str) -> None:
         """Count one request without a token, or with a wrong one, against the last 60 seconds of its address.
@@ -73,43 +99,83 @@ class Quotas:
         while made and made[0] <= now - MINUTE:
             made.popleft()
         if len(made) >= allowed:
-            message = f"{whose} limited to {allowed} requests a minute. Try again later."
-            wait = made[0] + MINUTE - now if made else MINUTE
-            raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=wait)
+            raise _too_often(whose, allowed, made[0] + MINUTE - now if made else MINUTE)
         made.append(now)
 
-    async def output_budget(self, caller: Caller, asked: int | None) -> int | None:
-        """How many tokens a run of the caller's may generate: what it asks for, or what is left of the day.
+    @asynccontextmanager
+    async def admitted(
+        self, caller: Caller, asked: int | None, *, written: int = 0, generates: bool = True
+    ) -> AsyncGenerator[Ticket]:
+        """A run of the caller's is admitted, with what it asks for or what is left of the day.
+
+        `asked` is for the whole run, of which `written` were counted before; one that does not generate
+        needs nothing of the day. What raises in the block gives the admission back.
 
         Raises:
-            OrchestratorError: `rate_limited` where nothing is left.
+            OrchestratorError: `rate_limited` where too many runs are under way, or nothing is left of the day.
         """
-        allowed = caller.limits.output_tokens_per_day
-        if caller.token_id is None or allowed is None:
-            return asked
+        ticket = await self._admit(caller, asked, written, generates)
+        try:
+            yield ticket
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self.settle(ticket, written)
+            raise
+
+    async def _admit(self, caller: Caller, asked: int | None, written: int, generates: bool) -> Ticket:
+        account, limits = caller.account or caller.token_id, caller.limits
+        if not generates:
+            limits = replace(limits, output_tokens_per_day=None)
+        if account is None or (limits.concurrent_runs is None and limits.output_tokens_per_day is None):
+            return Ticket(asked, account, None, written)
         now = self._now()
-        owed = self._owed[caller.token_id]  # before the store is asked: rather counted twice than not at all
-        left = allowed - await self._store.spent(caller.token_id, now.date()) - owed
-        if left <= 0:
-            midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
-            message = f"This API token has used up its {allowed} output tokens of today (UTC). Try again tomorrow."
-            seconds = (midnight - now).total_seconds()
-            raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=seconds)
-        return left if asked is None else min(asked, left)
+        wanted = None if asked is None else max(1, asked - written)
+        lease_until = now + timedelta(seconds=LEASE_SECONDS)
+        claim = RunClaim(f"run_{secrets.token_hex(12)}", account, now.date(), wanted, lease_until)
+        admission = await self._store.admit_run(claim, limits, now)
+        if not admission.admitted:
+            raise _not_admitted(admission, limits, now)
+        given = admission.output_tokens
+        return Ticket(asked if given is None or given == wanted else given + written, account, claim.id, written)
 
-    def owe(self, token_id: str, output_tokens: int) -> None:
-        """Count what a run generated from the moment on at which its client hears of its end."""
-        self._owed[token_id] += output_tokens
+    async def renew(self, tickets: Sequence[Ticket]) -> None:
+        """Let what these runs hold be theirs for another while."""
+        claims = [ticket.claim_id for ticket in tickets if ticket.claim_id is not None]
+        if claims:
+            await self._store.renew_runs(claims, self._now() + timedelta(seconds=LEASE_SECONDS))
 
-    async def spend(self, token_id: str, output_tokens: int) -> None:
-        """Write down what is owed of a run; a store that fails costs the count, not the run."""
-        if output_tokens == 0:
+    async def settle(self, ticket: Ticket, output_tokens: int) -> None:
+        """Give back what a run was admitted with, and count what it generated, all in all.
+
+        A store that fails costs the count, not the run.
+        """
+        generated = max(0, output_tokens - ticket.written)
+        if ticket.account is None or (ticket.claim_id is None and generated == 0):
             return
         try:
-            await self._store.spend(token_id, self._now().date(), output_tokens)
+            await self._store.settle_run(ticket.claim_id, ticket.account, self._now().date(), generated)
         except OrchestratorError as error:
-            log.error("the use of a token could not be counted", token_id=token_id, reason=error.info.message)
-        finally:
-            self._owed[token_id] -= output_tokens
-            if self._owed[token_id] <= 0:
-                del self._owed[token_id]
+            log.error("the use of a token could not be counted", account=ticket.account, reason=error.info.message)
+
+
+def _too_often(whose: str, allowed: int, wait: float) -> OrchestratorError:
+    message = f"{whose} limited to {allowed} requests a minute. Try again later."
+    return OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=wait)
+
+
+def _not_admitted(admission: Admission, limits: TokenLimits, now: datetime) -> OrchestratorError:
+    allowed = limits.output_tokens_per_day
+    seconds = 1.0
+    if limits.concurrent_runs is not None and admission.running >= limits.concurrent_runs:
+        count = limits.concurrent_runs
+        message = f"Too many requests at once with this API token: {count} run already. Try again later."
+    elif allowed is not None and admission.spent < allowed:
+        message = (
+            f"What is left of the {allowed} output tokens of today (UTC) of this API token is kept for its runs "
+            'under way. Try again later, or let each ask for less with "max_output_tokens".'
+        )
+    else:
+        midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
+        message = f"This API token has used up its {allowed} output tokens of today (UTC). Try again tomorrow."
+        seconds = (midnight - now).total_seconds()
+    return OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=seconds)

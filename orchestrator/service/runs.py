@@ -15,9 +15,10 @@ from orchestrator.core.response import Cancelled, ChatResult, Failed, Incomplete
 from orchestrator.core.states import Ended
 from orchestrator.core.stream import ChatEnd, ErrorEvent, StreamEvent, StreamFold
 from orchestrator.core.tools import OfferedTool
-from orchestrator.ports import ResponseStore
+from orchestrator.ports import ResponseStore, Token
 from orchestrator.service.driver import RunContext, RunDriver
 from orchestrator.service.leases import LEASE_SECONDS, RENEW_SECONDS, is_dead
+from orchestrator.service.quotas import Ticket
 from orchestrator.service.server_callbacks import ServerCallbacks
 
 PUT_AWAY_SECONDS = 10.0
@@ -29,15 +30,18 @@ CANCEL_CHECK_SECONDS = 0.5
 CancelRequests: TypeAlias = Callable[[str], Awaitable[Sequence[tuple[str, str]]]]
 """The responses that a holder runs and that are to end, each with the reason."""
 
+EndedTokens: TypeAlias = Callable[[Sequence[str], datetime], Awaitable[Sequence[Token]]]
+"""Those of these API tokens that are revoked, or have expired at that moment."""
+
 log = structlog.stdlib.get_logger(__name__)
 
 
 class Spending(Protocol):
-    """Counts what runs generate for API tokens: `owe` as their clients hear of it, `spend` durably."""
+    """Counts what runs hold and generate, for the API tokens that they were asked for with."""
 
-    def owe(self, token_id: str, output_tokens: int) -> None: ...
+    async def renew(self, tickets: Sequence[Ticket]) -> None: ...
 
-    async def spend(self, token_id: str, output_tokens: int) -> None: ...
+    async def settle(self, ticket: Ticket, output_tokens: int) -> None: ...
 
 
 class LiveRun:
@@ -50,7 +54,8 @@ class LiveRun:
     def __init__(self, request: RunRequest, context: RunContext, spending: Spending | None = None) -> None:
         self.request = request
         self._spending = spending
-        self._driver = RunDriver(request, context, self._publish)
+        self._driver = RunDriver(request, context, self._publish, self._give_back)
+        self._settled = False
         self._events: list[StreamEvent] = []
         self._ended: Ended | None = None
         self._changed = anyio.Event()
@@ -81,6 +86,11 @@ class LiveRun:
     def token_id(self) -> str | None:
         """The API token that it was asked for with."""
         return self._driver.context.token_id
+
+    @property
+    def ticket(self) -> Ticket:
+        """What it was admitted with."""
+        return self._driver.context.ticket
 
     @property
     def previous_response_id(self) -> str | None:
@@ -200,9 +210,18 @@ class LiveRun:
 
     def _publish(self, event: StreamEvent) -> None:
         self._events.append(event)
-        if isinstance(event, ChatEnd) and self._spending is not None and self.token_id is not None:
-            self._spending.owe(self.token_id, self.output_tokens)
         self._notify()
+
+    async def _give_back(self, output_tokens: int) -> None:
+        """What holds a place is settled before its client hears of the end, and may come back at once."""
+        if self.ticket.claim_id is not None:
+            await self.settle(output_tokens)
+
+    async def settle(self, output_tokens: int) -> None:
+        """Count what was generated, once, and give back what was held for it."""
+        if not self._settled and self._spending is not None:
+            self._settled = True
+            await self._spending.settle(self.ticket, output_tokens)
 
     def _notify(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
@@ -271,11 +290,6 @@ class RunService:
                 else f"Too many requests at once: {self._max} run already. Try again later."
             )
             raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=1)
-        allowed = context.token_runs
-        mine = (live for live in self._live.values() if live.token_id == context.token_id and not live.over)
-        if allowed is not None and sum(1 for _ in mine) >= allowed:
-            message = f"Too many requests at once with this API token: {allowed} run already. Try again later."
-            raise OrchestratorError(ErrorKind.RATE_LIMITED, message, retry_after_seconds=1)
         if request.response_id in self._live:
             message = "The response is just being taken up by another request."
             raise OrchestratorError(ErrorKind.APPROVAL_CONFLICT, message)
@@ -329,6 +343,24 @@ class RunService:
             except OrchestratorError as error:
                 log.error("requests to cancel could not be looked for", reason=error.info.message)
 
+    async def heed_tokens(self, ended_tokens: EndedTokens) -> None:
+        """End the runs of this process whose API token is revoked or expires; runs until cancelled."""
+        while True:
+            await anyio.sleep(CANCEL_CHECK_SECONDS)
+            running = [live for live in self._live.values() if live.token_id is not None and not live.over]
+            token_ids = sorted({live.token_id for live in running if live.token_id is not None})
+            try:
+                ended = (
+                    {token.id: token for token in await ended_tokens(token_ids, datetime.now(UTC))} if running else {}
+                )
+            except OrchestratorError as error:
+                log.error("tokens that ended could not be looked for", reason=error.info.message)
+                continue
+            for live in running:
+                token = ended.get(live.token_id or "")
+                if token is not None:
+                    live.cancel(f"its API token {'expired' if token.revoked_at is None else 'was revoked'}")
+
     async def _drive(self, live: LiveRun) -> None:
         with structlog.contextvars.bound_contextvars(response_id=live.request.response_id):
             started = anyio.current_time()
@@ -337,9 +369,8 @@ class RunService:
             finally:
                 if self._on_end is not None:
                     self._on_end(anyio.current_time() - started, live.status)
-                if self._spending is not None and live.token_id is not None:
-                    with anyio.CancelScope(shield=True):
-                        await self._spending.spend(live.token_id, live.output_tokens)
+                with anyio.CancelScope(shield=True):
+                    await live.settle(live.output_tokens)
                 del self._live[live.request.response_id]
                 self._remember(live)
                 live.gone.set()
@@ -361,6 +392,8 @@ class RunService:
                 if self._live:
                     until = datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)
                     await self._store.renew_leases(list(self._live), until)
+                    if self._spending is not None:
+                        await self._spending.renew([live.ticket for live in self._live.values() if not live.over])
                 await self.recover()
             except OrchestratorError as error:
                 log.error("leases could not be looked after", reason=error.info.message)

@@ -73,7 +73,7 @@ class TokenService:
         found = await self._store.find_token(token_id)
         if found is not None:
             now = self._now()
-            token, text, digest = _minted(replace(found, created_at=now))
+            token, text, digest = _minted(replace(found, created_at=now, lineage=found.account))
             if await self._store.replace_token(token_id, token, digest, now + grace):
                 return token, text
         raise _no_such_token(token_id)

@@ -324,6 +324,7 @@ tokens: Final = Table(
     Column("limits", json_column()),
     # Its name as long as the name is its own: NULL once it is revoked, or replaced and going on for its grace.
     Column("live_name", AnyText, unique=True),
+    Column("lineage", Text),
 )
 """API tokens, without their secrets."""
 
@@ -334,7 +335,39 @@ token_usage: Final = Table(
     Column("day", Date, primary_key=True),
     Column("output_tokens", BigInteger, nullable=False),
 )
-"""What was generated for each token on each day of UTC, by all processes together."""
+"""What was generated for each account on each day of UTC, by all processes together.
+
+An account is the first token of those that came of one another by rotation.
+"""
+
+token_accounts: Final = Table(
+    "token_accounts",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+)
+"""How many requests each account with a limit has made. Its row is the lock of all that is counted for it."""
+
+token_requests: Final = Table(
+    "token_requests",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("slot", BigInteger, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+)
+"""When an account made its last requests, as a ring of as many as it may make in 60 seconds."""
+
+token_runs: Final = Table(
+    "token_runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account", Text, nullable=False, index=True),
+    Column("day", Date, nullable=False),
+    # What of the day's output tokens is kept for it; NULL where its token has no such limit.
+    Column("reserved", BigInteger),
+    Column("lease_until", UtcDateTime, nullable=False),
+)
+"""Runs under way of accounts with a limit, in all processes; one whose lease is over counts no more."""
 
 oauth_credentials: Final = Table(
     "oauth_credentials",

@@ -11,17 +11,15 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, select,
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.ports import Token, TokenLimits
+from orchestrator.ports import Admission, RunClaim, Token, TokenLimits
+from orchestrator.store import token_counts
 from orchestrator.store.database import Database
 from orchestrator.store.encryption import MissingKeyError, Sealer
 from orchestrator.store.rows import Row
-from orchestrator.store.tables import token_usage, tokens
+from orchestrator.store.tables import tokens
 
 _CONTEXT: Final = "api token"
 _FIND: Final = select(tokens).where(tokens.c.id == bindparam("token_id"))
-_SPENT: Final = select(token_usage.c.output_tokens).where(
-    token_usage.c.token_id == bindparam("token_id"), token_usage.c.day == bindparam("day")
-)
 
 
 log = structlog.stdlib.get_logger(__name__)
@@ -116,22 +114,28 @@ class SqlTokenStore:
 
         return await self._database.write(work)
 
-    async def spend(self, token_id: str, day: date, output_tokens: int) -> None:
-        def work(connection: Connection) -> None:
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-            added = dialect.insert(token_usage).values(token_id=token_id, day=day, output_tokens=output_tokens)
-            total = token_usage.c.output_tokens + added.excluded.output_tokens
-            connection.execute(
-                added.on_conflict_do_update(index_elements=["token_id", "day"], set_={"output_tokens": total})
-            )
+    async def find_ended(self, token_ids: Sequence[str], at: datetime) -> Sequence[Token]:
+        ended = select(tokens).where(tokens.c.id.in_(token_ids), ~_valid(at)).order_by(tokens.c.id)
+        return await self._database.read(lambda connection: [*map(_token, connection.execute(ended).mappings())])
 
-        await self._database.write(work)
+    async def count_request(self, account: str, allowed: int, at: datetime) -> datetime | None:
+        return await self._database.write(
+            lambda connection: token_counts.count_request(connection, account, allowed, at)
+        )
 
-    async def spent(self, token_id: str, day: date) -> int:
-        def work(connection: Connection) -> int:
-            return connection.execute(_SPENT, {"token_id": token_id, "day": day}).scalar_one_or_none() or 0
+    async def admit_run(self, claim: RunClaim, limits: TokenLimits, at: datetime) -> Admission:
+        return await self._database.write(lambda connection: token_counts.admit_run(connection, claim, limits, at))
 
-        return await self._database.read(work)
+    async def renew_runs(self, claim_ids: Sequence[str], lease_until: datetime) -> None:
+        await self._database.write(lambda connection: token_counts.renew_runs(connection, claim_ids, lease_until))
+
+    async def settle_run(self, claim_id: str | None, account: str, day: date, output_tokens: int) -> None:
+        await self._database.write(
+            lambda connection: token_counts.settle_run(connection, claim_id, account, day, output_tokens)
+        )
+
+    async def spent(self, account: str, day: date) -> int:
+        return await self._database.read(lambda connection: token_counts.spent(connection, account, day))
 
     def _row(self, token: Token, secret_digest: bytes) -> Row:
         digest, key_id = self._sealer.digest(secret_digest, _CONTEXT)
@@ -167,6 +171,7 @@ def _columns(token: Token) -> Row:
         "created_at": token.created_at,
         "revoked_at": token.revoked_at,
         "expires_at": token.expires_at,
+        "lineage": token.lineage,
         "limits": {name: limit for name, limit in asdict(token.limits).items() if limit is not None},
     }
 
@@ -181,5 +186,6 @@ def _token(row: RowMapping) -> Token:
         created_at=row["created_at"],
         revoked_at=row["revoked_at"],
         expires_at=row["expires_at"],
+        lineage=row["lineage"],
         limits=TokenLimits(**limits),
     )

@@ -152,6 +152,7 @@ async def house(
             catalog=catalog,
             store=responses,
             runs=runs,
+            quotas=quotas,
             holder="holder",
             limits=limits or Limits(),
             run_timeout_seconds=30,

@@ -161,3 +161,33 @@ async def test_what_is_left_of_the_day_bounds_a_run_and_nothing_left_refuses_it(
     assert first["stats"]["total_output_tokens"] >= 3
     assert second.status_code == 429
     assert "output tokens of today" in second.json()["error"]["message"]
+
+
+async def test_one_run_after_the_other_is_not_two_at_once_and_rotation_starts_no_new_day() -> None:
+    async with house(ScriptedEngine([[Say("one two three four")]])) as api:
+        new = await made(api, limits={"concurrent_runs": 1, "output_tokens_per_day": 12})
+        first = [(await chat(api, new["token"], max_output_tokens=4)).status_code for _ in range(3)]
+        rotated = (await api.client.post(f"{TOKENS}/{new['id']}/rotate", json={})).json()
+        used_up = await chat(api, rotated["token"])
+    assert first == [200, 200, 200]
+    assert used_up.status_code == 429
+
+
+async def test_parallel_runs_share_what_is_left_of_the_day() -> None:
+    gate = anyio.Event()
+    async with house(ScriptedEngine([[Stall(gate), Say("one two")]])) as api:
+        key = (await made(api, limits={"output_tokens_per_day": 20}))["token"]
+        answers: list[httpx.Response] = []
+
+        async def ask() -> None:
+            answers.append(await chat(api, key, max_output_tokens=10))
+            if len(answers) == 3:
+                gate.set()
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(5):
+                    tasks.start_soon(ask)
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429, 429]
+    assert [request.max_output_tokens for request in api.engine.requests] == [10, 10]
+    assert "max_output_tokens" in next(answer for answer in answers if answer.status_code == 429).text

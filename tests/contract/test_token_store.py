@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.ports import Token, TokenLimits
+from orchestrator.ports import Admission, RunClaim, Token, TokenLimits
 from orchestrator.service.callers import Caller
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.tokens import TokenService
@@ -154,15 +154,99 @@ async def test_a_token_that_is_over_is_not_replaced(stores: Stores) -> None:
     assert await tokens.list_tokens() == [expired, revoked]
 
 
-async def test_what_a_token_spends_adds_up_by_the_day(stores: Stores) -> None:
+async def test_what_an_account_spends_adds_up_by_the_day(stores: Stores) -> None:
     tokens, day, next_day = stores.tokens, NOON.date(), (NOON + timedelta(days=1)).date()
-    await tokens.create_token(Token("abcd1234", "a", "ada", frozenset({"chat"}), NOON), b"digest")
     assert await tokens.spent("abcd1234", day) == 0
-    await tokens.spend("abcd1234", day, 10)
-    await tokens.spend("abcd1234", day, 2**40)
-    await tokens.spend("abcd1234", next_day, 1)
-    await tokens.spend("another1", day, 5)
-    assert [await tokens.spent("abcd1234", at) for at in (day, next_day)] == [10 + 2**40, 1]
+    await tokens.settle_run(None, "abcd1234", day, 10)
+    await tokens.settle_run(None, "abcd1234", day, 2**40)
+    await tokens.settle_run(None, "abcd1234", next_day, 1)
+    await tokens.settle_run("gone", "abcd1234", next_day, 2)
+    await tokens.settle_run(None, "another1", day, 5)
+    assert [await tokens.spent("abcd1234", at) for at in (day, next_day)] == [10 + 2**40, 3]
+
+
+async def test_requests_are_counted_over_any_sixty_seconds(stores: Stores) -> None:
+    second = MINUTE / 60
+    told: list[float | None] = []
+    for at in (0, 20, 30, 59, 60, 61, 80):
+        moment = NOON + at * second
+        free_at = await stores.tokens.count_request("abcd1234", 2, moment)
+        told.append(None if free_at is None else (free_at - moment).total_seconds())
+    assert told == [None, None, 30.0, 1.0, None, 19.0, None]
+    assert await stores.tokens.count_request("another1", 2, NOON) is None
+
+
+async def test_runs_hold_what_they_are_admitted_with_until_they_are_settled_or_their_lease_is_over(
+    stores: Stores,
+) -> None:
+    tokens, day = stores.tokens, NOON.date()
+    limits = TokenLimits(concurrent_runs=3, output_tokens_per_day=100)
+
+    async def admit(id: str, asked: int | None, at: datetime = NOON) -> Admission:
+        claim = RunClaim(id, "abcd1234", at.date(), asked, at + MINUTE)
+        return await tokens.admit_run(claim, limits, at)
+
+    assert await admit("a", 10) == Admission(True, 10, 0, 0, 0)
+    assert await admit("b", None) == Admission(True, 90, 1, 10, 0)
+    assert await admit("c", 5) == Admission(False, 0, 2, 100, 0)
+    await tokens.settle_run("b", "abcd1234", day, 50)
+    assert await admit("d", 5) == Admission(True, 5, 1, 10, 50)
+    assert await admit("e", 5) == Admission(True, 5, 2, 15, 50)
+    assert await admit("f", 5) == Admission(False, 5, 3, 20, 50)
+    assert await tokens.admit_run(RunClaim("g", "another1", day, None, NOON), limits, NOON) == Admission(
+        True, 100, 0, 0, 0
+    )
+    await tokens.renew_runs(["a"], NOON + 3 * MINUTE)
+    assert await admit("h", None, NOON + 2 * MINUTE) == Admission(True, 40, 1, 10, 50)
+    tomorrow = NOON + timedelta(days=1)
+    await tokens.renew_runs(["h"], tomorrow + MINUTE)
+    assert await admit("i", None, tomorrow) == Admission(True, 100, 1, 0, 0)
+    await tokens.settle_run("h", "abcd1234", tomorrow.date(), 7)
+    assert [await tokens.spent("abcd1234", at) for at in (day, tomorrow.date())] == [57, 0]
+
+
+async def test_those_that_have_ended_are_found_among_those_that_are_asked_for(stores: Stores) -> None:
+    tokens = stores.tokens
+    for id, ends in (("abcd1234", None), ("efgh5678", NOON + MINUTE), ("ijkl9012", None), ("mnop3456", None)):
+        await tokens.create_token(Token(id, id, "ada", frozenset({"chat"}), NOON, expires_at=ends), b"digest")
+    for id in ("abcd1234", "mnop3456"):
+        await tokens.revoke_token(id, NOON)
+    asked = ["abcd1234", "efgh5678", "ijkl9012", "unknown1"]
+    assert [token.id for token in await tokens.find_ended(asked, NOON)] == ["abcd1234"]
+    assert [token.id for token in await tokens.find_ended(asked, NOON + MINUTE)] == ["abcd1234", "efgh5678"]
+
+
+async def test_limits_hold_however_many_ask_at_once_of_two_processes(store_url: str | None, tmp_path: Path) -> None:
+    if store_url is None:  # the twin does nothing at once
+        return
+    databases = [await open_database(store_url) for _ in range(2)]
+    try:
+        stores = [SqlTokenStore(each, Sealer((), tmp_path / "encryption.key")) for each in databases]
+        quotas = [Quotas(store) for store in stores]
+        who = Caller("ada", "abcd1234", limits=TokenLimits(5, 6, 20))
+        given: list[int | None] = []
+        requests = 0
+
+        async def ask(number: int) -> None:
+            nonlocal requests
+            try:
+                async with quotas[number % 2].admitted(who, 4) as ticket:
+                    given.append(ticket.output_tokens)
+            except OrchestratorError as error:
+                assert error.info.kind is ErrorKind.RATE_LIMITED
+            try:
+                await quotas[number % 2].count_request(replace(who, token_id=f"rotated{number}", account="abcd1234"))
+            except OrchestratorError:
+                return
+            requests += 1
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(12):
+                tasks.start_soon(ask, number)
+        assert (given, requests) == ([4] * 5, 5)
+    finally:
+        for each in databases:
+            await each.aclose()
 
 
 async def test_two_processes_on_one_database_know_of_each_others_tokens_at_once(
@@ -181,11 +265,14 @@ async def test_two_processes_on_one_database_know_of_each_others_tokens_at_once(
 
         who = Caller(token.owner, token.id, token.permissions, token.limits)
         quotas = [Quotas(store) for store in stores]
-        await quotas[0].spend(token.id, 60)
-        assert await quotas[1].output_budget(who, None) == 40
-        await quotas[1].spend(token.id, 40)
+        async with quotas[0].admitted(who, None) as ticket:
+            await quotas[0].settle(ticket, 60)
+        async with quotas[1].admitted(who, None) as ticket:
+            assert ticket.output_tokens == 40
+            await quotas[1].settle(ticket, 40)
         with pytest.raises(OrchestratorError, match="used up its 100 output tokens"):
-            await quotas[0].output_budget(who, None)
+            async with quotas[0].admitted(who, None):
+                pass
 
         new, new_text = await other.rotate(token.id)
         assert await one.verify(new_text) == new

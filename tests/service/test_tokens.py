@@ -93,13 +93,14 @@ async def test_a_rotated_token_is_the_same_but_for_its_text_and_the_old_one_ends
     limits = TokenLimits(requests_per_minute=5)
     old, text = await tokens.create_token("laptop", ["chat"], expires_at=NOON + 9 * HOUR, limits=limits)
     new, new_text = await tokens.rotate(old.id, grace=HOUR)
-    assert new == replace(old, id=new.id)
+    assert new == replace(old, id=new.id, lineage=old.id)
     assert (new.id, new_text) != (old.id, text)
     assert isinstance(await verified(tokens, text), Token)
     clock.now += HOUR
     assert isinstance(await verified(tokens, text), ErrorInfo)
     assert await verified(tokens, new_text) == new
-    await tokens.rotate(new.id)
+    newest, _ = await tokens.rotate(new.id)
+    assert newest.account == new.account == old.account == old.id
     assert await verified(tokens, new_text) == INVALID
 
 
