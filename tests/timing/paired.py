@@ -6,6 +6,7 @@ difference is found only where the whole interval lies beyond the effect that ma
 """
 
 import gc
+import math
 import random
 import statistics
 import time
@@ -67,6 +68,15 @@ def judge(differences: list[int], typical: float) -> Verdict:
     low = ordered[max(0, int(len(ordered) / 2 - reach))]
     high = ordered[min(len(ordered) - 1, int(len(ordered) / 2 + reach) + 1)]
     return Verdict(typical, low, high, max(LEAST_EFFECT_NS, RELATIVE_EFFECT * typical))
+
+
+def power(pairs: int, share: float) -> float:
+    """How probably a difference is found where each pair shows more than the effect with the probability `share`."""
+    reach = CONFIDENCE * pairs**0.5 / 2
+    needed = pairs - max(0, int(pairs / 2 - reach))
+    return sum(
+        math.comb(pairs, found) * share**found * (1 - share) ** (pairs - found) for found in range(needed, pairs + 1)
+    )
 
 
 async def _timed(ask: Ask) -> int:
