@@ -22,7 +22,7 @@ from tests.servers.install import node_environment, python_environment
 HERE: Final = Path(__file__).resolve().parent
 PYTHON_LOCK: Final = HERE / "python-clients.txt"
 NODE_FILES: Final = (HERE / "javascript" / "package.json", HERE / "javascript" / "package-lock.json")
-PROGRAM_SECONDS: Final = 100
+PROGRAM_SECONDS: Final = 300
 FEATURES: Final = ("text", "streaming", "tools", "MCP", "errors", "cancelling")
 
 
