@@ -221,6 +221,9 @@ class InputOrigin(Struct, frozen=True):
 
 
 Begins: TypeAlias = Annotated[bool, Meta(description="A message of its own begins here.")]
+OfServer: TypeAlias = Annotated[
+    bool, Meta(description="Of a server's tool, which ran where the history was made; transcripts do not have it.")
+]
 
 
 class StoredTextInput(Struct, frozen=True, tag_field="type", tag="text"):
@@ -260,6 +263,7 @@ class StoredFunctionCallInput(Struct, frozen=True, tag_field="type", tag="functi
     name: str
     arguments: str
     begins: Begins | UnsetType = UNSET
+    of_server: OfServer | UnsetType = UNSET
 
 
 class StoredFunctionOutput(Struct, frozen=True, tag_field="type", tag="function_call_output"):
@@ -269,6 +273,7 @@ class StoredFunctionOutput(Struct, frozen=True, tag_field="type", tag="function_
     name: str
     output: Annotated[str, Meta(description="JSON text of a content array, as MCP has it.")]
     is_error: bool
+    of_server: OfServer | UnsetType = UNSET
 
 
 StoredInput: TypeAlias = (

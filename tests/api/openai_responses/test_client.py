@@ -241,6 +241,41 @@ async def test_tools_of_servers_run_here_and_are_told_as_openai_tells_them() -> 
     assert told(response)["output"] == events[-1]["response"]["output"]
 
 
+async def test_a_history_with_calls_of_servers_goes_on_from_what_is_stored_of_it() -> None:
+    engine = ScriptedEngine([*CALLS, [Say("At one.")], [Say("Yes.")]])
+    async with openai_house(engine, CLOCK) as (api, client):
+        first = await client.responses.create(model=MODEL, input="Time?", tools=[USE_CLOCK])
+        sent = [item.model_dump(mode="json", exclude_none=True) for item in first.output]
+        history: Any = [{"role": "user", "content": "Time?"}, *sent]
+        lunch: Any = {"role": "user", "content": "And lunch?"}
+        second = await client.responses.create(model=MODEL, input=[*history, lunch])
+        called = [item for item in history if item.get("type") != "mcp_list_tools"]
+        elsewhere: Any = [{"role": "user", "content": "Elsewhere?"}, *called[1:], lunch]
+        third = await client.responses.create(model=MODEL, input=elsewhere)
+        read = (await api.client.get(f"/api/v1/responses/{third.id}")).json()
+    assert [item["type"] for item in sent] == ["mcp_list_tools", "mcp_call", "message"]
+    assert (second.previous_response_id, third.previous_response_id) == (first.id, None)
+    call_id = read["input"][1]["call_id"]
+    assert read["input"][1:3] == [
+        {
+            "type": "function_call",
+            "call_id": call_id,
+            "name": "now",
+            "arguments": sent[1]["arguments"],
+            "begins": True,
+            "of_server": True,
+        },
+        {
+            "type": "function_call_output",
+            "call_id": call_id,
+            "name": "now",
+            "output": '[{"type":"text","text":"noon"}]',
+            "is_error": False,
+            "of_server": True,
+        },
+    ]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_call_that_needs_approval_is_asked_about_and_goes_on_under_its_own_response(*, stream: bool) -> None:
     tool = {name: value for name, value in USE_CLOCK.items() if name != "require_approval"}  # OpenAI asks by default
