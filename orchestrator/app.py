@@ -259,6 +259,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 threads=threads,
                 conversations=ConversationService(threads, store, holder),
                 usual_dialect=settings.chat_dialect,
+                strict_lmstudio=settings.strict_lmstudio,
                 forks=ForkService(chats, store),
                 branches=branches,
                 replays=replays,

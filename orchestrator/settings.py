@@ -110,6 +110,7 @@ class Settings:
     cors_origins: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
     chat_dialect: Literal["responses", "thread"]
+    strict_lmstudio: bool
     drift_policy: DriftPolicy
     tool_timeout: float
     tool_timeout_cap: float
@@ -244,6 +245,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CORS_ORIGINS", ORIGINS, "", "Web origins whose pages may use the service."),
     Setting("ALLOWED_HOSTS", HOST_NAMES, "", "Names, beyond the address it listens on and localhost, by which clients may address the service (the `Host` header)."),
     Setting("CHAT_DIALECT", choice("responses", "thread"), "responses", "The dialect of a chat that has no field of either: `responses` is the newer one, `thread` the older one with `thread_id` and `mcp_servers`."),
+    Setting("STRICT_LMSTUDIO", BOOLEAN, "false", "Answer on LM Studio's own routes as its server was recorded to, without extensions: for authors of clients who test against the original's behaviour."),
     Setting("DRIFT_POLICY", choice(*DRIFT_POLICIES), "warn", "What becomes of a plugin's tool whose definition is not the one that was seen first: `allow`, `warn`, or `block` until it is approved. An entry of `mcp.json` may say otherwise (`drift`)."),
     Setting("TOOL_TIMEOUT", seconds(86_400), "60", "How long a tool call may take, in seconds."),
     Setting("TOOL_TIMEOUT_CAP", seconds(86_400), "600", "How long a tool call may take, in seconds, while its server reports progress; never less than its own time."),
@@ -288,9 +290,6 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LOG_LEVEL", choice("debug", "info", "warning", "error"), "info", "The least severe lines that are logged."),
     Setting("LOG_FORMAT", choice("auto", "console", "json"), "auto", "`auto` is colour on a terminal and JSON elsewhere."),
 )  # fmt: skip
-
-LATER = frozenset({"STRICT_LMSTUDIO"})
-"""Settings of the contract that this version does not have yet."""
 
 ADDING = frozenset({"MCP_CONFIG"})
 """Settings whose flag adds to what the environment and the file say, and may be given several times."""
@@ -361,8 +360,6 @@ def load_with_sources(
 
 
 def _find(name: str, written: str, where: str) -> Setting:
-    if name in LATER:
-        raise SettingsError(f"{where}: this setting is not available in this version", param=written)
     if name in _BY_NAME:
         return _BY_NAME[name]
     close = difflib.get_close_matches(written.upper().removeprefix(PREFIX), _BY_NAME, 1)
@@ -436,6 +433,8 @@ def _contradiction(settings: Settings) -> str | None:
     offers = len(settings.openai_compatible_reasoning)
     if offers and offers != urls:
         return f"OPENAI_COMPATIBLE_REASONING speaks of {offers} servers, OPENAI_COMPATIBLE_URL of {urls}; leave a place empty for each that has none"
+    if settings.strict_lmstudio and settings.chat_dialect == "thread":
+        return "STRICT_LMSTUDIO=true has no dialect of threads: leave CHAT_DIALECT at responses"
     if settings.default_engine == "openai_compatible" and not urls:
         return "DEFAULT_ENGINE openai_compatible needs OPENAI_COMPATIBLE_URL"
     if settings.max_tool_output_model_bytes > settings.max_tool_output_bytes:

@@ -11,7 +11,7 @@ from platformdirs import user_config_path
 
 from orchestrator.cli.settings import settings_page
 from orchestrator.core.redaction_rules import BUILT_IN, parse_paths, parse_patterns
-from orchestrator.settings import LATER, PREFIX, SETTINGS, Settings, SettingsError, load_settings, load_with_sources
+from orchestrator.settings import PREFIX, SETTINGS, Settings, SettingsError, load_settings, load_with_sources
 
 PAGE = Path(__file__).parent.parent / "orchestrator" / "SETTINGS.md"
 SECRET = "hunter2-very-secret"
@@ -76,6 +76,7 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         cors_origins=(),
         allowed_hosts=(),
         chat_dialect="responses",
+        strict_lmstudio=False,
         drift_policy="warn",
         tool_timeout=60.0,
         tool_timeout_cap=600.0,
@@ -255,14 +256,11 @@ def test_a_name_that_does_not_exist_is_refused_wherever_it_stands(tmp_path: Path
         load(tmp_path, "[zzz]\nport = 1")
 
 
-def test_no_setting_of_the_table_is_refused_as_one_of_a_later_version() -> None:
-    assert LATER.isdisjoint(setting.name for setting in SETTINGS)
-    assert load_settings({f"{PREFIX}CHAT_DIALECT": "thread"}).chat_dialect == "thread"
-
-
-@pytest.mark.parametrize("name", sorted(LATER))
-def test_a_setting_of_a_later_version_says_so(name: str) -> None:
-    assert refusal(**{name: "1"}) == f"ORCHESTRATOR_{name} (environment): this setting is not available in this version"
+def test_the_dialect_of_chats_can_be_the_older_one_but_not_where_the_mode_is_strict() -> None:
+    assert load(CHAT_DIALECT="thread").chat_dialect == "thread"
+    assert load(STRICT_LMSTUDIO="true").strict_lmstudio
+    said = refusal(STRICT_LMSTUDIO="true", CHAT_DIALECT="thread")
+    assert said == "STRICT_LMSTUDIO=true has no dialect of threads: leave CHAT_DIALECT at responses"
 
 
 def test_ollamas_own_variable_is_heard_and_ours_wins_over_it() -> None:

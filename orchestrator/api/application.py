@@ -45,6 +45,9 @@ from orchestrator.api.plugins import (
 from orchestrator.api.responses import response_routes
 from orchestrator.api.schema_pages import schema_routes
 from orchestrator.api.sse import KEEP_ALIVE_SECONDS
+from orchestrator.api.strict_lmstudio.chat import strict_chat_route
+from orchestrator.api.strict_lmstudio.layer import StrictLayer
+from orchestrator.api.strict_lmstudio.requests import check_load
 from orchestrator.api.thread_dialect import Dialect
 from orchestrator.api.threads import thread_routes
 from orchestrator.api.tokens import token_routes
@@ -106,6 +109,7 @@ def create_api(
     tokens: TokenService,
     quotas: Quotas,
     usual_dialect: Dialect = "responses",
+    strict_lmstudio: bool = False,
     require_authentication: bool = False,
     host: str = "127.0.0.1",
     allowed_hosts: Iterable[str] = (),
@@ -121,6 +125,7 @@ def create_api(
     `host` is the address that it will listen on, `allowed_hosts` are further names by which clients
     may address it, `cors_origins` the exact origins whose pages may use it. `why_not_ready` is asked
     by `GET /health`. `max_body_bytes` is one of the `limits`. `usual_dialect` is that of chats whose fields do not show one.
+    `strict_lmstudio` makes LM Studio's routes answer as it was recorded, without extensions.
     """
     limits = limits or RequestLimits()
     if max_body_bytes is None:
@@ -138,16 +143,23 @@ def create_api(
         max_body_bytes=max_body_bytes,
         keep_alive_seconds=keep_alive_seconds,
     )
+    native_chat = (
+        strict_chat_route(
+            chats, models, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds
+        )
+        if strict_lmstudio
+        else chat_route(
+            chats,
+            threads,
+            authenticator,
+            usual_dialect=usual_dialect,
+            max_body_bytes=max_body_bytes,
+            keep_alive_seconds=keep_alive_seconds,
+        )
+    )
     app = litestar.Litestar(
         route_handlers=[
-            chat_route(
-                chats,
-                threads,
-                authenticator,
-                usual_dialect=usual_dialect,
-                max_body_bytes=max_body_bytes,
-                keep_alive_seconds=keep_alive_seconds,
-            ),
+            native_chat,
             approval_route(
                 approvals, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds
             ),
@@ -174,7 +186,12 @@ def create_api(
             ),
             *elicitation_routes(chats, authenticator, max_body_bytes=max_body_bytes),
             models_route(models, authenticator),
-            *loading_routes(instances, authenticator, max_body_bytes=max_body_bytes),
+            *loading_routes(
+                instances,
+                authenticator,
+                max_body_bytes=max_body_bytes,
+                check_load=check_load if strict_lmstudio else None,
+            ),
             *openai_chat_routes(
                 chats,
                 models,
@@ -212,7 +229,8 @@ def create_api(
     lowered = frozenset(name.lower() for name in allowed_hosts)
     policy = OriginPolicy(host, lowered, frozenset(origin.lower() for origin in cors_origins))
     # Middleware of the framework runs behind its router; what holds for unknown routes too must stand before it.
-    app.asgi_handler = Edge(app.asgi_handler, policy, limits, metrics.request_answered)
+    handler = StrictLayer(app.asgi_handler) if strict_lmstudio else app.asgi_handler
+    app.asgi_handler = Edge(handler, policy, limits, metrics.request_answered)
     return app
 
 

@@ -13,6 +13,7 @@ import litestar
 import structlog
 from litestar.exceptions import HTTPException
 from litestar.response.base import ASGIResponse
+from litestar.types import Scope
 from msgspec import UNSET, Struct
 
 from orchestrator.api.json_text import json_bytes
@@ -224,6 +225,16 @@ def answer_orchestrator_error(request: HttpRequest, error: OrchestratorError) ->
     return answer_of(request, error.info, retry_after_seconds=error.retry_after_seconds).as_response()
 
 
+_RETELLING: Final = "error_retelling"
+Retelling: TypeAlias = Callable[[ErrorInfo, ErrorAnswer], ErrorAnswer]
+"""What becomes of an answer that is made for a request."""
+
+
+def remember_retelling(scope: Scope, retelling: Retelling) -> None:
+    """Let errors of this request be told otherwise."""
+    scope["state"][_RETELLING] = retelling
+
+
 def answer_of(
     request: HttpRequest,
     info: ErrorInfo,
@@ -232,13 +243,15 @@ def answer_of(
     headers: Mapping[str, str] | None = None,
 ) -> ErrorAnswer:
     """The answer that tells the client of this request of `info`, in its dialect."""
-    return error_answer(
+    answer = error_answer(
         info,
         request_id_of(request.scope),
         retry_after_seconds=retry_after_seconds,
         headers=headers,
         envelope=envelope_of(request.scope["path"]),
     )
+    retelling: Retelling | None = request.scope["state"].get(_RETELLING)
+    return answer if retelling is None else retelling(info, answer)
 
 
 def answer_http_exception(request: HttpRequest, error: HTTPException) -> litestar.Response[bytes]:

@@ -1,5 +1,6 @@
 """`POST /api/v1/models/load` and `/unload`. Source: section 5 of the contract."""
 
+from collections.abc import Callable
 from typing import Final
 
 from litestar import post
@@ -9,13 +10,14 @@ from msgspec import UNSET
 
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.bodies import read_json_body
-from orchestrator.api.decode import decode_body
+from orchestrator.api.decode import decode_body, decode_value, parse_json
 from orchestrator.api.departures import while_connected
 from orchestrator.api.encode import load_reply
 from orchestrator.api.errors import OK, HttpRequest
 from orchestrator.api.replies import json_reply
 from orchestrator.api.wire import UnloadReply
 from orchestrator.api.wire_models import LoadBody, UnloadBody
+from orchestrator.core.json_types import JsonValue
 from orchestrator.core.models import LoadSettings
 from orchestrator.service.instances import InstanceService
 
@@ -25,15 +27,25 @@ _DENIED: Final = "The API token has no permission to load and unload models."
 
 
 def loading_routes(
-    instances: InstanceService, authenticator: Authenticator, *, max_body_bytes: int
+    instances: InstanceService,
+    authenticator: Authenticator,
+    *,
+    max_body_bytes: int,
+    check_load: Callable[[JsonValue], None] | None = None,
 ) -> list[HTTPRouteHandler]:
-    """The routes. A client that leaves while its model is loading ends the load, unless others wait for it too."""
+    """The routes. A client that leaves while its model is loading ends the load, unless others wait for it too.
+
+    `check_load` may refuse the value of a load's body before it is read.
+    """
 
     @post(LOAD_PATH, status_code=OK)
     async def load(request: HttpRequest) -> ASGIResponse:
         caller = await authenticator.caller(request)
         caller.require("models.manage", _DENIED)
-        body = decode_body(await read_json_body(request, max_body_bytes), LoadBody)
+        value = parse_json(await read_json_body(request, max_body_bytes))
+        if check_load is not None:
+            check_load(value)
+        body = decode_value(value, LoadBody)
         ttl = None if body.ttl is UNSET else body.ttl
         settings = load_settings(body)
         loaded = await while_connected(request.receive, lambda: instances.load(body.model, settings, ttl))

@@ -8,7 +8,7 @@ import rich_click
 from orchestrator.cli.command_settings import EVERY, current_settings, with_settings
 from orchestrator.cli.output import print_json, print_table
 from orchestrator.cli.serve import database_text
-from orchestrator.settings import HIDDEN, LATER, PREFIX, SETTINGS, Setting, Settings
+from orchestrator.settings import HIDDEN, PREFIX, SETTINGS, Setting, Settings
 
 
 @rich_click.command()
@@ -54,8 +54,7 @@ def _cell(value: object) -> str:
 def settings_page() -> str:
     """`orchestrator/SETTINGS.md`, from the table that also reads the settings."""
     rows = [f"| `{s.name}` | {s.default_text} | {s.kind.allowed} | {s.meaning} |" for s in SETTINGS]
-    later = ", ".join(f"`{name}`" for name in sorted(LATER))
-    return "\n".join((*_HEAD, *rows, "", f"Not available in this version, and refused at the start: {later}.", ""))
+    return "\n".join((*_HEAD, *rows, ""))
 
 
 _HEAD = (
