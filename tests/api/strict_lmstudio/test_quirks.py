@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.prompt import SystemMessage
 from orchestrator.testing import SCRIPTED_MODEL, Break, Call, FakeServer, Say, ScriptedEngine
 from tests.api.house import CHAT, House, chat_body, fake_tool, house
 
@@ -283,7 +284,10 @@ async def test_a_system_prompt_in_a_continued_chat_is_a_second_system_message() 
         first = (await api.chat(system_prompt="One.")).json()
         await api.chat(system_prompt="Two.", previous_response_id=first["response_id"])
         said = api.engine.requests[-1].messages
-    assert [type(message).__name__ for message in said] == []
+    assert [message for message in said if isinstance(message, SystemMessage)] == [
+        SystemMessage("One."),
+        SystemMessage("Two."),
+    ]
 
 
 async def test_models_and_downloads_have_no_extensions() -> None:
