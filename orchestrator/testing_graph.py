@@ -8,8 +8,9 @@ from typing import cast
 from orchestrator.core.approvals import Approve, Deny
 from orchestrator.core.commands import PlacedCall
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.items import EphemeralProvider, Message, PluginProvider, TextInput, text_of
+from orchestrator.core.items import EphemeralProvider, Message, PluginProvider, ProviderInfo, TextInput, text_of
 from orchestrator.core.listing import first_number
+from orchestrator.core.permissions import normal_label
 from orchestrator.core.response import Incomplete, ResponseStatus
 from orchestrator.core.search import Term, matches, snippet, words_of
 from orchestrator.ports import (
@@ -272,14 +273,23 @@ def _is_wanted(node: Node, wanted: ResponseFilter) -> bool:
         wanted.model_key in (None, new.model_key),
         wanted.status in (None, node.status),
         all(new.metadata.get(key) == value for key, value in wanted.metadata),
-        wanted.plugin_id is None or any(call.provider == PluginProvider(wanted.plugin_id) for call in calls),
-        wanted.server_label is None or any(call.provider == EphemeralProvider(wanted.server_label) for call in calls),
+        wanted.plugin_id is None or any(_is_of(call.provider, PluginProvider(wanted.plugin_id)) for call in calls),
+        wanted.server_label is None
+        or any(_is_of(call.provider, EphemeralProvider(wanted.server_label)) for call in calls),
         wanted.tool is None or any(call.tool == wanted.tool for call in calls),
         wanted.created_from is None or new.created_at >= wanted.created_from,
         wanted.created_until is None or new.created_at < wanted.created_until,
         not wanted.text or (node.ending is not None and matches(wanted.text, words_of(_texts(node)))),
     )
     return all(conditions)
+
+
+def _is_of(made: ProviderInfo | None, asked: PluginProvider | EphemeralProvider) -> bool:
+    match made, asked:
+        case (PluginProvider(one), PluginProvider(other)) | (EphemeralProvider(one), EphemeralProvider(other)):
+            return normal_label(one) == normal_label(other)
+        case _:
+            return False
 
 
 def _keys(node: Node) -> set[tuple[str, str]]:

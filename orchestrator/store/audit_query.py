@@ -182,7 +182,7 @@ def column_conditions(
     connection: Connection, wanted: CallFilter, columns: Columns = _calls
 ) -> Iterator[ColumnElement[bool]]:
     """What is asked for, but for the arguments."""
-    names = _server_names(connection, wanted)
+    names = server_names(connection, wanted.plugin_id or wanted.server_label)
     yield from _column_walks(wanted, columns).values()
     if names is not None:
         yield columns.provider_name == names[0] if len(names) == 1 else columns.provider_name.in_(names)
@@ -200,9 +200,8 @@ def column_conditions(
         yield duration
 
 
-def _server_names(connection: Connection, wanted: CallFilter) -> list[str] | None:
+def server_names(connection: Connection, asked: str | None) -> list[str] | None:
     """How the journal spells the server that is wanted; None: none is. The index has each spelling in one step."""
-    asked = wanted.plugin_id or wanted.server_label
     if asked is None:
         return None
     least = func.min(_calls.provider_name)
@@ -249,7 +248,7 @@ def _column_walks(wanted: CallFilter, columns: Columns = _calls) -> dict[str, Co
 def _choose(connection: Connection, wanted: CallFilter) -> _Walk:
     """The way with the fewest calls on it."""
     ways = [_Walk(where, ordered=name != "response_id") for name, where in _column_walks(wanted).items()]
-    names = _server_names(connection, wanted)
+    names = server_names(connection, wanted.plugin_id or wanted.server_label)
     if names is not None and len(names) == 1:
         ways.append(_Walk(_calls.provider_name == names[0], answers=0))
     if wanted.arguments and not _are_few(connection, wanted):

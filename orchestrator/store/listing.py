@@ -6,7 +6,7 @@ numbers in order, and the others are looked up. The rarest one leads.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import (
     ColumnElement,
@@ -23,9 +23,13 @@ from sqlalchemy import (
 from orchestrator.core.listing import first_number
 from orchestrator.ports import Page, ResponseFilter, ResponseSummary
 from orchestrator.store import readings, search
+from orchestrator.store.audit_query import server_names
 from orchestrator.store.labels import EVERYBODY, LabelKind, label
 from orchestrator.store.search_tables import response_labels
 from orchestrator.store.tables import responses
+
+_Labels: TypeAlias = tuple[int, ...]
+"""Labels of which a response is to have one: a server has one for each way in which the journal spells it."""
 
 COUNTED: Final = 2_000
 """Entries that are counted of each index to find the rarest; indexes with more are all alike."""
@@ -94,7 +98,7 @@ def _span(wanted: ResponseFilter, after: int | None, *, oldest_first: bool) -> _
 def _query(
     connection: Connection, wanted: ResponseFilter, span: _Span, *, oldest_first: bool
 ) -> Select[*tuple[Any, ...]]:
-    labels = _labels(wanted)
+    labels = _labels(connection, wanted)
     source = select(*SUMMARY)
     place: ColumnElement[int] | None = None
     if wanted.text:
@@ -111,7 +115,7 @@ def _query(
             labels.remove(first)
             number = response_labels.c.number
             source = source.join_from(response_labels, responses, responses.c.number == number)
-            source = source.where(response_labels.c.label == first)
+            source = source.where(response_labels.c.label == first[0])
     on_columns = _on_columns(wanted, may_lead=number is responses.c.number or connection.dialect.name != "sqlite")
     source = source.where(span.of(number), _STORED, *on_columns, *(_has(each) for each in labels))
     if connection.dialect.name == "postgresql":
@@ -126,30 +130,34 @@ def _on_columns(wanted: ResponseFilter, *, may_lead: bool = True) -> list[Column
     return [(column if may_lead else column.concat("")) == value for column, value in given if value is not None]
 
 
-def _labels(wanted: ResponseFilter) -> list[int]:
+def _labels(connection: Connection, wanted: ResponseFilter) -> list[_Labels]:
     owner = EVERYBODY if wanted.owner is None else wanted.owner
     asked: list[tuple[LabelKind, tuple[str, ...]]] = []
     asked.extend(("metadata", pair) for pair in wanted.metadata)
-    single: tuple[tuple[LabelKind, str | None], ...] = (
-        ("model", wanted.model_key),
-        ("plugin", wanted.plugin_id),
-        ("server", wanted.server_label),
-        ("tool", wanted.tool),
-    )
+    single: tuple[tuple[LabelKind, str | None], ...] = (("model", wanted.model_key), ("tool", wanted.tool))
     asked.extend((kind, (value,)) for kind, value in single if value is not None)
-    return sorted({label(owner, kind, *value) for kind, value in asked})
+    labels: set[_Labels] = {(label(owner, kind, *value),) for kind, value in asked}
+    servers: tuple[tuple[LabelKind, str | None], ...] = (("plugin", wanted.plugin_id), ("server", wanted.server_label))
+    for kind, value in servers:
+        if value is not None:
+            names = server_names(connection, value) or [value]
+            labels.add(tuple(sorted(label(owner, kind, name) for name in names)))
+    return sorted(labels)
 
 
-def _has(each: int) -> ColumnElement[bool]:
+def _has(any_of: _Labels) -> ColumnElement[bool]:
     own = response_labels.alias()
-    return exists().where(own.c.label == each, own.c.number == responses.c.number)
+    return exists().where(_is_one_of(own.c.label, any_of), own.c.number == responses.c.number)
 
 
-def _rarest(connection: Connection, wanted: ResponseFilter, labels: Sequence[int], span: _Span) -> int | None:
-    """The label that the fewest responses of the span have, None where a column does better or there is none."""
-    if not labels:
+def _rarest(connection: Connection, wanted: ResponseFilter, labels: Sequence[_Labels], span: _Span) -> _Labels | None:
+    """The label that the fewest responses of the span have, None where a column does better or there is none.
+
+    Of several labels none leads: a response that has two of them would come twice, and they have no common order.
+    """
+    sizes = {each: _count(connection, select(_ONE).where(_labelled(each, span))) for each in labels if len(each) == 1}
+    if not sizes:
         return None
-    sizes = {each: _count(connection, select(_ONE).where(_labelled(each, span))) for each in labels}
     first = min(sizes, key=lambda each: sizes[each])
     if wanted.status is None:
         return first
@@ -157,8 +165,12 @@ def _rarest(connection: Connection, wanted: ResponseFilter, labels: Sequence[int
     return None if _count(connection, columns) < sizes[first] else first
 
 
-def _labelled(each: int, span: _Span) -> ColumnElement[bool]:
-    return (response_labels.c.label == each) & span.of(response_labels.c.number)
+def _labelled(any_of: _Labels, span: _Span) -> ColumnElement[bool]:
+    return _is_one_of(response_labels.c.label, any_of) & span.of(response_labels.c.number)
+
+
+def _is_one_of(column: ColumnElement[int], any_of: _Labels) -> ColumnElement[bool]:
+    return column == any_of[0] if len(any_of) == 1 else column.in_(any_of)
 
 
 def _count(connection: Connection, query: Select[int]) -> int:

@@ -84,7 +84,7 @@ async def test_filters_find_what_has_them_all() -> None:
                 *(
                     "tool=now",
                     "plugin=mcp/clock",
-                    "plugin=clock",
+                    "plugin=CLOCK",
                     "tool=other",
                     "server_label=clock",
                     "status=completed",

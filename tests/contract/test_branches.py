@@ -9,7 +9,7 @@ import pytest
 from orchestrator.core.approvals import Approve
 from orchestrator.core.commands import Outcome
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.core.items import TextInput
+from orchestrator.core.items import EphemeralProvider, PluginProvider, TextInput
 from orchestrator.core.response import Completed
 from orchestrator.core.search import parse_query
 from orchestrator.core.tools import text_content
@@ -170,6 +170,38 @@ async def test_a_branch_is_found_by_what_it_has_of_another_response(place: Place
     for each in wanted:
         page = await place.graph.list_responses(each, None, 10, oldest_first=True)
         assert [found.id for found in page.items] == ["resp_a", "resp_b"], each
+
+
+async def test_every_spelling_of_a_servers_label_finds_its_responses_once(place: Place) -> None:
+    providers = [PluginProvider(f"mcp/{label}") for label in ("my_notes", "My-Notes", "my notes", "mynotes")]
+    for number, provider in enumerate([*providers, EphemeralProvider("MCP/My_Notes")]):
+        id = f"resp_{number}"
+        await place.store.open_response(new_response(id, at=NOON + number * MINUTE))
+        mine = replace(settled(call(0, f"call_{number}"), answered("x")), provider=provider)
+        await place.store.journal_calls(id, [mine], NOON)
+    both = [replace(settled(call(n, f"both_{n}"), answered("x")), provider=providers[n]) for n in (0, 1)]
+    await place.store.open_response(new_response("resp_both", at=NOON + 9 * MINUTE))
+    await place.store.journal_calls("resp_both", both, NOON)
+
+    async def found(wanted: ResponseFilter) -> list[str]:
+        """By pages of one."""
+        ids: list[str] = []
+        after: int | None = None
+        while True:
+            page = await place.graph.list_responses(wanted, after, 1, oldest_first=False)
+            ids += [each.id for each in page.items]
+            if (after := page.next) is None:
+                return ids
+
+    for asked in ("mcp/my-notes", "MCP/MY_NOTES", "mcp/my_notes"):
+        spelled = ResponseFilter("ada", plugin_id=asked)
+        assert await found(spelled) == ["resp_both", "resp_1", "resp_0"], asked
+        assert await found(replace(spelled, owner=None, tool="now")) == ["resp_both", "resp_1", "resp_0"], asked
+        assert await found(replace(spelled, owner="bob")) == []
+        assert await found(replace(spelled, status="in_progress")) == ["resp_both", "resp_1", "resp_0"], asked
+    assert await found(ResponseFilter("ada", plugin_id="MCP/MyNotes")) == ["resp_3"]
+    assert await found(ResponseFilter("ada", server_label="mcp/my-notes")) == ["resp_4"]
+    assert await found(ResponseFilter("ada", plugin_id="mcp/none")) == []
 
 
 @pytest.mark.parametrize("changed", [{"owner": "bob"}, {"stored": False}], ids=str)

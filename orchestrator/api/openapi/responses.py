@@ -96,8 +96,16 @@ def _filters() -> list[JsonValue]:
             "explode": True,
             "schema": {"type": "object", "additionalProperties": {"type": "string"}},
         },
-        query_parameter("plugin", "A plugin whose tool was called, such as `mcp/clock`.", _TEXT),
-        query_parameter("server_label", "An ephemeral server whose tool was called.", _TEXT),
+        query_parameter(
+            "plugin",
+            "A plugin whose tool was called, such as `mcp/clock` or `clock`; in any case, with `_` or `-`.",
+            _TEXT,
+        ),
+        query_parameter(
+            "server_label",
+            "The label of an ephemeral server whose tool was called; in any case, with `_` or `-`.",
+            _TEXT,
+        ),
         query_parameter("tool", "A tool that was called, by the server's own name.", _TEXT),
         query_parameter("from", "It began at this moment or later.", _MOMENT),
         query_parameter("to", "It began before this moment.", _MOMENT),
