@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, exists, or_, select
 
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.ports.audit import AuditProblem
@@ -13,12 +13,29 @@ from orchestrator.store.chains import TOLD, read_links
 from orchestrator.store.derived_tables import chain_segments
 from orchestrator.store.tables import output_items, responses, tool_calls
 
+HIDDEN: Final = "the response '{}' made it, and does not show it in its place any more"
 NOT_ITS_OWN: Final = (
     "the response '{}' shows it there, and neither made it there nor has it of the response that it left for a branch"
 )
 SEGMENT: Final = "prompts are told something else of the chain up to the response '{}' than its rows say"
 
 _maker = responses.alias("maker")
+
+
+def hidden_call(connection: Connection) -> AuditProblem | None:
+    """A call that its response does not show where the model made it, though the response has its content."""
+    item, call = output_items.c, tool_calls.c
+    shown = exists().where(
+        item.response_id == call.response_id, item.position == call.position, item.call_id == call.call_id
+    )
+    query = select(call.call_id, call.owner, call.response_id).join_from(
+        tool_calls, responses, responses.c.id == call.response_id
+    )
+    query = query.where(responses.c.stored, ~shown).order_by(call.created_at, call.call_id).limit(1)
+    found = connection.execute(query).one_or_none()
+    if found is None:
+        return None
+    return AuditProblem(found.owner, 0, found.call_id, HIDDEN.format(found.response_id))
 
 
 def foreign_call(connection: Connection) -> AuditProblem | None:
@@ -79,5 +96,5 @@ def _has_functions(connection: Connection, response_ids: list[str]) -> bool:
     return connection.execute(query.where(*functions).limit(1)).first() is not None
 
 
-LOOKS: Final = (foreign_call, forged_segment)
+LOOKS: Final = (hidden_call, foreign_call, forged_segment)
 """What is looked at in this order, each on one snapshot."""

@@ -284,11 +284,15 @@ async def test_whatever_is_changed_is_named(
     [
         (
             "UPDATE output_items SET position = 90 WHERE call_id = 'call_2'",
-            ("call_2", audit_shown.NOT_ITS_OWN.format("resp_a")),
+            ("call_2", audit_shown.HIDDEN.format("resp_a")),
         ),
         (
             "UPDATE output_items SET call_id = 'call_2' WHERE call_id = 'call_odd'",
-            ("call_2", audit_shown.NOT_ITS_OWN.format("resp_a")),
+            ("call_odd", audit_shown.HIDDEN.format("resp_a")),
+        ),
+        (
+            "DELETE FROM output_items WHERE call_id = 'call_2' AND response_id = 'resp_a'",
+            ("call_2", audit_shown.HIDDEN.format("resp_a")),
         ),
         (
             "INSERT INTO output_items (response_id, position, turn, type, call_id)"

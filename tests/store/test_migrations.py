@@ -201,12 +201,19 @@ def write_calls_of_an_earlier_version(connection: Connection) -> None:
             "shown": output,
             "status": status,
         }
+        if tool is not None:
+            values |= {"provider_type": "plugin", "provider_name": "mcp/clock"}
         quoted = ", ".join("NULL" if value is None else f"'{value}'" for value in values.values())
         settled_at = "NULL" if status == "journaled" else moment
         connection.exec_driver_sql(
             f"INSERT INTO tool_calls ({', '.join(values)}, position, turn, is_error, created_at, settled_at)"
             f" VALUES ({quoted.replace('%', '%%')}, {position}, 1, {status == 'invalid'}, {moment}, {settled_at})"
         )
+        if response_id == "resp_a":
+            connection.exec_driver_sql(
+                "INSERT INTO output_items (response_id, position, turn, type, call_id)"
+                f" VALUES ('{response_id}', {position}, 1, 'tool_call', '{call_id}')"
+            )
 
 
 @pytest.mark.parametrize("revision", ["0001", "0004"])
