@@ -230,6 +230,7 @@ async def test_a_segment_that_tells_something_else_than_its_rows_is_named(databa
     assert (await verify(database)).problem == AuditProblem("ada", 0, None, audit_shown.SEGMENT.format(last))
 
 
+@pytest.mark.anyio
 async def test_a_segment_of_another_version_is_not_read(database: Database) -> None:
     await grow(started_anew(database), 5)
     told = await read_chain(started_anew(database), "resp_a4", "ada")
