@@ -27,7 +27,7 @@ from orchestrator.core.items import (
 )
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json, parse_object
 from orchestrator.core.markup import plain_markup
-from orchestrator.core.placed import Outcome, PlacedCall, PlacedItem, PlacedText
+from orchestrator.core.placed import HANDED_OVER, Outcome, PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.reading import SERVICE, cut_alike, inner_piece
 from orchestrator.core.redaction import NOTHING, Learned, Redaction, marker, parsed
 from orchestrator.core.response import Cancelled, Ending, Failed
@@ -213,6 +213,8 @@ class RunRedaction:
         return ({"redacted": _WHOLE}, canonical_json({"redacted": _WHOLE})) if again is None else (again, put)
 
     def _outcome(self, rules: Redaction, outcome: Outcome, provider: ProviderInfo | None) -> Outcome:
+        if outcome == HANDED_OVER:
+            return outcome
         try:
             if rules and provider == SERVICE:
                 piece = inner_piece(content_text(outcome.output), _AT_A_CUT)

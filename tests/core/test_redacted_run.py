@@ -21,7 +21,7 @@ from orchestrator.core.items import (
     origin_of,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue
-from orchestrator.core.placed import Outcome, PlacedCall, PlacedText
+from orchestrator.core.placed import HANDED_OVER, Outcome, PlacedCall, PlacedText
 from orchestrator.core.reading import SERVICE, shown_output, was_cut
 from orchestrator.core.redacted_run import (
     RunRedaction,
@@ -175,6 +175,12 @@ def test_what_a_path_told_is_masked_in_everything_that_comes_after() -> None:
     error = ErrorInfo(ErrorKind.ENGINE_ERROR, "C-1 hunter2!")
     assert run.ending(Failed(error)) == Failed(replace(error, message="[redacted:code] [redacted:password]"))
     assert (run.ending(Cancelled("C-1")), run.ending(Completed())) == (Cancelled("[redacted:code]"), Completed())
+
+
+def test_a_call_that_the_client_runs_has_nothing_to_redact_yet() -> None:
+    handed = call({"password": "hunter2!"}, outcome=HANDED_OVER)
+    [put] = redaction().items([handed])
+    assert put == replace(put, arguments={"password": "[redacted:password]"}, outcome=HANDED_OVER)
 
 
 def test_a_number_that_a_path_told_never_leaves_something_that_is_no_json() -> None:

@@ -100,7 +100,9 @@ def test_a_response_is_left_inside_it_compared_shown_and_pruned(desk: Desk) -> N
 
     refused = desk.responses("delete", id)
     assert (refused.exit_code, "subtree" in refused.stderr) == (1, True)
-    assert desk.responses("delete", id, "--subtree").stdout.splitlines() == [f"deleted {id}", f"deleted {after}"]
+    shared = "still has some of this content: a fork or a replay shares it; delete that too"
+    told = [f"deleted {id}", f"deleted {after}", *(f"{kept} {shared}" for kept in (edited, other["response_id"]))]
+    assert desk.responses("delete", id, "--subtree").stdout.splitlines() == told
     kept = desk.json("show", edited)["output"][0]
     assert json.loads(kept["output"])[0]["text"] == "Bergen: a storm"
     assert desk.responses("cancel", edited).stdout == f"{edited} is completed\n"
