@@ -20,8 +20,17 @@ from tests.fuzz.grammar import KINDS, SECRETS, FuzzedRequest
 from tests.fuzz.service import FuzzedService
 
 _PLACE = re.compile(r"@(\w+):(\d+)")
-_IDS = re.compile(r"\b(?:(resp)_[0-9a-f]{48}|(thread)_[0-9a-f]{48}|(call)_[0-9a-f]{24}|(job)_[0-9a-f]{10})\b")
-_KIND = {"resp": "response"}
+_IDS = re.compile(
+    r"\b(?:(resp)_[0-9a-f]{48}|(thread)_[0-9a-f]{48}|(call)_[0-9a-f]{24}|(job)_[0-9a-f]{10}|(conv)_[0-9a-f]{8,48}|(msg)_[0-9a-zA-Z_]{8,80})\b"
+)
+_ENDS = {
+    "/v1/messages": ("message_start", "message_stop|error"),
+    "/v1/responses": (r"response\..+", r"response\.(completed|failed|incomplete)|error"),
+    "/api/v1/plugins/": (r"tool_call\.start", r"tool_call\.(success|failure)|error"),
+    "": (r"chat\.start", r"chat\.end"),
+}
+"""What a stream begins and ends with, by the path."""
+_KIND = {"resp": "response", "conv": "conversation", "msg": "item"}
 _MOST_IDS = 40
 DEAD_ENGINE = (502, 503)
 """What is left of the server's errors: the engine failed, or cannot be reached."""
@@ -35,6 +44,7 @@ class Asked:
     service: FuzzedService
     client: httpx.Client
     statuses: Counter[int] = field(default_factory=Counter[int])
+    last_status: int = 0
     memory: list[int] = field(default_factory=list[int])
     pool: dict[str, list[str]] = field(default_factory=lambda: {kind: list[str]() for kind in KINDS})
 
@@ -49,6 +59,7 @@ class Asked:
             response = self._post("/api/v1/chat", body)
             if response.json().get("status") == "awaiting_approval":
                 self.pool["pending"].append(response.json()["response_id"])
+        self._post("/v1/conversations", {"items": [{"type": "message", "role": "user", "content": "hello"}]})
         token = self._post("/api/v1/tokens", {"name": "to be rotated", "permissions": ["chat"], "owner": "somebody"})
         self.pool["token"].append(token.json()["token"].partition(":")[0].removeprefix("sk-lm-"))
 
@@ -72,6 +83,7 @@ class Asked:
         response = self.client.request(request.method, self._resolved(request.target), headers=sent, content=content)
         self.statuses[response.status_code] += 1
         self.memory.append(self._process.memory_info().rss)
+        self.last_status = response.status_code
         self._learn(response.text)
         check_answer(request, response, [*self.service.secrets.values(), *SECRETS])
 
@@ -99,20 +111,21 @@ class Asked:
 def check_answer(request: FuzzedRequest, response: httpx.Response, secrets: list[str]) -> None:
     """No breakdown, an envelope for every error, and no secret in it."""
     told = f"{request}\n{response.status_code} {response.text[:2000]}"
+    target = response.request.url.raw_path.decode()  # the client takes `..` out
     assert response.headers["X-Content-Type-Options"] == "nosniff", told
     assert "X-Request-Id" in response.headers, told
     assert not [secret for secret in secrets if secret in response.text], told
     if response.status_code < 400:
         if response.headers.get("Content-Type", "").startswith("text/event-stream"):
-            check_stream(response.text, told, request.target)
+            check_stream(response.text, told, target)
         return
     if request.method == "HEAD":
         return
     assert response.headers["Content-Type"] == "application/json", told
-    if request.target.startswith("/v1/messages"):
+    if target.startswith("/v1/messages"):
         anthropic = msgspec.json.decode(response.content, type=AnthropicErrorEnvelope)
         assert anthropic.error.message and anthropic.request_id == response.headers["request-id"], told
-    elif request.target.startswith("/v1/"):
+    elif target.startswith("/v1/"):
         error = msgspec.json.decode(response.content, type=OpenAIErrorEnvelope).error
         known = {(row.status, row.code or row.type) for row in ERROR_TABLE.values()}
         assert (response.status_code, error.code) in known or error.code is None, told
@@ -129,7 +142,12 @@ def check_answer(request: FuzzedRequest, response: httpx.Response, secrets: list
 
 def check_stream(text: str, told: str, target: str) -> None:
     """It begins with `chat.start` and ends with `chat.end`, or as its dialect begins and ends."""
-    events = [json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:")]
-    assert events, told
-    ends = ("message_start", "message_stop") if target.startswith("/v1/messages") else ("chat.start", "chat.end")
-    assert (events[0]["type"], events[-1]["type"]) == ends, told
+    said = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+    assert said, told
+    if re.match("/v1/(chat/)?completions", target):
+        assert said[-1] == "[DONE]" or "error" in json.loads(said[-1]), told
+        return
+    events = [json.loads(one) for one in said]
+    first, last = _ENDS[next(prefix for prefix in _ENDS if target.startswith(prefix))]
+    assert re.fullmatch(first, events[0].get("type", "")), told
+    assert re.fullmatch(last, events[-1].get("type", "")), told

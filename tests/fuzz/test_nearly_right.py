@@ -20,8 +20,9 @@ from schemathesis.core import NotSet
 
 from orchestrator.api.openapi import openapi_document
 from tests.fuzz.asking import Asked
-from tests.fuzz.grammar import SECRETS, FuzzedRequest, requests
+from tests.fuzz.grammar import SECRETS, FuzzedRequest, requests, right_requests
 from tests.fuzz.service import fuzzed_service
+from tests.fuzz.wire_bodies import NEEDED
 
 pytest_plugins = ("tests.store.databases",)
 
@@ -30,6 +31,14 @@ REQUESTS: Final = int(os.environ.get("ORCHESTRATOR_TEST_REQUESTS", str(ORDINARY)
 SECONDS: Final = 600 + REQUESTS // 5
 MOST_GROWTH: Final = 24 * 1024 * 1024
 """Bytes that the process may have more, at its highest, in the second half of the requests than in the first."""
+NOT_HERE: Final = {
+    "/api/v1/models/download",  # no catalogue of models is reached
+    "/api/v1/responses/{response_id}/elicitations/{elicitation_id}",  # nothing asks
+    "/api/v1/plugins/mcp/{label}/prompts/{prompt}/get",  # the clock has none
+    "/api/v1/plugins/mcp/{label}/resources/read",
+    "/v1/embeddings",  # the scripted model writes
+}
+"""Routes that this service can only refuse."""
 IN_A_LOG: Final = (
     "Traceback",
     "a request failed unexpectedly",
@@ -100,6 +109,36 @@ def test_nearly_right_requests_get_a_reply_or_an_envelope_and_leave_nothing_behi
 
     ask()
     assert_worth_it(asked, share)
+
+
+def get_through(asked: Asked, path: str, left: set[str]) -> None:
+    """Ask the route until it does what it is asked to."""
+
+    @many(20)
+    @given(right_requests(path))
+    def ask(request: FuzzedRequest) -> None:
+        if path in left:
+            asked.ask(request)
+            if asked.last_status < 300:
+                left.discard(path)
+
+    ask()
+
+
+@pytest.mark.timeout(SECONDS)
+def test_every_route_with_a_body_is_got_through_by_right_requests(sqlite_url: str, tmp_path: Path) -> None:
+    """Where each is refused, whatever it is, the route itself is never tried."""
+    left = set(NEEDED)
+    with (
+        fuzzed_service(tmp_path, sqlite_url) as service,
+        httpx.Client(base_url=service.url, timeout=30, trust_env=False) as client,
+    ):
+        asked = Asked(service, client)
+        asked.seed()
+
+        for path in sorted(NEEDED):
+            get_through(asked, path, left)
+    assert left == NOT_HERE
 
 
 def made_up() -> st.SearchStrategy[FuzzedRequest]:
