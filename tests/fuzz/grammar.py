@@ -124,11 +124,11 @@ def right_requests(path: str) -> st.SearchStrategy[FuzzedRequest]:
     """Requests with a body to this route, as they should be."""
     placed = st.fixed_dictionaries({name: some for name, some in PATH_VALUES.items() if f"{{{name}}}" in path})
     json_type = (("Content-Type", "application/json"),)
-    return st.builds(
-        lambda names, body: FuzzedRequest("POST", _placed(path, names), "admin", json_type, json.dumps(body).encode()),
-        placed,
-        right_body(path),
-    )
+
+    def request(names: dict[str, str], body: JsonObject) -> FuzzedRequest:
+        return FuzzedRequest("POST", _placed(path, names), "admin", json_type, json.dumps(body).encode())
+
+    return st.builds(request, placed, right_body(path))
 
 
 def _placed(path: str, names: dict[str, str]) -> str:

@@ -18,7 +18,7 @@ model: Final = st.just(SCRIPTED_MODEL)
 flag: Final = st.booleans()
 few: Final = st.integers(0, 3)
 metadata: Final = st.dictionaries(texts, texts, max_size=2)
-zone: Final = st.sampled_from([{}, {"timezone": "UTC"}, {"timezone": "Nowhere"}])
+zone: Final[st.SearchStrategy[Any]] = st.sampled_from([{}, {"timezone": "UTC"}, {"timezone": "Nowhere"}])
 said_as_messages: Final = st.lists(
     st.fixed_dictionaries({"role": st.just("user"), "content": said}), min_size=1, max_size=2
 )
@@ -27,7 +27,9 @@ said_as_items: Final = st.lists(
     min_size=1,
     max_size=2,
 )
-function: Final = st.just({"name": "fly", "description": "Flies.", "parameters": {"type": "object", "properties": {}}})
+function: Final[st.SearchStrategy[JsonObject]] = st.just(
+    {"name": "fly", "description": "Flies.", "parameters": {"type": "object", "properties": {}}}
+)
 tool_for_a_replay: Final = st.sampled_from(["live", "stored"])
 allowed: Final = st.lists(st.sampled_from(["mcp/clock/get_current_time", "mcp/clock/fly", "x"]), max_size=2)
 sampling: Final[Fields] = {"temperature": few, "top_p": st.sampled_from([0.1, 1, 2]), "stream": flag, "store": flag}
