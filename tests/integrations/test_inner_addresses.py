@@ -177,7 +177,7 @@ ADDRESSES: list[tuple[str, str]] = [
     ("http:///8.8.8.8/", MALFORMED),
     ("http://", MALFORMED),
     # spaces and line ends
-    (" http://127.0.0.1/", MALFORMED),
+    (" http://127.0.0.1/ ", "loopback"),
     ("http:// 127.0.0.1/", MALFORMED),
     ("http://127.0.0.1 /", MALFORMED),
     ("http://8.8.8.8\t/", MALFORMED),
