@@ -147,6 +147,8 @@ def check_stream(text: str, told: str, target: str) -> None:
     if re.match("/v1/(chat/)?completions", target):
         assert said[-1] == "[DONE]" or "error" in json.loads(said[-1]), told
         return
+    if target.startswith("/v1/responses"):
+        assert said.pop() == "[DONE]", told
     events = [json.loads(one) for one in said]
     first, last = _ENDS[next(prefix for prefix in _ENDS if target.startswith(prefix))]
     assert re.fullmatch(first, events[0].get("type", "")), told

@@ -114,7 +114,7 @@ def test_nearly_right_requests_get_a_reply_or_an_envelope_and_leave_nothing_behi
 def get_through(asked: Asked, path: str, left: set[str]) -> None:
     """Ask the route until it does what it is asked to."""
 
-    @many(20)
+    @many(100)
     @given(right_requests(path))
     def ask(request: FuzzedRequest) -> None:
         if path in left:
