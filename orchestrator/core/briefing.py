@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from orchestrator.core.calls import executed_arguments, output_entry
 from orchestrator.core.commands import CallTool, ExtendOffer, Generate, OpenResponse, ReadOutput, ReopenResponse
@@ -28,6 +29,11 @@ from orchestrator.core.stream import StreamEvent, Warned
 from orchestrator.core.token_costs import warnings_about
 from orchestrator.core.tools import OfferedTool, ToolKey, ToolResult, provider_label, tool_key
 from orchestrator.core.turn import TurnAssembly
+
+WROTE_ON: Final = (
+    "The model wrote on after its tool call, and may make one at a time: it was stopped there, before its engine told "
+    "how many tokens that turn took."
+)
 
 
 class Briefing:
@@ -139,6 +145,10 @@ class Briefing:
             return []
         warning = f"The result of the tool '{tool.definition.name}' of '{provider_label(tool.provider)}' {problem}."
         return [Warned(message) for message in self._warn([warning])]
+
+    def stopped_short(self) -> list[Warned]:
+        """What is to be said where the model wrote on after the one call that a turn may make."""
+        return [Warned(message) for message in self._warn([WROTE_ON])]
 
     def _warn(self, warnings: Sequence[str]) -> tuple[str, ...]:
         """Those of `warnings` that are news."""

@@ -60,7 +60,7 @@ class Generate:
 
     `tool_choice` `required` demands a call of some tool, an `OfferedTool` a call of that one. With
     `response_format` and tools on offer the model may still call them; what it says must match. Without
-    `parallel_tool_calls` only the first call of the turn is heard.
+    `parallel_tool_calls` the turn ends with its first call.
     """
 
     turn: int
@@ -115,6 +115,11 @@ class ExtendOffer:
 
 
 @dataclass(frozen=True, slots=True)
+class StopWriting:
+    """End the turn that the model writes. Answer: `GenerationFinished`, with the counters where the engine has them."""
+
+
+@dataclass(frozen=True, slots=True)
 class StopWork:
     """End the generation and the calls that are under way; nothing that they still say is of use."""
 
@@ -160,6 +165,7 @@ Command: TypeAlias = (
     | RecordOutcome
     | ReadOutput
     | ExtendOffer
+    | StopWriting
     | StopWork
     | SaveResponse
     | SuspendResponse

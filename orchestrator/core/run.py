@@ -61,7 +61,7 @@ from orchestrator.core.states import (
     RunState,
     Saving,
 )
-from orchestrator.core.turn import TurnAssembly
+from orchestrator.core.turn import TurnAssembly, TurnChunk
 
 Emission: TypeAlias = c.Command | s.StreamEvent
 
@@ -189,7 +189,7 @@ class Run:
                 | i.CallOpened()
                 | i.CallArgumentsArrived()
             ):
-                return [*turn.hear(event)]
+                return self._hear(turn, event)
             case i.GenerationFinished(reason, counters):
                 self._guards.counters.append(counters)
                 return self._finish_turn(turn, cut=reason == "length")
@@ -197,6 +197,12 @@ class Run:
                 return [*self._break_off(turn), *self._save(Failed(error))]
             case _:
                 raise self._illegal(event)
+
+    def _hear(self, turn: TurnAssembly, chunk: TurnChunk) -> list[Emission]:
+        """What the model writes; where the turn is over and it writes on, it is stopped, once."""
+        was_over = turn.is_over
+        events = turn.hear(chunk)
+        return [*events] if turn.is_over is was_over else [*events, c.StopWriting(), *self._briefing.stopped_short()]
 
     def _calling_tools(self, state: CallingTools, event: i.RunInput) -> list[Emission]:
         match event:

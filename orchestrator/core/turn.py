@@ -15,6 +15,7 @@ from orchestrator.core.inputs import (
     TextArrived,
 )
 from orchestrator.core.items import ClientProvider, Message, Reasoning
+from orchestrator.core.json_types import parse_object
 from orchestrator.core.logprobs import TokenLogprob
 from orchestrator.core.stream import (
     FunctionCallDelta,
@@ -55,8 +56,8 @@ class _CallSlot:
 class TurnAssembly:
     """Collects a turn; slots stand in the order in which the model opened them.
 
-    Text that is only white space makes no item: models put line breaks around calls. With `one_call` calls beyond the
-    first are not heard.
+    Text that is only white space makes no item: models put line breaks around calls. With `one_call` the turn `is_over`
+    with its first call: what the model writes after it is not heard.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class TurnAssembly:
         self._calls: dict[int, _CallSlot] = {}
         self._open: _TextSlot | None = None
         self._one_call = one_call
-        self._unheard: set[int] = set()
+        self.is_over = False
         self._held: tuple[TextKind, str, tuple[TokenLogprob, ...]] | None = None
         self._prompt_done = False
 
@@ -79,6 +80,9 @@ class TurnAssembly:
         Raises:
             IllegalInputError: it opens a call twice, or goes on with one that it has not opened.
         """
+        self.is_over = self.is_over or (self._one_call and self._goes_beyond_a_call(chunk))
+        if self.is_over:
+            return []
         match chunk:
             case PromptProgressed(progress):
                 return self.prompt_progressed(progress)
@@ -118,16 +122,11 @@ class TurnAssembly:
     def call_opened(self, index: int, name: str, call_id: str) -> list[StreamEvent]:
         """The model began a call. One that names no offered tool fails here and stands alone.
 
-        One too many says nothing.
-
         Raises:
             IllegalInputError: a call with this index is open already.
         """
-        if index in self._calls or index in self._unheard:
+        if index in self._calls:
             raise IllegalInputError(f"call {index} of turn {self.number} was opened twice")
-        if self._one_call and self._calls:
-            self._unheard.add(index)
-            return []
         events = self._end_prompt() + self._end_text()
         slot = self._calls[index] = _CallSlot(call_id, name)
         self._slots.append(slot)
@@ -145,8 +144,6 @@ class TurnAssembly:
         Raises:
             IllegalInputError: no call with this index was opened.
         """
-        if index in self._unheard:
-            return []
         if index not in self._calls:
             raise IllegalInputError(f"call {index} of turn {self.number} was never opened")
         call = self._calls[index]
@@ -175,6 +172,21 @@ class TurnAssembly:
             events += _judged(call)
             items.append(call)
         return events, items
+
+    def _goes_beyond_a_call(self, chunk: TurnChunk) -> bool:
+        """Whether the model writes on after a call that is whole, or begins another one."""
+        if not self._calls:
+            return False
+        match chunk:
+            case CallOpened(index):
+                return index not in self._calls
+            case TextArrived(text) | ReasoningArrived(text):
+                [call] = self._calls.values()
+                return bool(text.strip()) and parse_object("".join(call.fragments)) is not None
+            case PromptProgressed() | CallArgumentsArrived():
+                return False
+            case _:
+                assert_never(chunk)
 
     def _end_prompt(self) -> list[StreamEvent]:
         if self._prompt_done:

@@ -16,6 +16,7 @@ from orchestrator.core import inputs as i
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.request import IntegrationRequest, RunRequest
+from orchestrator.core.response import Counters
 from orchestrator.core.run import Run
 from orchestrator.core.server_requests import Progress, SamplingReply, SamplingRequest
 from orchestrator.core.states import Ended
@@ -116,6 +117,7 @@ class RunDriver:
         self._wake = anyio.Event()
         self._epoch = 0
         self._work: list[anyio.CancelScope] = []
+        self._writing = anyio.CancelScope()
         self._sessions: Sequence[IntegrationSession] = ()
         self._instance: Instance | None = None
         self._done = anyio.Event()
@@ -176,6 +178,8 @@ class RunDriver:
                     workers.start_soon(self._work_on, self._generation(emission), self._epoch)
                 case c.CallTool():
                     workers.start_soon(self._work_on, self._call(emission), self._epoch)
+                case c.StopWriting():
+                    self._writing.cancel()
                 case c.StopWork():
                     self._stop_work()
                 case (
@@ -362,14 +366,19 @@ class RunDriver:
         def moved(position: int) -> None:
             self._report(epoch, i.QueueMoved(position))
 
-        async with context.instances.slot(instance, context.owner, moved, context.place):
-            chunks = instance.engine.generate(instance.model, instance.id, command)
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    if isinstance(chunk, CallBegun):
-                        self._report(epoch, i.CallOpened(chunk.index, chunk.name, new_call_id()))
-                    else:
-                        self._report(epoch, chunk)
+        finished = False
+        with anyio.CancelScope() as self._writing:
+            async with context.instances.slot(instance, context.owner, moved, context.place):
+                chunks = instance.engine.generate(instance.model, instance.id, command)
+                async with aclosing(chunks):
+                    async for chunk in chunks:
+                        finished = isinstance(chunk, i.GenerationFinished)
+                        if isinstance(chunk, CallBegun):
+                            self._report(epoch, i.CallOpened(chunk.index, chunk.name, new_call_id()))
+                        else:
+                            self._report(epoch, chunk)
+        if self._writing.cancelled_caught and not finished:
+            self._report(epoch, i.GenerationFinished("tool_calls", Counters()))
 
     async def _sample(self, asked: SamplingRequest) -> SamplingReply:
         context, instance = self.context, self._instance

@@ -113,6 +113,7 @@ COMMANDS = (
     c.ReadOutput,
     c.ExtendOffer,
     c.StopWork,
+    c.StopWriting,
     c.SaveResponse,
     c.SuspendResponse,
 )

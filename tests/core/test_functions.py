@@ -8,6 +8,7 @@ from orchestrator.core import commands as c
 from orchestrator.core import inputs as i
 from orchestrator.core import stream as s
 from orchestrator.core.approvals import ApprovalPolicy
+from orchestrator.core.briefing import WROTE_ON
 from orchestrator.core.calls import output_entry
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
 from orchestrator.core.functions import named_results
@@ -37,7 +38,7 @@ from orchestrator.core.prompt import (
 )
 from orchestrator.core.reading import reading_tool
 from orchestrator.core.request import Limits, NamedTool, Resumed, RunRequest
-from orchestrator.core.response import Completed, Incomplete, Suspended
+from orchestrator.core.response import Completed, Counters, Incomplete, Suspended
 from orchestrator.core.states import Ended
 from orchestrator.core.stream import StreamFold
 from orchestrator.core.tools import ToolDefinition, definition_digest, text_content, tool_key
@@ -196,19 +197,46 @@ def test_a_call_of_a_turn_that_is_broken_off_is_not_to_be_run() -> None:
     assert s.FunctionCallEnd(FunctionCall("call_0", "weather", "{}", complete=False)) in stopped
 
 
-def test_without_parallel_calls_only_the_first_of_a_turn_is_heard() -> None:
+def test_without_parallel_calls_a_second_one_stops_the_model_and_is_not_heard() -> None:
     dialogue = Dialogue(with_clock(parallel_tool_calls=False))
     generate = dialogue.until_generating(ADD, PING)[-1]
     assert isinstance(generate, c.Generate) and not generate.parallel_tool_calls
-    [journal] = dialogue.write(("ping", "{}"), ("add", '{"a":1,"b":2}'))[1:]
-    assert isinstance(journal, c.JournalCalls)
-    assert [item.model_name for item in journal.items if isinstance(item, PlacedCall)] == ["ping"]
-    dialogue = Dialogue(with_clock(parallel_tool_calls=False))
-    dialogue.until_generating(ADD, PING)
     dialogue.feed(i.CallOpened(0, "ping", "call_0"))
-    assert dialogue.feed(i.CallOpened(1, "ping", "call_1")) == []
     with pytest.raises(IllegalInputError):
-        dialogue.feed(i.CallOpened(1, "ping", "call_2"))
+        dialogue.feed(i.CallOpened(0, "ping", "call_2"))
+    assert dialogue.feed(i.CallArgumentsArrived(0, "{}"), i.PromptProgressed(1.0)) == []
+    assert dialogue.feed(i.CallOpened(1, "add", "call_1")) == [c.StopWriting(), s.Warned(WROTE_ON)]
+    late = i.CallArgumentsArrived(1, "{}"), i.TextArrived("And?"), i.CallOpened(2, "ping", "call_3")
+    assert dialogue.feed(*late) == []
+    events = dialogue.feed(i.GenerationFinished("tool_calls", Counters()))
+    assert isinstance(journal := events[-1], c.JournalCalls)
+    assert [item.model_name for item in journal.items if isinstance(item, PlacedCall)] == ["ping"]
+    dialogue.feed(i.CallsJournaled(), i.CallReturned("call_0", said("pong"), 5), i.OutcomeRecorded("call_0"))
+    dialogue.feed(i.CallOpened(0, "ping", "call_4"))
+    assert dialogue.feed(i.CallOpened(1, "ping", "call_5")) == [c.StopWriting()]  # the warning is no news
+
+
+@pytest.mark.parametrize("written", [i.TextArrived("Wait."), i.ReasoningArrived("Hm.")])
+def test_without_parallel_calls_what_is_written_after_the_whole_call_stops_the_model(
+    written: i.TextArrived | i.ReasoningArrived,
+) -> None:
+    dialogue = Dialogue(with_functions(parallel_tool_calls=False))
+    dialogue.until_generating()
+    dialogue.feed(i.TextArrived("I look."), i.CallOpened(0, "weather", "call_0"))
+    dialogue.feed(i.CallArgumentsArrived(0, '{"city":'))
+    heard = dialogue.feed(i.ReasoningArrived("Oslo?"))
+    assert heard == [s.ReasoningStart(), s.ReasoningDelta("Oslo?")]  # the call is not whole: nothing is broken off
+    dialogue.feed(i.CallArgumentsArrived(0, '"Oslo"}'))
+    assert dialogue.feed(i.TextArrived("\n")) == []
+    assert dialogue.feed(written) == [c.StopWriting(), s.Warned(WROTE_ON)]
+    dialogue.feed(i.GenerationFinished("tool_calls", Counters()), i.CallsJournaled())
+    [end] = dialogue.feed(i.ResponseSaved())
+    assert isinstance(end, s.ChatEnd) and end.result.warnings == (WROTE_ON,)
+    assert end.result.output == (
+        Message("I look."),
+        FunctionCall("call_0", "weather", '{"city":"Oslo"}'),
+        Reasoning("Oslo?"),
+    )
 
 
 def test_calls_of_servers_beyond_the_limit_are_refused_and_the_model_is_told() -> None:

@@ -6,15 +6,17 @@ from typing import NoReturn
 import anyio
 import pytest
 
+from orchestrator.core.briefing import WROTE_ON
 from orchestrator.core.commands import Outcome
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadProgressed, LoadStarted, ModelReady
-from orchestrator.core.items import Message, Reasoning, ToolCall
+from orchestrator.core.items import FunctionCall, Message, Reasoning, ToolCall
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.prompt import ToolMessage
 from orchestrator.core.request import PluginRequest
 from orchestrator.core.response import Cancelled, Completed, Failed, Incomplete
 from orchestrator.core.stream import ChatEnd, ChatStart, ErrorEvent, ModelLoadEnd, ToolCallSuccess
+from orchestrator.core.tools import ToolDefinition
 from orchestrator.ports import NewResponse, RunScope
 from orchestrator.service.chats import Caller
 from orchestrator.testing import Break, Call, FakeServer, MemoryStore, Say, ScriptedEngine, Stall, Think
@@ -22,6 +24,7 @@ from tests.service.house import events_of, fake_tool, service
 
 pytestmark = pytest.mark.anyio
 CLOCK = PluginRequest("mcp/clock")
+FIRST = "time_to_first_token_seconds"
 
 
 async def add(arguments: JsonObject) -> str:
@@ -87,6 +90,31 @@ async def test_calls_of_one_turn_run_at_the_same_time() -> None:
         assert [item.output for item in result.output if isinstance(item, ToolCall)] == [
             '[{"text":"met","type":"text"}]'
         ] * 2
+
+
+async def test_a_model_that_may_call_once_is_stopped_where_it_writes_on_and_its_next_turn_comes() -> None:
+    async def now(arguments: JsonObject) -> str:
+        return "noon"
+
+    first = [Call("now", {"zone": "UTC"}), Call("now", {"zone": "CET"}), Stall(anyio.Event())]
+    engine = ScriptedEngine([first, [Call("now", {"zone": "CET"})], [Say("Noon.")]])
+    async with service(engine, {"mcp/clock": FakeServer([fake_tool("now", now)])}) as house:
+        run = await house.chat("", CLOCK, parallel_tool_calls=False)
+        result = await run.result()
+        zones = [item.arguments for item in result.output if isinstance(item, ToolCall)]
+        assert zones == [{"zone": "UTC"}, {"zone": "CET"}]
+        assert (result.ending, result.warnings) == (Completed(), (WROTE_ON,))
+        assert result.stats.unknown == ("total_output_tokens", "reasoning_output_tokens", "tokens_per_second", FIRST)
+        assert engine.open_generations == 0
+
+
+async def test_an_engine_that_was_done_before_it_could_be_stopped_says_what_it_counted() -> None:
+    engine = ScriptedEngine([[Call("look"), Say("Wait.")]])
+    look = ToolDefinition("look", "Look.", {"type": "object"})
+    async with service(engine) as house:
+        result = await (await house.chat("", functions=(look,), parallel_tool_calls=False)).result()
+        assert [type(item) for item in result.output] == [FunctionCall]
+        assert (result.ending, result.warnings) == (Completed(), (WROTE_ON,))
 
 
 async def test_a_load_is_told_step_by_step() -> None:
