@@ -212,7 +212,7 @@ def create_api(
             check_route(checks, authenticator, max_body_bytes=max_body_bytes),
             metrics_route(metrics, authenticator),
             health_route(why_not_ready, health_warnings),
-            *schema_routes(),
+            *(() if strict_lmstudio else schema_routes()),  # they describe our routes, not LM Studio's
         ],
         exception_handlers={
             OrchestratorError: answer_orchestrator_error,

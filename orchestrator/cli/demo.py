@@ -17,7 +17,7 @@ from orchestrator.cli.command_settings import EVERY, current_settings, service_u
 from orchestrator.cli.http_service import HttpService
 from orchestrator.cli.output import print_json
 from orchestrator.cli.plugin_files import plugin_ids
-from orchestrator.cli.serve import CLOCK, CLOCK_PROMPT, open_service, port_flag, run_service, try_next
+from orchestrator.cli.serve import CLOCK, CLOCK_PROMPT, api_text, open_service, port_flag, run_service, try_next
 from orchestrator.settings import Settings
 
 MODEL = "demo/tiny-tools"
@@ -87,7 +87,7 @@ def _what_next(settings: Settings) -> str:
             f"  .venv/bin/orchestrator chat {try_next([CLOCK])}{port_flag(settings)}",
             f"  curl {url}/api/v1/models",
             "The README has a curl with two servers in one request.",
-            f"The API's documentation: {url}/schema",
+            f"The API's documentation: {api_text(settings)}",
         )
     )
 

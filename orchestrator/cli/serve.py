@@ -85,7 +85,7 @@ def announce(settings: Settings, console: Console, first_token: str | None = Non
         f"Listening on {url}" + ("" if settings.on_loopback else f" and beyond this machine, as {settings.host}"),
         f"  database  {database_text(settings)}",
         f"  plugins   {', '.join(plugins) or 'none'}{off}",
-        f"  API       {url}/schema",
+        f"  API       {api_text(settings)}",
     ]
     if first_token is not None:
         lines.append(f"  token     {first_token}  (the first one; it may do everything and is not shown again)")
@@ -93,6 +93,13 @@ def announce(settings: Settings, console: Console, first_token: str | None = Non
         lines.append("  token     orchestrator tokens create --name me --permissions chat,models.read,plugins")
     lines.append(f"  try       orchestrator chat {try_next(plugins)}{port_flag(settings)}")
     console.print(Text(visible("\n".join(lines))), soft_wrap=True)
+
+
+def api_text(settings: Settings) -> str:
+    """Where the API is described."""
+    return (
+        "that of LM Studio (STRICT_LMSTUDIO is on)" if settings.strict_lmstudio else f"{service_url(settings)}/schema"
+    )
 
 
 def database_text(settings: Settings) -> str:

@@ -6,6 +6,10 @@ one place, `orchestrator/api/errors.py`.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+ONLY_PUBLIC_ADDRESSES: Final = "only public addresses are allowed"
+"""In every message that refuses an address for what it is: a dialect with words of its own for that knows it by these."""
 
 
 class ErrorKind(StrEnum):

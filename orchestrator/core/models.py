@@ -1,9 +1,12 @@
 """Models as the service speaks of them, whichever engine has them."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from orchestrator.core.request import ReasoningSetting
+
+NO_REASONING: Final = "does not expose reasoning configuration."
+"""What is said of a model without settings of reasoning; a hint how to give it some may follow."""
 
 ModelType: TypeAlias = Literal["llm", "embedding"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
-from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.errors import ONLY_PUBLIC_ADDRESSES, ErrorKind, OrchestratorError
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -133,7 +133,7 @@ class NetworkPolicy:
         kind = address_kind(address)
         if kind is None or (kind == "loopback" and self.allow_loopback):
             return None
-        return f"the address is {kind}, and only public addresses are allowed"
+        return f"the address is {kind}, and {ONLY_PUBLIC_ADDRESSES}"
 
 
 def normal_host(host: str) -> str:

@@ -9,7 +9,7 @@ from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.functions import named_results
 from orchestrator.core.items import ImageInput, InputItem
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.models import Model
+from orchestrator.core.models import NO_REASONING, Model
 from orchestrator.core.permissions import ALL_TOOLS
 from orchestrator.core.prompt import Past
 from orchestrator.core.request import (
@@ -345,7 +345,7 @@ def _check_reasoning(chat: ChatRequest, model: Model, hint: str) -> None:
     if chat.reasoning is None:
         return
     if model.reasoning is None:
-        message = f"Model '{model.key}' does not expose reasoning configuration. {hint}".rstrip()
+        message = f"Model '{model.key}' {NO_REASONING} {hint}".rstrip()
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="reasoning")
     if chat.reasoning not in model.reasoning.allowed_options:
         options = ", ".join(f"'{option}'" for option in model.reasoning.allowed_options)

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 from orchestrator.api.chat_request import RESPONSE_PREFIX
 from orchestrator.api.strict_lmstudio.shaping import registered
 from orchestrator.api.wire_requests import ChatBody, EphemeralIntegration, PluginIntegration
-from orchestrator.core.errors import ErrorInfo, ErrorKind
+from orchestrator.core.errors import ONLY_PUBLIC_ADDRESSES, ErrorInfo, ErrorKind
+from orchestrator.core.models import NO_REASONING
 from orchestrator.service.callers import Caller
 
 NOT_PUBLIC: Final = "URL resolves to a non-public address."
 _MOST_EXAMPLES: Final = 3
-_NO_REASONING: Final = "does not expose reasoning configuration."
 
 
 def plugin_ids(body: ChatBody) -> list[str]:
@@ -34,7 +34,7 @@ def in_chat(info: ErrorInfo, body: ChatBody, caller: Caller, installed: Sequence
         case ErrorKind.INVALID_VALUE if info.param == "previous_response_id":
             return _unknown_previous(info, body)
         case ErrorKind.INVALID_VALUE if info.param == "reasoning":
-            head, found, _ = info.message.partition(_NO_REASONING)
+            head, found, _ = info.message.partition(NO_REASONING)
             return replace(info, message=head + found)
         case ErrorKind.PERMISSION_DENIED:
             return _denied(info, plugin_ids(body), caller)
@@ -89,7 +89,7 @@ def _no_server(info: ErrorInfo, body: ChatBody) -> ErrorInfo:
     )
     if server is None:
         return info
-    why = f"{NOT_PUBLIC} " if "only public addresses are allowed" in info.message else ""
+    why = f"{NOT_PUBLIC} " if ONLY_PUBLIC_ADDRESSES in info.message else ""
     message = (
         f"Unable to connect to remote MCP server '{server.server_label}' at url '{_origin(server.server_url)}'. "
         f"{why}{info.message}"

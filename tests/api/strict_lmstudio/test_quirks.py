@@ -290,6 +290,15 @@ async def test_a_system_prompt_in_a_continued_chat_is_a_second_system_message() 
     ]
 
 
+async def test_nothing_describes_an_api_that_is_not_served() -> None:
+    async with house(strict_lmstudio=True) as api:
+        told = [(await api.client.get(path)).text for path in ("/schema", "/schema/openapi.json")]
+    assert [json.loads(text) for text in told] == [
+        {"error": "Unexpected endpoint or method. (GET /schema)"},
+        {"error": "Unexpected endpoint or method. (GET /schema/openapi.json)"},
+    ]
+
+
 async def test_models_and_downloads_have_no_extensions() -> None:
     async with house(strict_lmstudio=True) as api:
         (model,) = (await api.client.get("/api/v1/models")).json()["models"]
