@@ -7,7 +7,7 @@ from datetime import datetime
 from orchestrator.core.approvals import Approve, Deny
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.core.items import FunctionOutput, OutputEntry, ToolCall
+from orchestrator.core.items import FunctionOutput, Message, OutputEntry, OutputItem, ToolCall
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.listing import listing_number
 from orchestrator.core.placed import HANDED_OVER
@@ -360,11 +360,14 @@ def _store_error(message: str) -> OrchestratorError:
 
 
 def _shortened(output: tuple[OutputEntry, ...]) -> tuple[OutputEntry, ...]:
-    """Without the long outputs of calls."""
-    return tuple(
-        replace(entry, item=_shortened_call(entry.item)) if isinstance(entry.item, ToolCall) else entry
-        for entry in output
-    )
+    """Without the long outputs of calls, and how likely the tokens of messages were."""
+    return tuple(replace(entry, item=_shortened_item(entry.item)) for entry in output)
+
+
+def _shortened_item(item: OutputItem) -> OutputItem:
+    if isinstance(item, Message):
+        return Message(item.content)
+    return _shortened_call(item) if isinstance(item, ToolCall) else item
 
 
 def _shortened_call(call: ToolCall) -> ToolCall:

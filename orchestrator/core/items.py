@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias, assert_never
 
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.logprobs import TokenLogprob
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +161,10 @@ def with_text(item: InputItem, text: str) -> InputItem:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Text of the model that is meant for the user."""
+    """Text of the model that is meant for the user; `logprobs` are those of its tokens, where they were asked for."""
 
     content: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """How likely the tokens of a message were, as its engine saw it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +23,17 @@ class TokenLogprob:
 
     chosen: LikelyToken
     likeliest: tuple[LikelyToken, ...] = ()
+
+
+MOST_KEPT: Final = 50_000
+"""Tokens of one message that are kept, those in the place of others counted: some 2 MB."""
+
+
+def kept_logprobs(logprobs: Sequence[TokenLogprob]) -> tuple[TokenLogprob, ...]:
+    """The beginning of `logprobs`, as long as it may be kept with its message."""
+    told = 0
+    for number, one in enumerate(logprobs):
+        told += 1 + len(one.likeliest)
+        if told > MOST_KEPT:
+            return tuple(logprobs[:number])
+    return tuple(logprobs)

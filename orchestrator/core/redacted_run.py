@@ -18,8 +18,10 @@ from orchestrator.core.items import (
     FunctionOutput,
     ImageInput,
     InputItem,
+    Message,
     Origin,
     ProviderInfo,
+    Reasoning,
     ReasoningInput,
     TextInput,
     text_of,
@@ -170,7 +172,8 @@ class RunRedaction:
         if content == placed.item.content:
             return placed
         self._withhold("texts", str(placed.position), placed.item.content)
-        return replace(placed, item=replace(placed.item, content=content))
+        # Its tokens would spell out what is taken out.
+        return replace(placed, item=Message(content) if isinstance(placed.item, Message) else Reasoning(content))
 
     def _call(self, call: PlacedCall) -> PlacedCall:
         rules = self._of(call.provider)

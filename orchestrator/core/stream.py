@@ -19,7 +19,7 @@ from orchestrator.core.items import (
     ToolCall,
 )
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.logprobs import TokenLogprob
+from orchestrator.core.logprobs import TokenLogprob, kept_logprobs
 from orchestrator.core.response import ChatResult
 from orchestrator.core.server_requests import Elicitation, ElicitationAction, Progress, SamplingReply
 
@@ -272,19 +272,23 @@ class StreamFold:
     result: ChatResult | None = None
     _calls: dict[str, int] = field(default_factory=dict[str, int])
     _text: list[str] = field(default_factory=list[str])
+    _logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
 
     def apply(self, event: StreamEvent) -> None:
         """Take one event in, in the order of the stream."""
         match event:
             case ReasoningStart() | MessageStart():
-                self._text = []
+                self._text, self._logprobs = [], []
                 self.items.append(None)
-            case ReasoningDelta(content) | MessageDelta(content=content):
+            case ReasoningDelta(content):
                 self._text.append(content)
+            case MessageDelta(content, logprobs):
+                self._text.append(content)
+                self._logprobs += logprobs
             case ReasoningEnd():
                 self.items[-1] = Reasoning("".join(self._text))
             case MessageEnd():
-                self.items[-1] = Message("".join(self._text))
+                self.items[-1] = Message("".join(self._text), kept_logprobs(self._logprobs))
             case ToolCallStart() | FunctionCallStart():
                 self._place(event.call_id)
             case FunctionCallEnd(call):

@@ -16,7 +16,7 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.items import ClientProvider, Message, Reasoning
 from orchestrator.core.json_types import parse_object
-from orchestrator.core.logprobs import TokenLogprob
+from orchestrator.core.logprobs import TokenLogprob, kept_logprobs
 from orchestrator.core.stream import (
     FunctionCallDelta,
     FunctionCallEnd,
@@ -44,6 +44,7 @@ TurnChunk: TypeAlias = PromptProgressed | ReasoningArrived | TextArrived | CallO
 class _TextSlot:
     kind: TextKind
     parts: list[str] = field(default_factory=list[str])
+    logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
 
 
 @dataclass(slots=True)
@@ -108,6 +109,7 @@ class TurnAssembly:
         events = self._end_prompt()
         if self._open is not None and self._open.kind == kind:
             self._open.parts.append(text)
+            self._open.logprobs += logprobs
             return [*events, _delta(kind, text, logprobs)]
         if self._held is not None and self._held[0] == kind:
             text, logprobs = self._held[1] + text, (*self._held[2], *logprobs)
@@ -115,7 +117,7 @@ class TurnAssembly:
             self._held = (kind, text, logprobs)
             return events
         events += self._end_text()
-        self._open = _TextSlot(kind, [text])
+        self._open = _TextSlot(kind, [text], [*logprobs])
         self._slots.append(self._open)
         return [*events, ReasoningStart() if kind == "reasoning" else MessageStart(), _delta(kind, text, logprobs)]
 
@@ -162,7 +164,8 @@ class TurnAssembly:
         for position, slot in enumerate(self._slots, self._first_position):
             if isinstance(slot, _TextSlot):
                 text = "".join(slot.parts)
-                item = Reasoning(text) if slot.kind == "reasoning" else Message(text)
+                told = kept_logprobs(slot.logprobs)
+                item = Reasoning(text) if slot.kind == "reasoning" else Message(text, told)
                 items.append(PlacedText(position, self.number, item))
                 continue
             placed = PlacedCall(position, self.number, slot.call_id, slot.name, "".join(slot.fragments), None)

@@ -15,6 +15,7 @@ from typing import Final
 from orchestrator.core.commands import Generate
 from orchestrator.core.inputs import CallArgumentsArrived, GenerationFinished, TextArrived
 from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.core.logprobs import TokenLogprob
 from orchestrator.core.request import ResponseFormat
 from orchestrator.core.tools import OfferedTool
 from orchestrator.engines.held_schemas import held_schema
@@ -80,7 +81,7 @@ async def with_calls(
             if reader is None:
                 yield chunk
             elif isinstance(chunk, TextArrived):
-                for read in reader.feed(chunk.text):
+                for read in reader.feed(chunk):
                     yield read
             elif isinstance(chunk, GenerationFinished):
                 for read in reader.end():
@@ -102,15 +103,17 @@ class _CallReader:
         self._may_begin = re.compile(rf"\s*(?:\{{\s*(?:{_beginnings(json.dumps(key))})?)?$")
         self._is_call = re.compile(rf"\s*\{{\s*{quoted}")
         self._waiting = ""
+        self._likely: tuple[TokenLogprob, ...] = ()
         self._seen = ""
         self._plain = False
         self.called = False
 
-    def feed(self, text: str) -> list[GenerationChunk]:
-        """What can be told by now."""
+    def feed(self, arrived: TextArrived) -> list[GenerationChunk]:
+        """What can be told by now. How likely the tokens of a call were nobody is told: they are none of the message."""
         if self._plain:
-            return [TextArrived(text)]
-        self._waiting += text
+            return [arrived]
+        self._waiting += arrived.text
+        self._likely += arrived.logprobs
         if self.called:
             return self._arguments(self._waiting.rstrip(" \t\r\n}"))
         head = self._head.match(self._waiting)
@@ -128,7 +131,7 @@ class _CallReader:
         """What was held back. The two braces around a whole call are none of its arguments."""
         if not self.called:
             text, self._waiting = self._waiting, ""
-            return [TextArrived(text)] if text else []
+            return [TextArrived(text, self._likely)] if text else []
         whole = self._seen + self._waiting
         try:
             _, length = json.JSONDecoder().raw_decode(whole)

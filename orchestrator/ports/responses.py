@@ -81,7 +81,7 @@ class Chain:
 
     `root_id` names the root, and with it the chain; None where there is no response yet. The `output`
     of a call is empty here where it is longer than `LONG_TEXT`, its structured one None: a prompt has what was shown of it.
-    Of a long chain most may come as `PastSegment`, as it is told.
+    Messages are without `logprobs`. Of a long chain most may come as `PastSegment`, as it is told.
     """
 
     responses: tuple[Past, ...]

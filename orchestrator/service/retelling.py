@@ -150,8 +150,8 @@ def _comes_late(item: OutputItem) -> bool:
 
 def _told(item: OutputItem, decided: frozenset[str]) -> list[StreamEvent]:
     match item:
-        case Message(content):
-            return [MessageStart(), MessageDelta(content), MessageEnd()]
+        case Message(content, logprobs):
+            return [MessageStart(), MessageDelta(content, logprobs), MessageEnd()]
         case Reasoning(content):
             return [ReasoningStart(), ReasoningDelta(content), ReasoningEnd()]
         case ToolCall():

@@ -87,9 +87,14 @@ def _input(path: CTE) -> Select[*tuple[Any, ...]]:
     )
 
 
-def _output(path: CTE) -> Select[*tuple[Any, ...]]:
+def _output(path: CTE, *, logprobs: bool) -> Select[*tuple[Any, ...]]:
     return select(
-        path.c.depth, output_items.c.position, output_items.c.turn, output_items.c.type, output_items.c.content
+        path.c.depth,
+        output_items.c.position,
+        output_items.c.turn,
+        output_items.c.type,
+        output_items.c.content,
+        output_items.c.logprobs if logprobs else null(),
     ).join_from(path, output_items, output_items.c.response_id == path.c.id)
 
 
@@ -137,15 +142,15 @@ class Questions:
     calls: Select[*tuple[Any, ...]]
 
 
-def _questions(path: CTE, *, long_outputs: bool) -> Questions:
-    return Questions(_input(path), _output(path), _calls(path, long_outputs=long_outputs))
+def _questions(path: CTE, *, whole: bool) -> Questions:
+    return Questions(_input(path), _output(path, logprobs=whole), _calls(path, long_outputs=whole))
 
 
-TOLD: Final = _questions(_chain, long_outputs=False)
-"""Long outputs are left out: a prompt has what the model was shown of them, and a chain may hold many."""
+TOLD: Final = _questions(_chain, whole=False)
+"""Long outputs are left out: a prompt has what the model was shown of them, and a chain may hold many. So are logprobs."""
 
-_SOME_TOLD: Final = _questions(_SOME, long_outputs=False)
-_WHOLE: Final = _questions(_chain, long_outputs=True)
+_SOME_TOLD: Final = _questions(_SOME, whole=False)
+_WHOLE: Final = _questions(_chain, whole=True)
 
 
 _OUTPUTS: Final = select(
@@ -249,11 +254,11 @@ def _read(connection: Connection, questions: Questions, asked: dict[str, Any]) -
         if position is not None:
             said[level][position] = input_item(*said_so)
     calls = False
-    for level, position, turn, kind, content in connection.execute(questions.output, asked).all():
+    for level, position, turn, kind, *text in connection.execute(questions.output, asked).all():
         if kind == "tool_call":
             calls = True
         else:
-            written[level][position] = text_entry(kind, turn, content)
+            written[level][position] = text_entry(kind, turn, *text)
     for level, position, *call in connection.execute(questions.calls, asked).all() if calls else ():
         written[level][position] = call_entry(*call)
     return [

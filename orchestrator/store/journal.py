@@ -95,7 +95,7 @@ _ABANDONED: Final = (
 """What another process is just ending is locked, and so left to it."""
 
 _COPY: Final = insert(output_items).from_select(
-    ["response_id", "position", "turn", "type", "content", "call_id"],
+    ["response_id", "position", "turn", "type", "content", "call_id", "logprobs"],
     select(
         bindparam("new_id", type_=Text),
         output_items.c.position,
@@ -103,6 +103,7 @@ _COPY: Final = insert(output_items).from_select(
         output_items.c.type,
         output_items.c.content,
         output_items.c.call_id,
+        output_items.c.logprobs,
     ).where(
         output_items.c.response_id == bindparam("old_id"),
         or_(

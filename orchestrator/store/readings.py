@@ -32,6 +32,7 @@ from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import IncompleteReason, ResponseStatus, Stats
 from orchestrator.core.tools import ToolKey
 from orchestrator.ports import CallDecision, ForkPoint, JournaledCall, OfferedReference, ResponseSummary, StoredResponse
+from orchestrator.store.token_logprobs import logprobs_from
 
 
 def input_item(
@@ -70,9 +71,14 @@ def _said(
     return TextInput(text, taken, speaker, begins) if kind == "text" else ImageInput(text, taken, begins)
 
 
-def text_entry(kind: str, turn: int, content: str | None) -> OutputEntry:
+def text_item(kind: str, content: str | None, logprobs: str | None) -> Message | Reasoning:
     """A message or reasoning from its columns."""
-    return OutputEntry(turn, Message(content or "") if kind == "message" else Reasoning(content or ""))
+    return Message(content or "", logprobs_from(logprobs)) if kind == "message" else Reasoning(content or "")
+
+
+def text_entry(kind: str, turn: int, content: str | None, logprobs: str | None) -> OutputEntry:
+    """A message or reasoning, in its turn, from its columns."""
+    return OutputEntry(turn, text_item(kind, content, logprobs))
 
 
 def call_entry(

@@ -34,6 +34,7 @@ from orchestrator.core.response import (
 )
 from orchestrator.core.tools import OfferedTool, ToolKey, provider_kind, provider_label, text_content
 from orchestrator.ports import LONG_TEXT, NewResponse
+from orchestrator.store.token_logprobs import logprobs_text
 
 Row: TypeAlias = dict[str, Any]
 
@@ -260,11 +261,12 @@ def item_rows(items: Sequence[PlacedItem], response: ResponseFacts, at: datetime
         match placed:
             case PlacedCall():
                 calls.append(call_row(placed, response, at))
-                output.append(row | {"type": "tool_call", "content": None, "call_id": placed.call_id})
+                output.append(row | {"type": "tool_call", "content": None, "call_id": placed.call_id, "logprobs": None})
             case PlacedText(item=item):
                 if response.stored:
-                    kind = "message" if isinstance(item, Message) else "reasoning"
-                    output.append(row | {"type": kind, "content": item.content, "call_id": None})
+                    kind, told = ("message", item.logprobs) if isinstance(item, Message) else ("reasoning", ())
+                    row |= {"type": kind, "content": item.content, "call_id": None, "logprobs": logprobs_text(told)}
+                    output.append(row)
             case _:
                 assert_never(placed)
     return calls, output

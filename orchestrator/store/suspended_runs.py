@@ -9,7 +9,6 @@ from sqlalchemy import Connection, Row, RowMapping, Select, bindparam, insert, s
 from orchestrator.core.approvals import Approve, Decision, Deny, PendingApproval
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.core.items import Message, Reasoning
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.placed import HANDED_OVER
 from orchestrator.core.response import Counters, Ending, Incomplete, Stats
@@ -48,6 +47,7 @@ _ITEMS: Final = (
         output_items.c.turn.label("in_turn"),
         output_items.c.type,
         output_items.c.content,
+        output_items.c.logprobs,
         tool_calls,
         long_text("output").label("long_output"),
         long_text("structured").label("long_structured"),
@@ -272,7 +272,7 @@ def _decision(row: RowMapping) -> CallDecision:
 
 def _item(row: RowMapping) -> PlacedItem:
     if row["call_id"] is None:
-        item = (Message if row["type"] == "message" else Reasoning)(row["content"] or "")
+        item = readings.text_item(row["type"], row["content"], row["logprobs"])
         return PlacedText(row["place"], row["in_turn"], item)
     output, structured = (
         row[name] if row[f"{name}_digest"] is None else row[f"long_{name}"] for name in ("output", "structured")

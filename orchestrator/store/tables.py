@@ -302,6 +302,8 @@ output_items: Final = Table(
     Column("type", Text, nullable=False),
     Column("content", AnyText),
     Column("call_id", Text, ForeignKey("tool_calls.call_id")),
+    # JSON in ASCII, as `token_logprobs.py` has it.
+    Column("logprobs", Text),
     sqlite_with_rowid=False,
 )
 """What the model wrote, in order; a call's row only refers to the journal, a branch's to that of another response."""

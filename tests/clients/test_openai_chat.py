@@ -16,7 +16,9 @@ from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.models import Model, ReasoningSupport
 from orchestrator.core.prompt import AssistantMessage, SystemMessage, ToolMessage, UserMessage
 from orchestrator.core.request import JSON_OBJECT, Sampling
+from orchestrator.core.stream import MessageDelta
 from orchestrator.core.tools import text_content
+from orchestrator.service.retelling import retold
 from orchestrator.testing import SCRIPTED_MODEL, Break, Call, FakeServer, Say, ScriptedEngine, Stall, Think
 from tests.api.house import House, fake_tool, house, served
 
@@ -250,7 +252,7 @@ async def test_settings_reach_the_engine_and_choices_are_responses_of_their_own(
 
 async def test_how_likely_the_tokens_were_is_told() -> None:
     likely = TokenLogprob(LikelyToken("Hi", -0.5, b"Hi"), (LikelyToken("Ho", -1.5),))
-    async with client_of([Say("Hi", (likely,))]) as (client, _):
+    async with client_of([Say("Hi", (likely,))]) as (client, home):
         answer = await client.chat.completions.create(
             model=SCRIPTED_MODEL, messages=[HELLO], logprobs=True, top_logprobs=1
         )
@@ -264,6 +266,9 @@ async def test_how_likely_the_tokens_were_is_told() -> None:
                 "top_logprobs": [{"token": "Ho", "logprob": -1.5, "bytes": None}],
             }
         ]
+        stored = await home.store.get_response(answer.choices[0].model_dump()["response_id"], "local")
+        assert stored is not None and [entry.item for entry in stored.output] == [Message("Hi", (likely,))]
+        assert MessageDelta("Hi", (likely,)) in retold(stored)
 
 
 async def test_what_is_not_stored_is_not_looked_up_either() -> None:

@@ -10,6 +10,7 @@ from orchestrator.core.commands import Outcome, PlacedItem, PlacedText
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import EphemeralProvider, ImageInput, Message, TextInput, ToolCall
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import Cancelled, Completed, Ending, Failed, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey, text_content, tool_key
@@ -134,7 +135,7 @@ async def test_any_text_and_any_json_come_back_as_they_were(store: ResponseStore
         model_key=odd,
     )
     items: tuple[PlacedItem, ...] = (
-        PlacedText(0, 1, Message(odd)),
+        PlacedText(0, 1, Message(odd, (TokenLogprob(LikelyToken(odd, -0.5), (LikelyToken(odd, -5e-324, b"\0"),)),))),
         settled(call(1, "call_1", arguments=arguments), Outcome("succeeded", odd, odd, False, 1, odd)),
         replace(invented_call(2, "call_2"), model_name=odd, arguments_text=odd, reason=odd),
     )

@@ -25,7 +25,7 @@ from orchestrator.core.items import (
     ToolCall,
     asked_of_client,
 )
-from orchestrator.core.logprobs import LikelyToken, TokenLogprob
+from orchestrator.core.logprobs import MOST_KEPT, LikelyToken, TokenLogprob, kept_logprobs
 from orchestrator.core.offering import CLIENT
 from orchestrator.core.placed import HANDED_OVER, Outcome, PlacedCall
 from orchestrator.core.prompt import (
@@ -350,7 +350,18 @@ def test_how_likely_the_tokens_were_goes_along_with_their_text() -> None:
     assert dialogue.feed(i.TextArrived(".", (rest,))) == [s.MessageDelta(".", (rest,))]
     dialogue.feed(i.GenerationFinished("stop", COUNTED))
     [end] = dialogue.feed(i.ResponseSaved())
-    assert isinstance(end, s.ChatEnd) and end.result.output == (Message(" Hi."),)
+    assert isinstance(end, s.ChatEnd) and end.result.output == (Message(" Hi.", (space, word, rest)),)
+    fold = StreamFold()
+    for event in dialogue.events:
+        fold.apply(event)
+    assert fold.output() == end.result.output
+
+
+def test_of_a_long_message_only_so_many_likely_tokens_are_kept() -> None:
+    one = TokenLogprob(LikelyToken("a", -0.5), (LikelyToken("b", -1.5),) * 4)
+    fitting = (one,) * (MOST_KEPT // 5)
+    assert kept_logprobs(fitting) == fitting
+    assert kept_logprobs((*fitting, TokenLogprob(LikelyToken("c", -2.0)))) == fitting
 
 
 def test_a_suspended_run_is_taken_up_and_ends_with_the_clients_call() -> None:

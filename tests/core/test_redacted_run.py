@@ -21,6 +21,7 @@ from orchestrator.core.items import (
     origin_of,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue
+from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.placed import HANDED_OVER, Outcome, PlacedCall, PlacedText
 from orchestrator.core.reading import SERVICE, shown_output, was_cut
 from orchestrator.core.redacted_run import (
@@ -323,6 +324,12 @@ def test_a_run_is_taken_up_as_it_was_put_away() -> None:
     assert restored_input(put_said, withheld) == (replace(said[0], origin=origin_of(put_said[0])), *said[1:])
     assert restored_opening(withheld) == ("C-3", parameters)
     assert restored_opening({}) == (None, None)
+    told = (TokenLogprob(LikelyToken("C-7", -0.5)),)
+    assert redaction().items([PlacedText(1, 1, Message("C-7", told)), PlacedText(2, 1, Reasoning("C-7"))]) == [
+        PlacedText(1, 1, Message(code)),
+        PlacedText(2, 1, Reasoning(code)),
+    ]
+    assert redaction().items([PlacedText(1, 1, Message("fine", told))]) == [PlacedText(1, 1, Message("fine", told))]
     again = redaction()
     again.resume(items, withheld)
     assert again.withheld == withheld

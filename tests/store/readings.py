@@ -6,8 +6,9 @@ from datetime import datetime
 import pytest
 
 from orchestrator.core.calls import output_entry
-from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
+from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.items import Message
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import Completed, Ending, Stats
 from orchestrator.ports import JournaledCall, NewResponse, ResponseStore, StoredResponse
@@ -74,7 +75,15 @@ def with_outcome(journaled: JournaledCall, outcome: Outcome, at: datetime) -> Jo
 
 
 def past(new: NewResponse, *items: PlacedItem) -> PastResponse:
-    return PastResponse(new.input, tuple(output_entry(item) for item in items))
+    """What a chain has of a response."""
+    return PastResponse(new.input, tuple(output_entry(_for_prompts(item)) for item in items))
+
+
+def _for_prompts(item: PlacedItem) -> PlacedItem:
+    """Without how likely the tokens of messages were: prompts do not tell it."""
+    if isinstance(item, PlacedText) and isinstance(item.item, Message):
+        return replace(item, item=Message(item.item.content))
+    return item
 
 
 async def finish(store: ResponseStore, new: NewResponse, *items: PlacedItem, ending: Ending | None = None) -> None:

@@ -15,6 +15,7 @@ from orchestrator.core.items import (
     TextInput,
 )
 from orchestrator.core.json_types import JsonObject, canonical_json
+from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.response import Stats
 from orchestrator.core.tools import (
     OfferedTool,
@@ -78,10 +79,18 @@ def new_response(id: str, previous: str | None = None, *, stored: bool = True, a
     )
 
 
+LIKELY = (
+    TokenLogprob(
+        LikelyToken("Item", -0.1, b"Item"), (LikelyToken("It", -2.5), LikelyToken("\0\ud83d", -1e-9, b"\xff"))
+    ),
+    TokenLogprob(LikelyToken("\ufffd", -0.30000000000000004, b"\xc3")),
+)
+
+
 def text(position: int, turn: int = 1) -> PlacedText:
-    """A message, or reasoning in even places."""
+    """A message with how likely its tokens were, or reasoning in even places."""
     content = f"Item {position}."
-    return PlacedText(position, turn, Message(content) if position % 2 else Reasoning(content))
+    return PlacedText(position, turn, Message(content, LIKELY) if position % 2 else Reasoning(content))
 
 
 def call(position: int, call_id: str, turn: int = 1, arguments: JsonObject | None = None) -> PlacedCall:

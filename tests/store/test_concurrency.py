@@ -5,11 +5,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from orchestrator.core.calls import output_entry
-from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import Completed
 from orchestrator.ports import Chain, ResponseStore
 from tests.store.processes import writer_process
+from tests.store.readings import past
 from tests.store.samples import LEASE, MINUTE, NOON, STATS, answered, call, new_response, settled, text
 from tests.store.stores import open_stores, sqlite_address
 
@@ -28,15 +27,9 @@ async def run_a_response(store: ResponseStore, response_id: str) -> None:
 
 def chain_of(*response_ids: str) -> Chain:
     """What `writer_process` leaves of a chain."""
-    past = [
-        PastResponse(
-            new_response(id).input,
-            (output_entry(settled(call(0, f"call_{id}"), answered(id))), output_entry(text(1))),
-        )
-        for id in response_ids
-    ]
+    told = [past(new_response(id), settled(call(0, f"call_{id}"), answered(id)), text(1)) for id in response_ids]
     last = new_response(response_ids[-1])
-    return Chain(tuple(past), last.system_prompt, last.tool_names, response_ids[0])
+    return Chain(tuple(told), last.system_prompt, last.tool_names, response_ids[0])
 
 
 async def test_32_writers_lose_nothing_and_each_gets_its_own_back(database_url: str) -> None:
@@ -49,8 +42,8 @@ async def test_32_writers_lose_nothing_and_each_gets_its_own_back(database_url: 
                     tasks.start_soon(run_a_response, store, response_id)
         for response_id in ids:
             items = (text(0), settled(call(1, f"call_{response_id}"), answered(response_id)), text(2))
-            past = PastResponse(new_response(response_id).input, tuple(output_entry(item) for item in items))
-            assert (await store.load_chain(response_id, "ada")).responses == (past,)
+            told = past(new_response(response_id), *items)
+            assert (await store.load_chain(response_id, "ada")).responses == (told,)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -13,10 +13,12 @@ import anyio
 import pytest
 from sqlalchemy import Connection, delete, inspect, select
 
+from orchestrator.core.calls import output_entry
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.core.items import Origin, PluginProvider, TextInput
+from orchestrator.core.items import Message, Origin, OutputEntry, PluginProvider, TextInput
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.prompt import UserMessage, opening_messages
+from orchestrator.core.response import Completed
 from orchestrator.ports import ForkPoint
 from orchestrator.ports.audit import ArgumentPattern, AuditVerification, CallFilter
 from orchestrator.store import audit_query, migrate
@@ -27,7 +29,7 @@ from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.responses import SqlResponseStore
 from orchestrator.store.tables import call_arguments, metadata
 from tests.store.decided import write_decisions
-from tests.store.samples import CLOCK_SERVER, NOON, call, new_response
+from tests.store.samples import CLOCK_SERVER, NOON, STATS, call, new_response, text
 from tests.store.stores import open_stores, sqlite_address
 
 pytest_plugins = ("tests.store.databases",)
@@ -512,3 +514,18 @@ async def test_tokens_that_share_a_name_all_stay_and_one_holds_it(empty_url: str
     await migrate.upgrade(empty_url)
     async with open_stores(empty_url) as stores:
         assert [token.id for token in await stores.tokens.revoke_named("ci", NOON)] == ["older", "newer"]
+
+
+async def test_messages_from_before_logprobs_have_none_and_a_downgrade_keeps_their_text(empty_url: str) -> None:
+    await migrate.upgrade(empty_url)
+    async with open_stores(empty_url) as stores:
+        await stores.responses.open_response(new_response("resp_a"))
+        await stores.responses.save_response("resp_a", Completed(), STATS, [text(1)], [], NOON)
+        stored = await stores.responses.get_response("resp_a", "ada")
+        assert stored is not None and stored.output == (output_entry(text(1)),)
+    await migrate.downgrade(empty_url, "0023")
+    await migrate.upgrade(empty_url)
+    await migrate.check(empty_url)
+    async with open_stores(empty_url) as stores:
+        stored = await stores.responses.get_response("resp_a", "ada")
+        assert stored is not None and stored.output == (OutputEntry(1, Message("Item 1.")),)

@@ -12,6 +12,7 @@ from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import CallArgumentsArrived, FinishReason, GenerationFinished, TextArrived
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.request import ResponseFormat
 from orchestrator.core.response import Counters
 from orchestrator.core.tools import OfferedTool
@@ -62,6 +63,21 @@ async def test_text_goes_on_as_soon_as_it_can_be_no_call() -> None:
     assert [chunk async for chunk in chunks] == [
         TextArrived('{"town": "Oslo'),
         TextArrived('"}'),
+        GenerationFinished("stop", COUNTERS),
+    ]
+
+
+async def test_how_likely_the_tokens_of_an_answer_were_is_told_also_where_it_might_have_been_a_call() -> None:
+    brace, key, rest = (TokenLogprob(LikelyToken(text, -0.5)) for text in ("{", '"to', 'wn": 1}'))
+
+    async def answer() -> AsyncGenerator[GenerationChunk, None]:
+        yield TextArrived("{", (brace,))
+        yield TextArrived('"to', (key,))
+        yield TextArrived('wn": 1}', (rest,))
+        yield GenerationFinished("stop", COUNTERS)
+
+    assert [chunk async for chunk in with_calls(answer(), "tool_call")] == [
+        TextArrived('{"town": 1}', (brace, key, rest)),
         GenerationFinished("stop", COUNTERS),
     ]
 
