@@ -184,8 +184,12 @@ class ScriptedEngine:
                 await anyio.lowlevel.checkpoint()
                 match line:
                     case Say(text, logprobs):
+                        text, stopped_at = _until(text, request.sampling.stop)
                         for word in [text] if logprobs else _words(text):
                             yield TextArrived(word, logprobs)
+                        if stopped_at is not None:
+                            yield GenerationFinished("stop", self._counters, stopped_at)
+                            return
                     case Think(text):
                         for word in _words(text):
                             yield ReasoningArrived(word)
@@ -207,6 +211,12 @@ class ScriptedEngine:
         if callable(self._script):
             return self._script(request)
         return self._script[min(len(self.requests), len(self._script)) - 1]
+
+
+def _until(text: str, stop: Sequence[str]) -> tuple[str, str | None]:
+    """What is written of `text`, and the stop sequence that ends it."""
+    at, word = min(((text.find(word), word) for word in stop if word in text), default=(len(text), None))
+    return text[:at], word
 
 
 def _words(text: str) -> Iterable[str]:

@@ -13,7 +13,7 @@ from orchestrator.core.listing import listing_number
 from orchestrator.core.placed import HANDED_OVER
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.redacted_run import merged
-from orchestrator.core.response import Cancelled, Ending, Failed, Incomplete, Stats
+from orchestrator.core.response import Cancelled, Completed, Ending, Failed, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey, readable_content, text_content
 from orchestrator.core.transcript import EMPTY, extended_transcript
 from orchestrator.ports import (
@@ -396,7 +396,7 @@ def _same_ending(one: Ending, other: Ending, node: Node) -> bool:
     match one, other:
         case Failed(error), Failed(ErrorInfo(kind=kind)):
             return error.kind == kind
-        case Cancelled(), Cancelled():
+        case (Cancelled(), Cancelled()) | (Completed(), Completed()):
             return True
         case _:
             return one == other

@@ -13,7 +13,7 @@ from orchestrator.core import items
 from orchestrator.core import stream as s
 from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.models import LoadConfig, Model
-from orchestrator.core.response import ChatResult, Incomplete, Stats, Suspended, ending_status
+from orchestrator.core.response import ChatResult, Completed, Incomplete, Stats, Suspended, ending_status
 from orchestrator.ports import ForkPoint, StoredResponse
 from orchestrator.service.instances import Loaded
 from orchestrator.service.server_callbacks import PendingElicitation
@@ -172,6 +172,7 @@ def chat_reply(result: ChatResult) -> wire.ChatReply:
         response_id=result.response_id or UNSET,
         status=ending_status(ending),
         incomplete_reason=ending.reason if isinstance(ending, Incomplete) else UNSET,
+        stop_sequence=_set(ending.stop_sequence) if isinstance(ending, Completed) else UNSET,
         pending_approvals=pending_approvals(ending.pending, ending.expires_at)
         if isinstance(ending, Suspended)
         else UNSET,
@@ -196,6 +197,7 @@ def stored_reply(response: StoredResponse) -> wire.StoredReply:
         model_instance_id=response.model_instance_id,
         status=response.status,
         incomplete_reason=response.incomplete_reason or UNSET,
+        stop_sequence=_set(response.stop_sequence),
         error=UNSET if response.error is None else wire_error(response.error),
         pending_approvals=UNSET
         if response.expires_at is None

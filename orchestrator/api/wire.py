@@ -12,6 +12,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from orchestrator.core.items import CLIENT_LABEL
 
 Status: TypeAlias = Literal["in_progress", "awaiting_approval", "completed", "incomplete", "failed", "cancelled"]
+StoppedAt: TypeAlias = Annotated[
+    str, Meta(description="Extension. The stop sequence of the request that ended it, where the engine tells.")
+]
 IncompleteReason: TypeAlias = Literal[
     "max_output_tokens", "max_turns", "identical_calls", "deadline", "client_gone", "process_died"
 ]
@@ -208,6 +211,7 @@ class ChatReply(Struct, frozen=True, kw_only=True):
     incomplete_reason: (
         Annotated[IncompleteReason, Meta(description="Extension. Only when `status` is `incomplete`.")] | UnsetType
     ) = UNSET
+    stop_sequence: StoppedAt | UnsetType = UNSET
     pending_approvals: PendingApprovals | UnsetType = UNSET
     warnings: Annotated[list[str], Meta(description="Extension. Only where there are any.")] | UnsetType = UNSET
 
@@ -334,6 +338,7 @@ class StoredReply(Struct, frozen=True, kw_only=True):
     model_instance_id: str
     status: Status
     incomplete_reason: IncompleteReason | UnsetType = UNSET
+    stop_sequence: StoppedAt | UnsetType = UNSET
     error: Annotated[ErrorBody, Meta(description="Only when `status` is `failed`.")] | UnsetType = UNSET
     pending_approvals: PendingApprovals | UnsetType = UNSET
     forked_from: ForkedFrom | UnsetType = UNSET

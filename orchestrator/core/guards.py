@@ -26,14 +26,19 @@ class Guards:
         """Whether the model may not be called again."""
         return len(self.counters) >= self._request.limits.max_turns
 
-    def ending_after(self, calls: Sequence[PlacedCall], *, cut: bool) -> tuple[Ending, str] | None:
-        """How the run ends with a turn that makes these calls, and why they are not run; None where it goes on."""
+    def ending_after(
+        self, calls: Sequence[PlacedCall], *, cut: bool, stop_sequence: str | None = None
+    ) -> tuple[Ending, str] | None:
+        """How the run ends with a turn that makes these calls, and why they are not run; None where it goes on.
+
+        Where the model stopped at a `stop_sequence` that the request does not have, it is one of the engine's own.
+        """
         budget = self.output_budget()
         asks = [call for call in calls if not call.is_handed_over]
         if cut or (asks and budget is not None and budget <= 0):
             return Incomplete("max_output_tokens"), "the limit of output tokens was reached"
         if not calls:
-            return Completed(), ""
+            return Completed(stop_sequence if stop_sequence in self._request.sampling.stop else None), ""
         self._asked.update(identity(call) for call in calls)
         if any(self._asked[identity(call)] > self._request.limits.max_identical_calls for call in calls):
             return Incomplete("identical_calls"), "the same call was made too often"

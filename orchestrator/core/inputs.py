@@ -145,10 +145,14 @@ FinishReason: TypeAlias = Literal["stop", "tool_calls", "length"]
 
 @dataclass(frozen=True, slots=True)
 class GenerationFinished:
-    """The turn is written; `length` says that a limit ended it."""
+    """The turn is written; `length` says that a limit ended it.
+
+    `stop_sequence` is the text that the model stopped at, None where it ended by itself or the engine does not tell.
+    """
 
     reason: FinishReason
     counters: Counters
+    stop_sequence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

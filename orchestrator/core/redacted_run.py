@@ -32,7 +32,7 @@ from orchestrator.core.markup import plain_markup
 from orchestrator.core.placed import HANDED_OVER, Outcome, PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.reading import SERVICE, cut_alike, inner_piece
 from orchestrator.core.redaction import NOTHING, Learned, Redaction, marker, parsed
-from orchestrator.core.response import Cancelled, Ending, Failed
+from orchestrator.core.response import Cancelled, Completed, Ending, Failed
 from orchestrator.core.tools import text_content
 
 Rules: TypeAlias = Callable[[ProviderInfo | None], Redaction]
@@ -127,6 +127,8 @@ class RunRedaction:
                 return Failed(replace(error, message=self._plain(self._texts, error.message)))
             case Cancelled(reason):
                 return Cancelled(self._plain(self._texts, reason))
+            case Completed(str(stop_sequence)):
+                return Completed(self._plain(self._texts, stop_sequence))
             case _:
                 return ending
 

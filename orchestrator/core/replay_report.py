@@ -98,7 +98,7 @@ def differences(compared: ResponseComparison) -> tuple[Difference, ...]:
     )
 
 
-_ENDS: Final = ("status", "incomplete_reason", "error")
+_ENDS: Final = ("status", "incomplete_reason", "stop_sequence", "error")
 _TOOLS: Final[dict[str, DifferenceKind]] = {
     "changed": "definition",
     "removed": "tool_missing",

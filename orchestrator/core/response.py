@@ -18,7 +18,12 @@ IncompleteReason: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The model said what it had to say."""
+    """The model said what it had to say, or all up to the `stop_sequence` of the request that it had begun to write.
+
+    None also where the engine does not tell one from the other.
+    """
+
+    stop_sequence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

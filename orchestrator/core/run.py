@@ -190,9 +190,8 @@ class Run:
                 | i.CallArgumentsArrived()
             ):
                 return self._hear(turn, event)
-            case i.GenerationFinished(reason, counters):
-                self._guards.counters.append(counters)
-                return self._finish_turn(turn, cut=reason == "length")
+            case i.GenerationFinished():
+                return self._finish_turn(turn, event)
             case i.EngineFailed(error):
                 return [*self._break_off(turn), *self._save(Failed(error))]
             case _:
@@ -288,10 +287,12 @@ class Run:
         self.state = Generating(turn)
         return [s.PromptProcessingStart(), generate]
 
-    def _finish_turn(self, turn: TurnAssembly, *, cut: bool) -> list[Emission]:
+    def _finish_turn(self, turn: TurnAssembly, end: i.GenerationFinished) -> list[Emission]:
+        self._guards.counters.append(end.counters)
+        cut = end.reason == "length"
         events, items = turn.finish(cut=cut)
         calls = [item for item in items if isinstance(item, c.PlacedCall)]
-        ended = self._guards.ending_after(calls, cut=cut)
+        ended = self._guards.ending_after(calls, cut=cut, stop_sequence=end.stop_sequence)
         told = [call.call_id for call in calls if call.is_handed_over]
         if ended is not None:
             ending, why = ended

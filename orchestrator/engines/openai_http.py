@@ -116,7 +116,7 @@ class Completion:
             decode_seconds=decode_seconds,
             first_token_seconds=None if self._first_at is None else self._first_at - self._sent_at,
         )
-        return GenerationFinished(self.decoder.finish_reason(), counters)
+        return GenerationFinished(self.decoder.finish_reason(), counters, self.decoder.stop_sequence)
 
     async def _events(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         """The data of each event; a server that does not stream sends one body, which is taken for one event."""

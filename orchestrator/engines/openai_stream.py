@@ -138,12 +138,17 @@ class WireLogprobs(msgspec.Struct, frozen=True):
 
 
 class WireChoice(msgspec.Struct, frozen=True):
-    """`message` is what a server sends that was asked to stream and does not."""
+    """`message` is what a server sends that was asked to stream and does not.
+
+    What the model stopped at is vLLM's `stop_reason` and SGLang's `matched_stop`: a text, or the id of a token.
+    """
 
     delta: WireDelta | None = None
     message: WireDelta | None = None
     finish_reason: str | None = None
     logprobs: WireLogprobs | None = None
+    stop_reason: object = None
+    matched_stop: object = None
 
 
 class WirePromptDetails(msgspec.Struct, frozen=True):
@@ -183,6 +188,12 @@ class WirePromptProgress(msgspec.Struct, frozen=True):
     processed: int = 0
 
 
+class WireVerbose(msgspec.Struct, frozen=True):
+    """What llama.cpp adds to the end of a turn where it is told to be `verbose`; empty where no word ended it."""
+
+    stopping_word: str = ""
+
+
 class WireError(msgspec.Struct, frozen=True):
     """An error body; the two counts are llama.cpp's, for a prompt that is too long."""
 
@@ -200,6 +211,7 @@ class WireChunk(msgspec.Struct, frozen=True):
     usage: WireUsage | None = None
     timings: WireTimings | None = None
     prompt_progress: WirePromptProgress | None = None
+    verbose: WireVerbose | None = msgspec.field(name="__verbose", default=None)
     error: WireError | str | None = None
     object: str | None = None
     message: str | None = None
@@ -272,6 +284,8 @@ class StreamDecoder:
         self._usage: WireUsage | None = None
         self._timings: WireTimings | None = None
         self.first_token_seen = False
+        self.stop_sequence: str | None = None
+        """The text that the model stopped at; None where it ended by itself, or the server does not tell."""
 
     @property
     def called(self) -> bool:
@@ -286,6 +300,8 @@ class StreamDecoder:
         """
         self._usage = chunk.usage or self._usage
         self._timings = chunk.timings or self._timings
+        if chunk.verbose is not None:
+            self.stop_sequence = chunk.verbose.stopping_word or None
         out: list[GenerationChunk] = []
         progress = chunk.prompt_progress
         if progress is not None:
@@ -299,6 +315,8 @@ class StreamDecoder:
         if delta is not None:
             out += self._delta(delta, choice.logprobs)
         self._finish = choice.finish_reason or self._finish
+        for told in (choice.stop_reason, choice.matched_stop):
+            self.stop_sequence = told if isinstance(told, str) else self.stop_sequence
         return out
 
     @property

@@ -114,7 +114,10 @@ class JournaledCall:
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A stored response, whole; `pending` are the calls that wait for a decision, until `expires_at`."""
+    """A stored response, whole; `pending` are the calls that wait for a decision, until `expires_at`.
+
+    `stop_sequence` as `Completed` has it.
+    """
 
     id: str
     previous_response_id: str | None
@@ -139,6 +142,7 @@ class StoredResponse:
     forked_from: ForkPoint | None = None
     replay_of: str | None = None
     warnings: tuple[str, ...] = ()
+    stop_sequence: str | None = None
 
 
 class ResponseStore(SuspendedRunStore, Protocol):

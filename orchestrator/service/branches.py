@@ -178,6 +178,7 @@ def _node(detail: ResponseDetail) -> BranchNode:
         "system_prompt": response.system_prompt,
         "status": response.status,
         "incomplete_reason": response.incomplete_reason,
+        "stop_sequence": response.stop_sequence,
         "error": None if response.error is None else response.error.message,
     }
     fork = response.forked_from

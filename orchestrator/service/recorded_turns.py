@@ -67,15 +67,18 @@ RecordedTurn: TypeAlias = Sequence[RecordedPart]
 class RecordedTurns:
     """Writes `turns`, the n-th when the n-th turn is asked for, and nothing after the last. It counts no tokens.
 
-    `cut` says that a limit ended the last of them.
+    `cut` says that a limit ended the last of them, `stop_sequence` at what it stopped.
     """
 
     name = RECORDED
     traits = EngineTraits(loads=False)
 
-    def __init__(self, turns: Sequence[RecordedTurn], model: Model, *, cut: bool = False) -> None:
+    def __init__(
+        self, turns: Sequence[RecordedTurn], model: Model, *, cut: bool = False, stop_sequence: str | None = None
+    ) -> None:
         self._turns = tuple(turns)
         self._cut = cut
+        self._stop_sequence = stop_sequence
         self._model = model
 
     async def models(self) -> Sequence[Model]:
@@ -116,8 +119,10 @@ class RecordedTurns:
                     calls += 1
                 case _:
                     assert_never(part)
-        last = self._cut and request.turn == len(self._turns)
-        yield GenerationFinished("length" if last else "tool_calls" if calls else "stop", Counters())
+        last = request.turn == len(self._turns)
+        cut = self._cut and last
+        reason = "length" if cut else "tool_calls" if calls else "stop"
+        yield GenerationFinished(reason, Counters(), self._stop_sequence if last else None)
 
     def _arguments(self, call: RecordedCall, request: Generate) -> str:
         """As they were written, but for the ids by which the tool that reads on knows earlier calls."""
@@ -134,11 +139,11 @@ class RecordedTurns:
 
 
 def recorded_choice(
-    turns: Sequence[RecordedTurn], model_key: str, *, cut: bool = False
+    turns: Sequence[RecordedTurn], model_key: str, *, cut: bool = False, stop_sequence: str | None = None
 ) -> tuple[ModelChoice, InstanceService]:
     """What a run needs to be written by `turns`: its model, which nobody else can name, and its instance."""
     model = Model(model_key, RECORDED, "llm", RECORDED, model_key, trained_for_tool_use=True)
-    engine = RecordedTurns(turns, model, cut=cut)
+    engine = RecordedTurns(turns, model, cut=cut, stop_sequence=stop_sequence)
     return ModelChoice(engine, model), InstanceService(ModelService([engine]), InstancePolicy())
 
 

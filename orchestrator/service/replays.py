@@ -99,7 +99,9 @@ class ReplayService:
         cut = stored.incomplete_reason == "max_output_tokens"
         taken_up = replace(
             taken_up,
-            written=recorded_choice(recorded_turns(run.items), stored.model_key, cut=cut),
+            written=recorded_choice(
+                recorded_turns(run.items), stored.model_key, cut=cut, stop_sequence=stored.stop_sequence
+            ),
             replayed=Replayed(stored.id, catalog, _parameters(request, stored)),
         )
         return await self._chats.start(chat, caller, taken_up)

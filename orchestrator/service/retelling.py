@@ -179,7 +179,7 @@ def _ending(response: StoredResponse) -> Close | None:
             assert response.expires_at is not None
             return Suspended(response.pending, response.expires_at)
         case "completed":
-            return Completed()
+            return Completed(response.stop_sequence)
         case "incomplete":
             return Incomplete(response.incomplete_reason or "process_died")
         case "failed":

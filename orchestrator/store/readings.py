@@ -159,6 +159,7 @@ def stored_response(row: RowMapping, items: PastResponse, pending: tuple[Pending
         metadata=row["metadata"],
         status=status,
         incomplete_reason=reason,
+        stop_sequence=row["ending_reason"] if status == "completed" else None,
         error=error,
         stats=_stats(row["stats"]),
         input=items.input,

@@ -277,8 +277,8 @@ def ending_row(ending: Ending, *, stored: bool) -> Row:
     row: Row = {"status": ending_status(ending)}
     row |= dict.fromkeys(("ending_reason", "error_kind", "error_message", "error_param"))
     match ending:
-        case Completed():
-            pass
+        case Completed(stop_sequence):
+            row["ending_reason"] = stop_sequence if stored else None
         case Incomplete(reason):
             row["ending_reason"] = reason
         case Cancelled(reason):

@@ -82,6 +82,7 @@ async def test_a_saved_response_comes_back_whole_and_in_the_models_order(store: 
     ("ending", "fields"),
     [
         (Completed(), {"status": "completed"}),
+        (Completed("\n\nEND \x00"), {"status": "completed", "stop_sequence": "\n\nEND \x00"}),
         (Incomplete("max_turns"), {"status": "incomplete", "incomplete_reason": "max_turns"}),
         (Cancelled("asked for"), {"status": "cancelled"}),
         (

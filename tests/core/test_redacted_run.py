@@ -176,6 +176,7 @@ def test_what_a_path_told_is_masked_in_everything_that_comes_after() -> None:
     error = ErrorInfo(ErrorKind.ENGINE_ERROR, "C-1 hunter2!")
     assert run.ending(Failed(error)) == Failed(replace(error, message="[redacted:code] [redacted:password]"))
     assert (run.ending(Cancelled("C-1")), run.ending(Completed())) == (Cancelled("[redacted:code]"), Completed())
+    assert run.ending(Completed("C-1")) == Completed("[redacted:code]")
 
 
 def test_a_call_that_the_client_runs_has_nothing_to_redact_yet() -> None:

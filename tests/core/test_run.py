@@ -10,7 +10,7 @@ from orchestrator.core import stream as s
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
 from orchestrator.core.items import InvalidToolCall, Message, Reasoning, TextInput, ToolCall
 from orchestrator.core.prompt import AssistantMessage, PromptToolCall, SystemMessage, ToolMessage, UserMessage
-from orchestrator.core.request import Limits, NamedTool, PluginRequest, ToolChoice
+from orchestrator.core.request import Limits, NamedTool, PluginRequest, Sampling, ToolChoice
 from orchestrator.core.response import Cancelled, ChatResult, Completed, Counters, Failed, Incomplete, Stats, sum_stats
 from orchestrator.core.states import Ended
 from orchestrator.core.tools import OfferedTool, ToolDefinition, text_content
@@ -65,6 +65,16 @@ def test_a_plain_chat_opens_loads_generates_saves_and_only_then_ends() -> None:
     ]
     output = (Reasoning("Hm."), Message("\n\nHi you"))
     assert d.feed(i.ResponseSaved()) == [s.ChatEnd(ChatResult("demo/m", output, stats, Completed(), "resp_1"))]
+
+
+@pytest.mark.parametrize(
+    ("told", "ending"), [("END", Completed("END")), ("<|im_end|>", Completed()), (None, Completed())]
+)
+def test_a_turn_that_stops_at_a_sequence_of_the_request_completes_with_it(told: str | None, ending: Completed) -> None:
+    d = Dialogue(asked(sampling=Sampling(stop=("END", "STOP"))))
+    d.until_generating()
+    d.feed(i.GenerationFinished("stop", COUNTED, told), i.ResponseSaved())
+    assert (saved_by(d).ending, result_of(d).ending) == (ending, ending)
 
 
 def test_a_response_that_is_not_stored_gets_no_id_anywhere() -> None:

@@ -330,3 +330,27 @@ def test_what_is_no_chunk_is_refused_without_quoting_it(data: bytes) -> None:
     with pytest.raises(ValueError) as caught:
         decode_chunk(data)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("told", "stopped_at"),
+    [
+        ({"finish_reason": "stop", "stop_reason": "END"}, "END"),  # vLLM
+        ({"finish_reason": "stop", "stop_reason": 128009}, None),
+        ({"finish_reason": "stop", "stop_reason": None}, None),
+        ({"finish_reason": "stop", "matched_stop": "END"}, "END"),  # SGLang
+        ({"finish_reason": "stop", "matched_stop": 2}, None),
+        ({"finish_reason": "stop"}, None),
+    ],
+)
+def test_what_a_server_says_that_the_model_stopped_at_is_heard(told: JsonObject, stopped_at: str | None) -> None:
+    decoder, _ = decoder_after(delta(content="Hi"), {"choices": [{"index": 0, "delta": {}, **told}]})
+    assert (decoder.finish_reason(), decoder.stop_sequence) == ("stop", stopped_at)
+
+
+@pytest.mark.parametrize(("word", "stopped_at"), [("END", "END"), ("", None)])
+def test_llama_cpp_tells_it_in_what_it_adds_where_it_is_verbose(word: str, stopped_at: str | None) -> None:
+    decoder, _ = decoder_after(
+        {**delta("stop"), "__verbose": {"stop_type": "word", "stopping_word": word, "prompt": 1}}
+    )
+    assert decoder.stop_sequence == stopped_at

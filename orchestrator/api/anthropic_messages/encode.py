@@ -31,7 +31,7 @@ from orchestrator.core.items import (
     asked_of_client,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue, parse_object
-from orchestrator.core.response import ChatResult, Completed, Incomplete, Stats
+from orchestrator.core.response import ChatResult, Close, Completed, Incomplete, Stats
 from orchestrator.core.tools import provider_label
 
 NOBODY: Final = "unknown"
@@ -103,13 +103,17 @@ def signature_of(thinking: str) -> str:
 
 def stopped_by(result: ChatResult) -> Stopped:
     """Why the message is over. `pause_turn`: it would go on, sent back with a word of the user."""
-    return Stopped(_reason(result))
-
-
-def _reason(result: ChatResult) -> StopReason:
     match result.ending:
+        case Completed(str(stop_sequence)):
+            return Stopped("stop_sequence", stop_sequence)
+        case ending:
+            return Stopped(_reason(ending, result.output))
+
+
+def _reason(ending: Close, output: Sequence[OutputItem]) -> StopReason:
+    match ending:
         case Completed():
-            return "tool_use" if asked_of_client(result.output) else "end_turn"
+            return "tool_use" if asked_of_client(output) else "end_turn"
         case Incomplete("max_output_tokens"):
             return "max_tokens"
         case Incomplete("identical_calls"):

@@ -20,6 +20,8 @@ def turn_body(model: str, request: Generate, support: ReasoningSupport | None) -
     held = constraint(request)
     body = completion_body(model, request, schema_of=lambda tool: grammar_schema(parameters(tool)))
     body |= {"return_progress": True, **held}
+    if request.sampling.stop:
+        body["verbose"] = True  # the end of the turn tells then which of them ended it
     told = template_arguments(support, request.reasoning)
     if told:
         body["chat_template_kwargs"] = told

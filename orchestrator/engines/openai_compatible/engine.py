@@ -22,6 +22,8 @@ from orchestrator.engines.openai_request import completion_body, wire_response_f
 from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadStep
 
 ENGINE_NAME: Final = "openai_compatible"
+LLAMA_SERVER: Final = "llamacpp"
+"""Who owns the models of llama-server."""
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
 REASONING_HINT: Final = "OPENAI_COMPATIBLE_REASONING can say what the models of its server offer."
 RETRY_SECONDS: Final = 0.2
@@ -67,12 +69,13 @@ class _WireCapabilities(msgspec.Struct, frozen=True):
 
 
 class _WireModel(msgspec.Struct, frozen=True):
-    """An entry of `GET /v1/models`; `max_model_len` is vLLM's and SGLang's.
+    """An entry of `GET /v1/models`; `max_model_len` is vLLM's and SGLang's, `owned_by` says who llama-server is.
 
     `capabilities` are LM Studio's and ours, or a list that says other things; `supported_parameters` OpenRouter's.
     """
 
     id: str
+    owned_by: object = None
     capabilities: object = None
     supported_parameters: object = None
     max_model_len: int | None = None
@@ -120,6 +123,7 @@ class OpenAICompatibleEngine:
         self._timeouts = timeouts
         self._reasoning = ReasoningSupport(tuple(reasoning), reasoning[0]) if reasoning else None
         self._unheeded: set[str] = set()
+        self._llama: frozenset[str] = frozenset()
         self._client = httpx.AsyncClient(
             auth=(url.username, url.password) if url.userinfo and self._api_key is None else None,
             timeout=httpx.Timeout(max(timeouts.first_token, timeouts.silence), connect=timeouts.connect),
@@ -168,6 +172,7 @@ class OpenAICompatibleEngine:
         except msgspec.MsgspecError:
             message = f"{self._who} does not list its models as an OpenAI-compatible server does."
             raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, message) from None
+        self._llama = frozenset(entry.id for entry in listed.data if entry.owned_by == LLAMA_SERVER)
         return [_model(entry, self._name, self._reasoning) for entry in listed.data]
 
     def check_response_format(self, response_format: ResponseFormat) -> None:
@@ -207,6 +212,8 @@ class OpenAICompatibleEngine:
         asked again.
         """
         body = completion_body(model.key, request) | _extras(request, model.reasoning)
+        if request.sampling.stop and model.key in self._llama:
+            body["verbose"] = True  # the end of the turn tells then which of them ended it; others refuse such a field
         again = True
         while True:
             completion = Completion(

@@ -104,6 +104,32 @@ async def test_a_stream_has_the_events_in_their_order_and_the_helper_puts_them_t
     assert thinking["signature"].startswith("orchestrator_")
 
 
+async def test_the_sequence_that_the_model_stopped_at_is_told_and_can_be_read_again() -> None:
+    engine = ScriptedEngine([[Say("One, two, END three.")]])
+    ask = {**ASK, "stop_sequences": ["STOP", "END"]}
+    async with anthropic_house(engine) as (api, client):
+        message = await client.messages.create(**ask)
+        async with client.messages.stream(**ask) as stream:
+            events = [told(event) async for event in stream]
+            whole = await stream.get_final_message()
+        stored = (await api.client.get(f"/api/v1/responses/resp_{message.id[4:]}")).json()
+        again = (await api.client.get(f"/v1/responses/resp_{message.id[4:]}?stream=true")).text
+        native = await api.client.post("/api/v1/chat", json={"model": SCRIPTED_MODEL, "input": "Hi", "stop": ["END"]})
+        openai = await api.client.post(
+            "/v1/chat/completions", json={"model": SCRIPTED_MODEL, "messages": ASK["messages"], "stop": "END"}
+        )
+    assert [(one.stop_reason, one.stop_sequence) for one in (message, whole)] == [("stop_sequence", "END")] * 2
+    assert [told(block) for block in message.content] == [{"type": "text", "text": "One, two, "}]
+    assert next(event for event in events if event["type"] == "message_delta")["delta"] == {
+        "stop_reason": "stop_sequence",
+        "stop_sequence": "END",
+    }
+    assert (stored["status"], stored["stop_sequence"]) == ("completed", "END")
+    assert "response.completed" in again
+    assert (native.json()["status"], native.json()["stop_sequence"]) == ("completed", "END")
+    assert openai.json()["choices"][0]["finish_reason"] == "stop"
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_function_is_called_by_the_client_and_its_result_continues_the_chain(streamed: bool) -> None:
     engine = ScriptedEngine(

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject, JsonValue
-from orchestrator.core.request import ResponseFormat
+from orchestrator.core.request import ResponseFormat, Sampling
 from orchestrator.engines.openai_compatible.engine import REASONING_HINT
 from orchestrator.ports import Embeddings, EngineTraits
 from tests.engines.openai_compatible.test_odd_servers import KEY, MODEL, URL, WHO, Handler, engine, events, said
@@ -41,6 +41,25 @@ async def test_demands_are_sent_in_the_form_of_openai_and_nothing_where_there_ar
     assert await sent(replace(ASKED, tool_choice=TIME_TOOL)) == named
     held = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
     assert await sent(replace(ASKED, response_format=ResponseFormat("answer", SCHEMA))) == {"response_format": held}
+
+
+@pytest.mark.parametrize(("owner", "verbose"), [("llamacpp", True), ("vllm", None)])
+async def test_llama_server_is_asked_to_tell_what_the_model_stopped_at_and_no_other(
+    owner: str, verbose: object
+) -> None:
+    bodies: list[JsonObject] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json={"data": [{"id": "m", "owned_by": owner}]})
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200, content=events(said("Hi", "stop")))
+
+    server = engine(handler)
+    await server.models()
+    for stop in ((), ("END",)):
+        await written(server.generate(MODEL, "m", ask("Hi", sampling=Sampling(stop=stop))))
+    assert [body.get("verbose") for body in bodies] == [None, verbose]
 
 
 async def test_a_server_that_makes_no_call_though_one_was_demanded_is_told_on() -> None:
