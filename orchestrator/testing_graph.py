@@ -26,7 +26,7 @@ from orchestrator.ports import (
     Thread,
 )
 from orchestrator.ports.graph import continued
-from orchestrator.testing_nodes import Node
+from orchestrator.testing_nodes import Node, PointedThread
 from orchestrator.testing_store import MemoryStore
 
 
@@ -121,6 +121,13 @@ class MemoryGraph:
     async def find_thread(self, thread_id: str, owner: str) -> Thread | None:
         thread = self._store.threads.get(thread_id)
         return None if thread is None or thread.owner != owner else self._thread(thread_id)
+
+    async def create_thread(self, thread_id: str, response_id: str, owner: str, at: datetime) -> Thread | None:
+        if self._find(response_id, owner) is None:
+            return None
+        self._store.threads[thread_id] = thread = PointedThread(owner, at, response_id)
+        thread.updated_at = at
+        return self._thread(thread_id)
 
     async def list_threads(self, owner: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[Thread]:
         mine = [self._thread(id) for id, thread in self._store.threads.items() if thread.owner == owner]

@@ -164,7 +164,7 @@ def create_api(
                 approvals, authenticator, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds
             ),
             *response_routes(graph, tellings, authenticator, keep_alive_seconds=keep_alive_seconds),
-            *thread_routes(threads, authenticator),
+            *thread_routes(threads, authenticator, max_body_bytes=max_body_bytes),
             *openai_response_routes(responses),
             *conversation_routes(ConversationsEdge(conversations, responses)),
             *compaction_routes(CompactionEdge(responses, prompt_costs)),

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import UNSET
+from msgspec.structs import asdict
 
 from orchestrator.api import wire
 from orchestrator.api.encode import chat_reply, stored_reply, wire_events
@@ -18,6 +19,7 @@ from orchestrator.api.wire_threads import (
     ThreadEntry,
     ThreadListReply,
     ThreadOutput,
+    ThreadResponse,
 )
 from orchestrator.core.response import ChatResult
 from orchestrator.core.stream import StreamEvent
@@ -109,9 +111,15 @@ def thread_detail_reply(thread: Thread, page: Page[StoredResponse], next_cursor:
     """A thread with a page of its responses."""
     return ThreadDetailReply(
         thread=thread_entry(thread),
-        responses=[stored_reply(response) for response in page.items],
+        responses=[_response(response) for response in page.items],
         next_cursor=next_cursor,
     )
+
+
+def _response(response: StoredResponse) -> ThreadResponse:
+    told = stored_reply(response)
+    fields: dict[str, Any] = asdict(told)
+    return ThreadResponse(**fields | {"output": [_output(entry) for entry in told.output]})
 
 
 def thread_entry(thread: Thread) -> ThreadEntry:

@@ -3,20 +3,22 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from litestar import delete, get
+from litestar import delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from orchestrator.api.auth import Authenticator
+from orchestrator.api.bodies import read_json_body
 from orchestrator.api.cursors import cursor_place, cursor_text
-from orchestrator.api.encode_threads import thread_detail_reply, thread_list_reply
+from orchestrator.api.decode import decode_body
+from orchestrator.api.encode_threads import thread_detail_reply, thread_entry, thread_list_reply
 from orchestrator.api.errors import OK, HttpRequest
 from orchestrator.api.query import Query
 from orchestrator.api.replies import json_reply
 from orchestrator.api.responses import CHAIN_PAGE, LIST_PAGE
 from orchestrator.api.thread_dialect import THREAD_PREFIX
-from orchestrator.api.wire_threads import ThreadDeletionReply
+from orchestrator.api.wire_threads import ThreadBody, ThreadDeletionReply
 from orchestrator.ports import Thread
 from orchestrator.service.threads import ThreadService
 
@@ -29,8 +31,16 @@ _PIECE: Final = 12
 _PIECES: Final = 4
 
 
-def thread_routes(threads: ThreadService, authenticator: Authenticator) -> list[HTTPRouteHandler]:
+def thread_routes(
+    threads: ThreadService, authenticator: Authenticator, *, max_body_bytes: int
+) -> list[HTTPRouteHandler]:
     """The routes."""
+
+    @post(THREADS_PATH, status_code=OK)
+    async def create_thread(request: HttpRequest) -> ASGIResponse:
+        caller = await authenticator.caller(request)
+        body = decode_body(await read_json_body(request, max_body_bytes), ThreadBody)
+        return json_reply(thread_entry(await threads.create(body.response_id, caller)))
 
     @get(THREADS_PATH)
     async def list_threads(request: HttpRequest) -> ASGIResponse:
@@ -65,7 +75,7 @@ def thread_routes(threads: ThreadService, authenticator: Authenticator) -> list[
             )
         )
 
-    return [list_threads, thread, delete_thread]
+    return [create_thread, list_threads, thread, delete_thread]
 
 
 def _place(thread: Thread) -> list[int]:

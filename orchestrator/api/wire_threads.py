@@ -92,6 +92,12 @@ class ThreadEntry(Struct, frozen=True, kw_only=True):
     updated_at: Annotated[datetime, Meta(description="When it was last appended to.")]
 
 
+class ThreadBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a thread is made of."""
+
+    response_id: Annotated[str, Meta(description="The newest response of the thread: what is appended continues it.")]
+
+
 class ThreadListReply(Struct, frozen=True, kw_only=True):
     """A page of threads, the last moved first."""
 
@@ -99,11 +105,17 @@ class ThreadListReply(Struct, frozen=True, kw_only=True):
     next_cursor: Cursor
 
 
+class ThreadResponse(StoredReply, frozen=True, kw_only=True):
+    """A response of a thread, whole: as it is told everywhere, but for its calls."""
+
+    output: list[ThreadOutput]  # pyright: ignore[reportIncompatibleVariableOverride] - a frozen list, with other items
+
+
 class ThreadDetailReply(Struct, frozen=True, kw_only=True):
     """A thread, and a page of its responses, whole, oldest first."""
 
     thread: ThreadEntry
-    responses: list[StoredReply]
+    responses: list[ThreadResponse]
     next_cursor: Cursor
 
 

@@ -24,6 +24,10 @@ class ThreadStore(Protocol):
 
     async def find_thread(self, thread_id: str, owner: str) -> Thread | None: ...
 
+    async def create_thread(self, thread_id: str, response_id: str, owner: str, at: datetime) -> Thread | None:
+        """A new thread that points to a stored response of the owner's; None where there is no such response."""
+        ...
+
     async def list_threads(self, owner: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[Thread]:
         """The last moved first; those beyond the one that moved at a time and has an id."""
         ...

@@ -33,6 +33,20 @@ class ThreadService:
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="thread_id")
         return ThreadMove(thread.id, thread.newest.id)
 
+    async def create(self, response_id: str, caller: Caller) -> Thread:
+        """A new thread whose newest response is one that the caller has, however it was made.
+
+        Raises:
+            OrchestratorError: `permission_denied`; `invalid_value` on `response_id` for one that is unknown, not stored or
+                another owner's, all alike.
+        """
+        caller.require("chat", "The API token has no permission to make threads.")
+        thread = await self._threads.create_thread(new_thread_id(), response_id, caller.owner, datetime.now(UTC))
+        if thread is None:
+            message = f"There is no stored response '{response_id}' to make a thread of."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="response_id")
+        return thread
+
     async def list(self, caller: Caller, after: tuple[datetime, str] | None, limit: int) -> Sequence[Thread]:
         """A page of the caller's threads, the last moved first."""
         caller.require("chat", "The API token has no permission to read threads.")

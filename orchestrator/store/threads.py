@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, select, tuple_
+from sqlalchemy import Connection, RowMapping, insert, select, tuple_
 
 from orchestrator.core.json_types import JsonObject
 from orchestrator.ports import Deletion, Thread
@@ -36,6 +36,9 @@ class SqlThreadStore:
         row = await self._database.read(lambda connection: connection.execute(mine).mappings().one_or_none())
         return None if row is None else _thread(row)
 
+    async def create_thread(self, thread_id: str, response_id: str, owner: str, at: datetime) -> Thread | None:
+        return await self._database.write(lambda connection: _created(connection, thread_id, response_id, owner, at))
+
     async def list_threads(self, owner: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[Thread]:
         query = _THREAD.where(threads.c.owner == owner)
         if after is not None:
@@ -61,6 +64,18 @@ class SqlThreadStore:
             self._memory.forget(gone.deleted)
             await self._database.overwrite_deleted()
         return gone
+
+
+def _created(connection: Connection, thread_id: str, response_id: str, owner: str, at: datetime) -> Thread | None:
+    """See `ThreadStore.create_thread`. The response is locked, so that it is not deleted meanwhile."""
+    mine = select(responses.c.id).where(
+        responses.c.id == response_id, responses.c.owner == owner, responses.c.stored.is_(True)
+    )
+    if connection.execute(mine.with_for_update(key_share=True)).first() is None:
+        return None
+    made = {"id": thread_id, "owner": owner, "newest_response_id": response_id, "created_at": at, "updated_at": at}
+    connection.execute(insert(threads), made)
+    return _thread(connection.execute(_THREAD.where(threads.c.id == thread_id)).mappings().one())
 
 
 def _thread(row: RowMapping) -> Thread:

@@ -228,6 +228,66 @@ async def test_an_error_names_the_field_of_the_dialect() -> None:
     assert (error["type"], error["param"]) == ("mcp_connection_error", "mcp_servers.0.server_url")
 
 
+async def test_a_thread_is_made_of_a_chain_that_another_dialect_began() -> None:
+    async with house(ScriptedEngine([[Say("One.")], [Say("Two.")]])) as api:
+        first = (await api.chat(input="one?")).json()["response_id"]
+        made = (await api.client.post(THREADS, json={"response_id": first})).json()
+        again = (await api.client.post(THREADS, json={"response_id": first})).json()
+        assert made.pop("created_at") == made.pop("updated_at")
+        assert made == {
+            "thread_id": made["thread_id"],
+            "newest_response_id": first,
+            "model": "test/scripted",
+            "status": "completed",
+            "responses_count": 1,
+            "input_preview": "one?",
+            "output_preview": "One.",
+        }
+        second = await api.chat(input="two?", thread_id=made["thread_id"])
+        assert second.json()["thread_id"] == made["thread_id"]
+        assert api.engine.requests[1].messages == ONE_TWO
+        ends = {
+            entry["thread_id"]: entry["newest_response_id"]
+            for entry in (await api.client.get(THREADS)).json()["threads"]
+        }
+    assert ends == {made["thread_id"]: second.headers["X-Response-Id"], again["thread_id"]: first}
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ({"response_id": "resp_" + "0" * 48}, "invalid_value", "response_id"),
+        ({"response_id": "\0"}, "invalid_value", "response_id"),
+        ({"response_id": 1}, "invalid_type", "response_id"),
+        ({}, "missing_required_parameter", "response_id"),
+        ({"response_id": "resp_1", "thread_id": "thread_1"}, "unrecognized_keys", "thread_id"),
+    ],
+)
+async def test_a_thread_of_nothing_is_refused(body: dict[str, Any], code: str, param: str) -> None:
+    async with house() as api:
+        response = await api.client.post(THREADS, json=body)
+        assert (await api.client.get(THREADS)).json()["threads"] == []
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == (400, code, param)
+
+
+async def test_what_is_not_stored_has_no_thread() -> None:
+    async with house() as api:
+        await api.chat(store=False)
+        (unstored,) = api.store.nodes
+        response = await api.client.post(THREADS, json={"response_id": unstored})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "response_id")
+
+
+async def test_a_thread_that_is_read_has_the_calls_of_its_dialect() -> None:
+    script = [[Call("now", {"zone": "UTC"})], [Say("It is noon.")]]
+    async with house(ScriptedEngine(script), servers()) as api:
+        reply = (await api.chat(mcp_servers=[SERVER])).json()
+        (read,) = (await api.client.get(f"{THREADS}/{reply['thread_id']}")).json()["responses"]
+    assert [item["type"] for item in reply["output"]] == ["mcp_call", "message"]
+    assert read["output"] == reply["output"]
+
+
 async def test_threads_are_listed_page_by_page_the_last_moved_first() -> None:
     async with house() as api:
         ids = await threads_of(api, 5)

@@ -183,6 +183,7 @@ TABLE: Final = [
     Row("POST", f"{RESPONSE}/cancel", "chat", other=THERE_IS_NONE),
     Row("GET", f"{V1}/threads", "chat"),
     Row("GET", f"{V1}/threads/{{thread_id:str}}", "chat", other=(404, "thread_not_found")),
+    Row("POST", f"{V1}/threads", "chat", body={"response_id": "{response_id}"}, other=(400, "invalid_value")),
     Row("GET", f"{V1}/models", "models.read"),
     Row("POST", f"{V1}/models/load", "models.manage", body={"model": DEMO_MODEL}),
     Row(

@@ -62,6 +62,7 @@ NEEDED: Final[dict[str, Fields]] = {
     f"{V1}/responses/{{response_id}}/fork": {},
     f"{V1}/responses/{{response_id}}/replay": {},
     f"{V1}/responses/{{response_id}}/chain/replay": {},
+    f"{V1}/threads": {"response_id": ids("response")},
     f"{V1}/models/load": {"model": model},
     f"{V1}/models/unload": {"instance_id": model},
     f"{V1}/models/download": {

@@ -117,6 +117,12 @@ class Changes:
         id = known[which % len(known)]
         return lambda place: place.threads.delete_thread(id, owner, now, keep_skeleton=keep)
 
+    def threading(self, which: int, owner: str) -> Ask:
+        known, now = [*self.nodes, "resp_unknown"], self.now()
+        self.opened += 1
+        id, newest = f"thread_of_{self.opened}", known[which % len(known)]
+        return lambda place: place.threads.create_thread(id, newest, owner, now)
+
     def _opening(
         self, previous: str | None, owner: str, holder: str, unstored: int, lease: int, taken: bool = False, **of: Any
     ) -> Ask:
@@ -194,6 +200,8 @@ class Changes:
                 return self.opening(which, draw(OWNERS), draw(HOLDERS), 9, draw(MINUTES))
             case "append":
                 return self.appending(which, "ada", draw(HOLDERS), draw(MINUTES))
+            case "make thread":
+                return self.threading(which, draw(OWNERS))
             case "delete thread":
                 return self.deleting_thread(which, "ada", draw(st.booleans()))
             case "branch":

@@ -57,7 +57,7 @@ COUNTERS = (Counters(10, 5, 0, 8, 0.5, 0.25),)
 KINDS_OF_CHANGE = st.sampled_from(
     [
         *("open", "branch", "append", "journal", "settle", "save", "abandon", "suspend"),
-        *("decide", "resume", "expire", "end suspended", "delete", "delete thread", "cancel"),
+        *("decide", "resume", "expire", "end suspended", "delete", "make thread", "delete thread", "cancel"),
     ]
 )
 """What two processes can be about to do to one response."""

@@ -194,6 +194,10 @@ class StoreMachine(RuleBasedStateMachine):
     def delete(self, which: int, owner: str, subtree: bool, keep: bool) -> None:
         self.change(self.make.deleting(which, owner, subtree, keep))
 
+    @rule(which=PICKS, owner=OWNERS)
+    def make_thread(self, which: int, owner: str) -> None:
+        self.change(self.make.threading(which, owner))
+
     @rule(which=PICKS, owner=OWNERS, keep=st.booleans())
     def delete_thread(self, which: int, owner: str, keep: bool) -> None:
         self.change(self.make.deleting_thread(which, owner, keep))

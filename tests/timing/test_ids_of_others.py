@@ -61,6 +61,7 @@ ROUTES: Final[list[tuple[str, str, str, Any]]] = [
     ("POST", f"{V1}/chat", "response", {**CHAT, "previous_response_id": "ID"}),
     ("POST", f"{V1}/chat", "thread", {**CHAT, "thread_id": "ID"}),
     ("GET", f"{V1}/threads/ID", "thread", None),
+    ("POST", f"{V1}/threads", "response", {"response_id": "ID"}),
     ("DELETE", f"{V1}/threads/ID", "thread", None),
     ("GET", f"{V1}/tool-calls/ID", "call", None),
     ("GET", f"{V1}/models/download/status/ID", "job", None),

@@ -2,10 +2,20 @@
 
 from typing import Final
 
-from orchestrator.api.openapi.parts import WITH_TOKEN, Section, errors, path_parameter, query_parameter, success
+from orchestrator.api.openapi.parts import (
+    WITH_BODY,
+    WITH_TOKEN,
+    Section,
+    body,
+    errors,
+    path_parameter,
+    query_parameter,
+    success,
+)
 from orchestrator.api.responses import CHAIN_PAGE, LIST_PAGE
 from orchestrator.api.threads import THREADS_PATH
 from orchestrator.api.wire_threads import (
+    ThreadBody,
     ThreadChatEnd,
     ThreadChatReply,
     ThreadChatStart,
@@ -20,9 +30,15 @@ _THREAD_ID: Final = path_parameter("thread_id", "The id of a thread.")
 _CURSOR: Final = query_parameter("cursor", "The `next_cursor` of the page before.", {"type": "string"})
 _ASKED: Final = (ErrorKind.INVALID_VALUE, ErrorKind.UNRECOGNIZED_KEYS, ErrorKind.STORE_ERROR, *WITH_TOKEN)
 
+_MAKING: Final = """\
+An extension. A thread of a chain that is there already, whichever dialect made it: `response_id` is its newest response,
+and what is appended continues that. The response stays what it is, and any number of threads may point to it. With the
+same digits the thread is a conversation (`conv_…`) of `/v1/responses`, too."""
+
 _READING: Final = """\
-An extension. The thread and its responses, whole, oldest first. They are ordinary responses: each can be read,
-continued and forked by its own id too, which leaves the thread where it is."""
+An extension. The thread and its responses, whole, oldest first, with `mcp_call` for calls of tools as this dialect has
+it; `parameters` are in the words of the newer one. They are ordinary responses: each can be read, continued and forked by
+its own id too, which leaves the thread where it is."""
 
 _DELETION: Final = """\
 An extension. Deletes the thread and overwrites the content of its responses, from the newest upwards, as
@@ -62,7 +78,19 @@ SECTION: Final = Section(
                 "An extension. The caller's threads, the last moved first.",
                 [_limit(LIST_PAGE), _CURSOR],
                 {"200": success("A page.", "ThreadListReply"), **errors(_ASKED)},
-            )
+            ),
+            "post": {
+                **_operation(
+                    "createThread",
+                    "Make a thread of a response",
+                    _MAKING,
+                    [],
+                    {"200": success("The thread.", "ThreadEntry"), **errors((*WITH_BODY, ErrorKind.STORE_ERROR))},
+                ),
+                "requestBody": body(
+                    "ThreadBody", {"A chain": {"response_id": "resp_cb769fc1e191f0f66670b6710b508b03dd3c282581cef0b2"}}
+                ),
+            },
         },
         THREADS_PATH + "/{thread_id}": {
             "delete": _operation(
@@ -94,5 +122,13 @@ SECTION: Final = Section(
             ),
         },
     },
-    (ThreadListReply, ThreadDetailReply, ThreadDeletionReply, ThreadChatReply, ThreadChatStart, ThreadChatEnd),
+    (
+        ThreadBody,
+        ThreadListReply,
+        ThreadDetailReply,
+        ThreadDeletionReply,
+        ThreadChatReply,
+        ThreadChatStart,
+        ThreadChatEnd,
+    ),
 )
