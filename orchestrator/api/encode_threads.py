@@ -119,7 +119,8 @@ def thread_detail_reply(thread: Thread, page: Page[StoredResponse], next_cursor:
 def _response(response: StoredResponse) -> ThreadResponse:
     told = stored_reply(response)
     fields: dict[str, Any] = asdict(told)
-    return ThreadResponse(**fields | {"output": [_output(entry) for entry in told.output]})
+    fields["output"] = [_output(entry) for entry in told.output]
+    return ThreadResponse(**fields)
 
 
 def thread_entry(thread: Thread) -> ThreadEntry:
