@@ -132,3 +132,13 @@ class Node:
             settled_at=times.settled_at,
             decision=self.decisions.get(call.call_id),
         )
+
+
+def take_back_threads(threads: dict[str, PointedThread], failed: Node, at: datetime) -> None:
+    """Threads that point to this response point to the one before it; without one they are gone."""
+    kept = failed.new.previous_response_id
+    for thread_id, thread in list(threads.items()):
+        if thread.newest == failed.new.id and kept is None:
+            del threads[thread_id]
+        elif thread.newest == failed.new.id and kept is not None:
+            thread.newest, thread.updated_at = kept, at

@@ -26,7 +26,7 @@ from orchestrator.ports import (
     StoredRun,
     Suspension,
 )
-from orchestrator.testing_nodes import CallTimes, Node, PointedThread
+from orchestrator.testing_nodes import CallTimes, Node, PointedThread, take_back_threads
 
 PROCESS_DIED = "The process that ran this call died during it: whether it took effect is not known."
 NEVER_APPROVED = "This call was not run: nobody had approved it when the process died that would have run it."
@@ -162,8 +162,9 @@ class MemoryStore:
             outcome = pending.get(call.call_id)
             if call.outcome is None and outcome is not None:
                 _settle(node, call, outcome, at)
-        node.ending, node.stats, node.ended_at = ending, stats, at
-        node.warnings = tuple(warnings)
+        node.ending, node.stats, node.ended_at, node.warnings = ending, stats, at, tuple(warnings)
+        if isinstance(ending, Failed) and not node.items:
+            take_back_threads(self.threads, node, at)
 
     async def get_response(self, response_id: str, owner: str) -> StoredResponse | None:
         node = self.nodes.get(response_id)

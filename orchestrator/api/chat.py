@@ -57,7 +57,7 @@ def chat_route(
         if dialect == "thread":
             place = await threads.place(thread_id_of(body), caller)
             wanted = replace(wanted, previous_response_id=place.newest, thread=place)
-            encoding = thread_encoding(place.thread_id if body.store else None)
+            encoding = thread_encoding(place.thread_id if body.store else None, begins=place.newest is None)
         try:
             run = await chats.start(wanted, caller)
             return await answer_with_run(

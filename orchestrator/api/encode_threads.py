@@ -45,11 +45,15 @@ class Encoding:
 RESPONSES = Encoding()
 
 
-def thread_encoding(thread_id: str | None) -> Encoding:
-    """That of the older dialect; None for a response that moves no thread."""
+def thread_encoding(thread_id: str | None, *, begins: bool = False) -> Encoding:
+    """That of the older dialect; None for a response that moves no thread, `begins` for one that begins it."""
+
+    def lasting(reply: wire.ChatReply) -> ThreadChatReply:
+        lost = begins and reply.status == "failed" and not reply.output
+        return _in_thread(reply, None if lost else thread_id)
 
     def reply(result: ChatResult) -> ThreadChatReply:
-        return thread_chat_reply(result, thread_id)
+        return lasting(chat_reply(result))
 
     def events(event: StreamEvent) -> tuple[SentEvent, ...]:
         sent: list[SentEvent] = []
@@ -58,7 +62,7 @@ def thread_encoding(thread_id: str | None) -> Encoding:
                 case ChatStart(instance):
                     sent.append(ThreadChatStart(instance, thread_id or UNSET))
                 case ChatEnd(result):
-                    sent.append(ThreadChatEnd(_in_thread(result, thread_id)))
+                    sent.append(ThreadChatEnd(lasting(result)))
                 case _:
                     sent.append(each)
         return tuple(sent)

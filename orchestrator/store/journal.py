@@ -29,7 +29,7 @@ from orchestrator.store.tables import (
     tool_definitions,
     tool_offers,
 )
-from orchestrator.store.thread_moves import move_thread
+from orchestrator.store.thread_moves import move_thread, take_back_threads
 from orchestrator.store.transcripts import transcript_digest
 
 RUNNING: Final = responses.c.status == "in_progress"
@@ -264,6 +264,8 @@ def save_response(
     ended["stats"] = rows.stats_json(stats) if response.stored else None
     ended["warnings"] = rows.warnings_json(warnings) if response.stored else None
     _end(connection, response, ended, at)
+    if ended["status"] == "failed":
+        take_back_threads(connection, response_id, at)
     audit_chain.append_links(connection, response.owner, added)
 
 

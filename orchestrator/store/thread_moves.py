@@ -1,10 +1,13 @@
 """Moving threads: pointers to responses, changed by compare-and-swap."""
 
-from sqlalchemy import Connection, insert, update
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.ports import NewResponse
 from orchestrator.store.search_tables import threads
+from orchestrator.store.tables import output_items, responses
 
 
 def move_thread(connection: Connection, response: NewResponse) -> None:
@@ -27,6 +30,24 @@ def move_thread(connection: Connection, response: NewResponse) -> None:
     )
     if connection.execute(unmoved.values(newest_response_id=response.id, updated_at=at)).rowcount == 0:
         raise thread_conflict()
+
+
+def take_back_threads(connection: Connection, response_id: str, at: datetime) -> None:
+    """Let threads leave a response that failed before anything was generated for the one before it; see `ResponseStore.save_response`.
+
+    Whoever appends to a thread cannot choose what to continue: what failed would stand in each of its prompts.
+    """
+    written = exists().where(output_items.c.response_id == responses.c.id)
+    nothing = select(responses.c.previous_response_id).where(responses.c.id == response_id, ~written)
+    row = connection.execute(nothing).one_or_none()
+    if row is None:
+        return
+    mine = threads.c.newest_response_id == response_id
+    if row.previous_response_id is None:
+        connection.execute(delete(threads).where(mine))
+    else:
+        moved = {"newest_response_id": row.previous_response_id, "updated_at": at}
+        connection.execute(update(threads).where(mine).values(moved))
 
 
 def thread_conflict() -> OrchestratorError:

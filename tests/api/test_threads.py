@@ -14,7 +14,7 @@ from orchestrator.core.items import EphemeralProvider, TextInput, ToolCall
 from orchestrator.core.models import Model, ReasoningSupport
 from orchestrator.core.prompt import AssistantMessage, UserMessage
 from orchestrator.core.response import ChatResult, Completed, Stats
-from orchestrator.testing import Call, FakeServer, Say, ScriptedEngine, Stall, Think
+from orchestrator.testing import Break, Call, FakeServer, Say, ScriptedEngine, Stall, Think
 from tests.api.house import CHAT, House, chat_body, fake_tool, house
 from tests.api.test_auth import token_text
 from tests.api.test_stream import tell_time
@@ -277,6 +277,51 @@ async def test_what_is_not_stored_has_no_thread() -> None:
         (unstored,) = api.store.nodes
         response = await api.client.post(THREADS, json={"response_id": unstored})
     assert (response.status_code, response.json()["error"]["param"]) == (400, "response_id")
+
+
+def failing(message: str = "It broke.") -> Break:
+    return Break(OrchestratorError(ErrorKind.ENGINE_ERROR, message))
+
+
+async def test_a_thread_leaves_what_failed_before_anything_was_generated() -> None:
+    async with house(ScriptedEngine([[Say("One.")], [failing()], [failing()], [Say("Two.")]])) as api:
+        thread_id = (await api.chat(input="one?", mcp_servers=[])).json()["thread_id"]
+        broken = await api.chat(input="three?", thread_id=thread_id)
+        streamed = await api.chat(input="three?", thread_id=thread_id, stream=True)
+        again = await api.chat(input="two?", thread_id=thread_id)
+        read = (await api.client.get(f"{THREADS}/{thread_id}")).json()
+    assert (broken.status_code, again.json()["thread_id"]) == (502, thread_id)
+    assert json.loads(streamed.text.splitlines()[-2][6:])["result"]["thread_id"] == thread_id
+    assert api.engine.requests[-1].messages == ONE_TWO
+    assert [each["input"][0]["content"] for each in read["responses"]] == ["one?", "two?"]
+
+
+async def test_what_failed_half_way_stays_in_its_thread() -> None:
+    async with house(ScriptedEngine([[Say("Half."), failing()], [Say("Whole.")]])) as api:
+        await api.chat(input="one?", mcp_servers=[])
+        (thread,) = (await api.client.get(THREADS)).json()["threads"]
+        await api.chat(input="two?", thread_id=thread["thread_id"])
+    assert [message for message in api.engine.requests[-1].messages if isinstance(message, AssistantMessage)] == [
+        AssistantMessage("", "Half.", ())
+    ]
+
+
+async def test_a_thread_that_only_failed_is_none() -> None:
+    async with house(ScriptedEngine([[failing()]])) as api:
+        response = await api.chat(mcp_servers=[])
+        streamed = await api.chat(mcp_servers=[], stream=True)
+        assert (await api.client.get(THREADS)).json()["threads"] == []
+    assert response.status_code == 502
+    end = json.loads(streamed.text.splitlines()[-2][6:])
+    assert (end["type"], end["result"]["status"], "thread_id" in end["result"]) == ("chat.end", "failed", False)
+
+
+async def test_a_reply_has_its_warnings() -> None:
+    servers = {"tiktoken": FakeServer([fake_tool(f"tool_{number}", tell_time) for number in range(200)])}
+    async with house(servers=servers) as api:
+        warned = (await api.chat(mcp_servers=[SERVER])).json()["warnings"]
+        newer = (await api.chat(integrations=[{"type": "ephemeral_mcp", **SERVER}])).json()["warnings"]
+    assert warned and warned == newer
 
 
 async def test_a_thread_that_is_read_has_the_calls_of_its_dialect() -> None:

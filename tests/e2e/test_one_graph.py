@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from anthropic import Anthropic
-from openai import OpenAI
+from openai import BadRequestError, OpenAI
 
 from tests.e2e.adder import running_adder
 from tests.e2e.running import DEMO_MODEL, RunningService, running_service
@@ -15,6 +15,7 @@ from tests.e2e.running import DEMO_MODEL, RunningService, running_service
 SUM = "Use add with a=17 and b=25"
 ANSWER = "The result of add is 42."
 Said = list[tuple[str, str]]
+NONE: list[str] = []
 COMMON: dict[str, Any] = {"model": DEMO_MODEL, "temperature": 0}
 
 
@@ -138,3 +139,23 @@ def test_every_dialect_goes_on_where_the_others_ended(service: RunningService, h
     stored = [http.get(f"/api/v1/responses/{id}").json() for id in branches]
     assert {(each["previous_response_id"], each["root_id"]) for each in stored} == {(end, ids[0])}
     assert [[item["content"] for item in each["input"]] for each in stored] == [["Say hello."]] * 5
+
+
+def test_a_request_that_is_too_long_does_no_harm_to_its_thread_and_its_conversation(
+    service: RunningService, http: httpx.Client
+) -> None:
+    openai = openai_client(service)
+    begun = http.post("/api/v1/chat", json=COMMON | {"input": "Say hello.", "mcp_servers": NONE})
+    thread, conversation = begun.json()["thread_id"], openai.conversations.create().id
+    openai.responses.create(**COMMON, input="Say hello.", conversation=conversation)
+    long = "word " * 4_000
+    with pytest.raises(BadRequestError):
+        openai.responses.create(**COMMON, input=long, conversation=conversation)
+    refused = http.post("/api/v1/chat", json=COMMON | {"input": long, "thread_id": thread})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "exceed_context_size")
+    again = http.post("/api/v1/chat", json=COMMON | {"input": "Say hello.", "thread_id": thread})
+    assert (again.status_code, again.json()["thread_id"]) == (200, thread)
+    assert openai.responses.create(**COMMON, input="Say hello.", conversation=conversation).status == "completed"
+    for id in (thread, conversation.replace("conv_", "thread_")):
+        chain = http.get(f"/api/v1/threads/{id}").json()["responses"]
+        assert [text for _, text in in_our_words(chain)[0]][::2] == ["Say hello."] * 2
