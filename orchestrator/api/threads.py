@@ -65,12 +65,13 @@ def thread_routes(
     async def delete_thread(request: HttpRequest, thread_id: FromPath[str]) -> ASGIResponse:
         caller = await authenticator.caller(request)
         Query(request, ())
-        deleted = await threads.delete(thread_id, caller)
+        deleted, kept = await threads.delete(thread_id, caller)
         return json_reply(
             ThreadDeletionReply(
                 thread_id=thread_id,
                 deleted=True,
                 deleted_responses=list(deleted.deleted),
+                kept_responses=list(kept),
                 kept_by=list(deleted.kept_by),
             )
         )

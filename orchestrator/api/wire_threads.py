@@ -125,4 +125,11 @@ class ThreadDeletionReply(Struct, frozen=True, kw_only=True):
     thread_id: str
     deleted: bool
     deleted_responses: Annotated[list[str], Meta(description="The responses whose content was overwritten.")]
+    kept_responses: Annotated[
+        list[str],
+        Meta(
+            description="The thread's responses that stay, the oldest first, because another branch continues them or another "
+            "thread points to them. `DELETE /api/v1/responses/{id}?subtree=true` of one takes all that continues it along."
+        ),
+    ]
     kept_by: Annotated[list[str], Meta(description="Forks and replays that still have some of the content, and stay.")]

@@ -69,20 +69,22 @@ class ThreadService:
             raise _not_found()
         return thread, page
 
-    async def delete(self, thread_id: str, caller: Caller) -> Deletion:
-        """Delete a thread with the content of its responses, as far as nothing else goes on from them.
+    async def delete(self, thread_id: str, caller: Caller) -> tuple[Deletion, tuple[str, ...]]:
+        """Delete a thread with the content of its responses, as far as nothing else goes on from them; and those that stay.
 
         Raises:
             OrchestratorError: `thread_not_found`, `response_not_finished`, `thread_conflict`.
         """
         caller.require("chat", "The API token has no permission to delete threads.")
+        thread = await self._threads.find_thread(thread_id, caller.owner)
+        path = None if thread is None else await self._graph.read_path(thread.newest.id, caller.owner)
         at = datetime.now(UTC)
         deleted = await self._threads.delete_thread(
             thread_id, caller.owner, at, keep_skeleton=self._keep_skeleton, token_id=caller.token_id
         )
         if deleted is None:
             raise _not_found()
-        return deleted
+        return deleted, tuple(id for id in path or () if id not in deleted.deleted)
 
 
 def _not_found() -> OrchestratorError:

@@ -364,11 +364,35 @@ async def test_deleting_a_thread_takes_its_responses_with_it() -> None:
         await api.chat(thread_id=thread_id)
         ids = [each["response_id"] for each in (await api.client.get(f"{THREADS}/{thread_id}")).json()["responses"]]
         deleted = await api.client.delete(f"{THREADS}/{thread_id}")
-        assert deleted.json() == {"thread_id": thread_id, "deleted": True, "deleted_responses": ids, "kept_by": []}
+        assert deleted.json() == {
+            "thread_id": thread_id,
+            "deleted": True,
+            "deleted_responses": ids,
+            "kept_responses": [],
+            "kept_by": [],
+        }
         for path in (f"{THREADS}/{thread_id}", *(f"/api/v1/responses/{id}" for id in ids)):
             assert (await api.client.get(path)).status_code == 404
         again = await api.client.delete(f"{THREADS}/{thread_id}")
         assert (again.status_code, again.json()) == (404, {"error": NOT_THERE})
+
+
+async def test_deleting_a_thread_names_what_stays_because_others_go_on_from_it() -> None:
+    async with house() as api:
+        [thread_id] = await threads_of(api, 1)
+        second = (await api.chat(thread_id=thread_id)).headers["X-Response-Id"]
+        ids = [each["response_id"] for each in (await api.client.get(f"{THREADS}/{thread_id}")).json()["responses"]]
+        branch = (await api.chat(previous_response_id=second)).json()["response_id"]
+        deleted = (await api.client.delete(f"{THREADS}/{thread_id}")).json()
+        rest = await api.client.delete(f"/api/v1/responses/{ids[0]}", params={"subtree": "true"})
+    assert deleted == {
+        "thread_id": thread_id,
+        "deleted": True,
+        "deleted_responses": [],
+        "kept_responses": ids,
+        "kept_by": [],
+    }
+    assert sorted(rest.json()["deleted_responses"]) == sorted([*ids, branch])
 
 
 async def test_anothers_thread_is_as_unknown_as_one_that_never_was() -> None:
