@@ -93,3 +93,8 @@ def test_the_diff_of_a_tool_that_came_or_went_is_the_whole_definition() -> None:
 def test_one_and_true_are_not_the_same_and_a_long_diff_has_an_end() -> None:
     assert changed_parts({"a": 1}, {"a": True}) == (ChangedPart("a", 1, True),)
     assert len(changed_parts({}, {str(number): number for number in range(LONGEST_LIST + 1)})) == LONGEST_LIST
+
+
+def test_what_is_pinned_and_not_shown_any_more_is_told_as_gone_until_it_is_unpinned() -> None:
+    removed = {policy: judge_definitions(PINS, [WEATHER], policy).removed for policy in DRIFT_POLICIES}
+    assert removed == {"allow": frozenset(), "warn": {"tides"}, "block": {"tides"}}

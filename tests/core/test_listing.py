@@ -26,3 +26,9 @@ def test_a_moment_that_no_number_has_gets_the_nearest_one() -> None:
     first, last = (first_number(datetime(year, 1, 1, tzinfo=UTC)) for year in (1, 9999))
     assert first == 0
     assert first_number(datetime(2250, 1, 1, tzinfo=UTC)) < last < 2**63
+
+
+def test_who_began_a_moment_later_stands_later() -> None:
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    first, second = listing_number(at, "resp_2"), listing_number(at + TICK, "resp_1")
+    assert first_number(at) <= first < first_number(at + TICK) <= second

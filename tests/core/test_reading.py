@@ -304,3 +304,11 @@ def test_only_parts_are_json_text() -> None:
     assert json.loads(read_on(reading("call_1", 0), asked(), [settled("a")]).output) == [
         {"type": "text", "text": "[bytes 0 to 1 of 1]\na\n[end of the output]"}
     ]
+
+
+def test_an_output_that_the_model_was_not_shown_is_not_read() -> None:
+    unseen = replace(settled("unseen", "call_0"), shown=None)
+    past = PastResponse((TextInput("?"),), (unseen, OutputEntry(2, Message("Hm.")), settled("from before")))
+    request = asked(history=(past,))
+    assert read_on(reading("call_1", 5), request, []).shown == "[bytes 5 to 11 of 11]\nbefore\n[end of the output]"
+    assert read_on(reading("call_0", 5), request, []).is_error

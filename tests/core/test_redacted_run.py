@@ -366,3 +366,10 @@ def test_an_image_with_an_origin_and_an_ephemeral_server_are_known_too() -> None
     item = ImageInput("data:,", Origin(EphemeralProvider("x"), "prompt", "C-1"))
     [put], *_ = redaction().opening((item,), None, {}, {})
     assert put == ImageInput("data:,", Origin(EphemeralProvider("x"), "prompt", "[redacted:code]"))
+
+
+def test_warnings_and_the_words_of_an_ending_are_redacted() -> None:
+    run = redaction()
+    assert run.warnings(["it was C-1"]) == ("it was [redacted:code]",)
+    assert run.ending(Completed()) == Completed()
+    assert run.ending(Cancelled("C-1")) == Cancelled("[redacted:code]")

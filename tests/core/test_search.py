@@ -36,6 +36,7 @@ def found(query: str, *texts: str) -> bool:
         ("café_au_lait", ["cafe", "au", "lait"]),
         ("हिन्दी", ["हिन्दी".replace("्", "")]),
         ("…—¶", []),
+        ("é \N{THAI CURRENCY SYMBOL BAHT}", ["e"]),
         ("x" * 100, ["x" * MAX_WORD]),
         ("é" * 100, ["e" * MAX_WORD]),
     ],

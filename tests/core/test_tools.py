@@ -20,6 +20,7 @@ from orchestrator.core.tools import (
     definition_digest,
     offer_tools,
     provider_label,
+    schema_is_usable,
     schema_problem,
     text_content,
     tool_key,
@@ -236,3 +237,8 @@ def test_only_an_object_is_an_object() -> None:
     assert parse_object('{"a": 1.5e3}') == {"a": 1500.0}
     for text in ("[]", "1", "nul", '{"a": Infinity}', '{"a": -1e999}', '{"a"', "[" * 100_000):
         assert parse_object(text) is None
+
+
+def test_a_schema_is_usable_where_something_can_be_checked_against_it() -> None:
+    schemas: list[JsonObject] = [{"type": "object"}, {"type": "objekt"}]
+    assert [schema_is_usable(schema) for schema in schemas] == [True, False]
