@@ -4,7 +4,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,39 +29,34 @@ class Check:
 
 
 CHECKS = (
+    Check("basedpyright", ("basedpyright",)),
     Check("ruff check", ("ruff", "check")),
     Check("ruff format --check", ("ruff", "format", "--check")),
     Check("lint-imports", ("lint-imports", "--no-logo")),
-    Check("basedpyright", ("basedpyright",)),
 )
-TESTS = Check("pytest", ("coverage", "run", "-m", "pytest", "-q"))
+"""The longest first: they run beside one another."""
+
+# The core's tests cover it by themselves, without those that draw what they try: chance must not decide, and measuring
+# all the other tests took a quarter of their time.
+CORE_TESTS = Check("tests of core", ("coverage", "run", "-m", "pytest", "-q", "-m", "not hypothesis", "tests/core"))
 COVERAGE = Check("coverage of core", ("coverage", "report", "--include=orchestrator/core/*", "--fail-under=100"))
+TESTS = Check("pytest", ("pytest", "-q"))
+MOST_WORKERS = 8
 
 
-def run_checks(project: Project, pytest_arguments: Sequence[str]) -> int:
-    """Everything that CI wants to know; with `pytest_arguments` only those tests. Returns the exit status.
+def run_checks(project: Project, pytest_arguments: Sequence[str], cores: int | None = None) -> int:
+    """Everything that CI wants to know; with `pytest_arguments` only those tests, in one process.
 
-    The last line that is printed is pytest's own closing line.
+    Returns the exit status. The last line that is printed is pytest's own closing line.
     """
     environ = clean_environ(os.environ)
-    failed: list[str] = []
-    for check in () if pytest_arguments else CHECKS:
-        say(check.name)
-        if _run(check, project, environ) != 0:
-            failed.append(check.name)
-    if not pytest_arguments:
-        # Told, not failed: what is published tomorrow must not break the checkout of today. A release it stops.
-        say("audit")
-        tell(audit(project, environ))
-    tests = Check(TESTS.name, (*TESTS.command, *pytest_arguments))
-    say(tests.name)
-    status, closing = _run_tests(tests, project, environ)
+    cores = cores or os.cpu_count() or 1
+    failed = [] if pytest_arguments else list(_failed_checks(project, environ, cores))
+    arguments = pytest_arguments or (f"--numprocesses={min(cores, MOST_WORKERS)}",)
+    say(TESTS.name)
+    status, closing = _run_tests(Check(TESTS.name, (*TESTS.command, *arguments)), project, environ)
     if status != 0:
-        failed.append(f"{tests.name} (status {status})")
-    if not pytest_arguments:
-        say(COVERAGE.name)
-        if _run(COVERAGE, project, environ) != 0:
-            failed.append(COVERAGE.name)
+        failed.append(f"{TESTS.name} (status {status})")
     say(f"FAILED: {', '.join(failed)}" if failed else "all checks and tests passed")
     print(closing, flush=True)
     return 1 if failed else 0
@@ -85,8 +81,35 @@ def _command(check: Check, project: Project) -> list[str | Path]:
     return [project.script(check.command[0]), *check.command[1:]]
 
 
-def _run(check: Check, project: Project, environ: Mapping[str, str]) -> int:
-    return subprocess.run(_command(check, project), cwd=project.root, env=environ).returncode
+def _failed_checks(project: Project, environ: Mapping[str, str], cores: int) -> Iterator[str]:
+    """Run what is no test of the whole, as much at once as there are cores; the names of what failed."""
+
+    def run(*checks: Check) -> list[subprocess.CompletedProcess[bytes]]:
+        return [
+            subprocess.run(
+                _command(check, project),
+                cwd=project.root,
+                env=environ,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            for check in checks
+        ]
+
+    with ThreadPoolExecutor(cores) as pool:
+        ways = [*((check,) for check in CHECKS), (CORE_TESTS, COVERAGE)]
+        running = [pool.submit(run, *way) for way in ways]
+        audited = pool.submit(audit, project, environ)
+        for way, results in zip(ways, running, strict=True):
+            for check, done in zip(way, results.result(), strict=True):
+                say(check.name)
+                sys.stdout.buffer.write(done.stdout)
+                sys.stdout.buffer.flush()
+                if done.returncode != 0:
+                    yield check.name
+        # Told, not failed: what is published tomorrow must not break the checkout of today. A release it stops.
+        say("audit")
+        tell(audited.result())
 
 
 def _run_tests(check: Check, project: Project, environ: Mapping[str, str]) -> tuple[int, str]:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.suite_secrets import leaks
 
-pytest_plugins = ["tests.required_runs"]
+pytest_plugins = ["tests.required_runs", "tests.shared_out"]
 
 
 @pytest.fixture

@@ -14,11 +14,18 @@ OTHER = "def test_other(): pass\n"
 COMPLAINT = "ORCHESTRATOR_TEST_OLLAMA is set, and none of the 1 tests that want it ran"
 
 
-def session(folder: Path, tests: str, named: str | None) -> tuple[int, bool]:
-    """The exit status of such a session, and whether it complained."""
+def session(folder: Path, tests: str, named: str | None, processes: int) -> tuple[int, bool]:
+    """The exit status of such a session over so many processes (0: its own), and whether it complained."""
     (folder / "test_it.py").write_text(f"import pytest\n{tests}")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.required_runs", "-p", "no:cacheprovider"]
-    command += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), str(folder)]
+    command += [
+        f"--numprocesses={processes}",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        "--rootdir",
+        str(folder),
+        str(folder),
+    ]
     environ = {name: value for name, value in os.environ.items() if name != "ORCHESTRATOR_TEST_OLLAMA"}
     environ |= {} if named is None else {"ORCHESTRATOR_TEST_OLLAMA": named}
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
@@ -26,15 +33,16 @@ def session(folder: Path, tests: str, named: str | None) -> tuple[int, bool]:
 
 
 @pytest.mark.parametrize(
-    ("tests", "named", "told"),
+    ("tests", "named", "processes", "told"),
     [
-        (SKIPS + OTHER, "/an/ollama", (1, True)),
-        (SKIPS + RUNS, "/an/ollama", (0, False)),
-        (OTHER, "/an/ollama", (0, False)),
-        (SKIPS + OTHER, None, (0, False)),
+        (SKIPS + OTHER, "/an/ollama", 0, (1, True)),
+        (SKIPS + OTHER, "/an/ollama", 1, (1, True)),
+        (SKIPS + RUNS, "/an/ollama", 1, (0, False)),
+        (OTHER, "/an/ollama", 0, (0, False)),
+        (SKIPS + OTHER, None, 0, (0, False)),
     ],
 )
 def test_a_session_that_skips_all_that_wants_the_named_ollama_fails(
-    tmp_path: Path, tests: str, named: str | None, told: tuple[int, bool]
+    tmp_path: Path, tests: str, named: str | None, processes: int, told: tuple[int, bool]
 ) -> None:
-    assert session(tmp_path, tests, named) == told
+    assert session(tmp_path, tests, named, processes) == told

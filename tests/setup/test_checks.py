@@ -13,7 +13,7 @@ from setup.locks import build_requirements
 from setup.project import Project
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ("ruff", "lint-imports", "basedpyright", "coverage")
+TOOLS = ("ruff", "lint-imports", "basedpyright", "coverage", "pytest")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_settings_of_the_user_do_not_reach_the_tests() -> None:
 
 
 def test_what_is_said_to_the_tests_reaches_them(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
-    tool(project, "coverage", 'echo "$ORCHESTRATOR_TEST_OLLAMA$ORCHESTRATOR_PORT"; echo "5 passed in 0.10s"')
+    tool(project, "pytest", 'echo "$ORCHESTRATOR_TEST_OLLAMA$ORCHESTRATOR_PORT"; echo "5 passed in 0.10s"')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ORCHESTRATOR_TEST_OLLAMA", "/an/ollama")
         patch.setenv("ORCHESTRATOR_PORT", "1")
@@ -50,7 +50,8 @@ def project(tmp_path: Path) -> Project:
     project = Project(tmp_path)
     project.python.parent.mkdir(parents=True)
     for name in TOOLS:
-        tool(project, name, 'echo "$(basename "$0") $*"; case "$*" in *pytest*) echo "5 passed in 0.10s";; esac')
+        tool(project, name, 'echo "$(basename "$0") $*"')
+    tool(project, "pytest", 'echo "pytest $*"; echo "5 passed in 0.10s"')
     return project
 
 
@@ -60,17 +61,18 @@ def tool(project: Project, name: str, script: str) -> None:
 
 
 def test_every_check_runs_and_the_count_is_the_last_line(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run_checks(project, []) == 0
+    assert run_checks(project, [], cores=2) == 0
     lines = capfd.readouterr().out.splitlines()
     told = [line for line in lines if not line.startswith("setup: ")]
     assert told == [
+        "basedpyright ",
         "ruff check",
         "ruff format --check",
         "lint-imports --no-logo",
-        "basedpyright ",
-        "coverage run -m pytest -q",
-        "5 passed in 0.10s",
+        "coverage run -m pytest -q -m not hypothesis tests/core",
         "coverage report --include=orchestrator/core/* --fail-under=100",
+        "pytest -q --numprocesses=2",
+        "5 passed in 0.10s",
         "5 passed in 0.10s",
     ]
     assert lines[-2:] == ["setup: all checks and tests passed", "5 passed in 0.10s"]
@@ -80,14 +82,14 @@ def test_a_check_that_fails_is_named_and_the_others_still_run(
     project: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:
     tool(project, "basedpyright", "exit 1")
-    tool(project, "coverage", 'case "$*" in *pytest*) echo "1 failed, 4 passed in 0.10s"; exit 1;; esac')
+    tool(project, "pytest", 'echo "1 failed, 4 passed in 0.10s"; exit 1')
     assert run_checks(project, []) == 1
     lines = capfd.readouterr().out.splitlines()
     assert lines[-2:] == ["setup: FAILED: basedpyright, pytest (status 1)", "1 failed, 4 passed in 0.10s"]
 
 
 def test_coverage_below_the_bound_fails(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
-    tool(project, "coverage", 'case "$*" in *pytest*) echo "5 passed in 0.10s";; *) exit 2;; esac')
+    tool(project, "coverage", 'case "$*" in report*) exit 2;; esac')
     assert run_checks(project, []) == 1
     assert capfd.readouterr().out.splitlines()[-2:] == ["setup: FAILED: coverage of core", "5 passed in 0.10s"]
 
@@ -95,7 +97,7 @@ def test_coverage_below_the_bound_fails(project: Project, capfd: pytest.CaptureF
 def test_a_pytest_that_dies_is_a_failure_with_a_line_of_its_own(
     project: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    tool(project, "coverage", 'case "$*" in *pytest*) kill -9 $$;; esac')
+    tool(project, "pytest", "kill -9 $$")
     assert run_checks(project, []) == 1
     assert capfd.readouterr().out.splitlines()[-1] == "pytest ended with status -9 and counted no tests"
 
@@ -103,7 +105,7 @@ def test_a_pytest_that_dies_is_a_failure_with_a_line_of_its_own(
 def test_named_tests_are_run_alone(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_checks(project, ["tests/core", "-x"]) == 0
     told = [line for line in capfd.readouterr().out.splitlines() if not line.startswith("setup: ")]
-    assert told == ["coverage run -m pytest -q tests/core -x", "5 passed in 0.10s", "5 passed in 0.10s"]
+    assert told == ["pytest -q tests/core -x", "5 passed in 0.10s", "5 passed in 0.10s"]
 
 
 def test_the_hooks_before_a_commit_run_the_same_checks() -> None:
