@@ -52,7 +52,7 @@ def run_checks(project: Project, pytest_arguments: Sequence[str], cores: int | N
     environ = clean_environ(os.environ)
     cores = cores or os.cpu_count() or 1
     failed = [] if pytest_arguments else list(_failed_checks(project, environ, cores))
-    arguments = pytest_arguments or (f"--numprocesses={min(cores, MOST_WORKERS)}",)
+    arguments = pytest_arguments or (f"--numprocesses={min(cores, MOST_WORKERS)}", "--inline-snapshot=disable")
     say(TESTS.name)
     status, closing = _run_tests(Check(TESTS.name, (*TESTS.command, *arguments)), project, environ)
     if status != 0:

@@ -4,12 +4,13 @@ The tests of a file stay together, and those of a folder that counts what ran in
 machine to itself: it runs last, on the one worker that is left then.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
-from xdist.workermanage import WorkerController
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler.protocol import Scheduling
 
 TOGETHER: Final = ("tests/client_programs",)
 ALONE: Final = ("tests/timing",)
@@ -22,32 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> "SharedOut":
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Scheduling":
     """Instead of xdist's own."""
+    from tests.scheduling import SharedOut  # where there is one process, nothing of xdist is needed
+
     config.option.loadscopereorder = False
     return SharedOut(config, log)
-
-
-class SharedOut(LoadScopeScheduling):
-    """Gives the workers one file after the other, and the last of them what wants to be alone."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return unit_of(nodeid)
-
-    def _assign_work_unit(self, node: WorkerController) -> None:
-        others = [other for other in self.nodes if other is not node]
-        if not others or not is_alone(next(iter(self.workqueue))):
-            super()._assign_work_unit(node)
-        elif not all(other.shutting_down for other in others):
-            node.shutdown()
-        # Else it waits with its last test until the others have ended: see `remove_node`.
-
-    def remove_node(self, node: WorkerController) -> str | None:
-        """A worker has ended: the one that waited for it goes on."""
-        crashed = super().remove_node(node)
-        for other in self.nodes:
-            self._reschedule(other)
-        return crashed
 
 
 def unit_of(nodeid: str) -> str:

@@ -71,7 +71,7 @@ def test_every_check_runs_and_the_count_is_the_last_line(project: Project, capfd
         "lint-imports --no-logo",
         "coverage run -m pytest -q -m not hypothesis tests/core",
         "coverage report --include=orchestrator/core/* --fail-under=100",
-        "pytest -q --numprocesses=2",
+        "pytest -q --numprocesses=2 --inline-snapshot=disable",
         "5 passed in 0.10s",
         "5 passed in 0.10s",
     ]
