@@ -29,6 +29,7 @@ from orchestrator.api.limits import RequestLimits
 from orchestrator.api.loading import loading_routes
 from orchestrator.api.metrics import Metrics, metrics_route
 from orchestrator.api.models import models_route
+from orchestrator.api.openai_chat.model_entries import model_entry_routes
 from orchestrator.api.openai_chat.routes import openai_chat_routes
 from orchestrator.api.openai_responses.compaction import CompactionEdge, compaction_routes
 from orchestrator.api.openai_responses.conversations import ConversationsEdge, conversation_routes
@@ -194,11 +195,11 @@ def create_api(
             ),
             *openai_chat_routes(
                 chats,
-                models,
                 authenticator,
                 max_body_bytes=max_body_bytes,
                 keep_alive_seconds=keep_alive_seconds,
             ),
+            *model_entry_routes(models, authenticator),
             embeddings_route(embeddings, authenticator, max_body_bytes=max_body_bytes),
             *download_routes(downloads, authenticator, max_body_bytes=max_body_bytes),
             *token_routes(tokens, authenticator, max_body_bytes=max_body_bytes),

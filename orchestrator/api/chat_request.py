@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar, assert_never
 
 import msgspec
@@ -129,20 +129,22 @@ def check_image(data_url: str, param: str) -> None:
     raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=param)
 
 
-def check_functions(functions: Sequence[ToolDefinition], param: str) -> tuple[ToolDefinition, ...]:
+def check_functions(
+    functions: Sequence[ToolDefinition], place: Callable[[int, str], str] = lambda at, field: f"tools.{at}.{field}"
+) -> tuple[ToolDefinition, ...]:
     """The client's functions, each with a name of its own and a schema that can be read.
 
     Raises:
-        OrchestratorError: `invalid_value` on the first that is not, at its place below `param`.
+        OrchestratorError: `invalid_value` on the first that is not, at the `place` of its field.
     """
     names: set[str] = set()
     for index, function in enumerate(functions):
         problem = schema_problem(function.input_schema)
         if function.name in names:
             message = f"There are two functions with the name '{function.name}'."
-            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=f"{param}.{index}.name")
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=place(index, "name"))
         if problem is not None:
-            where = f"{param}.{index}.parameters"
+            where = place(index, "parameters")
             message = f'"{where}" is not a JSON schema that can be used: {problem}.'
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=where)
         names.add(function.name)
@@ -152,8 +154,7 @@ def check_functions(functions: Sequence[ToolDefinition], param: str) -> tuple[To
 def _functions(body: ChatBody) -> tuple[ToolDefinition, ...]:
     given = _given(body.tools) or ()
     return check_functions(
-        [ToolDefinition(tool.name, _given(tool.description) or "", _given(tool.parameters) or {}) for tool in given],
-        "tools",
+        [ToolDefinition(tool.name, _given(tool.description) or "", _given(tool.parameters) or {}) for tool in given]
     )
 
 

@@ -7,7 +7,6 @@ from typing import Final
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
-from msgspec import UNSET
 
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.bodies import read_json_body
@@ -38,7 +37,7 @@ def embeddings_route(
         body = decode_value(value, EmbeddingsBody)
         texts = [body.input] if isinstance(body.input, str) else body.input
         model, made = await while_connected(request.receive, lambda: embeddings.embed(body.model, texts, caller))
-        if body.dimensions is not UNSET:
+        if body.dimensions is not None:
             _check_dimensions(body.dimensions, made)
         return json_reply(_reply(model, made, as_text=body.encoding_format == "base64"))
 

@@ -152,7 +152,12 @@ def openai_error(info: ErrorInfo) -> OpenAIError:
         kind = "server_error"
     elif info.kind is ErrorKind.RATE_LIMITED:
         kind = "rate_limit_error"
-    return OpenAIError(info.message, kind, info.param, row.code or (None if row.type == _BAD else row.type))
+    code = _OPENAI_CODES.get(info.kind) or row.code or (None if row.type == _BAD else row.type)
+    return OpenAIError(info.message, kind, info.param, code)
+
+
+_OPENAI_CODES: Final = {ErrorKind.EXCEED_CONTEXT_SIZE: "context_length_exceeded"}
+"""Words that clients of that dialect look for, where ours is another one."""
 
 
 def openai_envelope(info: ErrorInfo, request_id: str = "") -> Struct:

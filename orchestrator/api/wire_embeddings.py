@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 
 from orchestrator.api.wire_requests import Count, Name
 
@@ -19,15 +19,20 @@ class EmbeddingsBody(Struct, frozen=True, forbid_unknown_fields=True):
         Text | Annotated[list[Text], Meta(min_length=1, max_length=MOST_TEXTS)],
         Meta(description="A text, or several. Arrays of tokens are not taken: no engine here reads them."),
     ]
-    encoding_format: Annotated[
-        Literal["float", "base64"],
-        Meta(description="`base64` is the vector's 32-bit floats, little-endian, as clients of OpenAI ask for them."),
-    ] = "float"
+    encoding_format: (
+        Annotated[
+            Literal["float", "base64"],
+            Meta(
+                description="`base64` is the vector's 32-bit floats, little-endian, as clients of OpenAI ask for them."
+            ),
+        ]
+        | None
+    ) = None
     dimensions: (
         Annotated[Count, Meta(description="Only the length that the model's vectors have; they are not shortened.")]
-        | UnsetType
-    ) = UNSET
-    user: Annotated[Any, Meta(description="Taken and not used.")] | UnsetType = UNSET
+        | None
+    ) = None
+    user: Annotated[Any, Meta(description="Taken and not used.")] = None
 
 
 class EmbeddingObject(Struct, frozen=True):

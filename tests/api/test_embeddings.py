@@ -46,7 +46,8 @@ async def test_a_text_and_several_texts_become_vectors_in_their_order() -> None:
     async with house(engine) as api:
         one = await embed(api, input="four")
         two = await embed(api, input=["four", "x"], user="somebody", dimensions=2)
-    assert one == (200, reply([4.0, 1.0], tokens=4))
+        nulls = await embed(api, input="four", dimensions=None, encoding_format=None, user=None)
+    assert one == nulls == (200, reply([4.0, 1.0], tokens=4))
     assert two == (200, reply([4.0, 1.0], [1.0, 1.0], tokens=5))
     assert validator("EmbeddingsReply").is_valid(two[1])
     assert list(engine.loaded) == [KEY]

@@ -1,10 +1,12 @@
 """From OpenAI's bodies to what the service takes."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
 from orchestrator.api.chat_request import check_functions, check_image, integration_requests
 from orchestrator.api.openai_chat import wire_requests as w
+from orchestrator.api.openai_chat.words import response_id_of
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import (
     FunctionCallInput,
@@ -27,7 +29,9 @@ from orchestrator.core.tools import ToolDefinition, schema_problem, text_content
 from orchestrator.service.chat_request import ChatRequest
 
 _UNSUPPORTED: Final = ("functions", "function_call", "audio", "prediction", "verbosity", "web_search_options")
-_UNSUPPORTED_TEXT: Final = ("best_of", "echo", "logprobs", "suffix")
+_UNSUPPORTED_TEXT: Final = ("best_of", "echo", "suffix")
+_RANDOM_SEED: Final = 2**32 - 1
+"""What llama.cpp reads as: any."""
 _Instructions = (w.SystemTurn, w.DeveloperTurn)
 _EFFORTS: Final[Mapping[w.Effort, tuple[ReasoningSetting, ...]]] = {
     "none": ("off",),
@@ -36,6 +40,7 @@ _EFFORTS: Final[Mapping[w.Effort, tuple[ReasoningSetting, ...]]] = {
     "medium": ("medium", "on"),
     "high": ("high", "on"),
     "xhigh": ("high", "on"),
+    "max": ("high", "on"),
 }
 """What each asks of a model; one that can only be switched on is."""
 
@@ -52,6 +57,7 @@ def to_chat_request(body: w.CompletionBody) -> ChatRequest:
     _check_tier(body.service_tier)
     if body.top_logprobs is not None and not body.logprobs:
         raise _wrong("top_logprobs", '"top_logprobs" needs "logprobs": true.')
+    _check_results(body)
     others = (at for at, turn in enumerate(body.messages) if not isinstance(turn, _Instructions))
     head = next(others, len(body.messages))
     prompt = "\n\n".join(_text(turn.content) for turn in body.messages[:head] if isinstance(turn, _Instructions))
@@ -66,7 +72,7 @@ def to_chat_request(body: w.CompletionBody) -> ChatRequest:
         demands_reasoning=True,
         max_output_tokens=body.max_completion_tokens or body.max_tokens,
         store=body.store is not False,
-        previous_response_id=body.previous_response_id,
+        previous_response_id=None if body.previous_response_id is None else response_id_of(body.previous_response_id),
         tool_choice=choice,
         response_format=_response_format(body),
         max_turns=body.max_turns,
@@ -101,7 +107,7 @@ def to_text_requests(body: w.TextCompletionBody) -> list[ChatRequest]:
 
 def _refuse(body: w.CompletionBody | w.TextCompletionBody, names: Sequence[str]) -> None:
     for name in names:
-        if getattr(body, name) not in (None, False):
+        if getattr(body, name) is not None:
             raise _wrong(name, f'"{name}" is not supported here: leave it out.')
 
 
@@ -122,6 +128,28 @@ def _text(content: str | Sequence[w.TextPart | w.RefusalPart] | None) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     return "\n".join(part.text if isinstance(part, w.TextPart) else part.refusal for part in content)
+
+
+def _check_results(body: w.CompletionBody) -> None:
+    """Results follow the message with their calls; what no message here calls, a response before these may have called."""
+    called: dict[str, bool] = {}  # whether the result is still to come
+    earlier = body.previous_response_id is not None
+    for at, turn in enumerate(body.messages):
+        if not isinstance(turn, w.ToolTurn):
+            earlier = False
+            open_calls = [call.id for call in turn.tool_calls or ()] if isinstance(turn, w.AssistantTurn) else []
+            called = {**dict.fromkeys(called, False), **dict.fromkeys(open_calls, True)}
+            continue
+        id, where = turn.tool_call_id, f"messages.{at}.tool_call_id"
+        if called.get(id):
+            called[id] = False
+        elif id in called:
+            raise _wrong(
+                where,
+                f"\"{where}\": the call '{id[:64]}' has a result, or its results stand elsewhere: a message of the role 'tool' must follow the message with its call, with nothing but other results between.",
+            )
+        elif not earlier:
+            raise _wrong(where, f"\"{where}\": there is no call '{id[:64]}' in the messages before it.")
 
 
 def _items(turn: w.Turn, at: int) -> list[InputItem]:
@@ -180,7 +208,8 @@ def _assistant_items(turn: w.AssistantTurn, at: int) -> list[InputItem]:
 def _tools(body: w.CompletionBody) -> tuple[ToolChoice, tuple[ToolDefinition, ...]]:
     given = [tool.function for tool in body.tools or ()]
     functions = check_functions(
-        [ToolDefinition(one.name, one.description or "", one.parameters or {}) for one in given], "tools"
+        [ToolDefinition(one.name, one.description or "", one.parameters or {}) for one in given],
+        lambda at, field: f"tools.{at}.function.{field}",
     )
     match body.tool_choice:
         case w.FunctionChoice(named):
@@ -241,6 +270,7 @@ def _text_sampling(body: w.TextCompletionBody) -> Sampling:
         presence_penalty=body.presence_penalty,
         frequency_penalty=body.frequency_penalty,
         logit_bias=_bias(body.logit_bias),
+        logprobs=body.logprobs,
     )
 
 
@@ -249,8 +279,10 @@ def _stops(stop: w.Stop | None) -> tuple[str, ...]:
 
 
 def _seed(seed: int | None) -> int | None:
-    """Engines take 32 bits; OpenAI's are any integers."""
-    return None if seed is None else seed % 2**32
+    """Engines take 32 bits; what has more stands for some other number of 32 bits, always the same."""
+    if seed is None or 0 <= seed < _RANDOM_SEED:
+        return seed
+    return int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:4]) % _RANDOM_SEED
 
 
 def _bias(given: Mapping[str, float] | None) -> tuple[tuple[int, float], ...]:

@@ -2,14 +2,15 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec import UNSET, UnsetType
 
 from orchestrator.api.openai_chat import wire_replies as w
-from orchestrator.core.items import FunctionCall, asked_of_client
+from orchestrator.api.openai_chat.words import RESPONSE
+from orchestrator.core.items import FunctionCall, Message, asked_of_client
 from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.response import ChatResult, Completed, Incomplete, Stats, ending_status
 from orchestrator.core.stream import (
@@ -22,15 +23,13 @@ from orchestrator.core.stream import (
     StreamEvent,
 )
 
-CHAT_PREFIX: Final = "chatcmpl-"
-TEXT_PREFIX: Final = "cmpl-"
 _APART: Final = "\n\n"
 """Between messages of different turns: a client of this dialect knows one message only."""
 
 
 def completion_id(prefix: str, response_id: str | None) -> str:
     """`chatcmpl-` and what stands behind `resp_`; where nothing is stored, an id of its own."""
-    return prefix + (secrets.token_hex(24) if response_id is None else response_id.removeprefix("resp_"))
+    return prefix + (secrets.token_hex(24) if response_id is None else response_id.removeprefix(RESPONSE))
 
 
 def fingerprint(instance_id: str) -> str:
@@ -40,18 +39,40 @@ def fingerprint(instance_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What every chunk of a stream begins with."""
+    """What every answer begins with. `fields` are the dialect's names, `choices` how many answers each prompt has."""
 
     id: str
     created: int
     model: str
     fingerprint: str
+    fields: Mapping[str, str]
+    choices: int = 1
     with_usage: bool = False
 
     def chunk(self, choices: list[w.ChunkChoice], usage: w.Usage | None = None) -> w.Chunk:
-        """A chunk; without `with_usage` none has counters."""
+        """A chunk of a chat; without `with_usage` none has counters."""
         counted: w.Usage | UnsetType | None = usage if self.with_usage else UNSET
         return w.Chunk(self.id, "chat.completion.chunk", self.created, self.model, self.fingerprint, choices, counted)
+
+    def text(self, choices: list[w.TextChoice], usage: w.Usage | None = None) -> w.TextCompletion:
+        """A chunk of texts, likewise."""
+        counted: w.Usage | UnsetType | None = usage if self.with_usage else UNSET
+        return w.TextCompletion(
+            self.id, "text_completion", self.created, self.model, choices, self.fingerprint, counted
+        )
+
+    def usage_of(self, stats: Sequence[Stats]) -> w.Usage:
+        """The counters of all answers, in order; the prompt of the choices of one was the same."""
+        prompts = stats[:: self.choices]
+        read = sum(one.input_tokens for one in prompts)
+        written = sum(one.total_output_tokens for one in stats)
+        return w.Usage(
+            read,
+            written,
+            read + written,
+            w.PromptDetails(sum(one.cached_input_tokens or 0 for one in prompts)),
+            w.CompletionDetails(sum(one.reasoning_output_tokens for one in stats)),
+        )
 
 
 @dataclass(slots=True)
@@ -120,6 +141,47 @@ class ChoiceFold:
         return w.ChunkChoice(self.index, w.Delta(tool_calls=[part]))
 
 
+@dataclass(slots=True)
+class TextFold:
+    """One text as it comes."""
+
+    index: int
+    length: int = 0
+
+    def hear(self, event: StreamEvent) -> list[w.TextChoice]:
+        """What goes out for one event of the run."""
+        if not isinstance(event, MessageDelta):
+            return []
+        told = text_logprobs(event.logprobs, self.length)
+        self.length += len(event.content)
+        return [w.TextChoice(event.content, self.index, told, None)]
+
+    def last(self, result: ChatResult) -> w.TextChoice:
+        """How it ended."""
+        return w.TextChoice("", self.index, None, finish_reason(result))
+
+
+def text_choice(index: int, result: ChatResult) -> w.TextChoice:
+    """The whole text."""
+    said = [item for item in result.output if isinstance(item, Message)]
+    told = text_logprobs([one for item in said for one in item.logprobs])
+    return w.TextChoice("".join(item.content for item in said), index, told, finish_reason(result))
+
+
+def text_logprobs(tokens: Sequence[TokenLogprob], offset: int = 0) -> w.TextLogprobs | None:
+    """How likely the tokens of a text were that begins at `offset`; None where nobody asked."""
+    if not tokens:
+        return None
+    told = w.TextLogprobs()
+    for one in tokens:
+        told.tokens.append(one.chosen.token)
+        told.token_logprobs.append(one.chosen.logprob)
+        told.top_logprobs.append({each.token: each.logprob for each in one.likeliest})
+        told.text_offset.append(offset)
+        offset += len(one.chosen.token)
+    return told
+
+
 def first(index: int) -> w.ChunkChoice:
     """How every answer of a stream begins."""
     return w.ChunkChoice(index, w.Delta(role="assistant", content=""))
@@ -140,19 +202,6 @@ def status_of(result: ChatResult) -> str | UnsetType:
     """Ours, where it says more than OpenAI's."""
     status = ending_status(result.ending)
     return UNSET if status == "completed" else status
-
-
-def usage_of(stats: Sequence[Stats]) -> w.Usage:
-    """The counters of all answers; the prompt was the same."""
-    read = stats[0].input_tokens
-    written = sum(one.total_output_tokens for one in stats)
-    return w.Usage(
-        read,
-        written,
-        read + written,
-        w.PromptDetails(stats[0].cached_input_tokens or 0),
-        w.CompletionDetails(sum(one.reasoning_output_tokens for one in stats)),
-    )
 
 
 def choice_logprobs(tokens: Sequence[TokenLogprob]) -> w.ChoiceLogprobs | None:

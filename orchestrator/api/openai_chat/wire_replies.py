@@ -2,7 +2,7 @@
 
 from typing import Literal, TypeAlias
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 
@@ -134,12 +134,21 @@ class Chunk(Struct, frozen=True):
     usage: Usage | UnsetType | None = UNSET
 
 
+class TextLogprobs(Struct, frozen=True):
+    """How likely the tokens of a text were; `text_offset` counts characters."""
+
+    tokens: list[str] = field(default_factory=list[str])
+    token_logprobs: list[float] = field(default_factory=list[float])
+    top_logprobs: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
+    text_offset: list[int] = field(default_factory=list[int])
+
+
 class TextChoice(Struct, frozen=True):
     """One text."""
 
     text: str
     index: int
-    logprobs: None
+    logprobs: TextLogprobs | None
     finish_reason: FinishReason | None
 
 

@@ -20,6 +20,9 @@ from orchestrator.api.wire_requests import (
 )
 
 MOST_CHOICES = 8
+MOST_MESSAGES = 100_000
+"""As many as a body may have values."""
+MOST_PROMPTS = 128
 Penalty: TypeAlias = Annotated[float, Meta(ge=-2, le=2)]
 Heat: TypeAlias = Annotated[float, Meta(ge=0, le=2)]
 Bias: TypeAlias = Annotated[float, Meta(ge=-100, le=100)]
@@ -28,6 +31,7 @@ Stop: TypeAlias = StopText | Texts
 Labels: TypeAlias = Annotated[
     dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
 ]
+Seed: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Described: TypeAlias = Annotated[Any, Meta(description="Taken and not used.")]
 Absent: TypeAlias = Annotated[Any, Meta(description="Not supported: anything but null is refused.")]
 
@@ -88,6 +92,7 @@ class CalledFunction(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Name
     arguments: str
+    parsed_arguments: Described = None
 
 
 class CallOfFunction(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="function"):
@@ -107,6 +112,7 @@ class AssistantTurn(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     refusal: str | None = None
     name: Described = None
     annotations: Described = None
+    parsed: Described = None
     audio: Absent = None
     function_call: Absent = None
 
@@ -116,6 +122,7 @@ class ToolTurn(Struct, frozen=True, forbid_unknown_fields=True, tag_field="role"
 
     content: str | Parts
     tool_call_id: Name
+    name: Described = None
 
 
 Turn: TypeAlias = SystemTurn | DeveloperTurn | UserTurn | AssistantTurn | ToolTurn
@@ -191,14 +198,14 @@ class ChunkOptions(Struct, frozen=True, forbid_unknown_fields=True):
     include_obfuscation: Described = None
 
 
-Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class CompletionBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The body of `POST /v1/chat/completions`."""
 
     model: Annotated[Name, Meta(description="A model's key, `engine::key`, or the id of a loaded instance.")]
-    messages: Annotated[list[Turn], Meta(min_length=1, max_length=MOST_ITEMS, description="The whole chat so far.")]
+    messages: Annotated[list[Turn], Meta(min_length=1, max_length=MOST_MESSAGES, description="The whole chat so far.")]
     tools: Annotated[list[OfferedFunctionTool], Meta(max_length=MOST_ITEMS)] | None = None
     tool_choice: Literal["none", "auto", "required"] | FunctionChoice | AllowedChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -211,7 +218,7 @@ class CompletionBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     stop: Stop | None = None
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
-    seed: int | None = None
+    seed: Seed | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: dict[str, Bias] | None = None
@@ -227,6 +234,7 @@ class CompletionBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     user: Described = None
     safety_identifier: Described = None
     prompt_cache_key: Described = None
+    prompt_cache_options: Described = None
     prompt_cache_retention: Described = None
     functions: Absent = None
     function_call: Absent = None
@@ -243,7 +251,13 @@ class CompletionBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         | None
     ) = None
     previous_response_id: (
-        Annotated[str, Meta(max_length=512, description="Extension. `messages` is what comes after this response.")]
+        Annotated[
+            str,
+            Meta(
+                max_length=512,
+                description="Extension. `messages` is what comes after this response, which may be named as `chatcmpl-…`.",
+            ),
+        ]
         | None
     ) = None
     max_turns: Annotated[Count, Meta(description="Extension.")] | None = None
@@ -258,7 +272,7 @@ class TextCompletionBody(Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     model: Annotated[Name, Meta(description="A model's key, `engine::key`, or the id of a loaded instance.")]
     prompt: Annotated[
-        str | Annotated[list[str], Meta(min_length=1, max_length=MOST_CHOICES)],
+        str | Annotated[list[str], Meta(min_length=1, max_length=MOST_PROMPTS)],
         Meta(description="Each is a message of the user: models are asked through their chat templates."),
     ]
     stream: bool | None = None
@@ -268,13 +282,18 @@ class TextCompletionBody(Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     n: Annotated[int, Meta(ge=1, le=MOST_CHOICES)] | None = None
     stop: Stop | None = None
     max_tokens: Count | None = None
-    seed: int | None = None
+    seed: Seed | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: dict[str, Bias] | None = None
     store: Annotated[bool, Meta(description="Extension. Absent: true.")] | None = None
     user: Described = None
+    logprobs: (
+        Annotated[
+            int, Meta(ge=0, le=20, description="How many of the likeliest tokens to tell, beside the chosen one.")
+        ]
+        | None
+    ) = None
     best_of: Absent = None
     echo: Absent = None
-    logprobs: Absent = None
     suffix: Absent = None

@@ -3,12 +3,8 @@
 from typing import Final
 
 from orchestrator.api.errors import openai_envelope
-from orchestrator.api.openai_chat.routes import (
-    CHAT_COMPLETIONS_PATH,
-    COMPLETIONS_PATH,
-    MODEL_LIST_PATH,
-    MODEL_PATH,
-)
+from orchestrator.api.openai_chat.model_entries import MODEL_LIST_PATH, MODEL_PATH
+from orchestrator.api.openai_chat.routes import CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH
 from orchestrator.api.openai_chat.wire_replies import Chunk, Completion, ModelEntries, ModelEntry, TextCompletion
 from orchestrator.api.openai_chat.wire_requests import CompletionBody, TextCompletionBody
 from orchestrator.api.openapi.chat import IN_CHAT
@@ -23,7 +19,7 @@ type `function` are handed over to the client (`finish_reason` `tool_calls`); `i
 tools run on the server, and what they answer is in the journal. With `n` each choice is a response of its own.
 
 With `"stream": true` the reply is `text/event-stream`: a `Chunk` in each `data:`, `[DONE]` in the last; a failure after
-the beginning is an `error` in between. A client that goes away ends the request."""
+the beginning is an `error`, which is the last then. A client that goes away ends the request."""
 
 TEXT: Final = """\
 A text for each prompt. Models are asked through their chat templates, each prompt as a message of the user."""
