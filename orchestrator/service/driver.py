@@ -122,6 +122,7 @@ class RunDriver:
         self._instance: Instance | None = None
         self._done = anyio.Event()
         self._started = 0.0
+        self.ended_at: datetime | None = None
         self.callbacks = ServerCallbacks(
             context.policies,
             lambda event: self._report(self._epoch, event),
@@ -237,6 +238,7 @@ class RunDriver:
                     await store.suspend_response(response_id, suspension, stats, now)
                     return i.ResponseSuspended(expires_at)
                 case c.SaveResponse(ending, stats, items, outcomes, warnings):
+                    self.ended_at = now
                     await self._settle(stats.total_output_tokens)
                     await store.save_response(response_id, ending, stats, items, outcomes, now, warnings)
                     return i.ResponseSaved()

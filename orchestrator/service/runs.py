@@ -73,6 +73,11 @@ class LiveRun:
         return "in_progress" if self._ended is None else ending_status(self._ended.ending)
 
     @property
+    def ended_at(self) -> datetime | None:
+        """When it was saved, as the store has it; None until then."""
+        return self._driver.ended_at
+
+    @property
     def over(self) -> bool:
         """Whether its readers have been told the end, or that there is none; it may still be closing what it opened."""
         return self._ended is not None or self.is_told

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import datetime
 from typing import Final
 
 from litestar.response.base import ASGIResponse
@@ -11,7 +12,7 @@ from orchestrator.api.departures import while_connected
 from orchestrator.api.errors import HttpRequest, answer_of
 from orchestrator.api.json_text import json_bytes
 from orchestrator.api.openai_responses.heads import ResponseHead, response_object, stored_head
-from orchestrator.api.openai_responses.stream import Background, ResponseEncoder
+from orchestrator.api.openai_responses.stream import Background, ResponseEncoder, utc_now
 from orchestrator.api.openai_responses.wire_events import Completed, Failed, Incomplete, ResponseEvent
 from orchestrator.api.openai_responses.wire_response import ResponseObject
 from orchestrator.api.replies import json_reply
@@ -65,11 +66,15 @@ def encoder_of(run: LiveRun | StillWaiting, head: ResponseHead) -> ResponseEncod
     """What tells `run` from its beginning; it has started."""
     if isinstance(run, StillWaiting):
         return ResponseEncoder(head)
+
+    def ended_at() -> datetime:
+        return run.ended_at or utc_now()
+
     resumed = run.request.resumed
     if resumed is None:
-        return ResponseEncoder(head, run.offered)
+        return ResponseEncoder(head, run.offered, clock=ended_at)
     texts = sum(isinstance(item, PlacedText) for item in resumed.items)
-    return ResponseEncoder(head, (), Background(texts, frozenset(resumed.decisions)))
+    return ResponseEncoder(head, (), Background(texts, frozenset(resumed.decisions)), ended_at)
 
 
 def stored_encoder(telling: StoredTelling) -> ResponseEncoder:

@@ -1,12 +1,14 @@
 """`/v1/responses` as OpenAI's own client has it, over a scripted model."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
 import openai
 import pytest
 
+from orchestrator.api.openai_responses import answers
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.models import Model, ReasoningSupport
 from orchestrator.core.prompt import AssistantMessage, SystemMessage, ToolMessage, UserMessage
@@ -112,7 +114,7 @@ async def test_a_stream_ends_with_the_response_and_can_be_told_again() -> None:
         "response.completed",
     ]
     assert "".join(event["delta"] for event in events if event["type"].endswith(".delta")) == "Hello there."
-    assert events[-1]["response"] == told(stored) | {"completed_at": events[-1]["response"]["completed_at"]}
+    assert events[-1]["response"] == told(stored)
     assert again[-1]["response"] == told(stored)
 
 
@@ -403,7 +405,11 @@ async def test_json_is_demanded_of_the_engine() -> None:
     assert told(answers[0])["text"]["format"]["schema"] == schema
 
 
-async def test_a_response_of_the_background_is_polled_cancelled_and_followed_again() -> None:
+async def test_a_response_of_the_background_is_polled_cancelled_and_followed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # It is followed long after its end, which stays when it was.
+    monkeypatch.setattr(answers, "utc_now", lambda: datetime(2060, 1, 1, tzinfo=UTC))
     going_on = anyio.Event()
     engine = ScriptedEngine([[Say("Once upon"), Stall(going_on), Say(" a time.")]])
     async with openai_house(engine) as (api, client):
@@ -418,6 +424,7 @@ async def test_a_response_of_the_background_is_polled_cancelled_and_followed_aga
         ended = await client.responses.retrieve(begun.id)
     assert [event["type"] for event in events[:3]] == ["response.created", "response.queued", "response.in_progress"]
     assert rest == events[5:]
+    assert events[-1]["response"] == told(ended)
     assert (ended.status, ended.background, ended.output_text) == ("completed", True, "Once upon a time.")
 
 
