@@ -15,7 +15,7 @@ from orchestrator.core.prompt import PastResponse
 from orchestrator.core.redacted_run import merged
 from orchestrator.core.response import Cancelled, Completed, Ending, Failed, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey, readable_content, text_content
-from orchestrator.core.transcript import EMPTY, extended_transcript
+from orchestrator.core.transcript import EMPTY, chain_transcript
 from orchestrator.ports import (
     LONG_TEXT,
     CallDecision,
@@ -61,9 +61,10 @@ class MemoryStore:
         return next(((known[digest], digest) for digest in digests if digest in known), None)
 
     def _transcript(self, node: Node) -> str:
-        parent_id = node.new.previous_response_id
-        before = EMPTY if parent_id is None else self._transcript(self.nodes[parent_id])
-        return extended_transcript(before, node.new.input, [entry.item for entry in node.output()])
+        path = [node]
+        while (parent_id := path[0].new.previous_response_id) is not None:
+            path.insert(0, self.nodes[parent_id])
+        return chain_transcript(EMPTY, [(step.new.input, [entry.item for entry in step.output()]) for step in path])
 
     async def read_outputs(self, call_ids: Sequence[str], owner: str) -> Mapping[str, str]:
         own = [call for node in self.nodes.values() if node.new.owner == owner for call in node.items.values()]

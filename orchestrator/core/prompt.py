@@ -125,7 +125,15 @@ def opening_messages(
     for past in history:
         messages.extend(past.messages(vision=vision))
     messages.extend(input_messages(new_input, vision=vision))
-    return tuple(messages)
+    return tuple(message for place, message in enumerate(messages) if not _is_gap(messages, place))
+
+
+def _is_gap(messages: Sequence[PromptMessage], place: int) -> bool:
+    """Whether the user said nothing there, and need not: the model goes on from results."""
+    message = messages[place]
+    if not isinstance(message, UserMessage) or message.parts or place == 0:
+        return False
+    return isinstance(messages[place - 1], ToolMessage | UserMessage)
 
 
 Side: TypeAlias = Literal["system", "user", "assistant", "tool"]

@@ -145,6 +145,7 @@ class Resumed:
     what was told. Else it is a new response that begins with items of another one, and `call`, if there
     is one, comes next: it is judged, journaled and run, or only journaled where it has an outcome.
     Its place may be before the last of `items`: the rest of its turn stands behind it.
+    Where it only `settles`, the run ends when its calls have their outcomes: another response goes on.
     """
 
     items: tuple[PlacedItem, ...] = ()
@@ -154,6 +155,7 @@ class Resumed:
     counters: tuple[Counters, ...] = ()
     load_seconds: float | None = None
     warnings: tuple[str, ...] = ()
+    settles: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,22 @@ def extended_transcript(digest: str, said: Sequence[InputItem], output: Sequence
     return _next(digest, _of_assistant(text, [(call.call_id, call.name, call.arguments) for call in calls]))
 
 
+def chain_transcript(digest: str, chain: Sequence[tuple[Sequence[InputItem], Sequence[OutputItem]]]) -> str:
+    """The digest of a conversation that was `digest` before responses that follow each other: what each was asked, and its output.
+
+    Where nothing is asked, a response goes on with the message of the one before it.
+    """
+    joined: list[tuple[Sequence[InputItem], list[OutputItem]]] = []
+    for said, output in chain:
+        if said or not joined:
+            joined.append((said, [*output]))
+        else:
+            joined[-1][1].extend(output)
+    for said, output in joined:
+        digest = extended_transcript(digest, said, output)
+    return digest
+
+
 def transcript_prefixes(items: Sequence[InputItem]) -> tuple[tuple[str, int], ...]:
     """The digests of what comes before some last part of `items`, the longest first, each with the number of its items.
 

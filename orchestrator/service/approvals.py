@@ -37,11 +37,13 @@ class DecisionRequest:
     """What somebody decides about calls of one response, in the order given.
 
     `integrations` bring what the store does not keep: header values and queries of addresses.
+    Where the response only `settles`, it ends when the calls are run or refused, and another one goes on from it.
     """
 
     response_id: str
     decisions: Sequence[tuple[str, Decision]]
     integrations: tuple[IntegrationRequest, ...] = ()
+    settles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class ApprovalService:
                 return StillWaiting(_result(stored, run, decisions.keys()))
             stored, run = await self._waiting(stored.id, caller)  # somebody else decided about the rest meanwhile
             decisions = {}
-        return await self._go_on(stored, run, decisions, request.integrations, caller)
+        return await self._go_on(stored, run, decisions, request, caller)
 
     async def expire(self) -> None:
         """End what nobody decided about in time."""
@@ -138,7 +140,7 @@ class ApprovalService:
         stored: StoredResponse,
         run: StoredRun,
         decisions: Mapping[str, Decision],
-        integrations: Sequence[IntegrationRequest],
+        request: DecisionRequest,
         caller: Caller,
     ) -> LiveRun:
         assert run.suspension is not None
@@ -152,8 +154,9 @@ class ApprovalService:
             counters=run.suspension.counters,
             load_seconds=run.suspension.load_seconds,
             warnings=run.suspension.warnings,
+            settles=request.settles,
         )
-        chat = stored_chat(stored, stored_integrations(stored, integrations))
+        chat = stored_chat(stored, stored_integrations(stored, request.integrations))
         taken_up = TakenUp(
             stored.id,
             resumed,

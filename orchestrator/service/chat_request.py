@@ -24,6 +24,7 @@ class ChatRequest:
     Results of such calls are `FunctionOutput`s of the `input`; each must follow its call, there or in the chain.
     `stateless`: the `input` is all that the client has of the chat. What is stored of it is found by its transcript and
     continued, the rest is new; where `store` is false, or `previous_response_id` is given, nothing is looked for.
+    `response_id` is that of the response where it was minted before, for a client that is told of it at once.
     Without `parallel_tool_calls` a turn makes one call at most; calls of servers' tools beyond `max_tool_calls` are refused.
     """
 
@@ -52,3 +53,4 @@ class ChatRequest:
     stateless: bool = False
     parallel_tool_calls: bool = True
     max_tool_calls: int | None = None
+    response_id: str | None = None

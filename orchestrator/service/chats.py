@@ -154,7 +154,7 @@ class ChatService:
         ttl = chat.ttl_seconds if taken_up is None else None  # what was taken up was accepted once
         place = instances.choose(choice, chat.context_length, ttl)  # from here on nothing is awaited: it is always left
         request = RunRequest(
-            response_id=new_response_id() if taken_up is None else taken_up.response_id,
+            response_id=chat.response_id or new_response_id() if taken_up is None else taken_up.response_id,
             model_key=model.key,
             model_instance_id=place.instance_id,
             input=chat.input,

@@ -38,7 +38,7 @@ from orchestrator.core.stream import (
     ToolCallSuccess,
 )
 from orchestrator.core.tools import OfferedTool
-from orchestrator.ports import ResponseStore, StoredResponse
+from orchestrator.ports import JournaledCall, ResponseStore, StoredResponse
 from orchestrator.service.callers import Caller
 from orchestrator.service.graph import GraphService
 from orchestrator.service.runs import LiveRun, RunService
@@ -49,11 +49,15 @@ LOOK_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class StoredTelling:
-    """A stored response with all that a telling of it needs: what was offered, and which calls somebody decided about."""
+    """A stored response with all that a telling of it needs: what was offered, and which calls somebody decided about.
+
+    `calls` are its rows of the journal.
+    """
 
     response: StoredResponse
     offered: tuple[OfferedTool, ...] = ()
     decided: frozenset[str] = frozenset()
+    calls: tuple[JournaledCall, ...] = ()
 
     def events(self) -> list[StreamEvent]:
         """The stream of it, told again: every text in one piece. Without an end while it runs."""
@@ -101,7 +105,7 @@ class TellingService:
         run = await self._store.read_run(response_id, caller.owner)
         calls = await self._store.list_calls(response_id, caller.owner)
         decided = frozenset(call.call_id for call in calls if call.decision is not None)
-        return StoredTelling(detail.response, () if run is None else run.offered, decided)
+        return StoredTelling(detail.response, () if run is None else run.offered, decided, tuple(calls))
 
     async def follow(self, response_id: str, caller: Caller) -> LiveRun | StoredRunStream:
         """The response, to be read from its beginning: event by event where this process has it.
@@ -125,7 +129,7 @@ def retold(response: StoredResponse, decided: frozenset[str] = frozenset()) -> l
     for items in _turns(response.output):
         late = [item for item in items if _comes_late(item)]
         for item in (*(item for item in items if not _comes_late(item)), *late):
-            events += _told(item, decided)
+            events += told_item(item, decided)
     events += [ToolCallApprovalRequired(pending) for pending in response.pending]
     ending = _ending(response)
     if ending is None:
@@ -148,7 +152,8 @@ def _comes_late(item: OutputItem) -> bool:
     return isinstance(item, ToolCall) or (isinstance(item, InvalidToolCall) and item.kind == "invalid_arguments")
 
 
-def _told(item: OutputItem, decided: frozenset[str]) -> list[StreamEvent]:
+def told_item(item: OutputItem, decided: frozenset[str] = frozenset()) -> list[StreamEvent]:
+    """The events that an item was told in; a call that was `decided` about is asked about first."""
     match item:
         case Message(content, logprobs):
             return [MessageStart(), MessageDelta(content, logprobs), MessageEnd()]

@@ -5,8 +5,7 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, select
 
-from orchestrator.core.transcript import EMPTY, extended_transcript
-from orchestrator.store.chain_memory import ChainLink
+from orchestrator.core.transcript import EMPTY, chain_transcript
 from orchestrator.store.chains import TOLD, read_links
 from orchestrator.store.tables import responses
 
@@ -37,13 +36,10 @@ def transcript_digest(connection: Connection, response_id: str) -> str:
         digest = connection.execute(_DIGEST, {"response_id": parent_id}).scalar_one()
     # One of an earlier version, or one that was put away and not ended, has no digest: then all is told again.
     links = read_links(connection, response_id, 0 if digest is None else depth, depth, TOLD)
-    return _extended(digest or EMPTY, links)
-
-
-def _extended(digest: str, links: Sequence[ChainLink]) -> str:
-    for link in links:
-        digest = extended_transcript(digest, link.past.input, [entry.item for entry in link.past.output])
-    return digest
+    if digest is not None and not all(link.past.input for link in links):  # it goes on within a message
+        digest, links = None, read_links(connection, response_id, 0, depth, TOLD)
+    said = [(link.past.input, [entry.item for entry in link.past.output]) for link in links]
+    return chain_transcript(digest or EMPTY, said)
 
 
 def find_transcript(connection: Connection, digests: Sequence[str], owner: str) -> tuple[str, str] | None:

@@ -152,6 +152,19 @@ async def test_a_conversation_is_found_by_its_digest_the_newest_first(store: Res
     )
 
 
+async def test_a_response_that_was_asked_nothing_is_one_message_with_the_one_before_it(store: ResponseStore) -> None:
+    first = with_function("resp_a", None, TextInput("Hello."))
+    await finish(store, first, text(0))
+    second = replace(with_function("resp_b", "resp_a"), input=(), created_at=NOON + MINUTE)
+    await finish(store, second, text(0))
+    third = replace(with_function("resp_c", "resp_b", TextInput("And?")), created_at=NOON + 2 * MINUTE)
+    await finish(store, third, text(0))
+    together = extended_transcript(EMPTY, first.input, [text(0).item, text(0).item])
+    assert await store.find_transcript([together], "ada") == ("resp_b", together)
+    after = extended_transcript(together, third.input, [text(0).item])
+    assert await store.find_transcript([after], "ada") == ("resp_c", after)
+
+
 async def test_a_conversation_that_is_deleted_is_not_found_again(database_url: str) -> None:
     database = await open_database(database_url)
     responses, graph = SqlResponseStore(database), SqlResponseGraph(database)

@@ -29,6 +29,7 @@ from orchestrator.core.request import Limits, PluginRequest, Resumed, RunRequest
 from orchestrator.core.response import (
     Cancelled,
     ChatResult,
+    Completed,
     Failed,
     Incomplete,
     Suspended,
@@ -296,6 +297,15 @@ def test_an_approved_call_runs_when_the_model_is_ready_and_the_next_turn_follows
     end = d.feed(i.ResponseSaved())[-1]
     assert isinstance(end, s.ChatEnd)
     assert [type(item) for item in end.result.output] == [ToolCall, ToolCall, Message]
+
+
+def test_a_run_that_only_settles_its_calls_ends_with_their_outcomes() -> None:
+    d = taken_up(put_away(("add", '{"a":1,"b":2}'), ("ping", "{}")), call_0=Approve())
+    assert d.request.resumed is not None
+    d = Dialogue(replace(d.request, resumed=replace(d.request.resumed, settles=True)))
+    d.feed(i.Start(), opened(ADD, PING), i.ResponseOpened(), i.ModelReady(), i.CallReturned("call_0", said("3"), 7))
+    save = d.feed(i.OutcomeRecorded("call_0"))[-1]
+    assert save == c.SaveResponse(Completed(), sum_stats((COUNTED,), 1.5), (), ())
 
 
 def test_edited_arguments_run_in_the_place_of_the_models_and_the_model_is_told() -> None:

@@ -32,6 +32,7 @@ from orchestrator.core.prompt import (
 )
 from orchestrator.core.request import EphemeralRequest, PluginRequest, requested_provider
 from orchestrator.core.response import Cancelled, Completed, Failed, Incomplete, ending_status
+from orchestrator.core.tools import text_content
 from tests.core.dialogue import CLOCK
 
 CALL = ToolCall("call_0", "add", {}, "[]", CLOCK, is_error=False, duration_ms=1)
@@ -84,7 +85,7 @@ def test_a_model_that_sees_is_shown_the_pictures_of_results_after_all_of_them() 
         ),
     ]
     past = PastResponse((), (shot(PICTURES),))
-    assert opening_messages(None, (past,), (), vision=True)[1:-1] == tuple(turn_messages([shot(PICTURES)], vision=True))
+    assert opening_messages(None, (past,), (), vision=True)[1:] == tuple(turn_messages([shot(PICTURES)], vision=True))
 
 
 @pytest.mark.parametrize(
@@ -140,3 +141,13 @@ def test_what_a_prompt_has_of_a_response_is_made_once_and_is_no_part_of_its_valu
         assert past.messages(vision=vision) is told
         assert opening_messages(None, [past, past], (), vision=vision) == (*told, *told, UserMessage(()))
     assert past == PastResponse(past.input, past.output)
+
+
+def test_nobody_has_to_speak_where_the_model_goes_on_from_results() -> None:
+    call = ToolCall("call_0", "now", {}, text_content("noon"), CLOCK, is_error=False, duration_ms=1)
+    asked = PastResponse((TextInput("Time?"),), (OutputEntry(1, call),))
+    answered = PastResponse((), (OutputEntry(1, Message("Noon.")),))
+    kinds = [type(message).__name__ for message in opening_messages(None, [asked, answered], ())]
+    assert kinds == ["UserMessage", "AssistantMessage", "ToolMessage", "AssistantMessage", "UserMessage"]
+    assert opening_messages(None, [asked], ())[-1] == ToolMessage("call_0", "now", "noon")
+    assert opening_messages("Be brief.", [], ()) == (SystemMessage("Be brief."), UserMessage(()))

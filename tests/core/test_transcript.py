@@ -16,7 +16,7 @@ from orchestrator.core.items import (
     ToolCall,
 )
 from orchestrator.core.tools import text_content
-from orchestrator.core.transcript import EMPTY, extended_transcript, transcript_prefixes
+from orchestrator.core.transcript import EMPTY, chain_transcript, extended_transcript, transcript_prefixes
 
 CLOCK = PluginProvider("mcp/clock")
 TOLD = ToolCall("call_0", "now", {}, text_content("noon"), CLOCK, is_error=False, duration_ms=1)
@@ -50,6 +50,18 @@ def test_a_history_is_known_by_its_longest_part_that_something_comes_after() -> 
     assert found[0] == (second, 5) and found[2] == (first, 3)
     assert transcript_prefixes(history[:1]) == ()
     assert transcript_prefixes(()) == ()
+
+
+def test_a_response_that_was_asked_nothing_goes_on_with_the_message_before_it() -> None:
+    asked: tuple[InputItem, ...] = (TextInput("When?"),)
+    said = (Message("Let me see."), TOLD)
+    whole = digest((asked, (*said, Message("Noon."))))
+    assert chain_transcript(EMPTY, [(asked, said), ((), [Message("Noon.")])]) == whole
+    later = ((TextInput("And then?"),), [Message("One.")])
+    assert chain_transcript(EMPTY, [(asked, said), ((), [Message("Noon.")]), later]) == extended_transcript(
+        whole, *later
+    )
+    assert chain_transcript(EMPTY, []) == chain_transcript(EMPTY, [((), ())]) == EMPTY
 
 
 def test_calls_of_functions_and_their_results_count_however_their_json_is_written() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -11,7 +12,9 @@ from orchestrator.api.chat import RESPONSE_ID_HEADER
 from orchestrator.api.departures import while_connected
 from orchestrator.api.errors import HttpRequest, answer_of
 from orchestrator.api.json_text import json_bytes
+from orchestrator.api.openai_responses.decisions import decided_before
 from orchestrator.api.openai_responses.heads import ResponseHead, response_object, stored_head
+from orchestrator.api.openai_responses.joined import CallsBefore, JoinedRun, as_asked, with_calls_before
 from orchestrator.api.openai_responses.stream import Background, ResponseEncoder, utc_now
 from orchestrator.api.openai_responses.wire_events import Completed, Failed, Incomplete, ResponseEvent
 from orchestrator.api.openai_responses.wire_response import ResponseObject
@@ -29,7 +32,7 @@ _LAST: Final = (Completed, Incomplete, Failed)
 
 
 async def answer(
-    run: LiveRun | StillWaiting,
+    run: LiveRun | JoinedRun | StillWaiting,
     head: ResponseHead,
     request: HttpRequest,
     *,
@@ -62,7 +65,9 @@ async def answer(
     return json_reply(encoder.response, headers=headers)
 
 
-def encoder_of(run: LiveRun | StillWaiting, head: ResponseHead) -> ResponseEncoder:
+def encoder_of(
+    run: LiveRun | JoinedRun | StillWaiting, head: ResponseHead, before: CallsBefore | None = None
+) -> ResponseEncoder:
     """What tells `run` from its beginning; it has started."""
     if isinstance(run, StillWaiting):
         return ResponseEncoder(head)
@@ -70,6 +75,8 @@ def encoder_of(run: LiveRun | StillWaiting, head: ResponseHead) -> ResponseEncod
     def ended_at() -> datetime:
         return run.ended_at or utc_now()
 
+    if isinstance(run, JoinedRun) or before is not None:
+        return ResponseEncoder(head, (), _background_of(head), ended_at)
     resumed = run.request.resumed
     if resumed is None:
         return ResponseEncoder(head, run.offered, clock=ended_at)
@@ -77,22 +84,29 @@ def encoder_of(run: LiveRun | StillWaiting, head: ResponseHead) -> ResponseEncod
     return ResponseEncoder(head, (), Background(texts, frozenset(resumed.decisions)), ended_at)
 
 
-def stored_encoder(telling: StoredTelling) -> ResponseEncoder:
-    """What tells a stored response."""
+def stored_encoder(telling: StoredTelling, before: CallsBefore | None = None) -> ResponseEncoder:
+    """What tells a stored response, which may begin with calls of another one."""
+    telling = as_asked(telling)
+    head = stored_head(telling.response)
     return ResponseEncoder(
-        stored_head(telling.response),
-        telling.offered,
-        Background(decided=telling.decided),
+        head,
+        telling.offered if before is None else (),
+        replace(_background_of(head), decided=telling.decided),
         lambda: telling.response.ended_at or telling.response.created_at,
     )
 
 
-def stored_object(telling: StoredTelling) -> ResponseObject:
-    """A stored response as it is now."""
-    encoder = stored_encoder(telling)
-    for event in telling.events():
+def stored_object(telling: StoredTelling, before: CallsBefore | None = None) -> ResponseObject:
+    """A stored response as it is now, with the calls of another one that it begins with."""
+    encoder = stored_encoder(telling, before)
+    for event in with_calls_before(before, as_asked(telling).events()):
         encoder.encode(event)
     return encoder.so_far()
+
+
+def _background_of(head: ResponseHead) -> Background:
+    decided = decided_before(head.settings)
+    return Background() if decided is None else Background(response_id=decided[0], calls=decided[1])
 
 
 async def frames(run: StreamedRun, encoder: ResponseEncoder, after: int = -1) -> AsyncGenerator[bytes]:

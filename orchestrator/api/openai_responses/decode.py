@@ -1,17 +1,18 @@
 """From the body of a request to what the service takes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from msgspec import UnsetType
 
+from orchestrator.api.openai_responses.decisions import SentDecisions, decided_setting
 from orchestrator.api.openai_responses.decode_tools import AskedTools, asked_tools, told_tools
 from orchestrator.api.openai_responses.heads import DIALECT
 from orchestrator.api.openai_responses.history import References, input_items
-from orchestrator.api.openai_responses.item_ids import RESPONSE, call_id_of, parse_item_id
-from orchestrator.api.openai_responses.wire_items import SentApproval, SentApprovalRequest, SentInput, SentReference
+from orchestrator.api.openai_responses.item_ids import RESPONSE
+from orchestrator.api.openai_responses.wire_items import SentInput, SentReference
 from orchestrator.api.openai_responses.wire_requests import (
     AnyJson,
     CompactBody,
@@ -22,13 +23,11 @@ from orchestrator.api.openai_responses.wire_requests import (
     ResponseCreateBody,
     SchemaJson,
 )
-from orchestrator.core.approvals import Approve, Deny
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem, TextInput
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.request import JSON_OBJECT, ReasoningSetting, ResponseFormat, Sampling
 from orchestrator.core.tools import schema_problem
-from orchestrator.service.approvals import DecisionRequest
 from orchestrator.service.chat_request import ChatRequest
 
 EFFORTS: Final[dict[str, tuple[ReasoningSetting, ...]]] = {
@@ -57,11 +56,12 @@ class Asked:
     conversation: str | None
 
 
-def references_of(said: SentInput | UnsetType) -> list[tuple[str, str]]:
-    """The ids of stored items that the input refers to, each with its path."""
+def references_of(said: SentInput | UnsetType, first: int = 0) -> list[tuple[str, str]]:
+    """The ids of stored items that the input refers to from its item `first` on, each with its path."""
     if isinstance(said, str | UnsetType):
         return []
-    return [(item.id, f"input.{place}.id") for place, item in enumerate(said) if isinstance(item, SentReference)]
+    items = enumerate(said[first:], first)
+    return [(item.id, f"input.{place}.id") for place, item in items if isinstance(item, SentReference)]
 
 
 def asked_response(body: ResponseCreateBody, references: References) -> Asked:
@@ -75,16 +75,26 @@ def asked_response(body: ResponseCreateBody, references: References) -> Asked:
     previous = previous_of(body)
     stateless = previous is None and conversation is None
     instructions, said = _instructed(body, _said(body, references), whole=stateless)
-    chat = ChatRequest(
-        model=body.model,
+    chat = replace(
+        _chat(body, tools, conversation),
         input=said,
         system_prompt=instructions,
+        previous_response_id=previous,
+        stateless=stateless,
+    )
+    return Asked(chat, tools, conversation)
+
+
+def _chat(body: ResponseCreateBody, tools: AskedTools, conversation: str | None) -> ChatRequest:
+    """The settings of a request."""
+    return ChatRequest(
+        model=body.model,
+        input=(),
         integrations=tools.integrations,
         functions=tools.functions,
         sampling=Sampling(temperature=_given(body.temperature), top_p=_given(body.top_p)),
         max_output_tokens=_given(body.max_output_tokens),
         store=body.store,
-        previous_response_id=previous,
         tool_choice=tools.choice,
         response_format=response_format(body),
         metadata=_given(body.metadata) or {},
@@ -92,11 +102,37 @@ def asked_response(body: ResponseCreateBody, references: References) -> Asked:
         demands_reasoning=True,
         parallel_tool_calls=_given(body.parallel_tool_calls) is not False,
         max_tool_calls=_given(body.max_tool_calls),
-        stateless=stateless,
         background=body.background,
         dialect=settings_of(body, conversation),
     )
-    return Asked(chat, tools, conversation)
+
+
+def decided_response(
+    body: ResponseCreateBody, references: References, sent: SentDecisions, calls: Sequence[str]
+) -> Asked:
+    """The request that decides about `calls` as what goes on from them: what it says beside is its input.
+
+    Raises:
+        OrchestratorError: as `asked_response`; `invalid_value` where it names another response.
+    """
+    conversation = conversation_of(body)
+    previous = previous_of(body)
+    if previous not in (None, sent.response_id):
+        raise _wrong("previous_response_id", "is another response than the one whose calls are decided about")
+    tools = asked_tools(body)
+    stateless = previous is None and conversation is None
+    said = () if isinstance(body.input, UnsetType) else input_items(body.input, references, sent.first)
+    chat = replace(
+        _chat(body, tools, conversation),
+        input=said,
+        # Who sends the whole chat again said its instructions when it began.
+        system_prompt=_given(body.instructions) or (None if stateless else ""),
+        previous_response_id=sent.response_id,
+        # A choice binds the first turn only, and that one has been.
+        tool_choice="none" if tools.choice == "none" else "auto",
+    )
+    settings = {**chat.dialect, **decided_setting(sent.response_id, calls)}
+    return Asked(replace(chat, dialect=settings), tools, conversation)
 
 
 def _instructed(body: Prompted, said: tuple[InputItem, ...], *, whole: bool) -> tuple[str, tuple[InputItem, ...]]:
@@ -200,37 +236,6 @@ def conversation_of(body: Prompted) -> str | None:
     return conversation
 
 
-def decisions_of(body: ResponseCreateBody, tools: AskedTools) -> DecisionRequest | None:
-    """What the request decides about calls that wait, None where it is about something else.
-
-    A client that keeps the chat itself sends it all again, with its decisions at the end.
-
-    Raises:
-        OrchestratorError: `invalid_value` where it decides about calls of several responses, or says more.
-    """
-    said = () if isinstance(body.input, str | UnsetType) else body.input
-    first = next((place for place, item in enumerate(said) if isinstance(item, SentApproval)), None)
-    if first is None:
-        return None
-    asked = {item.id for item in said[:first] if isinstance(item, SentApprovalRequest)}
-    found: list[tuple[str, Approve | Deny]] = []
-    responses: set[str] = set()
-    for place, item in enumerate(said):
-        path = f"input.{place}"
-        if isinstance(item, SentApproval):
-            known = parse_item_id(item.approval_request_id)
-            if known is None or known.kind != "mcpr":
-                raise _wrong(f"{path}.approval_request_id", "is not the id of a call that waits")
-            responses.add(known.response_id)
-            found.append((call_id_of(known), Approve() if item.approve else Deny(_given(item.reason))))
-        elif place > first or not asked:
-            raise _wrong(path, "is said with a decision about a call: send decisions alone, and the rest afterwards")
-    previous = previous_of(body)
-    if len(responses | {previous} - {None}) > 1:
-        raise _wrong(f"input.{first}.approval_request_id", "is about a call of another response")
-    return DecisionRequest(responses.pop(), found, tools.integrations)
-
-
 def response_format(body: Prompted) -> ResponseFormat | None:
     """What the answer has to look like.
 
@@ -288,6 +293,7 @@ _RENAMED: Final = {
     "response_format": "text.format",
     "thread_id": "conversation",
     "approvals": "input",
+    "response_id": "input",
 }
 
 

@@ -10,6 +10,7 @@ from msgspec import UnsetType
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.bodies import read_json_body
 from orchestrator.api.decode import decode_value, parse_json
+from orchestrator.api.departures import while_connected
 from orchestrator.api.errors import HttpRequest
 from orchestrator.api.limits import check_counts, limits_of
 from orchestrator.api.openai_responses.answers import (
@@ -20,19 +21,27 @@ from orchestrator.api.openai_responses.answers import (
     stored_encoder,
     stored_object,
 )
+from orchestrator.api.openai_responses.decisions import SentDecisions, decided_before, new_items, sent_decisions
 from orchestrator.api.openai_responses.decode import (
     Asked,
     asked_response,
-    decisions_of,
+    decided_response,
     in_openai_words,
     references_of,
-    settings_of,
 )
-from orchestrator.api.openai_responses.decode_tools import asked_tools
-from orchestrator.api.openai_responses.encode_input import referred, stored_input
+from orchestrator.api.openai_responses.encode_input import referred, stored_input, told_decisions
 from orchestrator.api.openai_responses.heads import ResponseHead, stored_head
 from orchestrator.api.openai_responses.history import References
 from orchestrator.api.openai_responses.item_ids import parse_item_id
+from orchestrator.api.openai_responses.joined import (
+    CallsBefore,
+    FollowedStream,
+    JoinedRun,
+    ToldAgain,
+    as_asked,
+    asked_calls,
+    with_calls_before,
+)
 from orchestrator.api.openai_responses.names import thread_of
 from orchestrator.api.openai_responses.pages import page_of
 from orchestrator.api.openai_responses.request_forms import plain_request
@@ -41,15 +50,18 @@ from orchestrator.api.openai_responses.wire_requests import ResponseCreateBody
 from orchestrator.api.openai_responses.wire_response import DeletedResponse
 from orchestrator.api.query import Query
 from orchestrator.api.replies import json_reply
-from orchestrator.api.sse import RunStream
+from orchestrator.api.sse import RunStream, StreamedRun
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem
 from orchestrator.core.json_types import JsonValue
-from orchestrator.service.approvals import ApprovalService, DecisionRequest
+from orchestrator.core.stream import StreamEvent
+from orchestrator.service.approvals import ApprovalService, DecisionRequest, StillWaiting
 from orchestrator.service.callers import Caller
+from orchestrator.service.chat_request import ChatRequest
 from orchestrator.service.chats import ChatService
 from orchestrator.service.graph import GraphService
-from orchestrator.service.retelling import TellingService
+from orchestrator.service.ids import new_response_id
+from orchestrator.service.retelling import StoredRunStream, StoredTelling, TellingService
 from orchestrator.service.runs import LiveRun
 from orchestrator.service.threads import ThreadService
 
@@ -73,9 +85,9 @@ class ResponsesEdge:
         """Ask the model for a response, or go on with one that waited for somebody."""
         caller = await self.authenticator.caller(request)
         body = decode_value(await self.value_of(request), ResponseCreateBody)
-        decisions = decisions_of(body, asked_tools(body))
-        if decisions is not None:
-            return await self._decide(body, decisions, request, caller)
+        sent = sent_decisions(body.input)
+        if sent is not None:
+            return await self._decide(body, sent, request, caller)
         asked = asked_response(body, await self.resolved(body.input, caller))
         try:
             asked = await self.placed(asked, caller)
@@ -85,32 +97,77 @@ class ResponsesEdge:
             raise in_openai_words(error, asked.tools.integration_places) from None
 
     async def _answer(self, run: LiveRun, asked: Asked, request: HttpRequest, *, stream: bool) -> ASGIResponse:
-        chat = asked.chat
-        head = ResponseHead(
-            run.request.response_id,
-            datetime.now(UTC),
-            run.request.model_key,
-            run.previous_response_id,
-            chat.system_prompt or None,
-            chat.store,
-            chat.metadata,
-            chat.dialect,
-        )
+        head = _head(asked.chat, run.request.response_id, run.request.model_key, run.previous_response_id)
         return await answer(run, head, request, stream=stream, keep_alive_seconds=self.keep_alive_seconds)
 
     async def _decide(
-        self, body: ResponseCreateBody, decisions: DecisionRequest, request: HttpRequest, caller: Caller
+        self, body: ResponseCreateBody, sent: SentDecisions, request: HttpRequest, caller: Caller
     ) -> ASGIResponse:
+        """Take decisions down; where none is left to make, another response goes on from what comes of the calls."""
+        telling = await self._asked_about(sent, caller)
+        calls = asked_calls(telling)
+        call_ids = [call.call_id for call in calls]
+        references = await self.resolved(body.input, caller, sent.first)
+        asked = decided_response(body, references, sent, call_ids)
         try:
-            telling = await self.tellings.stored(decisions.response_id, caller)
-            run = await self.approvals.decide(decisions, caller)
-            now = settings_of(body, None)
-            head = stored_head(telling.response)
-            settings = {**head.settings, "background": body.background, "include": now.get("include")}
-            head = replace(head, settings=settings)
-            return await answer(run, head, request, stream=body.stream, keep_alive_seconds=self.keep_alive_seconds)
+            asked = await self._placed_behind(asked, caller)
+            first: LiveRun | list[StreamEvent]
+            if calls and telling.response.status == "completed" and sent.are_those_of(calls):
+                first = CallsBefore(telling, frozenset(call_ids)).events()  # asked once more
+            else:
+                _check_all_decided(body, sent, telling)
+                decisions = DecisionRequest(sent.response_id, sent.decisions, asked.tools.integrations, settles=True)
+                run = await self.approvals.decide(decisions, caller)
+                if isinstance(run, StillWaiting):
+                    head = stored_head(telling.response)
+                    wait = self.keep_alive_seconds
+                    return await answer(run, head, request, stream=body.stream, keep_alive_seconds=wait)
+                first = run
+            return await self._answer_joined(first, asked, telling, request, caller, stream=body.stream)
         except OrchestratorError as error:
-            raise in_openai_words(error, ()) from None
+            raise in_openai_words(error, asked.tools.integration_places) from None
+
+    async def _answer_joined(
+        self,
+        first: LiveRun | list[StreamEvent],
+        asked: Asked,
+        telling: StoredTelling,
+        request: HttpRequest,
+        caller: Caller,
+        *,
+        stream: bool,
+    ) -> ASGIResponse:
+        response_id = new_response_id()
+        chat = replace(asked.chat, response_id=response_id)
+        shown = response_id if chat.store else None
+        instance = telling.response.model_instance_id
+        run = JoinedRun(first, lambda: self.chats.start(chat, caller), shown, instance)
+        if chat.background:  # its client need not stay
+            try:
+                await while_connected(request.receive, run.second)
+            except BaseException:
+                run.disconnect()
+                raise
+        earlier = telling.response
+        model = earlier.model_key if chat.model == earlier.parameters.get("model") else chat.model
+        head = _head(chat, response_id, model, chat.previous_response_id if chat.store else None)
+        return await answer(run, head, request, stream=stream, keep_alive_seconds=self.keep_alive_seconds)
+
+    async def _asked_about(self, sent: SentDecisions, caller: Caller) -> StoredTelling:
+        try:
+            return await self.tellings.stored(sent.response_id, caller)
+        except OrchestratorError as error:
+            if error.info.kind is not ErrorKind.RESPONSE_NOT_FOUND:
+                raise
+            raise OrchestratorError(error.info.kind, error.info.message, param="input") from None
+
+    async def _placed_behind(self, asked: Asked, caller: Caller) -> Asked:
+        """`asked`, at the end of the conversation that it names, which ends with the calls that are decided about."""
+        placed = await self.placed(asked, caller)
+        if placed.chat.previous_response_id != asked.chat.previous_response_id:
+            message = "The calls that are decided about are not the last of this conversation."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="conversation")
+        return placed
 
     async def value_of(self, request: HttpRequest) -> JsonValue:
         """The body of a request, in one form, with no more in it than the limits admit."""
@@ -125,14 +182,14 @@ class ResponsesEdge:
         place = await self.threads.place(thread_of(asked.conversation), caller)
         return replace(asked, chat=replace(asked.chat, previous_response_id=place.newest, thread=place))
 
-    async def resolved(self, said: SentInput | UnsetType, caller: Caller) -> References:
-        """What the items stand for that the input refers to.
+    async def resolved(self, said: SentInput | UnsetType, caller: Caller, first: int = 0) -> References:
+        """What the items stand for that the input refers to, from its item `first` on.
 
         Raises:
             OrchestratorError: `invalid_value` for one that is not there, or somebody else's.
         """
         found: dict[str, tuple[InputItem, ...]] = {}
-        for text, path in references_of(said):
+        for text, path in references_of(said, first):
             item_id = parse_item_id(text)
             items = None
             if item_id is not None:
@@ -152,17 +209,37 @@ class ResponsesEdge:
         caller = await self.authenticator.caller(request)
         query = Query(request, _READING)
         after = _after(query)
+        telling, before = await self.told(response_id, caller)
         if not query.boolean("stream"):
-            return json_reply(stored_object(await self.tellings.stored(response_id, caller)))
+            return json_reply(stored_object(telling, before))
         run = await self.tellings.follow(response_id, caller)
-        if not isinstance(run, LiveRun):
-            encoder = stored_encoder(run.telling)
-            told = frames(run, encoder) if after is None else last_frames(run, encoder, after)
-            return RunStream(run, {}, self.keep_alive_seconds, told, lasting=True)
-        await run.started()
+        live = run if isinstance(run, LiveRun) else None
+        if live is not None and live.request.resumed is not None and as_asked(telling) is not telling:
+            live = None  # what runs now is told by the response that decided about it
+        if live is None:
+            encoder = stored_encoder(telling, before)
+            stored = _told_again(telling, before, run)
+            told = frames(stored, encoder) if after is None else last_frames(stored, encoder, after)
+            return RunStream(stored, {}, self.keep_alive_seconds, told, lasting=True)
+        await live.started()
+        telling, before = await self.told(response_id, caller)
+        followed = live if before is None else FollowedStream(before, live)
+        encoder = encoder_of(live, stored_head(telling.response), before)
+        told = frames(followed, encoder, -1 if after is None else after)
+        return RunStream(followed, {}, self.keep_alive_seconds, told, lasting=True)
+
+    async def told(self, response_id: str, caller: Caller) -> tuple[StoredTelling, CallsBefore | None]:
+        """A stored response, and the calls of another one that it begins with.
+
+        Raises:
+            OrchestratorError: as `TellingService.stored`.
+        """
         telling = await self.tellings.stored(response_id, caller)
-        told = frames(run, encoder_of(run, stored_head(telling.response)), -1 if after is None else after)
-        return RunStream(run, {}, self.keep_alive_seconds, told, lasting=True)
+        decided = decided_before(stored_head(telling.response).settings)
+        if decided is None:
+            return telling, None
+        asked_id, call_ids = decided  # it is there for as long as something goes on from it
+        return telling, CallsBefore(await self.tellings.stored(asked_id, caller), call_ids)
 
     async def delete(self, request: HttpRequest, response_id: str) -> ASGIResponse:
         """Overwrite the content of a response."""
@@ -176,13 +253,37 @@ class ResponsesEdge:
         caller = await self.authenticator.caller(request)
         Query(request, ())
         await self.graph.cancel(response_id, caller)
-        return json_reply(stored_object(await self.tellings.stored(response_id, caller)))
+        return json_reply(stored_object(*await self.told(response_id, caller)))
 
     async def input_items(self, request: HttpRequest, response_id: str) -> ASGIResponse:
         """A page of what a response was asked."""
         caller = await self.authenticator.caller(request)
-        telling = await self.tellings.stored(response_id, caller)
-        return json_reply(page_of([entry.item for entry in stored_input(telling.response)], request))
+        telling, before = await self.told(response_id, caller)
+        decisions = [] if before is None else told_decisions(before.telling, before.call_ids)
+        return json_reply(page_of([*decisions, *(entry.item for entry in stored_input(telling.response))], request))
+
+
+def _head(chat: ChatRequest, response_id: str, model: str, previous: str | None) -> ResponseHead:
+    now, instructions = datetime.now(UTC), chat.system_prompt or None
+    return ResponseHead(response_id, now, model, previous, instructions, chat.store, chat.metadata, chat.dialect)
+
+
+def _told_again(telling: StoredTelling, before: CallsBefore | None, run: LiveRun | StoredRunStream) -> StreamedRun:
+    asked = as_asked(telling)
+    if asked is not telling:
+        return ToldAgain(with_calls_before(before, asked.events()))
+    return run if before is None else FollowedStream(before, run)
+
+
+def _check_all_decided(body: ResponseCreateBody, sent: SentDecisions, telling: StoredTelling) -> None:
+    """What is said with decisions is said to the model when no call waits any more."""
+    rest = new_items(body.input, sent)
+    if rest and {call.call_id for call in telling.response.pending} - {call_id for call_id, _ in sent.decisions}:
+        path = f"input.{rest[0]}"
+        message = (
+            f'"{path}" is said while other calls wait for approval: decide about all of them with it, or say it later.'
+        )
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=path)
 
 
 def _after(query: Query) -> int | None:

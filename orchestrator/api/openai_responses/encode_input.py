@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from orchestrator.api.openai_responses.encode_items import content_of, text_of
-from orchestrator.api.openai_responses.item_ids import ItemId, call_id_of, input_item_id
+from orchestrator.api.openai_responses.item_ids import ItemId, call_id_of, call_item_id, input_item_id
 from orchestrator.api.openai_responses.wire_response import (
     FunctionCallItem,
     FunctionOutputItem,
+    McpApprovalResponseItem,
     MessageContent,
     MessageItem,
     ReasoningContent,
@@ -18,12 +19,14 @@ from orchestrator.api.openai_responses.wire_response import (
     SentTextContent,
     TextContent,
 )
+from orchestrator.core.approvals import Approve, Deny
 from orchestrator.core.items import (
     FunctionCall,
     FunctionCallInput,
     FunctionOutput,
     ImageInput,
     InputItem,
+    InvalidToolCall,
     Message,
     OutputItem,
     Reasoning,
@@ -32,7 +35,12 @@ from orchestrator.core.items import (
     ToolCall,
 )
 from orchestrator.core.json_types import canonical_json
+from orchestrator.core.tools import text_content
 from orchestrator.ports import StoredResponse
+from orchestrator.service.retelling import StoredTelling
+
+_UNSAID: Final = ("mcpl", "mcpr", "mcpa")
+"""What servers offer, and what was asked and answered about calls, is not said to the model: the calls themselves say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,19 @@ def stored_input(response: StoredResponse) -> list[StoredInput]:
         else:
             groups.append((place, [said]))
     return [StoredInput(_item(response.id, place, said), tuple(said)) for place, said in groups]
+
+
+def told_decisions(telling: StoredTelling, call_ids: frozenset[str]) -> list[ResponseItem]:
+    """What was decided about these calls of a response, as the input of the one that goes on from it."""
+    response_id = telling.response.id
+    told: list[ResponseItem] = []
+    for call in telling.calls:
+        if call.call_id in call_ids and call.decision is not None:
+            decision = call.decision.decision
+            item_id, asked = (call_item_id(kind, response_id, call.call_id) for kind in ("mcpa", "mcpr"))
+            reason = decision.reason if isinstance(decision, Deny) else None
+            told.append(McpApprovalResponseItem(item_id, asked, isinstance(decision, Approve), reason))
+    return told
 
 
 def _belongs(said: InputItem, first: InputItem) -> bool:
@@ -118,13 +139,15 @@ def referred(response: StoredResponse, item_id: ItemId, text: str) -> tuple[Inpu
         texts = [item for item in items if isinstance(item, Message | Reasoning)]
         place = int(item_id.place) if item_id.place.isdigit() else len(texts)
         return _as_input(texts[place]) if place < len(texts) else None
+    if item_id.kind in _UNSAID:
+        return ()
     call_id = call_id_of(item_id)
-    found = (item for item in items if isinstance(item, ToolCall | FunctionCall) and item.call_id == call_id)
+    found = (item for item in items if not isinstance(item, Message | Reasoning) and item.call_id == call_id)
     call = next(found, None)
     return None if call is None else _as_input(call)
 
 
-def _as_input(item: OutputItem) -> tuple[InputItem, ...] | None:
+def _as_input(item: OutputItem) -> tuple[InputItem, ...]:
     match item:
         case Message(content):
             return (TextInput(content, speaker="assistant", begins=True),)
@@ -133,7 +156,9 @@ def _as_input(item: OutputItem) -> tuple[InputItem, ...] | None:
         case FunctionCall(call_id, name, arguments):
             return (FunctionCallInput(call_id, name, arguments),)
         case ToolCall():
-            call = FunctionCallInput(item.call_id, item.tool, canonical_json(item.arguments))
-            return call, FunctionOutput(item.call_id, item.output, item.is_error)
-        case _:
-            return None
+            call = FunctionCallInput(item.call_id, item.tool, canonical_json(item.arguments), of_server=True)
+            return call, FunctionOutput(item.call_id, item.output, item.is_error, of_server=True)
+        case InvalidToolCall():
+            call = FunctionCallInput(item.call_id, item.tool_name, canonical_json(item.arguments or {}), of_server=True)
+            output = text_content(item.reason)
+            return call, FunctionOutput(item.call_id, output, is_error=True, of_server=True)

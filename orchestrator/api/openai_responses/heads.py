@@ -68,7 +68,7 @@ class ResponseHead:
 def stored_head(stored: StoredResponse) -> ResponseHead:
     """The head of a response that is stored, in whatever dialect it was asked for."""
     settings = stored.parameters.get("dialect")
-    if not isinstance(settings, dict) or settings.get("api") != DIALECT:
+    if not is_of_this_dialect(stored) or not isinstance(settings, dict):
         settings = _foreign_settings(stored.parameters)
     return ResponseHead(
         stored.id,
@@ -80,6 +80,12 @@ def stored_head(stored: StoredResponse) -> ResponseHead:
         stored.metadata,
         settings,
     )
+
+
+def is_of_this_dialect(stored: StoredResponse) -> bool:
+    """Whether it was asked for in this dialect."""
+    settings = stored.parameters.get("dialect")
+    return isinstance(settings, dict) and settings.get("api") == DIALECT
 
 
 def _foreign_settings(parameters: JsonObject) -> JsonObject:

@@ -49,8 +49,8 @@ References = Mapping[str, Sequence[InputItem]]
 """What items that are stored stand for, by their ids."""
 
 
-def input_items(said: SentInput, references: References) -> tuple[InputItem, ...]:
-    """The items of a request in the service's words.
+def input_items(said: SentInput, references: References, first: int = 0) -> tuple[InputItem, ...]:
+    """The items of a request in the service's words, from the item `first` on.
 
     What servers offered before, and what was asked and answered about their calls, is not said to the model again:
     the calls themselves say it.
@@ -61,7 +61,7 @@ def input_items(said: SentInput, references: References) -> tuple[InputItem, ...
     if isinstance(said, str):
         return (TextInput(said, begins=True),)
     found: list[InputItem] = []
-    for place, item in enumerate(said):
+    for place, item in enumerate(said[first:], first):
         found += _told(item, f"input.{place}", references, in_turn=_is_of_model(found))
     return tuple(found)
 

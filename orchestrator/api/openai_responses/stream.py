@@ -75,11 +75,14 @@ class _OpenText:
 class Background:
     """What there is already when the stream of a response begins that goes on after somebody decided about its calls.
 
-    `texts` is how many messages and pieces of reasoning it has, `decided` the calls that were decided about.
+    `texts` is how many messages and pieces of reasoning it has, `decided` the calls that were decided about. Of another
+    response, `response_id`, are the `calls` that it begins with.
     """
 
     texts: int = 0
     decided: frozenset[str] = frozenset()
+    response_id: str | None = None
+    calls: frozenset[str] = frozenset()
 
 
 NO_BACKGROUND: Final = Background()
@@ -253,9 +256,11 @@ class ResponseEncoder:
     def _call(
         self, call_id: str, tool: str, arguments: JsonObject | None, provider: ProviderInfo | None
     ) -> list[e.ResponseEvent]:
-        item = begun_call(self._head.id, call_id, provider, tool)
-        if call_id in self._earlier.decided:
-            asked = call_item_id("mcpr", self._head.id, call_id)
+        earlier = self._earlier
+        made_by = earlier.response_id if call_id in earlier.calls else None
+        item = begun_call(made_by or self._head.id, call_id, provider, tool)
+        if call_id in earlier.decided | earlier.calls:
+            asked = call_item_id("mcpr", made_by or self._head.id, call_id)
             item = msgspec.structs.replace(item, approval_request_id=asked)
         text = "" if arguments is None else json_text(arguments)
         index = self._calls[call_id] = self._place(msgspec.structs.replace(item, arguments=text))

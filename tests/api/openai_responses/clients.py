@@ -6,6 +6,7 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
+from orchestrator.core.prompt import AssistantMessage, SystemMessage, ToolMessage, UserMessage
 from orchestrator.testing import SCRIPTED_MODEL, FakeServer, ScriptedEngine
 from tests.api.house import House, house, served
 
@@ -25,3 +26,20 @@ async def openai_house(
 def told(value: Any) -> Any:
     """What the client made of a reply, as JSON."""
     return value.model_dump(mode="json", by_alias=True)
+
+
+def texts_of(engine: ScriptedEngine) -> list[Any]:
+    """What the model was told in its last turn, in short."""
+    told: list[Any] = []
+    for message in engine.requests[-1].messages:
+        match message:
+            case SystemMessage(content):
+                told.append(("system", content))
+            case UserMessage(parts):
+                told.append(("user", *(getattr(part, "content", "picture") for part in parts)))
+            case AssistantMessage():
+                calls = [(call.name, call.arguments) for call in message.calls]
+                told.append(("assistant", message.reasoning, message.content, *calls))
+            case ToolMessage():
+                told.append(("tool", message.name, message.content))
+    return told

@@ -11,10 +11,9 @@ import pytest
 from orchestrator.api.openai_responses import answers
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.models import Model, ReasoningSupport
-from orchestrator.core.prompt import AssistantMessage, SystemMessage, ToolMessage, UserMessage
 from orchestrator.testing import Break, Call, FakeServer, Say, ScriptedEngine, Stall, Think
 from tests.api.house import fake_tool
-from tests.api.openai_responses.clients import MODEL, openai_house, told
+from tests.api.openai_responses.clients import MODEL, openai_house, texts_of, told
 from tests.api.test_stream import tell_time
 
 pytestmark = pytest.mark.anyio
@@ -29,23 +28,6 @@ WEATHER: Any = {
 CLOCK = {"mcp/clock": FakeServer([fake_tool("now", tell_time)])}
 USE_CLOCK: Any = {"type": "mcp", "server_label": "clock", "require_approval": "never"}
 CALLS = [[Call("now", {"zone": "UTC"})], [Say("It is noon.")]]
-
-
-def texts_of(engine: ScriptedEngine) -> list[Any]:
-    """What the model was told in its last turn, in short."""
-    told: list[Any] = []
-    for message in engine.requests[-1].messages:
-        match message:
-            case SystemMessage(content):
-                told.append(("system", content))
-            case UserMessage(parts):
-                told.append(("user", *(getattr(part, "content", "picture") for part in parts)))
-            case AssistantMessage():
-                calls = [(call.name, call.arguments) for call in message.calls]
-                told.append(("assistant", message.reasoning, message.content, *calls))
-            case ToolMessage():
-                told.append(("tool", message.name, message.content))
-    return told
 
 
 async def test_a_text_is_answered_with_a_response_that_has_everything() -> None:
@@ -276,79 +258,6 @@ async def test_a_history_with_calls_of_servers_goes_on_from_what_is_stored_of_it
             "of_server": True,
         },
     ]
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_a_call_that_needs_approval_is_asked_about_and_goes_on_under_its_own_response(*, stream: bool) -> None:
-    tool = {name: value for name, value in USE_CLOCK.items() if name != "require_approval"}  # OpenAI asks by default
-    async with openai_house(ScriptedEngine(CALLS), CLOCK) as (_, client):
-        first = await client.responses.create(model=MODEL, input="Time?", tools=[tool])
-        asked = first.output[-1]
-        answer: Any = [{"type": "mcp_approval_response", "approval_request_id": asked.id, "approve": True}]
-        body: Any = {"model": MODEL, "input": answer, "tools": [tool], "previous_response_id": first.id}
-        if stream:
-            events = [event async for event in await client.responses.create(**body, stream=True)]
-            second: Any = events[-1].response
-        else:
-            second = await client.responses.create(**body)
-        whole = await client.responses.retrieve(second.id)
-    assert (asked.type, first.status) == ("mcp_approval_request", "completed")
-    assert (second.id, second.output_text) == (first.id, "It is noon.")
-    assert [item.type for item in second.output] == ["mcp_call", "message"]
-    assert second.output[0].approval_request_id == asked.id
-    assert [item.type for item in whole.output] == ["mcp_list_tools", "mcp_approval_request", "mcp_call", "message"]
-    assert [item.id for item in whole.output[-2:]] == [item.id for item in second.output]
-
-
-async def test_of_two_calls_that_wait_one_goes_on_waiting_until_it_is_decided_too() -> None:
-    engine = ScriptedEngine([[Call("now", {"zone": "UTC"}), Call("now", {"zone": "CET"})], [Say("Noon.")]])
-    tool = {"type": "mcp", "server_label": "clock"}
-    async with openai_house(engine, CLOCK) as (_, client):
-        first = await client.responses.create(model=MODEL, input="Time?", tools=[tool])
-        one, other = (item.id for item in first.output if item.type == "mcp_approval_request")
-        answers = [
-            await client.responses.create(
-                model=MODEL,
-                input=[{"type": "mcp_approval_response", "approval_request_id": asked, "approve": True}],
-                tools=[tool],
-            )
-            for asked in (one, other)
-        ]
-        retrieved = await client.responses.retrieve(
-            first.id, include=["reasoning.encrypted_content", "message.input_image.image_url"]
-        )
-    assert [item.id for item in answers[0].output] == [other]
-    assert (answers[1].output_text, retrieved.output_text) == ("Noon.", "Noon.")
-
-
-async def test_a_denial_is_told_to_the_model_and_a_stateless_client_may_send_everything_again() -> None:
-    engine = ScriptedEngine(CALLS)
-    async with openai_house(engine, CLOCK) as (_, client):
-        tool: Any = {"type": "mcp", "server_label": "clock"}
-        first = await client.responses.create(model=MODEL, input="Time?", tools=[tool])
-        everything: Any = [
-            {"role": "user", "content": "Time?"},
-            *(item.model_dump(mode="json", exclude_none=True) for item in first.output),
-            {
-                "type": "mcp_approval_response",
-                "approval_request_id": first.output[-1].id,
-                "approve": False,
-                "reason": "Not now.",
-            },
-        ]
-        second = await client.responses.create(model=MODEL, input=everything, tools=[tool])
-    assert (second.output[0].type, told(second.output[0])["status"]) == ("mcp_call", "failed")
-    assert "Not now." in texts_of(engine)[-1][-1]
-
-
-async def test_a_decision_about_nothing_that_waits_is_refused() -> None:
-    async with openai_house(ScriptedEngine([[Say("Hi.")]])) as (_, client):
-        response = await client.responses.create(model=MODEL, input="Hi")
-        for wrong in ("mcpr_1", f"mcpr_{response.id[5:]}_0123456789abcdef01234567"):
-            answer: Any = [{"type": "mcp_approval_response", "approval_request_id": wrong, "approve": True}]
-            with pytest.raises(openai.APIStatusError) as refused:
-                await client.responses.create(model=MODEL, input=answer)
-            assert refused.value.status_code in (400, 409)
 
 
 async def test_reasoning_is_told_whole_and_as_its_own_summary_where_that_is_asked_for() -> None:
