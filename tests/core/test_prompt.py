@@ -32,7 +32,6 @@ from orchestrator.core.prompt import (
 )
 from orchestrator.core.request import EphemeralRequest, PluginRequest, requested_provider
 from orchestrator.core.response import Cancelled, Completed, Failed, Incomplete, ending_status
-from orchestrator.core.tools import text_content
 from tests.core.dialogue import CLOCK
 
 CALL = ToolCall("call_0", "add", {}, "[]", CLOCK, is_error=False, duration_ms=1)
@@ -144,10 +143,9 @@ def test_what_a_prompt_has_of_a_response_is_made_once_and_is_no_part_of_its_valu
 
 
 def test_nobody_has_to_speak_where_the_model_goes_on_from_results() -> None:
-    call = ToolCall("call_0", "now", {}, text_content("noon"), CLOCK, is_error=False, duration_ms=1)
-    asked = PastResponse((TextInput("Time?"),), (OutputEntry(1, call),))
+    asked = PastResponse((TextInput("Time?"),), (OutputEntry(1, CALL, Shown("add", "{}", "2")),))
     answered = PastResponse((), (OutputEntry(1, Message("Noon.")),))
     kinds = [type(message).__name__ for message in opening_messages(None, [asked, answered], ())]
     assert kinds == ["UserMessage", "AssistantMessage", "ToolMessage", "AssistantMessage", "UserMessage"]
-    assert opening_messages(None, [asked], ())[-1] == ToolMessage("call_0", "now", "noon")
+    assert opening_messages(None, [asked], ())[-1] == ToolMessage("call_0", "add", "2")
     assert opening_messages("Be brief.", [], ()) == (SystemMessage("Be brief."), UserMessage(()))
