@@ -196,7 +196,8 @@ class ScriptedEngine:
                     case Call(name, arguments):
                         yield CallBegun(index, name)
                         text = arguments if isinstance(arguments, str) else canonical_json(arguments)
-                        yield CallArgumentsArrived(index, text)
+                        for word in _words(text):
+                            yield CallArgumentsArrived(index, word)
                         index += 1
                     case Stall(until):
                         await until.wait()

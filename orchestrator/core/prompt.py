@@ -21,6 +21,8 @@ from orchestrator.core.items import (
 from orchestrator.core.markup import plain_markup
 from orchestrator.core.tools import provider_label
 
+FAILED_CALL: Final = "[The call failed.]\n{text}"
+"""What the model is shown of a call that its client says has failed."""
 NO_RESULT: Final = "[The client gave no result of this call.]"
 """What the model is told of a function that its client was to run and never spoke of again."""
 
@@ -203,7 +205,9 @@ def _results(said: Sequence[InputItem], *, vision: bool) -> list[PromptMessage]:
     results: list[PromptMessage] = []
     pictures: list[UserPart] = []
     for item in [item for item in said if isinstance(item, FunctionOutput)]:
-        results.append(ToolMessage(item.call_id, item.name, plain_markup(content_text(item.output))))
+        text = plain_markup(content_text(item.output))
+        failed = item.is_error and not item.of_server  # servers' stand as the run had them that asked
+        results.append(ToolMessage(item.call_id, item.name, FAILED_CALL.format(text=text).rstrip() if failed else text))
         pictures += _pictures(item.call_id, item.output, item.name) if vision else ()
     return [*results, UserMessage(tuple(pictures))] if pictures else results
 

@@ -7,7 +7,9 @@ from typing import Final
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.items import TextInput
 from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMessage, ToolMessage, opening_messages
+from orchestrator.core.request import RunRequest
 from orchestrator.core.token_costs import definition_text
+from orchestrator.core.tools import OfferedTool
 from orchestrator.ports import Chain, ResponseStore
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_request import ChatRequest
@@ -54,6 +56,14 @@ class PromptCostService:
         texts = [*(text for message in messages for text in _texts(message)), *definitions]
         costs = await self._costs.costs([text for text in texts if text], choice.model.key)
         return sum(costs.counts) + AROUND * len(messages) + await self._offered(chat, caller)
+
+    async def of_run(self, request: RunRequest, offered: Sequence[OfferedTool]) -> int:
+        """The tokens of the first prompt of a run that has begun: all of it is at hand, and counted in one piece."""
+        messages = opening_messages(request.system_prompt, request.history, request.input)
+        definitions = [definition_text(tool.name, tool.definition) for tool in offered]
+        text = "\n".join([*(text for message in messages for text in _texts(message)), *definitions])
+        costs = await self._costs.costs([text], request.model_key)
+        return sum(costs.counts) + AROUND * len(messages)
 
     async def _offered(self, chat: ChatRequest, caller: Caller) -> int:
         if not chat.integrations or chat.tool_choice == "none":

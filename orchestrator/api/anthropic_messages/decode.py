@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 from msgspec import UNSET, UnsetType
 
 from orchestrator.api.anthropic_messages.decode_tools import asked_tools
+from orchestrator.api.anthropic_messages.encode import View
 from orchestrator.api.anthropic_messages.history import input_items
 from orchestrator.api.anthropic_messages.ids import response_id_of
 from orchestrator.api.anthropic_messages.wire_requests import (
@@ -37,15 +38,11 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request. Of its integrations the first `plugins` stand in `integrations`, the rest in `mcp_servers`.
-
-    `eager` functions stream what is written for them as it comes; with `hides_thinking` thinking blocks are empty.
-    """
+    """A request, and what its client is to be told. Of its integrations the first `plugins` stand in `integrations`, the rest in `mcp_servers`."""
 
     chat: ChatRequest
     plugins: int
-    eager: frozenset[str]
-    hides_thinking: bool
+    view: View
 
 
 def asked_message(body: MessagesBody) -> Asked:
@@ -87,7 +84,8 @@ def asked_message(body: MessagesBody) -> Asked:
         dialect=_settings(body),
     )
     hides = isinstance(body.thinking, ThinkingEnabled | ThinkingAdaptive) and body.thinking.display == "omitted"
-    return Asked(chat, len(integrations), tools.eager, hides)
+    view = View(tools.eager, hides, servers=bool(chat.integrations))
+    return Asked(chat, len(integrations), view)
 
 
 def system_prompt(body: Prompting) -> str:

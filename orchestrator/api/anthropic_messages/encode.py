@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, assert_never, cast
 
 from orchestrator.api.anthropic_messages.ids import message_id, tool_use_id
@@ -40,28 +41,43 @@ UNREADABLE: Final = "arguments"
 """Where the text stands that a model wrote in the place of an object."""
 
 
-def message_reply(result: ChatResult, response_id: str, model: str, *, hides_thinking: bool = False) -> MessageReply:
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a client is told. The inputs of `eager` functions are passed on as they are written, be they JSON or not.
+
+    With `hides_thinking` thinking blocks are empty. Without `servers` nothing is said of calls but the client's own:
+    who brought no server knows no such blocks.
+    """
+
+    eager: frozenset[str] = frozenset()
+    hides_thinking: bool = False
+    servers: bool = True
+
+
+def message_reply(result: ChatResult, response_id: str, model: str, view: View) -> MessageReply:
     """The JSON reply."""
     stopped = stopped_by(result)
     return MessageReply(
         message_id(response_id),
         model,
-        [block for item in result.output for block in blocks_of(item, hides_thinking=hides_thinking)],
+        [block for item in result.output for block in blocks_of(item, view)],
         usage_of(result.stats),
         stopped.stop_reason,
         stopped.stop_sequence,
     )
 
 
-def blocks_of(item: OutputItem, *, hides_thinking: bool = False) -> tuple[Block, ...]:
-    """What stands for `item` in `content`."""
+def blocks_of(item: OutputItem, view: View) -> tuple[Block, ...]:
+    """What stands for `item` in `content`. A call that was cut off has what there is of its text as its input."""
     match item:
         case Message(content):
             return (TextBlock(content),)
         case Reasoning(content):
-            return (ThinkingBlock("" if hides_thinking else content, signature_of(content)),)
-        case FunctionCall(call_id, name, arguments, complete):
-            return (ToolUseBlock(tool_use_id(call_id), name, input_of(arguments)),) if complete else ()
+            return (ThinkingBlock("" if view.hides_thinking else content, signature_of(content)),)
+        case FunctionCall(call_id, name, arguments):
+            return (ToolUseBlock(tool_use_id(call_id), name, input_of(arguments)),)
+        case ToolCall() | InvalidToolCall() if not view.servers:
+            return ()
         case ToolCall(call_id, tool, arguments, output, provider, is_error):
             return use_block(call_id, tool, provider, arguments), result_block(call_id, texts_of(output), is_error)
         case InvalidToolCall():

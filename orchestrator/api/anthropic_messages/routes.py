@@ -52,7 +52,7 @@ def message_routes(
         asked = asked_message(body)
         try:
             run = await chats.start(asked.chat, caller)
-            return await _answer(run, asked, request, stream=body.stream, keep_alive_seconds=keep_alive_seconds)
+            return await _answer(run, asked, request, costs if body.stream else None, keep_alive_seconds)
         except OrchestratorError as error:
             raise in_anthropic_words(error, asked.plugins) from None
 
@@ -68,23 +68,21 @@ def message_routes(
 
 
 async def _answer(
-    run: LiveRun, asked: Asked, request: HttpRequest, *, stream: bool, keep_alive_seconds: float
+    run: LiveRun, asked: Asked, request: HttpRequest, costs: PromptCostService | None, keep_alive_seconds: float
 ) -> ASGIResponse:
-    """The stream of `run`, or the fold of it; the run ends with its client."""
+    """The stream of `run`, which begins with what its prompt costs, or the fold of it; the run ends with its client."""
     headers = {} if run.response_id is None else {RESPONSE_ID_HEADER: run.response_id}
     response_id, model = run.request.response_id, run.request.model_key
     try:
         await while_connected(request.receive, run.started)
-        if stream:
-            request_id = request_id_of(request.scope)
-            encoder = MessageEncoder(response_id, model, request_id, asked.eager, asked.hides_thinking)
+        if costs is not None:
+            counted = await costs.of_run(run.request, run.offered)
+            encoder = MessageEncoder(response_id, model, request_id_of(request.scope), asked.view, counted)
             return RunStream(run, headers, keep_alive_seconds, frames(run, encoder))
         result = await while_connected(request.receive, run.result)
         if isinstance(result.ending, Failed):
             return answer_of(request, result.ending.error, headers=headers).as_asgi()
-        return json_reply(
-            message_reply(result, response_id, model, hides_thinking=asked.hides_thinking), headers=headers
-        )
+        return json_reply(message_reply(result, response_id, model, asked.view), headers=headers)
     except BaseException:
         run.disconnect()
         raise

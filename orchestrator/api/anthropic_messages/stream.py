@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from orchestrator.api.anthropic_messages.encode import (
+    View,
     input_of,
     result_block,
     signature_of,
@@ -62,24 +63,41 @@ class _Open:
 
 
 @dataclass(slots=True)
+class _Written:
+    """The input of a function as far as it is written. What does not begin as an object does is held back to its end."""
+
+    eager: bool
+    text: str = ""
+    told: bool = False
+
+    def more(self, text: str) -> str:
+        """What may be told of it now."""
+        self.text += text
+        if self.told:
+            return text
+        self.told = bool(self.text) if self.eager else self.text.lstrip().startswith("{")
+        return self.text if self.told else ""
+
+
+@dataclass(slots=True)
 class MessageEncoder:
-    """Tells a run event by event."""
+    """Tells a run event by event; it begins with a prompt of about so many `input_tokens`."""
 
     response_id: str
     model: str
     request_id: str
-    eager: frozenset[str] = frozenset()
-    hides_thinking: bool = False
+    view: View
+    input_tokens: int = 0
     _open: deque[_Open] = field(default_factory=deque[_Open])
     _blocks: int = 0
     _thinking: list[str] = field(default_factory=list[str])
-    _eager: set[str] = field(default_factory=set[str])
+    _written: dict[str, _Written] = field(default_factory=dict[str, _Written])
 
     def encode(self, event: s.StreamEvent) -> list[AnthropicEvent]:
         """What goes out for one event of ours."""
         match event:
             case s.ChatStart():
-                start = MessageReply(message_id(self.response_id), self.model, [], MessageUsage(0, 0))
+                start = MessageReply(message_id(self.response_id), self.model, [], MessageUsage(self.input_tokens, 0))
                 return [AnthropicMessageStart(start), Ping()]
             case s.ChatEnd(result):
                 return [*self._flush(everything=True), *self._end(result)]
@@ -90,7 +108,8 @@ class MessageEncoder:
             case s.FunctionCallStart() | s.FunctionCallDelta() | s.FunctionCallEnd():
                 self._function(event)
             case s.ToolCallStart() | s.ToolCallArguments() | s.ToolCallSuccess() | s.ToolCallFailure():
-                self._tool(event)
+                if self.view.servers:
+                    self._tool(event)
             case _:  # the rest is of no dialect but ours
                 return []
         return list(self._flush())
@@ -111,7 +130,7 @@ class MessageEncoder:
                 self._begin(_TEXT, ThinkingBlock("", ""))
             case s.ReasoningDelta(content):
                 self._thinking.append(content)
-                if not self.hides_thinking:
+                if not self.view.hides_thinking:
                     self._more(_TEXT, ThinkingDelta(content))
             case s.ReasoningEnd():
                 self._more(_TEXT, SignatureDelta(signature_of("".join(self._thinking))))
@@ -121,14 +140,14 @@ class MessageEncoder:
         match event:
             case s.FunctionCallStart(call_id, name):
                 self._begin(call_id, ToolUseBlock(tool_use_id(call_id), name, {}))
-                if name in self.eager:
-                    self._eager.add(call_id)
+                self._written[call_id] = _Written(name in self.view.eager)
             case s.FunctionCallDelta(call_id, arguments):
-                if call_id in self._eager:
-                    self._more(call_id, InputJsonDelta(arguments))
+                told = self._written[call_id].more(arguments)
+                if told:
+                    self._more(call_id, InputJsonDelta(told))
             case s.FunctionCallEnd(call):
-                if call.call_id not in self._eager:
-                    self._input(call.call_id, input_of(call.arguments) if call.complete else {})
+                if not self._written[call.call_id].told:
+                    self._input(call.call_id, input_of(call.arguments))
                 self._over(call.call_id)
 
     def _tool(self, event: s.ToolCallStart | s.ToolCallArguments | s.ToolCallSuccess | s.ToolCallFailure) -> None:

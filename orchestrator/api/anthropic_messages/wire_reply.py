@@ -56,13 +56,25 @@ class OutputTokensDetails(Struct, frozen=True):
     thinking_tokens: int
 
 
+class CacheCreation(Struct, frozen=True):
+    """Tokens by how long they are paid to be kept: none here."""
+
+    ephemeral_1h_input_tokens: Literal[0] = 0
+    ephemeral_5m_input_tokens: Literal[0] = 0
+
+
 class MessageUsage(Struct, frozen=True):
-    """Tokens. The prompt of the last turn is `input_tokens` and `cache_read_input_tokens` together."""
+    """Tokens. The prompt of the last turn is `input_tokens` and `cache_read_input_tokens` together.
+
+    In `message_start` they are counted beforehand, as `count_tokens` does it.
+    """
 
     input_tokens: int
     output_tokens: int
     cache_read_input_tokens: Annotated[int | None, Meta(description="null where the engine does not say.")] = None
-    cache_creation_input_tokens: int = 0
+    cache_creation_input_tokens: Literal[0] = 0
+    cache_creation: CacheCreation = CacheCreation()
+    service_tier: Literal["standard"] = "standard"
     output_tokens_details: OutputTokensDetails | UnsetType = UNSET
 
 
@@ -75,6 +87,8 @@ class MessageReply(Struct, frozen=True, tag_field="type", tag="message"):
     usage: MessageUsage
     stop_reason: StopReason | None = None
     stop_sequence: str | None = None
+    stop_details: None = None
+    container: None = None
     role: Literal["assistant"] = "assistant"
 
 
@@ -142,6 +156,7 @@ class Stopped(Struct, frozen=True):
 
     stop_reason: StopReason
     stop_sequence: str | None = None
+    stop_details: None = None
 
 
 class AnthropicMessageDelta(Struct, frozen=True, tag_field="type", tag="message_delta"):

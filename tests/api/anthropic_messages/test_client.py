@@ -64,11 +64,15 @@ async def test_a_text_is_answered_with_a_message_that_has_everything() -> None:
         "content": [{"type": "text", "text": "Hello there."}],
         "stop_reason": "end_turn",
         "stop_sequence": None,
+        "stop_details": None,
+        "container": None,
         "usage": {
             "input_tokens": 2,
             "output_tokens": 5,
             "cache_read_input_tokens": 8,
             "cache_creation_input_tokens": 0,
+            "cache_creation": {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 0},
+            "service_tier": "standard",
             "output_tokens_details": {"thinking_tokens": 0},
         },
     }
@@ -123,6 +127,7 @@ async def test_the_sequence_that_the_model_stopped_at_is_told_and_can_be_read_ag
     assert next(event for event in events if event["type"] == "message_delta")["delta"] == {
         "stop_reason": "stop_sequence",
         "stop_sequence": "END",
+        "stop_details": None,
     }
     assert (stored["status"], stored["stop_sequence"]) == ("completed", "END")
     assert "response.completed" in again
@@ -176,7 +181,7 @@ async def test_a_function_is_called_by_the_client_and_its_result_continues_the_c
     assert seen(engine) == [
         ("user", "Hi"),
         ("assistant", "Weather.", "I look.", ("get_weather", '{"place":"Rome"}')),
-        ("tool", "get_weather", "Rain."),
+        ("tool", "get_weather", "[The call failed.]\nRain."),
         ("user", "Well?"),
     ]
     assert [(call["tool"], call["status"], call["is_error"]) for call in calls] == [("get_weather", "answered", True)]
