@@ -15,6 +15,7 @@ from orchestrator.core.offering import (
     chosen_tool,
     drift_warnings,
     duplicate_warnings,
+    exclusion_warnings,
     offer,
     problem_warnings,
     with_materials,
@@ -63,6 +64,7 @@ class Briefing:
         self._warn(
             [
                 *duplicate_warnings(self.request, opened),
+                *exclusion_warnings(self.request, opened),
                 *drift_warnings(self.request, opened),
                 *problem_warnings(self.request, opened),
                 *warnings_about(offered, self.request.limits),

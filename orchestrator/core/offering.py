@@ -38,6 +38,7 @@ MOST_PROBLEMS: Final = 10
 """Of how many problems of one server a request is told; the plugin's own page has all of them."""
 
 DUPLICATES: Final = "'{label}' lists more than one tool of the name {tools}: the first definition of each is offered"
+NOT_THERE: Final = "'{label}' has no tool {tools}, which the request leaves out"
 CLIENT: Final = ClientProvider()
 _NO_INTEGRATION: Final = -1
 
@@ -75,6 +76,7 @@ def offer(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[Off
                     if by_name[tool.name] is tool
                     and tool.name not in server.withheld | server.drifted | ungranted
                     and (wanted is None or tool.name in wanted)
+                    and tool.name not in integration.excluded
                     and _is_as_wanted(tool, integration)
                 ],
             )
@@ -110,6 +112,17 @@ def duplicate_warnings(request: RunRequest, opened: Sequence[OpenedIntegration])
         names = _wanted(frozenset(name for name, times in listed.items() if times > 1), integration, server)
         if names:
             warnings.append(DUPLICATES.format(label=provider_label(server.provider), tools=", ".join(names)))
+    return tuple(warnings)
+
+
+def exclusion_warnings(request: RunRequest, opened: Sequence[OpenedIntegration]) -> tuple[str, ...]:
+    """What is to be said of servers that have not what the request leaves out: it may mean another tool of theirs."""
+    warnings: list[str] = []
+    for integration, server in zip(request.integrations, opened, strict=True):
+        listed = {tool.name for tool in server.tools}
+        names = [name for name in integration.excluded if name not in listed]
+        if names:
+            warnings.append(NOT_THERE.format(label=provider_label(server.provider), tools=", ".join(names)))
     return tuple(warnings)
 
 
@@ -167,7 +180,7 @@ def _wanted(names: frozenset[str], integration: IntegrationRequest, server: Open
 
 def _may_want(names: frozenset[str], integration: IntegrationRequest) -> frozenset[str]:
     wanted = names if integration.allowed_tools is None else names.intersection(integration.allowed_tools)
-    return wanted - _ungranted(integration, names)
+    return wanted - _ungranted(integration, names) - {*integration.excluded}
 
 
 def with_materials(request: RunRequest, opened: Sequence[OpenedIntegration]) -> RunRequest:

@@ -24,7 +24,7 @@ class WantedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class PluginRequest:
-    """An integration that names a plugin; `allowed_tools` None means all, empty means none.
+    """An integration that names a plugin; `allowed_tools` None means all, empty means none; `excluded` ones never count.
 
     With `read_only` only tools count that say they change nothing; with False, only the others.
 
@@ -39,6 +39,7 @@ class PluginRequest:
     resources: tuple[str, ...] = ()
     prompt: WantedPrompt | None = None
     read_only: bool | None = None
+    excluded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class EphemeralRequest:
     resources: tuple[str, ...] = ()
     prompt: WantedPrompt | None = None
     read_only: bool | None = None
+    excluded: tuple[str, ...] = ()
 
 
 IntegrationRequest: TypeAlias = PluginRequest | EphemeralRequest

@@ -147,6 +147,8 @@ def _integration_json(integration: IntegrationRequest) -> JsonObject:
     rest: JsonObject = {"allowed_tools": allowed}
     if integration.read_only is not None:
         rest["read_only"] = integration.read_only
+    if integration.excluded:
+        rest["excluded_tools"] = [*integration.excluded]
     if integration.approval != NEVER:
         rest["require_approval"] = approval_policy_json(integration.approval)
     # For the record: what was taken is input of the response, and is not taken again.
@@ -171,10 +173,13 @@ def _integration(entry: Mapping[str, Any]) -> IntegrationRequest:
     allowed = None if listed is None else tuple(listed)
     approval = parse_approval_policy(entry.get("require_approval", "never"))
     read_only = entry.get("read_only")
+    excluded = tuple(entry.get("excluded_tools", ()))
     if entry["type"] == "plugin":
-        return PluginRequest(entry["id"], allowed, approval=approval, read_only=read_only)
+        return PluginRequest(entry["id"], allowed, approval=approval, read_only=read_only, excluded=excluded)
     url = entry["server_url"]
-    return EphemeralRequest(entry["server_label"], url, allowed, approval=approval, read_only=read_only)
+    return EphemeralRequest(
+        entry["server_label"], url, allowed, approval=approval, read_only=read_only, excluded=excluded
+    )
 
 
 def _tool_choice_json(choice: ToolChoice) -> JsonValue:

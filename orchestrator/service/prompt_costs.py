@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.errors import ErrorInfo, OrchestratorError
+from orchestrator.core.functions import named_results
 from orchestrator.core.items import TextInput
 from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMessage, ToolMessage, opening_messages
 from orchestrator.core.request import RunRequest
@@ -51,7 +52,10 @@ class PromptCostService:
         if chat.previous_response_id is not None:
             chain = await self._store.load_chain(chat.previous_response_id, caller.owner)
         system = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
-        messages = opening_messages(system, chain.responses, chat.input)
+        said = named_results(chat.input, chain.responses)
+        if isinstance(said, ErrorInfo):
+            raise OrchestratorError(said.kind, said.message, param=said.param)
+        messages = opening_messages(system, chain.responses, said)
         definitions = [definition_text(function.name, function) for function in chat.functions]
         texts = [*(text for message in messages for text in _texts(message)), *definitions]
         costs = await self._costs.costs([text for text in texts if text], choice.model.key)

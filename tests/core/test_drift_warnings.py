@@ -9,6 +9,7 @@ from orchestrator.core.offering import (
     CHANGED,
     DUPLICATES,
     MOST_PROBLEMS,
+    NOT_THERE,
     REMOVED,
     WITHHELD,
     drift_warnings,
@@ -48,6 +49,17 @@ def test_a_tool_that_is_listed_twice_is_told_of_where_it_would_be_offered() -> N
     twice = i.OpenedIntegration(CLOCK, (ADD, PING, replace(ADD, description="Another.")))
     assert duplicate_warnings(with_clock(), [twice]) == (DUPLICATES.format(label="mcp/clock", tools="add"),)
     assert duplicate_warnings(with_clock(allowed=("ping",)), [twice]) == ()
+
+
+def test_tools_that_the_request_leaves_out_are_not_offered_and_one_that_is_not_there_is_told_of() -> None:
+    request = replace(with_clock(), integrations=(PluginRequest("mcp/clock", excluded=("ping", "pong", "pang")),))
+    twice = i.OpenedIntegration(CLOCK, (ADD, PING, replace(PING, description="Another.")), changed=frozenset({"ping"}))
+    assert duplicate_warnings(request, [twice]) == drift_warnings(request, [twice]) == ()
+    dialogue = Dialogue(request)
+    dialogue.until_generating(ADD, PING)
+    assert list(dialogue.run.offered) == ["add"]
+    absent = NOT_THERE.format(label="mcp/clock", tools="pong, pang")
+    assert [one.message for one in dialogue.log if isinstance(one, Warned)] == [absent]
 
 
 def test_nothing_is_told_of_tools_that_the_request_would_not_get_anyway() -> None:

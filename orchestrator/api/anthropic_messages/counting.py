@@ -2,10 +2,13 @@
 
 from typing import Final
 
-from orchestrator.api.anthropic_messages.decode import in_anthropic_words, reasoning_wishes, system_prompt
+from msgspec import UnsetType
+
+from orchestrator.api.anthropic_messages.decode import Places, in_anthropic_words, reasoning_wishes, system_prompt
 from orchestrator.api.anthropic_messages.decode_tools import asked_tools
 from orchestrator.api.anthropic_messages.history import input_items
 from orchestrator.api.anthropic_messages.wire_requests import CountTokensBody
+from orchestrator.api.chat_request import integration_requests
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.items import ImageInput
 from orchestrator.service.callers import Caller
@@ -22,13 +25,14 @@ async def counted_tokens(body: CountTokensBody, costs: PromptCostService, caller
     Raises:
         OrchestratorError: as the request itself would be refused.
     """
-    tools = asked_tools(body, others=False)
+    integrations = integration_requests([] if isinstance(body.integrations, UnsetType) else body.integrations)
+    tools = asked_tools(body, others=bool(integrations))
     wishes, demanded = reasoning_wishes(body)
     chat = ChatRequest(
         model=body.model,
         input=input_items(body.messages),
         system_prompt=system_prompt(body),
-        integrations=tools.servers,
+        integrations=(*integrations, *tools.servers),
         functions=() if tools.choice == "none" else tools.functions,
         tool_choice=tools.choice,
         reasoning_wishes=wishes,
@@ -37,5 +41,5 @@ async def counted_tokens(body: CountTokensBody, costs: PromptCostService, caller
     try:
         counted = await costs.count(chat, caller)
     except OrchestratorError as error:
-        raise in_anthropic_words(error, 0) from None
+        raise in_anthropic_words(error, Places(len(integrations), tools.allowed)) from None
     return counted + IMAGE_TOKENS * sum(isinstance(item, ImageInput) for item in chat.input)

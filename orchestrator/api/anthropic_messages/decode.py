@@ -1,6 +1,7 @@
 """From the body of a request to what the service takes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from msgspec import UNSET, UnsetType
@@ -37,11 +38,22 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where integrations stand: the first `plugins` in `integrations`, the rest in `mcp_servers`.
+
+    `allowed` are the paths of the names of tools that the entry of a server allows, for those that are said by a toolset.
+    """
+
+    plugins: int = 0
+    allowed: Mapping[int, Sequence[str]] = field(default_factory=dict[int, Sequence[str]])
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, and what its client is to be told. Of its integrations the first `plugins` stand in `integrations`, the rest in `mcp_servers`."""
+    """A request, and what its client is to be told. `places` is where its integrations stand in the body."""
 
     chat: ChatRequest
-    plugins: int
+    places: Places
     view: View
 
 
@@ -85,7 +97,7 @@ def asked_message(body: MessagesBody) -> Asked:
     )
     hides = isinstance(body.thinking, ThinkingEnabled | ThinkingAdaptive) and body.thinking.display == "omitted"
     view = View(tools.eager, hides, servers=bool(chat.integrations))
-    return Asked(chat, len(integrations), view)
+    return Asked(chat, Places(len(integrations), tools.allowed), view)
 
 
 def system_prompt(body: Prompting) -> str:
@@ -132,18 +144,34 @@ def _settings(body: MessagesBody) -> JsonObject:
     return {"api": "messages", "service_tier": body.service_tier}
 
 
-def in_anthropic_words(error: OrchestratorError, plugins: int) -> OrchestratorError:
-    """The error with the field's name in this dialect; the first `plugins` integrations stand in `integrations`."""
+def in_anthropic_words(error: OrchestratorError, places: Places) -> OrchestratorError:
+    """The error with the field's name in this dialect."""
     info = error.info
-    head, _, rest = (info.param or "").partition(".")
-    param = _RENAMED.get(head)
-    number, _, field = rest.partition(".")
-    if head == "integrations" and number.isdigit() and int(number) >= plugins:
-        field = {"server_url": "url", "server_label": "name", "headers": "authorization_token"}.get(field, field)
-        param = ".".join(filter(None, ("mcp_servers", str(int(number) - plugins), field)))
-    if param is None:
+    param = _path(info.param or "", places)
+    if param == info.param or not param:
         return error
     return OrchestratorError(info.kind, info.message, param=param, retry_after_seconds=error.retry_after_seconds)
+
+
+def _path(param: str, places: Places) -> str:
+    head, _, rest = param.partition(".")
+    if head != "integrations":
+        return _RENAMED.get(head, param)
+    number, _, field_name = rest.partition(".")
+    if not number:
+        return param if places.plugins else "mcp_servers"
+    server = int(number) - places.plugins
+    if server < 0:
+        return param
+    kind, _, index = field_name.partition(".")
+    if kind == "allowed_tools" and index and server in places.allowed:
+        return places.allowed[server][int(index)]
+    if kind == "allowed_tools":
+        return f"mcp_servers.{server}.tool_configuration.{field_name}"
+    renamed = {"server_url": "url", "server_label": "name", "headers": "authorization_token"}.get(
+        field_name, field_name
+    )
+    return ".".join(filter(None, ("mcp_servers", str(server), renamed)))
 
 
 _RENAMED: Final = {

@@ -1,8 +1,8 @@
 """Tools of a request: functions of the client's, servers of MCP, and which of them may be called."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from msgspec import UnsetType
 
@@ -21,16 +21,23 @@ from orchestrator.core.json_types import canonical_json
 from orchestrator.core.request import EphemeralRequest, NamedTool, ToolChoice
 from orchestrator.core.tools import ToolDefinition, schema_problem
 
+SHOWN: Final = 64
+"""Of a name of the client's, in a path."""
+
 
 @dataclass(frozen=True, slots=True)
 class AskedTools:
-    """The tools of a request. The inputs of the `eager` functions are streamed as they are written."""
+    """The tools of a request. The inputs of the `eager` functions are streamed as they are written.
+
+    `allowed` are the paths of the names that the toolset of a server, by its place among the `servers`, allows.
+    """
 
     functions: tuple[ToolDefinition, ...]
     servers: tuple[EphemeralRequest, ...]
     choice: ToolChoice
     parallel: bool
     eager: frozenset[str]
+    allowed: Mapping[int, Sequence[str]]
 
 
 def asked_tools(body: Prompting, *, others: bool) -> AskedTools:
@@ -43,13 +50,20 @@ def asked_tools(body: Prompting, *, others: bool) -> AskedTools:
     own = [(place, tool) for place, tool in enumerate(entries) if isinstance(tool, ToolParam)]
     functions = _functions(own)
     sets = [(place, one) for place, one in enumerate(entries) if isinstance(one, McpToolsetParam)]
-    servers = _servers([] if isinstance(body.mcp_servers, UnsetType) else body.mcp_servers, sets)
+    wanted = [] if isinstance(body.mcp_servers, UnsetType) else body.mcp_servers
+    toolsets = _toolsets(wanted, sets)
+    servers = _servers(wanted, toolsets)
     choice = _choice(body)
     if choice not in ("auto", "none") and not (functions or servers or others):
         raise _wrong("tool_choice", "demands a call, and there are no tools")
     parallel = isinstance(body.tool_choice, ToolChoiceNone) or not body.tool_choice.disable_parallel_tool_use
     eager = frozenset(tool.name for _, tool in own if tool.eager_input_streaming)
-    return AskedTools(functions, servers, choice, parallel, eager)
+    allowed = {
+        index: [f"tools.{toolsets[server.name][0]}.configs.{name[:SHOWN]}" for name in integration.allowed_tools or ()]
+        for index, (server, integration) in enumerate(zip(wanted, servers, strict=True))
+        if server.name in toolsets
+    }
+    return AskedTools(functions, servers, choice, parallel, eager, allowed)
 
 
 def _choice(body: Prompting) -> ToolChoice:
@@ -81,9 +95,10 @@ def _functions(tools: Sequence[tuple[int, ToolParam]]) -> tuple[ToolDefinition, 
     return tuple(found.values())
 
 
-def _servers(
+def _toolsets(
     servers: Sequence[McpServerParam], sets: Sequence[tuple[int, McpToolsetParam]]
-) -> tuple[EphemeralRequest, ...]:
+) -> dict[str, tuple[int, McpToolsetParam]]:
+    """Each toolset with its place among the tools, by the name of its server."""
     named: dict[str, tuple[int, McpToolsetParam]] = {}
     names = [server.name for server in servers]
     for place, toolset in sets:
@@ -92,6 +107,13 @@ def _servers(
         if toolset.mcp_server_name in named:
             raise _wrong(f"tools.{place}.mcp_server_name", "names a server that has another toolset already")
         named[toolset.mcp_server_name] = (place, toolset)
+    return named
+
+
+def _servers(
+    servers: Sequence[McpServerParam], named: Mapping[str, tuple[int, McpToolsetParam]]
+) -> tuple[EphemeralRequest, ...]:
+    names = [server.name for server in servers]
     found: list[EphemeralRequest] = []
     for index, server in enumerate(servers):
         if server.name in names[:index]:
@@ -103,6 +125,7 @@ def _servers(
                 server.url,
                 _allowed(server, index, named.get(server.name)),
                 {} if isinstance(token, UnsetType) else {"Authorization": f"Bearer {token}"},
+                excluded=_excluded(named.get(server.name)),
             )
         )
     return tuple(found)
@@ -119,12 +142,15 @@ def _allowed(server: McpServerParam, index: int, toolset: tuple[int, McpToolsetP
         raise _wrong(f"mcp_servers.{index}.tool_configuration", f"is said by 'tools.{place}' already: leave one out")
     configs = {} if isinstance(wanted.configs, UnsetType) else wanted.configs
     if not wanted.default_config.enabled:
-        return tuple(name for name, one in configs.items() if one.enabled)
-    for name, one in configs.items():
-        if not one.enabled:
-            problem = "is false where the default is true: set 'default_config.enabled' to false and enable the others"
-            raise _wrong(f"tools.{place}.configs.{name[:64]}.enabled", problem)
+        return tuple(name for name, one in configs.items() if one.enabled is True)
     return None
+
+
+def _excluded(toolset: tuple[int, McpToolsetParam] | None) -> tuple[str, ...]:
+    """What is switched off where the rest is on."""
+    if toolset is None or not toolset[1].default_config.enabled or isinstance(toolset[1].configs, UnsetType):
+        return ()
+    return tuple(name for name, one in toolset[1].configs.items() if one.enabled is False)
 
 
 def _wrong(path: str, problem: str) -> OrchestratorError:

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
 from typing import assert_never
 
 from msgspec import UnsetType
@@ -37,18 +39,21 @@ from orchestrator.core.tools import text_content
 
 
 def input_items(messages: Sequence[MessageParam]) -> tuple[InputItem, ...]:
-    """What is said in `messages`, results before what is said with them.
+    """What is said in `messages`; what one side says in a row is one message, its results before what is said with them.
 
     Raises:
         OrchestratorError: `invalid_value` with the path of a block that does not belong where it is.
     """
     found: list[InputItem] = []
-    for index, message in enumerate(messages):
-        path = f"messages.{index}.content"
-        content = [TextBlockParam(message.content)] if isinstance(message.content, str) else message.content
-        said = [item for place, block in enumerate(content) for item in _items(block, message.role, f"{path}.{place}")]
-        if message.role == "user":
+    called: frozenset[str] | None = None
+    for role, side in groupby(enumerate(messages), key=lambda pair: pair[1].role):
+        said: list[InputItem] = []
+        for index, message in side:
+            more = _said(message, f"messages.{index}.content", called)
+            said += _apart(more) if said and role == "assistant" else more
+        if role == "user":
             said.sort(key=lambda item: not isinstance(item, FunctionOutput))
+        called = frozenset(item.call_id for item in said if isinstance(item, FunctionCallInput))
         found += said
     last = messages[-1]
     if last.role != "user":
@@ -57,6 +62,29 @@ def input_items(messages: Sequence[MessageParam]) -> tuple[InputItem, ...]:
     if not any(not isinstance(item, TextInput) or item.content for item in found):
         raise OrchestratorError(ErrorKind.INVALID_VALUE, '"messages" must not be empty.', param="messages")
     return tuple(found)
+
+
+def _apart(said: Sequence[InputItem]) -> Sequence[InputItem]:
+    """`said` with a gap before its text: what the assistant said before would run into it."""
+    first = said[0] if said else None
+    return [replace(first, content="\n\n" + first.content), *said[1:]] if isinstance(first, TextInput) else said
+
+
+def _said(message: MessageParam, path: str, called: frozenset[str] | None) -> list[InputItem]:
+    """The items of a message; `called` are the calls of the one before it, None where it is the first."""
+    content = [TextBlockParam(message.content)] if isinstance(message.content, str) else message.content
+    said: list[InputItem] = []
+    for place, block in enumerate(content):
+        if isinstance(block, ToolResultBlockParam) and called is not None:
+            _check_result(block, called, f"{path}.{place}.tool_use_id")
+        said += _items(block, message.role, f"{path}.{place}")
+    return said
+
+
+def _check_result(block: ToolResultBlockParam, called: frozenset[str], path: str) -> None:
+    if call_id_of(block.tool_use_id) not in called:
+        message = f"\"{path}\" must be the id of a 'tool_use' in the message before this one."
+        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=path)
 
 
 def _items(block: ContentParam, role: Speaker, path: str) -> tuple[InputItem, ...]:

@@ -54,7 +54,7 @@ def message_routes(
             run = await chats.start(asked.chat, caller)
             return await _answer(run, asked, request, costs if body.stream else None, keep_alive_seconds)
         except OrchestratorError as error:
-            raise in_anthropic_words(error, asked.plugins) from None
+            raise in_anthropic_words(error, asked.places) from None
 
     @post(COUNT_TOKENS_PATH, status_code=OK)
     async def count_tokens(request: HttpRequest) -> ASGIResponse:

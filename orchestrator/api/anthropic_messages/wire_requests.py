@@ -14,13 +14,13 @@ from orchestrator.api.wire_requests import (
     AllowedTools,
     Count,
     Fraction,
-    FunctionName,
     IntegrationEntry,
     Name,
     StopText,
 )
 
 MOST_MESSAGES = 100_000
+MOST_STOPS = 256
 
 
 class CacheControl(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="ephemeral"):
@@ -45,7 +45,7 @@ class TextBlockParam(Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 class Base64Source(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="base64"):
     """A picture in the request itself."""
 
-    media_type: Annotated[str, Meta(description="`image/…`")]
+    media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
     data: str
 
 
@@ -137,7 +137,7 @@ class MessageParam(Struct, frozen=True, forbid_unknown_fields=True):
 class ToolParam(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="custom"):
     """A function that the client runs itself."""
 
-    name: FunctionName
+    name: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,128}$", extra={"says": "1 to 128 letters, digits, '_' or '-'"})]
     input_schema: Annotated[dict[str, Any], Meta(description="JSON schema of its input.")]
     description: str | UnsetType = UNSET
     strict: bool = False
@@ -149,17 +149,23 @@ class ToolParam(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type
     cache_control: Cache = UNSET
 
 
-class McpToolConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether a tool may be called."""
+class McpToolDefaultConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether tools may be called that `configs` does not name."""
 
     enabled: bool = True
+
+
+class McpToolConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether a tool may be called; as the others where it is not said."""
+
+    enabled: bool | UnsetType = UNSET
 
 
 class McpToolsetParam(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="mcp_toolset"):
     """Which tools of a server in `mcp_servers` may be called."""
 
     mcp_server_name: Name
-    default_config: McpToolConfig = McpToolConfig()
+    default_config: McpToolDefaultConfig = McpToolDefaultConfig()
     configs: dict[str, McpToolConfig] | UnsetType = UNSET
     cache_control: Cache = UNSET
 
@@ -259,20 +265,6 @@ class Prompting(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     output_config: OutputConfig = OutputConfig()
     cache_control: Cache = UNSET
     mcp_servers: Annotated[list[McpServerParam], Meta(max_length=MOST_SERVERS)] | UnsetType = UNSET
-
-
-class MessagesBody(Prompting, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The body of `POST /v1/messages`."""
-
-    max_tokens: Annotated[Count, Meta(description="Over all turns of the request, thinking included.")]
-    stream: bool = False
-    stop_sequences: Annotated[list[StopText], Meta(max_length=8)] | UnsetType = UNSET
-    temperature: Fraction | UnsetType = UNSET
-    top_p: Fraction | UnsetType = UNSET
-    top_k: Annotated[int, Meta(ge=0, le=LARGEST_INT)] | UnsetType = UNSET
-    metadata: MessageMetadata = MessageMetadata()
-    service_tier: Literal["auto", "standard_only"] = "auto"
-    speed: Literal["standard"] = "standard"
     integrations: (
         Annotated[
             list[IntegrationEntry],
@@ -280,6 +272,20 @@ class MessagesBody(Prompting, frozen=True, forbid_unknown_fields=True, kw_only=T
         ]
         | UnsetType
     ) = UNSET
+
+
+class MessagesBody(Prompting, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /v1/messages`."""
+
+    max_tokens: Annotated[Count, Meta(description="Over all turns of the request, thinking included.")]
+    stream: bool = False
+    stop_sequences: Annotated[list[StopText], Meta(max_length=MOST_STOPS)] | UnsetType = UNSET
+    temperature: Fraction | UnsetType = UNSET
+    top_p: Fraction | UnsetType = UNSET
+    top_k: Annotated[int, Meta(ge=0, le=LARGEST_INT)] | UnsetType = UNSET
+    metadata: MessageMetadata = MessageMetadata()
+    service_tier: Literal["auto", "standard_only"] = "auto"
+    speed: Literal["standard"] = "standard"
     store: Annotated[bool, Meta(description="Extension. false: no content is kept.")] = True
     previous_response_id: (
         Annotated[str, Meta(max_length=512, description="Extension. The message to continue, `msg_…` or `resp_…`.")]

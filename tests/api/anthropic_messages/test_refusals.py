@@ -21,6 +21,10 @@ TOOLSET: Any = {"type": "mcp_toolset", "mcp_server_name": "clock"}
 DOCUMENT: Any = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}}
 
 
+def _picture(kind: str) -> dict[str, Any]:
+    return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": PIXEL}}
+
+
 def saying(*content: Any, role: str = "user") -> dict[str, Any]:
     """A request whose first message has this content."""
     return {"messages": [{"role": role, "content": list(content)}, {"role": "user", "content": "Hi"}]}
@@ -39,10 +43,6 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ),
     ('"tools.0.mcp_server_name" names no server', {"tools": [TOOLSET]}),
     ('"tools.1.mcp_server_name" names a server that has another', {"tools": [TOOLSET] * 2, "mcp_servers": [USE_CLOCK]}),
-    (
-        '"tools.0.configs.now.enabled" is false where the default is true',
-        {"tools": [{**TOOLSET, "configs": {"now": {"enabled": False}}}], "mcp_servers": [USE_CLOCK]},
-    ),
     (
         '"mcp_servers.0.tool_configuration" is said by',
         {
@@ -63,6 +63,30 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
         saying({"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}),
     ),
     ("messages: There is no function call", saying({"type": "tool_result", "tool_use_id": "toolu_1", "content": "x"})),
+    (
+        '"messages.4.content.0.tool_use_id" must be the id of a',
+        {
+            "messages": [
+                {"role": "user", "content": "Hi"},
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
+                {"role": "user", "content": "Wait."},
+                {"role": "assistant", "content": "I wait."},
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "x"}]},
+            ]
+        },
+    ),
+    ('"messages.0.content.0.source.media_type" must be', saying(_picture("image/tiff"))),
+    (
+        "tools.0.configs.later: 'clock' has no tool 'later'",
+        {
+            "tools": [{**TOOLSET, "default_config": {"enabled": False}, "configs": {"later": {"enabled": True}}}],
+            "mcp_servers": [USE_CLOCK],
+        },
+    ),
+    (
+        "mcp_servers.0.tool_configuration.allowed_tools.0: 'clock' has no tool 'later'",
+        {"mcp_servers": [{**USE_CLOCK, "tool_configuration": {"allowed_tools": ["later"]}}]},
+    ),
     ('"previous_response_id" must start with', {"previous_response_id": "thread_1"}),
     ("thinking: Model 'test/scripted' does not", {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
     ('"output_config.format.schema" is not', {"output_format": {"type": "json_schema", "schema": {"type": "no"}}}),
@@ -176,7 +200,16 @@ async def test_choices_of_tools_toolsets_and_pictures_reach_the_run() -> None:
             model=SCRIPTED_MODEL, messages=ASK["messages"], tools=[WEATHER, TOOLSET], mcp_servers=[USE_CLOCK]
         )
         alone = await client.messages.count_tokens(model=SCRIPTED_MODEL, messages=ASK["messages"])
-    first, second = engine.requests
+        switched_off = {**TOOLSET, "configs": {"now": {"enabled": False}, "zones": {}}}
+        await client.beta.messages.create(**ASK, tools=[switched_off], mcp_servers=[USE_CLOCK])
+        inherited = {
+            **TOOLSET,
+            "default_config": {"enabled": False},
+            "configs": {"now": {}, "zones": {"enabled": True}},
+        }
+        await client.beta.messages.create(**ASK, tools=[inherited], mcp_servers=[USE_CLOCK])
+    first, second, third, fourth = engine.requests
+    assert [[tool.name for tool in request.tools] for request in (third, fourth)] == [["zones"], ["zones"]]
     assert [tool.name for tool in first.tools] == ["get_weather", "now"]
     assert 'Example of its input: {"place":"Rome"}' in first.tools[0].definition.description
     assert (first.tool_choice, first.parallel_tool_calls) == (first.tools[0], False)
@@ -243,3 +276,40 @@ async def test_a_history_that_is_not_stored_is_told_to_the_model_as_it_is() -> N
         ("user", "Sure?"),
     ]
     assert len(chain["responses"]) == 2
+
+
+async def test_what_one_side_says_in_a_row_is_one_message_with_its_results_first() -> None:
+    engine = ScriptedEngine([[Say("Noon.")]])
+    history: list[Any] = [
+        {"role": "user", "content": "When?"},
+        {"role": "assistant", "content": "I look."},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "text", "text": "Now."},
+                {"type": "tool_use", "id": "toolu_1", "name": "now", "input": {}},
+            ],
+        },
+        {"role": "user", "content": "Wait."},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "is_error": True}]},
+    ]
+    async with anthropic_house(engine) as (_, client):
+        await client.messages.create(**{**ASK, "messages": history})
+    assert seen(engine) == [
+        ("user", "When?"),
+        ("assistant", "", "I look.\n\nNow.", ("now", "{}")),
+        ("tool", "now", "[The call failed.]"),
+        ("user", "Wait."),
+    ]
+
+
+async def test_a_count_has_what_the_integrations_offer_and_refuses_what_the_request_would() -> None:
+    ask = {"model": SCRIPTED_MODEL, "messages": ASK["messages"]}
+    entry = {"type": "ephemeral_mcp", "server_label": "clock", "server_url": "https://clock.example/mcp"}
+    orphan: Any = [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "x"}]}]
+    async with anthropic_house(servers=CLOCK) as (_, client):
+        alone = await client.messages.count_tokens(**ask)
+        counted = await client.messages.count_tokens(**ask, extra_body={"integrations": [entry]})
+        with pytest.raises(anthropic.BadRequestError, match="messages: There is no function call"):
+            await client.messages.count_tokens(model=SCRIPTED_MODEL, messages=orphan)
+    assert counted.input_tokens > alone.input_tokens
