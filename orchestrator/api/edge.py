@@ -12,15 +12,15 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from orchestrator.api.errors import NO_CONTENT, envelope_of, error_answer, unexpected_answer
+from orchestrator.api.errors import NO_CONTENT, envelope_in, error_answer, unexpected_answer
 from orchestrator.api.limits import RequestLimits, remember_limits, too_much, within_time
 from orchestrator.api.origins import Admitted, OriginPolicy, Refused, admit
 from orchestrator.api.paths import keep_slashes, other_than_written
 from orchestrator.api.request_ids import (
-    ANTHROPIC_PATH,
     ANTHROPIC_REQUEST_ID_HEADER,
     REQUEST_ID_HEADER,
     accept_request_id,
+    is_anthropic,
     remember_request_id,
 )
 from orchestrator.core.errors import ErrorInfo, ErrorKind
@@ -70,13 +70,13 @@ class Edge:
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send, request_id: str) -> None:
         started = time.monotonic()
         status: int | None = None
-        decision = self._decide(scope)
+        decision, anthropic = self._decide(scope), is_anthropic(scope)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(MutableScopeHeaders(message), decision, request_id, scope["path"])
+                self._add_headers(MutableScopeHeaders(message), decision, request_id, anthropic=anthropic)
             await send(message)
 
         try:
@@ -86,7 +86,7 @@ class Edge:
             # Where the reply has begun, all that can be done is to break it off and to tell the log.
             log.exception("a reply broke down")
             if status is None:
-                await unexpected_answer(request_id, scope["path"]).as_asgi()(scope, receive, send_with_headers)
+                await unexpected_answer(request_id, scope).as_asgi()(scope, receive, send_with_headers)
         finally:
             route = scope["path_template"] if "path_template" in scope else "unknown"
             self._answered(scope["method"], route, status)
@@ -109,7 +109,7 @@ class Edge:
         )
 
     def _route(self, scope: HTTPScope, decision: Admitted | Refused, request_id: str) -> ASGIApp:
-        envelope = envelope_of(scope["path"])
+        envelope = envelope_in(scope)
         refusal = too_much(scope, self._limits)
         if refusal is not None:
             return error_answer(refusal, request_id, envelope=envelope).as_asgi()
@@ -140,13 +140,13 @@ class Edge:
         await ASGIResponse(status_code=NO_CONTENT, headers=headers)(scope, receive, send)
 
     def _add_headers(
-        self, headers: MutableScopeHeaders, decision: Admitted | Refused, request_id: str, path: str
+        self, headers: MutableScopeHeaders, decision: Admitted | Refused, request_id: str, *, anthropic: bool
     ) -> None:
         for name, value in SECURITY_HEADERS.items():
             if name not in headers:
                 headers[name] = value
         headers[REQUEST_ID_HEADER] = request_id
-        if path.startswith(ANTHROPIC_PATH):
+        if anthropic:
             headers[ANTHROPIC_REQUEST_ID_HEADER] = request_id
         if self._policy.cors_origins:
             headers.add("Vary", "Origin")

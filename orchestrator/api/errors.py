@@ -17,7 +17,7 @@ from litestar.types import Scope
 from msgspec import UNSET, Struct
 
 from orchestrator.api.json_text import json_bytes
-from orchestrator.api.request_ids import ANTHROPIC_PATH, request_id_of
+from orchestrator.api.request_ids import ANTHROPIC_PATH, is_anthropic, request_id_of
 from orchestrator.api.wire import ErrorBody, ErrorEnvelope, ErrorType
 from orchestrator.api.wire_anthropic_errors import AnthropicError, AnthropicErrorEnvelope, AnthropicErrorType
 from orchestrator.api.wire_openai_errors import OpenAIError, OpenAIErrorEnvelope, OpenAIErrorType
@@ -201,6 +201,11 @@ def envelope_of(path: str) -> Envelope:
     return next((envelope for prefix, envelope in ENVELOPES if path.startswith(prefix)), native_envelope)
 
 
+def envelope_in(scope: Scope) -> Envelope:
+    """How errors are told to the client of this request."""
+    return anthropic_envelope if is_anthropic(scope) else envelope_of(scope["path"])
+
+
 def error_answer(
     info: ErrorInfo,
     request_id: str,
@@ -253,7 +258,7 @@ def answer_of(
         request_id_of(request.scope),
         retry_after_seconds=retry_after_seconds,
         headers=headers,
-        envelope=envelope_of(request.scope["path"]),
+        envelope=envelope_in(request.scope),
     )
     retelling: Retelling | None = request.scope["state"].get(_RETELLING)
     return answer if retelling is None else retelling(info, answer)
@@ -280,10 +285,10 @@ def answer_http_exception(request: HttpRequest, error: HTTPException) -> litesta
 def answer_unexpected(request: HttpRequest, error: Exception) -> litestar.Response[bytes]:
     """A defect: the log gets the traceback, the client the id to find it by."""
     log.error("a request failed unexpectedly", exc_info=error)
-    return unexpected_answer(request_id_of(request.scope), request.scope["path"]).as_response()
+    return unexpected_answer(request_id_of(request.scope), request.scope).as_response()
 
 
-def unexpected_answer(request_id: str, path: str) -> ErrorAnswer:
+def unexpected_answer(request_id: str, scope: Scope) -> ErrorAnswer:
     """The answer to a request that met a defect."""
     info = ErrorInfo(ErrorKind.INTERNAL_ERROR, "Something unexpected happened; the log has the details.")
-    return error_answer(info, request_id, envelope=envelope_of(path))
+    return error_answer(info, request_id, envelope=envelope_in(scope))

@@ -10,7 +10,10 @@ from litestar.types import Scope
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 ANTHROPIC_PATH: Final = "/v1/messages"
 ANTHROPIC_REQUEST_ID_HEADER: Final = "request-id"
-"""What Anthropic's clients look for, below their path."""
+"""What Anthropic's clients look for."""
+ANTHROPIC_VERSION_HEADER: Final = "anthropic-version"
+MODEL_ENTRIES_PATH: Final = "/v1/models"
+"""A path of two dialects: clients of Anthropic's say their version."""
 _KEY: Final = "request_id"
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -31,3 +34,13 @@ def remember_request_id(scope: Scope, request_id: str) -> None:
 def request_id_of(scope: Scope) -> str:
     """The id that was bound to the request."""
     return str(scope["state"][_KEY])
+
+
+def is_anthropic(scope: Scope) -> bool:
+    """Whether the request is one of Anthropic's dialect."""
+    path = scope["path"]
+    if path.startswith(ANTHROPIC_PATH):
+        return True
+    of_models = path == MODEL_ENTRIES_PATH or path.startswith(f"{MODEL_ENTRIES_PATH}/")
+    version = ANTHROPIC_VERSION_HEADER.encode()
+    return of_models and any(name.lower() == version for name, _ in scope["headers"])

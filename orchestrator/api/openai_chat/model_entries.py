@@ -7,16 +7,17 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from orchestrator.api.anthropic_messages.model_entries import anthropic_model, anthropic_models, asks_as_anthropic
+from orchestrator.api.anthropic_messages.model_entries import anthropic_model, anthropic_models
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.errors import HttpRequest, answer_of
 from orchestrator.api.openai_chat import wire_replies as w
 from orchestrator.api.replies import json_reply
+from orchestrator.api.request_ids import MODEL_ENTRIES_PATH, is_anthropic
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.models import Model
 from orchestrator.service.models import ModelService
 
-MODEL_LIST_PATH: Final = "/v1/models"
+MODEL_LIST_PATH: Final = MODEL_ENTRIES_PATH
 MODEL_PATH: Final = "/v1/models/{model_id:path}"
 
 
@@ -31,8 +32,8 @@ def model_entry_routes(models: ModelService, authenticator: Authenticator) -> li
     @get(MODEL_LIST_PATH)
     async def list_entries(request: HttpRequest) -> ASGIResponse:
         found = await known(request)
-        if asks_as_anthropic(request):
-            return json_reply(anthropic_models(found))
+        if is_anthropic(request.scope):
+            return json_reply(anthropic_models(found, request))
         return json_reply(w.ModelEntries("list", [_entry(model.key, model) for model in found]))
 
     @get(MODEL_PATH)
@@ -41,7 +42,7 @@ def model_entry_routes(models: ModelService, authenticator: Authenticator) -> li
         for model in await known(request):
             instances = (instance.id for instance in model.loaded_instances)
             if wanted in (model.key, f"{model.engine}::{model.key}", *instances):
-                if asks_as_anthropic(request):
+                if is_anthropic(request.scope):
                     return json_reply(anthropic_model(wanted, model))
                 return json_reply(_entry(wanted, model))
         info = ErrorInfo(ErrorKind.UNKNOWN_MODEL, f"The model '{wanted[:200]}' does not exist.", "model")

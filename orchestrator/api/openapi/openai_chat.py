@@ -1,14 +1,24 @@
 """OpenAI's older dialect, in the OpenAPI document."""
 
-from typing import Final
+from typing import Final, cast
 
+from orchestrator.api.anthropic_messages.model_entries import PAGE, AnthropicModels
 from orchestrator.api.errors import openai_envelope
 from orchestrator.api.openai_chat.model_entries import MODEL_LIST_PATH, MODEL_PATH
 from orchestrator.api.openai_chat.routes import CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH
 from orchestrator.api.openai_chat.wire_replies import Chunk, Completion, ModelEntries, ModelEntry, TextCompletion
 from orchestrator.api.openai_chat.wire_requests import CompletionBody, TextCompletionBody
 from orchestrator.api.openapi.chat import IN_CHAT
-from orchestrator.api.openapi.parts import WITH_TOKEN, Section, body, errors, path_parameter, reference, success
+from orchestrator.api.openapi.parts import (
+    WITH_TOKEN,
+    Section,
+    body,
+    errors,
+    path_parameter,
+    query_parameter,
+    reference,
+    success,
+)
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject, JsonValue
 
@@ -79,14 +89,33 @@ def _text() -> JsonObject:
     }
 
 
+def _either(told: JsonObject, other: str) -> JsonObject:
+    """A success that may be told in another shape as well."""
+    told["content"] = {
+        kind: {"schema": {"oneOf": [content["schema"], reference(other)]}}
+        for kind, content in cast("dict[str, JsonObject]", told["content"]).items()
+    }
+    return told
+
+
 def _list() -> JsonObject:
     return {
         "operationId": "listModelEntries",
         "tags": ["OpenAI"],
         "summary": "List models",
-        "description": "Every model of every engine that answers; in Anthropic's shape where the request has an "
-        "`anthropic-version`. A token needs the permission `models.read`.",
-        "responses": {"200": success("The models.", "ModelEntries"), **errors(WITH_TOKEN, openai_envelope)},
+        "description": "Every model of every engine that answers. Where the request has an `anthropic-version`, the reply "
+        "is a page in Anthropic's shape, and so are errors. A token needs the permission `models.read`.",
+        "parameters": [
+            query_parameter(
+                "limit", "Anthropic's.", {"type": "integer", "minimum": 1, "maximum": PAGE[1], "default": PAGE[0]}
+            ),
+            query_parameter("after_id", "Anthropic's: the page after this model.", {"type": "string"}),
+            query_parameter("before_id", "Anthropic's: the page before this model.", {"type": "string"}),
+        ],
+        "responses": {
+            "200": _either(success("The models.", "ModelEntries"), "AnthropicModels"),
+            **errors(WITH_TOKEN, openai_envelope),
+        },
     }
 
 
@@ -95,10 +124,10 @@ def _get() -> JsonObject:
         "operationId": "getModelEntry",
         "tags": ["OpenAI"],
         "summary": "Show a model",
-        "description": "By its key, `engine::key`, or the id of a loaded instance.",
+        "description": "By its key, `engine::key`, or the id of a loaded instance; in Anthropic's shape as the list.",
         "parameters": [path_parameter("model_id", "May have slashes.")],
         "responses": {
-            "200": success("The model.", "ModelEntry"),
+            "200": _either(success("The model.", "ModelEntry"), "AnthropicModel"),
             **errors((*WITH_TOKEN, ErrorKind.UNKNOWN_MODEL), openai_envelope),
         },
     }
@@ -113,5 +142,5 @@ SECTION: Final = Section(
         MODEL_LIST_PATH: {"get": _list()},
         MODEL_PATH.replace(":path", ""): {"get": _get()},
     },
-    (CompletionBody, Completion, Chunk, TextCompletionBody, TextCompletion, ModelEntries, ModelEntry),
+    (CompletionBody, Completion, Chunk, TextCompletionBody, TextCompletion, ModelEntries, ModelEntry, AnthropicModels),
 )
