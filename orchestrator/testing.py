@@ -15,6 +15,7 @@ from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import (
     CallArgumentsArrived,
+    FinishReason,
     GenerationFinished,
     ModelReady,
     PromptProgressed,
@@ -122,14 +123,14 @@ class ScriptedEngine:
         model: Model | None = None,
         load: Sequence[LoadStep | OrchestratorError] = (ModelReady(),),
         counters: Counters | None = None,
-        finish_as: str | None = None,
+        finish_as: FinishReason | None = None,
         traits: EngineTraits = SCRIPTED_TRAITS,
         parallel: int | None = None,
     ) -> None:
         self._script = script
         self._load = load
         self._counters = counters or Counters(10, 5, 0, 8, 0.5, 0.25)
-        self._cut = finish_as == "length"
+        self._finish_as: FinishReason | None = finish_as
         self.traits = traits
         self._parallel = parallel
         self.model = model or Model(
@@ -203,7 +204,8 @@ class ScriptedEngine:
                         await until.wait()
                     case Break(error):
                         raise error
-            reason = "length" if self._cut else "tool_calls" if index else "stop"
+            usual: FinishReason = "tool_calls" if index else "stop"
+            reason = usual if self._finish_as is None else self._finish_as
             yield GenerationFinished(reason, self._counters)
         finally:
             self.open_generations -= 1

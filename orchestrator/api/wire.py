@@ -16,7 +16,7 @@ StoppedAt: TypeAlias = Annotated[
     str, Meta(description="Extension. The stop sequence of the request that ended it, where the engine tells.")
 ]
 IncompleteReason: TypeAlias = Literal[
-    "max_output_tokens", "max_turns", "identical_calls", "deadline", "client_gone", "process_died"
+    "max_output_tokens", "max_turns", "identical_calls", "content_filter", "deadline", "client_gone", "process_died"
 ]
 ErrorType: TypeAlias = Literal[
     "invalid_request",

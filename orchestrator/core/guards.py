@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from orchestrator.core.calls import identity
+from orchestrator.core.inputs import GenerationFinished
 from orchestrator.core.placed import PlacedCall
 from orchestrator.core.request import RunRequest
 from orchestrator.core.response import Completed, Counters, Ending, Incomplete
@@ -26,19 +27,19 @@ class Guards:
         """Whether the model may not be called again."""
         return len(self.counters) >= self._request.limits.max_turns
 
-    def ending_after(
-        self, calls: Sequence[PlacedCall], *, cut: bool, stop_sequence: str | None = None
-    ) -> tuple[Ending, str] | None:
+    def ending_after(self, calls: Sequence[PlacedCall], end: GenerationFinished) -> tuple[Ending, str] | None:
         """How the run ends with a turn that makes these calls, and why they are not run; None where it goes on.
 
         Where the model stopped at a `stop_sequence` that the request does not have, it is one of the engine's own.
         """
         budget = self.output_budget()
         asks = [call for call in calls if not call.is_handed_over]
-        if cut or (asks and budget is not None and budget <= 0):
+        if end.reason == "content_filter":
+            return Incomplete("content_filter"), "the engine's filter had ended the answer"
+        if end.reason == "length" or (asks and budget is not None and budget <= 0):
             return Incomplete("max_output_tokens"), "the limit of output tokens was reached"
         if not calls:
-            return Completed(stop_sequence if stop_sequence in self._request.sampling.stop else None), ""
+            return Completed(end.stop_sequence if end.stop_sequence in self._request.sampling.stop else None), ""
         self._asked.update(identity(call) for call in calls)
         if any(self._asked[identity(call)] > self._request.limits.max_identical_calls for call in calls):
             return Incomplete("identical_calls"), "the same call was made too often"

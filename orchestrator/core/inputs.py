@@ -140,12 +140,12 @@ class CallArgumentsArrived:
     text: str
 
 
-FinishReason: TypeAlias = Literal["stop", "tool_calls", "length"]
+FinishReason: TypeAlias = Literal["stop", "tool_calls", "length", "content_filter"]
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationFinished:
-    """The turn is written; `length` says that a limit ended it.
+    """The turn is written; `length` says that a limit ended it, `content_filter` that its engine held the rest back.
 
     `stop_sequence` is the text that the model stopped at, None where it ended by itself or the engine does not tell.
     """

@@ -1,6 +1,7 @@
 """Models as the service speaks of them, whichever engine has them."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from orchestrator.core.request import ReasoningSetting
@@ -65,7 +66,7 @@ class Model:
 
     `key` is `publisher/name` or the engine's own name, `size_bytes` the file's size,
     `max_context_length` the longest context, in tokens, that the model was made for. `problem` is why it will hardly
-    load, where its file cannot be read.
+    load, where its file cannot be read. `modified_at` is when its file was written, or what its engine says of that.
     """
 
     key: str
@@ -87,3 +88,4 @@ class Model:
     selected_variant: str | None = None
     loaded_instances: tuple[ModelInstance, ...] = ()
     problem: str | None = None
+    modified_at: datetime | None = None

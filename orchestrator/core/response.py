@@ -12,7 +12,7 @@ ResponseStatus: TypeAlias = Literal[
     "in_progress", "awaiting_approval", "completed", "incomplete", "failed", "cancelled"
 ]
 IncompleteReason: TypeAlias = Literal[
-    "max_output_tokens", "max_turns", "identical_calls", "deadline", "client_gone", "process_died"
+    "max_output_tokens", "max_turns", "identical_calls", "content_filter", "deadline", "client_gone", "process_died"
 ]
 
 

@@ -289,10 +289,10 @@ class Run:
 
     def _finish_turn(self, turn: TurnAssembly, end: i.GenerationFinished) -> list[Emission]:
         self._guards.counters.append(end.counters)
-        cut = end.reason == "length"
+        cut = end.reason in ("length", "content_filter")
         events, items = turn.finish(cut=cut)
         calls = [item for item in items if isinstance(item, c.PlacedCall)]
-        ended = self._guards.ending_after(calls, cut=cut, stop_sequence=end.stop_sequence)
+        ended = self._guards.ending_after(calls, end)
         told = [call.call_id for call in calls if call.is_handed_over]
         if ended is not None:
             ending, why = ended

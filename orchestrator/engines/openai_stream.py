@@ -356,8 +356,8 @@ class StreamDecoder:
         """
         if any(call.number is None for call in self._calls):
             raise OrchestratorError(ErrorKind.ENGINE_ERROR, f"{self._who} sent a tool call without a name.")
-        if self._finish == "length":
-            return "length"
+        if self._finish in ("length", "content_filter"):
+            return self._finish
         return "tool_calls" if self._calls else "stop"
 
     def _prompt_progressed(self, progress: WirePromptProgress) -> list[GenerationChunk]:

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -375,12 +377,13 @@ async def test_a_client_that_goes_away_ends_its_request() -> None:
 
 
 async def test_models_are_listed_and_shown() -> None:
-    async with client_of() as (client, _):
+    written = replace(ALL_SEEING, modified_at=datetime.fromtimestamp(1_700_000_000.5, UTC))
+    async with client_of(model=written) as (client, _):
         assert [model.id async for model in client.models.list()] == [SCRIPTED_MODEL]
         shown = await client.models.retrieve(SCRIPTED_MODEL)
         assert shown.model_dump(exclude_unset=True) == {
             "id": SCRIPTED_MODEL,
-            "created": 0,
+            "created": 1_700_000_000,
             "object": "model",
             "owned_by": "test",
         }

@@ -13,10 +13,11 @@ from orchestrator.api.openai_chat.wire_requests import CompletionBody, UserTurn
 from orchestrator.api.openai_chat.words import CHAT_FIELDS, in_words_of
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.response import Counters
-from orchestrator.testing import SCRIPTED_MODEL, Break, Call, Say, ScriptedEngine
-from tests.api.house import house
+from orchestrator.testing import SCRIPTED_MODEL, Break, Call, FakeServer, Say, ScriptedEngine
+from tests.api.house import fake_tool, house
 from tests.clients.test_openai_chat import HELLO, client_of
 
 pytestmark = pytest.mark.anyio
@@ -207,3 +208,51 @@ def test_a_failure_is_told_in_the_words_of_the_dialect() -> None:
     assert in_words_of(CHAT_FIELDS, kept) == kept
     inner = ErrorInfo(ErrorKind.INVALID_VALUE, "No.", "input.3.x")
     assert in_words_of(CHAT_FIELDS, inner).param == "messages.3.x"
+
+
+async def test_each_choice_has_a_seed_of_its_own_that_the_next_request_gives_it_again() -> None:
+    async with client_of() as (client, home):
+        for _ in range(2):
+            await client.chat.completions.create(model=SCRIPTED_MODEL, messages=[HELLO], n=3, seed=5, store=False)
+            await client.completions.create(model=SCRIPTED_MODEL, prompt="?", n=2, seed=2**32 - 2)
+        seeds = [request.sampling.seed for request in home.engine.requests]
+        assert seeds[:5] == seeds[5:]
+        assert (sorted(seeds[:3], key=str), len(set(seeds))) == ([5, 6, 7], 5)
+
+
+async def test_an_answer_that_a_filter_cut_is_told_so() -> None:
+    engine = ScriptedEngine([[Say("a b"), Call("weather", {})]], finish_as="content_filter")
+    body = {
+        "model": SCRIPTED_MODEL,
+        "messages": [HELLO],
+        "tools": [{"type": "function", "function": {"name": "weather"}}],
+    }
+    async with house(engine) as home:
+        answer = (await home.client.post("/v1/chat/completions", json=body)).json()
+        [choice] = answer["choices"]
+        assert (choice["finish_reason"], choice["status"]) == ("content_filter", "incomplete")
+        stored = await home.store.get_response(choice["response_id"], "local")
+        assert stored is not None and stored.incomplete_reason == "content_filter"
+        sent = {"model": SCRIPTED_MODEL, "messages": [HELLO], "max_tokens": 9}
+        told = await home.client.post("/v1/messages", json=sent, headers={"anthropic-version": "2023-06-01"})
+        assert told.json()["stop_reason"] == "refusal"
+
+
+async def test_a_call_that_waits_for_approval_is_told_and_is_no_whole_answer() -> None:
+    async def never(arguments: JsonObject) -> str:
+        raise AssertionError("it was not approved")
+
+    clock = FakeServer([fake_tool("now", never)])
+    body = {
+        "model": SCRIPTED_MODEL,
+        "messages": [HELLO],
+        "integrations": [{"type": "plugin", "id": "mcp/clock", "require_approval": "always"}],
+    }
+    async with house(ScriptedEngine([[Call("now", {"zone": "UTC"})]]), {"mcp/clock": clock}) as home:
+        [choice] = (await home.client.post("/v1/chat/completions", json=body)).json()["choices"]
+        [waits] = choice["pending_approvals"]
+        assert (choice["finish_reason"], choice["status"]) == ("length", "awaiting_approval")
+        assert (waits["tool"], waits["arguments"]) == ("now", {"zone": "UTC"})
+        answer = await home.client.post("/v1/chat/completions", json={**body, "stream": True})
+        last = httpx.Response(200, text=answer.text.strip().split("\n\n")[-2].removeprefix("data: ")).json()
+        assert last["choices"][0]["pending_approvals"][0]["tool"] == "now"

@@ -400,6 +400,16 @@ def test_the_turn_limit_ends_the_run_after_the_calls_of_the_last_turn() -> None:
     assert saved_by(d).ending == Incomplete("max_turns")
 
 
+def test_an_answer_that_its_engines_filter_cut_is_incomplete_and_its_calls_do_not_run() -> None:
+    d = Dialogue(with_clock())
+    d.until_generating(PING)
+    d.feed(i.TextArrived("Half"), i.CallOpened(0, "ping", "call_0"), i.CallArgumentsArrived(0, "{}"))
+    d.feed(i.GenerationFinished("content_filter", COUNTED), i.ResponseSaved())
+    assert saved_by(d).ending == Incomplete("content_filter")
+    said_so, refused = result_of(d).output
+    assert said_so == Message("Half") and isinstance(refused, ToolCall) and refused.is_error
+
+
 def test_the_same_call_made_too_often_ends_the_run() -> None:
     d = Dialogue(with_clock(limits=Limits(max_identical_calls=2)))
     d.until_generating(PING)

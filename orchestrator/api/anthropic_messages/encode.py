@@ -132,6 +132,8 @@ def _reason(ending: Close, output: Sequence[OutputItem]) -> StopReason:
             return "tool_use" if asked_of_client(output) else "end_turn"
         case Incomplete("max_output_tokens"):
             return "max_tokens"
+        case Incomplete("content_filter"):
+            return "refusal"
         case Incomplete("identical_calls"):
             return "end_turn"
         case _:

@@ -42,7 +42,8 @@ class AnthropicModels(Struct, frozen=True):
 
 def anthropic_model(id: str, model: Model) -> AnthropicModel:
     """The entry of `model`, by the id that it was asked for with."""
-    return AnthropicModel(id, model.display_name, model.max_context_length, model.max_context_length)
+    longest = model.max_context_length
+    return AnthropicModel(id, model.display_name, longest, longest, model.modified_at or _UNKNOWN)
 
 
 def anthropic_models(models: Sequence[Model], request: HttpRequest) -> AnthropicModels:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, assert_never
 
 from orchestrator.api.chat_request import check_functions, check_image, integration_requests
@@ -84,15 +85,21 @@ def to_chat_request(body: w.CompletionBody) -> ChatRequest:
     )
 
 
+def choices_of(chat: ChatRequest, body: w.CompletionBody | w.TextCompletionBody) -> list[ChatRequest]:
+    """`chat` once for each choice; with a `seed` each has one of its own, that the next request gives it again."""
+    seeds = [None if body.seed is None else _seed(body.seed + at) for at in range(body.n or 1)]
+    return [replace(chat, sampling=replace(chat.sampling, seed=seed)) for seed in seeds]
+
+
 def to_text_requests(body: w.TextCompletionBody) -> list[ChatRequest]:
-    """One chat for each prompt.
+    """One chat for each choice of each prompt.
 
     Raises:
         OrchestratorError: `invalid_value` with its path.
     """
     _refuse(body, _UNSUPPORTED_TEXT)
     prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
-    return [
+    chats = (
         ChatRequest(
             model=body.model,
             input=(TextInput(prompt, begins=True),),
@@ -102,7 +109,8 @@ def to_text_requests(body: w.TextCompletionBody) -> list[ChatRequest]:
             store=body.store is not False,
         )
         for prompt in prompts
-    ]
+    )
+    return [choice for chat in chats for choice in choices_of(chat, body)]
 
 
 def _refuse(body: w.CompletionBody | w.TextCompletionBody, names: Sequence[str]) -> None:

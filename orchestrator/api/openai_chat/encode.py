@@ -8,11 +8,13 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
+from orchestrator.api.encode import pending_approvals
 from orchestrator.api.openai_chat import wire_replies as w
 from orchestrator.api.openai_chat.words import RESPONSE
+from orchestrator.api.wire import PendingApproval
 from orchestrator.core.items import FunctionCall, Message, asked_of_client
 from orchestrator.core.logprobs import LikelyToken, TokenLogprob
-from orchestrator.core.response import ChatResult, Completed, Incomplete, Stats, ending_status
+from orchestrator.core.response import ChatResult, Completed, Incomplete, Stats, Suspended, ending_status
 from orchestrator.core.stream import (
     FunctionCallDelta,
     FunctionCallStart,
@@ -108,7 +110,13 @@ class ChoiceFold:
     def last(self, result: ChatResult) -> w.ChunkChoice:
         """How it ended."""
         return w.ChunkChoice(
-            self.index, w.Delta(), None, finish_reason(result), result.response_id or UNSET, status_of(result)
+            self.index,
+            w.Delta(),
+            None,
+            finish_reason(result),
+            result.response_id or UNSET,
+            status_of(result),
+            waiting_of(result),
         )
 
     def choice(self, result: ChatResult) -> w.Choice:
@@ -126,7 +134,13 @@ class ChoiceFold:
         )
         told = choice_logprobs(self.logprobs)
         return w.Choice(
-            self.index, message, told, finish_reason(result), result.response_id or UNSET, status_of(result)
+            self.index,
+            message,
+            told,
+            finish_reason(result),
+            result.response_id or UNSET,
+            status_of(result),
+            waiting_of(result),
         )
 
     def _said(self, text: str, logprobs: Sequence[TokenLogprob] = ()) -> w.ChunkChoice:
@@ -192,10 +206,16 @@ def finish_reason(result: ChatResult) -> w.FinishReason:
     match result.ending:
         case Completed():
             return "tool_calls" if asked_of_client(result.output) else "stop"
-        case Incomplete():
+        case Incomplete("content_filter"):
+            return "content_filter"
+        case _:  # it is not the whole answer
             return "length"
-        case _:
-            return "stop"
+
+
+def waiting_of(result: ChatResult) -> list[PendingApproval] | UnsetType:
+    """The calls of servers' tools that wait for somebody to approve them."""
+    ending = result.ending
+    return pending_approvals(ending.pending, ending.expires_at) if isinstance(ending, Suspended) else UNSET
 
 
 def status_of(result: ChatResult) -> str | UnsetType:

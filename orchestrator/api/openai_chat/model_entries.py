@@ -52,4 +52,5 @@ def model_entry_routes(models: ModelService, authenticator: Authenticator) -> li
 
 
 def _entry(id: str, model: Model) -> w.ModelEntry:
-    return w.ModelEntry(id, "model", 0, model.publisher)
+    created = 0 if model.modified_at is None else int(model.modified_at.timestamp())
+    return w.ModelEntry(id, "model", created, model.publisher)

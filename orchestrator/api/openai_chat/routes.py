@@ -18,7 +18,7 @@ from orchestrator.api.departures import while_connected
 from orchestrator.api.errors import OK, HttpRequest, answer_of
 from orchestrator.api.limits import check_counts, limits_of
 from orchestrator.api.openai_chat import wire_replies as w
-from orchestrator.api.openai_chat.decode import to_chat_request, to_text_requests
+from orchestrator.api.openai_chat.decode import choices_of, to_chat_request, to_text_requests
 from orchestrator.api.openai_chat.encode import (
     ChoiceFold,
     Head,
@@ -60,8 +60,7 @@ def openai_chat_routes(
         sent = await _plain_body(request, max_body_bytes)
         body = decode_value(sent, CompletionBody)
         with _in_words_of(CHAT_FIELDS):
-            wanted = [to_chat_request(body)] * (body.n or 1)
-            runs = await begun(chats, wanted, caller, request.receive)
+            runs = await begun(chats, choices_of(to_chat_request(body), body), caller, request.receive)
         head = _head(runs, body)
         if body.stream:
             return RunStream(runs, _headers(runs), keep_alive_seconds, chat_frames(head, runs))
@@ -73,8 +72,7 @@ def openai_chat_routes(
         sent = await _plain_body(request, max_body_bytes)
         body = decode_value(sent, TextCompletionBody)
         with _in_words_of(TEXT_FIELDS):
-            wanted = [chat for chat in to_text_requests(body) for _ in range(body.n or 1)]
-            runs = await begun(chats, wanted, caller, request.receive)
+            runs = await begun(chats, to_text_requests(body), caller, request.receive)
         head = _head(runs, body)
         if body.stream:
             return RunStream(runs, _headers(runs), keep_alive_seconds, text_frames(head, runs))

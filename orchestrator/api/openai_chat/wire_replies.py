@@ -4,7 +4,9 @@ from typing import Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
+from orchestrator.api.wire import PendingApprovals
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
 class TopLogprob(Struct, frozen=True):
@@ -58,7 +60,7 @@ class AnswerMessage(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
-    """One answer. `response_id` and `status` are extensions; `status` is there where it is not `completed`."""
+    """One answer. What follows `finish_reason` are extensions; `status` is there where it is not `completed`."""
 
     index: int
     message: AnswerMessage
@@ -66,6 +68,7 @@ class Choice(Struct, frozen=True):
     finish_reason: FinishReason
     response_id: str | UnsetType = UNSET
     status: str | UnsetType = UNSET
+    pending_approvals: PendingApprovals | UnsetType = UNSET
 
 
 class PromptDetails(Struct, frozen=True):
@@ -112,7 +115,7 @@ class Delta(Struct, frozen=True):
 
 
 class ChunkChoice(Struct, frozen=True):
-    """A piece of one answer. `response_id` and `status` are extensions, as in `Choice`."""
+    """A piece of one answer. What follows `finish_reason` are extensions, as in `Choice`."""
 
     index: int
     delta: Delta
@@ -120,6 +123,7 @@ class ChunkChoice(Struct, frozen=True):
     finish_reason: FinishReason | None = None
     response_id: str | UnsetType = UNSET
     status: str | UnsetType = UNSET
+    pending_approvals: PendingApprovals | UnsetType = UNSET
 
 
 class Chunk(Struct, frozen=True):
@@ -165,7 +169,7 @@ class TextCompletion(Struct, frozen=True):
 
 
 class ModelEntry(Struct, frozen=True):
-    """A model. `created` is 0: engines do not tell."""
+    """A model. `created` is when its file was written, or what its engine says; 0 where nobody tells."""
 
     id: str
     object: Literal["model"]

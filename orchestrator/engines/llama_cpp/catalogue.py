@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -98,6 +99,8 @@ class Catalogue:
             variant = path.stem if variant in by_variant else variant
             own_key = f"{found.key}@{variant}" if by_variant else found.key
             model = _model(own_key, found, sum(stamp.size for stamp in stamps), metadata, sees=projector is not None)
+            written = max(stamp.modified_ns for stamp in stamps) // 10**9
+            model = replace(model, modified_at=datetime.fromtimestamp(written, UTC))
             by_variant[variant] = _installed(model, path, projector, metadata)
         if len(by_variant) == 1 and all(one.model.quantization is None for one in by_variant.values()):
             return list(by_variant.values())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from orchestrator.core.models import LoadConfig, Model, ModelInstance, ModelType, Quantization, ReasoningSupport
@@ -36,6 +37,7 @@ class Tag:
     size_bytes: int | None
     details: Details
     remote: bool
+    modified_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def describe(tag: Tag, facts: Facts, loaded: Mapping[str, int | None]) -> Model 
         trained_for_tool_use="tools" in able,
         reasoning=_reasoning_of(able, {family, facts.architecture or ""}),
         loaded_instances=(ModelInstance(key, LoadConfig(context_length=loaded[key])),) if key in loaded else (),
+        modified_at=tag.modified_at,
     )
 
 

@@ -11,6 +11,7 @@ import json
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
 from typing import Final, TypeVar
 
 import anyio
@@ -53,6 +54,7 @@ class _WireTag(msgspec.Struct, frozen=True):
     size: int = 0
     details: _WireDetails | None = None
     remote_host: str | None = None
+    modified_at: str | None = None
 
 
 class _WireTags(msgspec.Struct, frozen=True):
@@ -290,4 +292,14 @@ def _tag(wire: _WireTag) -> Tag:
         size_bytes=wire.size or None,
         details=_details(details.format, details.family, details.parameter_size, details.quantization_level),
         remote=bool(wire.remote_host) or leaves_the_machine(key),
+        modified_at=_moment(wire.modified_at),
     )
+
+
+def _moment(text: str | None) -> datetime | None:
+    """A time with its offset; Go's time of nothing, and what is no time, are None."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None and moment.year > 1 else None

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, cast
 
 import anyio
@@ -26,6 +27,7 @@ LLAMA_SERVER: Final = "llamacpp"
 """Who owns the models of llama-server."""
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
 REASONING_HINT: Final = "OPENAI_COMPATIBLE_REASONING can say what the models of its server offer."
+LATEST: Final = datetime.max.replace(tzinfo=UTC).timestamp()
 RETRY_SECONDS: Final = 0.2
 """How long a server that was not there is left alone before it is asked once more."""
 LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -81,6 +83,7 @@ class _WireModel(msgspec.Struct, frozen=True):
     max_model_len: int | None = None
     meta: _WireMeta | None = None
     architecture: _WireArchitecture | None = None
+    created: object = None
 
 
 class _WireModels(msgspec.Struct, frozen=True):
@@ -382,4 +385,12 @@ def _model(entry: _WireModel, engine: str, reasoning: ReasoningSupport | None) -
         max_context_length=entry.max_model_len or meta.n_ctx or meta.n_ctx_train,
         reasoning=reasoning or _offered(entry),
         vision=entry.architecture is not None and "image" in entry.architecture.input_modalities,
+        modified_at=_moment(entry.created),
     )
+
+
+def _moment(seconds: object) -> datetime | None:
+    """Unix time; servers that do not know it say 0."""
+    if not isinstance(seconds, int | float) or not 0 < seconds < LATEST:
+        return None
+    return datetime.fromtimestamp(int(seconds), UTC)

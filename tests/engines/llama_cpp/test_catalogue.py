@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ DEMO = Model(
     trained_for_tool_use=True,
     reasoning=ReasoningSupport(("off", "on"), "off"),
     selected_variant="demo/tiny-tools@Q8_0",
+    modified_at=datetime.fromtimestamp(int(DEMO_FILE.stat().st_mtime), UTC),
 )
 
 
@@ -88,10 +90,19 @@ def test_a_split_model_is_one_model_of_the_whole_size(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_stays_in_the_list_and_is_marked(tmp_path: Path) -> None:
     (tmp_path / "a" / "broken").mkdir(parents=True)
     (tmp_path / "a" / "broken" / "x.gguf").write_bytes(b"no model")
+    os.utime(tmp_path / "a" / "broken" / "x.gguf", (7, 7))
     found = Catalogue(tmp_path, tmp_path / "none").scan()
     problem = "its file cannot be read: not a GGUF: it begins with b'no m'"
     assert found["a/broken"].model == Model(
-        "a/broken", "embedded", "llm", "a", "broken", format="gguf", size_bytes=len(b"no model"), problem=problem
+        "a/broken",
+        "embedded",
+        "llm",
+        "a",
+        "broken",
+        format="gguf",
+        size_bytes=len(b"no model"),
+        problem=problem,
+        modified_at=datetime.fromtimestamp(7, UTC),
     )
 
 

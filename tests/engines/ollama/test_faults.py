@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 import anyio
@@ -99,6 +100,24 @@ async def test_a_model_that_cannot_be_shown_is_listed_with_what_is_known(bench: 
         loaded_instances=(instance,),
     )
     assert await bench.engine.models() == (listed,)
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        ("2026-11-22T04:39:37.896233803Z", datetime(2026, 11, 22, 4, 39, 37, 896233, UTC)),
+        ("2026-11-22T04:39:37", None),
+        ("0001-01-01T00:00:00Z", None),
+        ("yesterday", None),
+        (None, None),
+    ],
+)
+async def test_a_model_is_as_old_as_ollama_says_where_that_is_a_time(
+    bench: Bench, told: str | None, known: datetime | None
+) -> None:
+    bench.fake.tags = as_json({"models": [{**TAG, "modified_at": told}]})
+    [model] = await bench.engine.models()
+    assert model.modified_at == known
 
 
 async def test_what_a_digest_stands_for_is_asked_once(bench: Bench) -> None:

@@ -92,6 +92,8 @@ async def test_a_stream_in_any_fragments_is_one_answer() -> None:
 
 
 async def test_a_server_that_closes_without_done_has_finished_where_it_said_why() -> None:
+    filtered = await answer(streaming(events(said("Hi", "content_filter"))))
+    assert filtered.end is not None and filtered.end.reason == "content_filter"
     turn = await answer(streaming(events(said("Hi", "length"))))
     assert turn.end is not None
     counters = Counters(first_token_seconds=turn.end.counters.first_token_seconds)
@@ -471,15 +473,19 @@ async def test_models_are_listed_as_the_server_lists_them() -> None:
         "data": [
             {"id": "Qwen/Qwen3-8B", "object": "model", "max_model_len": 40960},
             {"id": "tiny", "meta": {"n_ctx": 2048, "n_ctx_train": 4096, "size": 5}, "architecture": {"input_modalities": ["text", "image"]}},
-            {"id": "trained", "meta": {"n_ctx_train": 4096}},
-            {"id": "gpt", "owned_by": "openai"},
+            {"id": "trained", "meta": {"n_ctx_train": 4096}, "created": 0},
+            {"id": "gpt", "owned_by": "openai", "created": 1_700_000_000},
+            {"id": "odd", "created": 1e300},
+            {"id": "older", "created": "yesterday"},
         ],
     }  # fmt: skip
     assert await engine(lambda request: httpx.Response(200, json=listed)).models() == [
         Model("Qwen/Qwen3-8B", "openai_compatible", "llm", "Qwen", "Qwen3-8B", max_context_length=40960),
         Model("tiny", "openai_compatible", "llm", "", "tiny", size_bytes=5, max_context_length=2048, vision=True),
         Model("trained", "openai_compatible", "llm", "", "trained", max_context_length=4096),
-        Model("gpt", "openai_compatible", "llm", "", "gpt"),
+        Model("gpt", "openai_compatible", "llm", "", "gpt", modified_at=datetime.fromtimestamp(1_700_000_000, UTC)),
+        Model("odd", "openai_compatible", "llm", "", "odd"),
+        Model("older", "openai_compatible", "llm", "", "older"),
     ]
 
 
