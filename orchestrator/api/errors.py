@@ -46,12 +46,15 @@ ERROR_TABLE: Final[Mapping[ErrorKind, WireError]] = {
     ErrorKind.INVALID_VALUE: WireError(400, _BAD, "invalid_value"),
     ErrorKind.INVALID_UNION: WireError(400, _BAD, "invalid_union"),
     ErrorKind.UNRECOGNIZED_KEYS: WireError(400, _BAD, "unrecognized_keys"),
+    ErrorKind.UNSUPPORTED_PARAMETER: WireError(400, _BAD, "unsupported_parameter"),
     ErrorKind.EXCEED_CONTEXT_SIZE: WireError(400, _BAD, "exceed_context_size"),
     ErrorKind.INVALID_API_KEY: WireError(401, _BAD, "invalid_api_key"),
     ErrorKind.PERMISSION_DENIED: WireError(403, _BAD, "permission_denied"),
     ErrorKind.FORBIDDEN_ORIGIN: WireError(403, _BAD, "forbidden_origin"),
     ErrorKind.UNKNOWN_MODEL: WireError(404, _BAD, "model_not_found"),
     ErrorKind.RESPONSE_NOT_FOUND: WireError(404, _BAD, "response_not_found"),
+    ErrorKind.PREVIOUS_RESPONSE_NOT_FOUND: WireError(400, _BAD, "previous_response_not_found"),
+    ErrorKind.ITEM_NOT_FOUND: WireError(404, _BAD, "item_not_found"),
     ErrorKind.THREAD_NOT_FOUND: WireError(404, _BAD, "thread_not_found"),
     ErrorKind.CALL_NOT_FOUND: WireError(404, _BAD, "call_not_found"),
     ErrorKind.MODEL_NOT_FOUND: WireError(404, "model_not_found"),
@@ -156,7 +159,11 @@ def openai_error(info: ErrorInfo) -> OpenAIError:
     return OpenAIError(info.message, kind, info.param, code)
 
 
-_OPENAI_CODES: Final = {ErrorKind.EXCEED_CONTEXT_SIZE: "context_length_exceeded"}
+_OPENAI_CODES: Final = {
+    ErrorKind.EXCEED_CONTEXT_SIZE: "context_length_exceeded",
+    ErrorKind.THREAD_NOT_FOUND: "conversation_not_found",
+    ErrorKind.THREAD_CONFLICT: "conversation_locked",
+}
 """Words that clients of that dialect look for, where ours is another one."""
 
 

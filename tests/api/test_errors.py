@@ -26,6 +26,7 @@ CONTRACT = {
     ErrorKind.INVALID_VALUE: (400, "invalid_request", "invalid_value"),
     ErrorKind.INVALID_UNION: (400, "invalid_request", "invalid_union"),
     ErrorKind.UNRECOGNIZED_KEYS: (400, "invalid_request", "unrecognized_keys"),
+    ErrorKind.UNSUPPORTED_PARAMETER: (400, "invalid_request", "unsupported_parameter"),
     ErrorKind.UNKNOWN_MODEL: (404, "invalid_request", "model_not_found"),
     ErrorKind.EXCEED_CONTEXT_SIZE: (400, "invalid_request", "exceed_context_size"),
     ErrorKind.INVALID_API_KEY: (401, "invalid_request", "invalid_api_key"),
@@ -43,6 +44,8 @@ CONTRACT = {
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: (415, "invalid_request", "unsupported_media_type"),
     ErrorKind.FORBIDDEN_ORIGIN: (403, "invalid_request", "forbidden_origin"),
     ErrorKind.RESPONSE_NOT_FOUND: (404, "invalid_request", "response_not_found"),
+    ErrorKind.PREVIOUS_RESPONSE_NOT_FOUND: (400, "invalid_request", "previous_response_not_found"),
+    ErrorKind.ITEM_NOT_FOUND: (404, "invalid_request", "item_not_found"),
     ErrorKind.CALL_NOT_FOUND: (404, "invalid_request", "call_not_found"),
     ErrorKind.THREAD_NOT_FOUND: (404, "invalid_request", "thread_not_found"),
     ErrorKind.THREAD_CONFLICT: (409, "invalid_request", "thread_conflict"),
@@ -352,11 +355,17 @@ async def test_below_v1_even_what_no_route_answers_is_refused_as_openai_refuses(
 
 
 def test_openai_is_told_who_is_at_fault() -> None:
-    kinds = (ErrorKind.INVALID_VALUE, ErrorKind.RATE_LIMITED, ErrorKind.ENGINE_ERROR, ErrorKind.NOT_IMPLEMENTED)
+    kinds = (
+        *(ErrorKind.INVALID_VALUE, ErrorKind.RATE_LIMITED, ErrorKind.ENGINE_ERROR, ErrorKind.NOT_IMPLEMENTED),
+        *(ErrorKind.EXCEED_CONTEXT_SIZE, ErrorKind.THREAD_NOT_FOUND, ErrorKind.THREAD_CONFLICT),
+    )
     told = [openai_error(ErrorInfo(kind, "No.", "input")) for kind in kinds]
     assert told == [
         OpenAIError("No.", "invalid_request_error", "input", "invalid_value"),
         OpenAIError("No.", "rate_limit_error", "input", "rate_limited"),
         OpenAIError("No.", "server_error", "input", "engine_error"),
         OpenAIError("No.", "server_error", "input", "not_implemented"),
+        OpenAIError("No.", "invalid_request_error", "input", "context_length_exceeded"),
+        OpenAIError("No.", "invalid_request_error", "input", "conversation_not_found"),
+        OpenAIError("No.", "invalid_request_error", "input", "conversation_locked"),
     ]

@@ -11,7 +11,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import UnsetType
 
 from orchestrator.api.decode import decode_value
-from orchestrator.api.errors import OK, HttpRequest
+from orchestrator.api.errors import OK, HttpRequest, answer_of
 from orchestrator.api.openai_responses.answers import stored_object
 from orchestrator.api.openai_responses.edge import ResponsesEdge
 from orchestrator.api.openai_responses.encode_input import stored_input
@@ -27,9 +27,10 @@ from orchestrator.api.openai_responses.wire_conversations import (
 )
 from orchestrator.api.openai_responses.wire_items import SentItem
 from orchestrator.api.openai_responses.wire_response import ItemList, ResponseItem
+from orchestrator.api.openai_responses.words import naming_conversation
 from orchestrator.api.query import Query
 from orchestrator.api.replies import json_reply
-from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem
 from orchestrator.ports import StoredResponse
 from orchestrator.service.callers import Caller
@@ -40,6 +41,7 @@ CONVERSATIONS_PATH: Final = "/v1/conversations"
 CONVERSATION_PATH: Final = CONVERSATIONS_PATH + "/{conversation_id:str}"
 ITEMS_PATH: Final = CONVERSATION_PATH + "/items"
 ITEM_PATH: Final = ITEMS_PATH + "/{item_id:str}"
+PARAM: Final = "conversation_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,51 +61,60 @@ class ConversationsEdge:
     async def read(self, request: HttpRequest, conversation_id: str) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
         Query(request, ())
-        return json_reply(await self._told(_thread(conversation_id), caller))
+        with naming_conversation(conversation_id, PARAM):
+            return json_reply(await self._told(_thread(conversation_id), caller))
 
     async def update(self, request: HttpRequest, conversation_id: str) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
         body = decode_value(await self.responses.value_of(request), ConversationUpdateBody)
-        thread_id = _thread(conversation_id)
-        await self.conversations.add(thread_id, (), caller, body.metadata)
-        return json_reply(await self._told(thread_id, caller))
+        with naming_conversation(conversation_id, PARAM):
+            thread_id = _thread(conversation_id)
+            await self.conversations.add(thread_id, (), caller, body.metadata)
+            return json_reply(await self._told(thread_id, caller))
 
     async def delete(self, request: HttpRequest, conversation_id: str) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
         Query(request, ())
-        await self.responses.threads.delete(_thread(conversation_id), caller)
+        with naming_conversation(conversation_id, PARAM):
+            await self.responses.threads.delete(_thread(conversation_id), caller)
         return json_reply(DeletedConversation(conversation_id))
 
     async def list_items(self, request: HttpRequest, conversation_id: str) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
-        _, said = await self.conversations.responses(_thread(conversation_id), caller)
-        return json_reply(page_of(_all_items(said), request))
+        return json_reply(page_of(_all_items(await self._said(conversation_id, caller)), request))
 
     async def add_items(self, request: HttpRequest, conversation_id: str) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
         body = decode_value(await self.responses.value_of(request), ConversationItemsBody)
         items = await self._items(body.items, caller)
-        added = _items_of(await self.conversations.add(_thread(conversation_id), items, caller))
+        with naming_conversation(conversation_id, PARAM):
+            added = _items_of(await self.conversations.add(_thread(conversation_id), items, caller))
         first, last = (added[0].id, added[-1].id) if added else (None, None)
         return json_reply(ItemList(added, first, last, has_more=False))
 
     async def read_item(self, request: HttpRequest, conversation_id: str, item_id: str) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
-        _, said = await self.conversations.responses(_thread(conversation_id), caller)
+        said = await self._said(conversation_id, caller)
         found = next((item for item in _all_items(said) if item.id == item_id), None)
         if found is None:
             message = "There is no such item in this conversation."
-            raise OrchestratorError(ErrorKind.RESPONSE_NOT_FOUND, message, param="item_id")
+            raise OrchestratorError(ErrorKind.ITEM_NOT_FOUND, message, param="item_id")
         return json_reply(found)
 
     async def delete_item(self, request: HttpRequest, conversation_id: str, item_id: str) -> ASGIResponse:
         """Refused: what was said is what the later responses go on from, and what an audit reads."""
         caller = await self.responses.authenticator.caller(request)
-        await self.conversations.responses(_thread(conversation_id), caller)
+        await self._said(conversation_id, caller)
         message = (
             f"Single items are not deleted ('{item_id[:100]}'): delete the response that has it, or the conversation."
         )
-        raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param="item_id")
+        info = ErrorInfo(ErrorKind.METHOD_NOT_ALLOWED, message, "item_id")
+        return answer_of(request, info, headers={"Allow": "GET"}).as_asgi()
+
+    async def _said(self, conversation_id: str, caller: Caller) -> Sequence[StoredResponse]:
+        with naming_conversation(conversation_id, PARAM):
+            _, said = await self.conversations.responses(_thread(conversation_id), caller)
+        return said
 
     async def _items(self, sent: Sequence[SentItem], caller: Caller) -> tuple[InputItem, ...]:
         said = list(sent)
@@ -120,8 +131,7 @@ def _thread(conversation_id: str) -> str:
     try:
         return thread_of(conversation_id)
     except OrchestratorError:
-        message = "There is no such thread, or it is somebody else's."
-        raise OrchestratorError(ErrorKind.THREAD_NOT_FOUND, message, param="thread_id") from None
+        raise OrchestratorError(ErrorKind.THREAD_NOT_FOUND, "It is no conversation's id.", param=PARAM) from None
 
 
 def _items_of(response: StoredResponse) -> list[ResponseItem]:

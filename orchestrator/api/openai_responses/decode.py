@@ -23,6 +23,7 @@ from orchestrator.api.openai_responses.wire_requests import (
     ResponseCreateBody,
     SchemaJson,
 )
+from orchestrator.api.openai_responses.words import openai_words
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem, TextInput
 from orchestrator.core.json_types import JsonObject
@@ -39,7 +40,7 @@ EFFORTS: Final[dict[str, tuple[ReasoningSetting, ...]]] = {
     "xhigh": ("high", "on"),
 }
 _REPEATED: Final = (
-    *("temperature", "top_p", "max_output_tokens", "max_tool_calls", "parallel_tool_calls", "background"),
+    *("temperature", "top_p", "presence_penalty", "frequency_penalty", "max_output_tokens", "max_tool_calls", "parallel_tool_calls", "background"),
     *("user", "safety_identifier", "prompt_cache_key", "include"),
 )
 """What a response says again of its request as it was said."""
@@ -92,7 +93,12 @@ def _chat(body: ResponseCreateBody, tools: AskedTools, conversation: str | None)
         input=(),
         integrations=tools.integrations,
         functions=tools.functions,
-        sampling=Sampling(temperature=_given(body.temperature), top_p=_given(body.top_p)),
+        sampling=Sampling(
+            temperature=_given(body.temperature),
+            top_p=_given(body.top_p),
+            presence_penalty=_given(body.presence_penalty),
+            frequency_penalty=_given(body.frequency_penalty),
+        ),
         max_output_tokens=_given(body.max_output_tokens),
         store=body.store,
         tool_choice=tools.choice,
@@ -274,8 +280,8 @@ def settings_of(body: ResponseCreateBody, conversation: str | None) -> JsonObjec
 
 
 def in_openai_words(error: OrchestratorError, places: Sequence[int]) -> OrchestratorError:
-    """The error with the field's name in this dialect; `places` say where in `tools` each integration stands."""
-    info = error.info
+    """The error in this dialect's words; `places` say where in `tools` each integration stands."""
+    info = openai_words(error.info)
     head, _, rest = (info.param or "").partition(".")
     param = _RENAMED.get(head)
     if head == "integrations":
@@ -283,7 +289,7 @@ def in_openai_words(error: OrchestratorError, places: Sequence[int]) -> Orchestr
         place = places[int(number)] if number.isdigit() and int(number) < len(places) else None
         param = "tools" if place is None else ".".join(filter(None, ("tools", str(place), field)))
     if param is None:
-        return error
+        param = info.param
     return OrchestratorError(info.kind, info.message, param=param, retry_after_seconds=error.retry_after_seconds)
 
 

@@ -135,9 +135,9 @@ def _chosen(tools: AskedTools, body: Prompted) -> AskedTools:
                 raise _wrong("tool_choice.name", f"'{name}' is no function among the tools")
             wanted = NamedTool(name, CLIENT_LABEL)
         case McpToolToCall(server_label=label, name=name):
-            if isinstance(name, UnsetType):
-                raise _wrong("tool_choice.name", "is required here: name the tool that is to be called")
             _check_server(label, tools, "tool_choice.server_label")
+            if isinstance(name, UnsetType):  # any tool of it: then there are no others
+                return _only(replace(tools, choice="required"), [choice])
             wanted = NamedTool(name, label)
         case AllowedTools(listed, mode):
             return _only(replace(tools, choice=mode), listed)

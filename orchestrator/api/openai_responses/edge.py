@@ -48,6 +48,7 @@ from orchestrator.api.openai_responses.request_forms import plain_request
 from orchestrator.api.openai_responses.wire_items import SentInput
 from orchestrator.api.openai_responses.wire_requests import ResponseCreateBody
 from orchestrator.api.openai_responses.wire_response import DeletedResponse
+from orchestrator.api.openai_responses.words import naming_conversation
 from orchestrator.api.query import Query
 from orchestrator.api.replies import json_reply
 from orchestrator.api.sse import RunStream, StreamedRun
@@ -179,7 +180,8 @@ class ResponsesEdge:
         """`asked`, at the end of the conversation that it names."""
         if asked.conversation is None:
             return asked
-        place = await self.threads.place(thread_of(asked.conversation), caller)
+        with naming_conversation(asked.conversation, "conversation"):
+            place = await self.threads.place(thread_of(asked.conversation), caller)
         return replace(asked, chat=replace(asked.chat, previous_response_id=place.newest, thread=place))
 
     async def resolved(self, said: SentInput | UnsetType, caller: Caller, first: int = 0) -> References:

@@ -9,6 +9,7 @@ from orchestrator.api.errors import openai_error
 from orchestrator.api.openai_responses.wire_response import (
     CachedTokens,
     ConversationReference,
+    FailureCode,
     IncompleteDetails,
     ReasoningTokens,
     ResponseFailure,
@@ -17,7 +18,7 @@ from orchestrator.api.openai_responses.wire_response import (
     ResponseUsage,
     Status,
 )
-from orchestrator.core.errors import ErrorInfo
+from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.response import Cancelled, ChatResult, Failed, Incomplete, ResponseStatus, Stats, ending_status
 from orchestrator.ports import StoredResponse
@@ -114,7 +115,7 @@ def response_object(
         completed_at=None if completed_at is None else int(completed_at.timestamp()),
         status=status,
         background=head.background,
-        error=None if error is None else ResponseFailure(openai_error(error).code or "server_error", error.message),
+        error=None if error is None else ResponseFailure(_failure_code(error), error.message),
         incomplete_details=None if reason is None else IncompleteDetails(reason),
         instructions=head.instructions,
         max_output_tokens=said.get("max_output_tokens"),
@@ -134,10 +135,23 @@ def response_object(
         tool_choice=said.get("tool_choice", "auto"),
         tools=said.get("tools", []),
         top_p=said.get("top_p", 1.0),
+        presence_penalty=said.get("presence_penalty", 0.0),
+        frequency_penalty=said.get("frequency_penalty", 0.0),
         usage=None if stats is None else usage_of(stats),
         user=said.get("user"),
         metadata=dict(head.metadata),
     )
+
+
+def _failure_code(error: ErrorInfo) -> FailureCode:
+    """Clients with types read one of few words here; the message says the rest."""
+    match error.kind:
+        case ErrorKind.RATE_LIMITED:
+            return "rate_limit_exceeded"
+        case ErrorKind.EXCEED_CONTEXT_SIZE:
+            return "context_length_exceeded"
+        case _:
+            return "invalid_prompt" if openai_error(error).type == "invalid_request_error" else "server_error"
 
 
 def ended(head: ResponseHead, result: ChatResult, output: Sequence[ResponseItem], now: datetime) -> ResponseObject:

@@ -56,7 +56,7 @@ def input_items(said: SentInput, references: References, first: int = 0) -> tupl
     the calls themselves say it.
 
     Raises:
-        OrchestratorError: `invalid_value` with its path, or `not_implemented` for a file that is somewhere else.
+        OrchestratorError: `invalid_value` with its path, or `unsupported_parameter` for a file that is somewhere else.
     """
     if isinstance(said, str):
         return (TextInput(said, begins=True),)
@@ -143,7 +143,7 @@ def picture(part: SentImage, path: str) -> str:
     if isinstance(part.image_url, UnsetType):
         if not isinstance(part.file_id, UnsetType):
             message = f'"{path}.file_id" names a file, and files are not kept here: send it as "image_url".'
-            raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param=f"{path}.file_id")
+            raise OrchestratorError(ErrorKind.UNSUPPORTED_PARAMETER, message, param=f"{path}.file_id")
         raise OrchestratorError(
             ErrorKind.MISSING_REQUIRED_PARAMETER, f'"{path}.image_url" is required', param=f"{path}.image_url"
         )
@@ -155,7 +155,7 @@ def _file(part: SentFile, path: str) -> str:
     for name in ("file_id", "file_url"):
         if not isinstance(getattr(part, name), UnsetType):
             message = f'"{path}.{name}" is somewhere else, and nothing is fetched: send it as "file_data".'
-            raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param=f"{path}.{name}")
+            raise OrchestratorError(ErrorKind.UNSUPPORTED_PARAMETER, message, param=f"{path}.{name}")
     if isinstance(part.file_data, UnsetType):
         raise OrchestratorError(
             ErrorKind.MISSING_REQUIRED_PARAMETER, f'"{path}.file_data" is required', param=f"{path}.file_data"

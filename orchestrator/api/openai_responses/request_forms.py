@@ -4,46 +4,48 @@ OpenAI's clients send `null` for what they leave out, messages and references wi
 only say what is so anyhow.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
-from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.api.openai_responses.elsewhere import check_what_is_here
 from orchestrator.core.json_types import JsonObject, JsonValue
 
 _VERBATIM: Final = frozenset({"parameters", "schema", "metadata", "headers"})
 """What stands below these keys is the client's own, nulls and all."""
 
-_ELSEWHERE: Final = {
-    "prompt": "stored prompts",
-    "context_management": "compaction by the server: use POST /v1/responses/compact",
-    "moderation": "moderation",
-    "image": "making pictures",
-    "access_programs": "access programs",
-    "background_options": "windows for background work",
-    "prompt_cache_options": "settings of the prompt cache, which needs none",
-}
+_IDLE: Final[Mapping[str, JsonValue]] = {"top_logprobs": 0}
+_IDLE_OF_TOOLS: Final[Mapping[str, JsonValue]] = {"defer_loading": False, "allowed_callers": ["direct"]}
+"""Values that ask for what happens anyway."""
 
 
 def plain_request(body: JsonValue) -> JsonValue:
     """`body` as the decoder takes it.
 
     Raises:
-        OrchestratorError: `not_implemented` for a field of OpenAI's that means something which is not here.
+        OrchestratorError: it asks for something that only OpenAI's platform has.
     """
     if not isinstance(body, dict):
         return body
     body = _without_nulls(body)
-    for name, what in _ELSEWHERE.items():
-        if name in body:
-            message = f'"{name}" is of OpenAI\'s platform, and is not supported here: {what}.'
-            raise OrchestratorError(ErrorKind.NOT_IMPLEMENTED, message, param=name)
-    for name, idle in (("presence_penalty", 0), ("frequency_penalty", 0), ("top_logprobs", 0)):
-        if body.get(name) == idle and body.get(name) is not False:
-            del body[name]
+    body = _active(body, _IDLE)
+    tools = body.get("tools")
+    if isinstance(tools, list):
+        body["tools"] = [_active(tool, _IDLE_OF_TOOLS) if isinstance(tool, dict) else tool for tool in tools]
     for name in ("input", "items"):
         listed = body.get(name)
         if isinstance(listed, list):
             body[name] = [_typed(item) for item in listed]
+    check_what_is_here(body)
     return body
+
+
+def _active(value: JsonObject, idle: Mapping[str, JsonValue]) -> JsonObject:
+    """`value` without what asks for nothing; `False` is no 0 there."""
+    return {
+        name: said
+        for name, said in value.items()
+        if name not in idle or type(said) is not type(idle[name]) or said != idle[name]
+    }
 
 
 def _without_nulls(value: JsonObject) -> JsonObject:

@@ -11,7 +11,6 @@ from typing import Concatenate, Final, Literal, ParamSpec, TypeAlias, TypeVar, c
 import msgspec
 from msgspec import UNSET
 
-from orchestrator.api.errors import openai_error
 from orchestrator.api.openai_responses import wire_events as e
 from orchestrator.api.openai_responses.encode_items import (
     approval_request,
@@ -33,13 +32,11 @@ from orchestrator.api.openai_responses.wire_response import (
     ReasoningItem,
     ResponseItem,
     ResponseObject,
-    StreamError,
     SummaryContent,
     TextContent,
 )
 from orchestrator.core import stream as s
 from orchestrator.core.approvals import PendingApproval
-from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.items import FunctionCall, ProviderInfo
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.response import Completed, Failed, Suspended
@@ -138,8 +135,8 @@ class ResponseEncoder:
                 return self._function_arguments(call_id, arguments)
             case s.FunctionCallEnd(call):
                 return [*self._close(), *self._function_end(call)]
-            case s.ErrorEvent(error):
-                return [*self._close("incomplete", even_open=True), self._error(error)]
+            case s.ErrorEvent():  # `response.failed` says it: clients raise at an `error` and read no further
+                return self._close("incomplete", even_open=True)
             case s.ChatEnd():
                 return self._end(event)
             case _:
@@ -184,11 +181,6 @@ class ResponseEncoder:
         if isinstance(ending, Failed):
             return [*told, self._say(e.Failed, self.response)]
         return [*told, self._say(e.Incomplete, self.response)]
-
-    def _error(self, info: ErrorInfo) -> e.ErrorTold:
-        error = openai_error(info)
-        nested = StreamError(error.type, error.code, error.message, error.param)
-        return self._say(e.ErrorTold, error.code, error.message, error.param, nested)
 
     # ---- texts ----------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from orchestrator.api.openai_responses.wire_response import (
     ContentPart,
     ResponseItem,
     ResponseObject,
-    StreamError,
     SummaryContent,
 )
 
@@ -196,16 +195,6 @@ class McpFailed(Struct, frozen=True, tag_field="type", tag="response.mcp_call.fa
     output_index: int
 
 
-class ErrorTold(Struct, frozen=True, tag_field="type", tag="error"):
-    """OpenAI's reference has its fields at the top, the Open Responses specification in `error`: here they are in both."""
-
-    sequence_number: int
-    code: str | None
-    message: str
-    param: str | None
-    error: StreamError
-
-
 ResponseEvent: TypeAlias = (
     Created
     | Queued
@@ -234,5 +223,4 @@ ResponseEvent: TypeAlias = (
     | McpArgumentsDone
     | McpCalled
     | McpFailed
-    | ErrorTold
 )

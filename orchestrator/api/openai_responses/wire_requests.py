@@ -12,6 +12,7 @@ Metadata: TypeAlias = Annotated[
     dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]],
     Meta(max_length=16, description="Texts of the caller's, stored with it."),
 ]
+Penalty: TypeAlias = Annotated[float, Meta(ge=-2, le=2)]
 ToolNames: TypeAlias = Annotated[list[Name], Meta(max_length=MOST_ITEMS)]
 
 
@@ -137,12 +138,12 @@ class ReasoningParam(Struct, frozen=True, forbid_unknown_fields=True):
     ) = UNSET
     summary: (
         Annotated[
-            Literal["auto", "detailed"],
+            Literal["auto", "concise", "detailed"],
             Meta(description="The reasoning is told as its own summary too, as it is."),
         ]
         | UnsetType
     ) = UNSET
-    generate_summary: Literal["auto", "detailed"] | UnsetType = UNSET
+    generate_summary: Literal["auto", "concise", "detailed"] | UnsetType = UNSET
 
 
 class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -205,6 +206,8 @@ class ResponseCreateBody(Prompted, frozen=True, forbid_unknown_fields=True, kw_o
     metadata: Metadata | UnsetType = UNSET
     temperature: Annotated[float, Meta(ge=0, le=2)] | UnsetType = UNSET
     top_p: Fraction | UnsetType = UNSET
+    presence_penalty: Penalty | UnsetType = UNSET
+    frequency_penalty: Penalty | UnsetType = UNSET
     max_output_tokens: Annotated[Count, Meta(description="Over all turns, reasoning included.")] | UnsetType = UNSET
     max_tool_calls: (
         Annotated[Count, Meta(description="Most calls of servers' tools; what comes after is not made.")] | UnsetType

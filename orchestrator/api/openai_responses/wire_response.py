@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from orchestrator.api.openai_responses.wire_items import ItemStatus, McpCallStatus, Role
-from orchestrator.api.wire_openai_errors import OpenAIErrorType
 
+FailureCode: TypeAlias = Literal[
+    "server_error", "rate_limit_exceeded", "invalid_prompt", "context_length_exceeded"
+]
 Status: TypeAlias = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
 
@@ -171,6 +173,7 @@ ResponseItem: TypeAlias = (
 
 class CachedTokens(Struct, frozen=True):
     cached_tokens: int
+    cache_write_tokens: Annotated[int, Meta(description="0: nothing is charged for what is put into the cache.")] = 0
 
 
 class ReasoningTokens(Struct, frozen=True):
@@ -196,7 +199,7 @@ class IncompleteDetails(Struct, frozen=True):
 class ResponseFailure(Struct, frozen=True):
     """Why a response failed."""
 
-    code: str
+    code: FailureCode
     message: str
 
 
@@ -236,8 +239,8 @@ class ResponseObject(Struct, frozen=True, kw_only=True):
     tools: list[dict[str, Any]]
     top_logprobs: int = 0
     top_p: float
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
+    presence_penalty: float
+    frequency_penalty: float
     truncation: Literal["disabled"] = "disabled"
     usage: ResponseUsage | None
     user: str | None
@@ -277,12 +280,3 @@ class CompactedResponse(Struct, frozen=True):
     output: list[ResponseItem]
     usage: ResponseUsage
     object: Literal["response.compaction"] = "response.compaction"
-
-
-class StreamError(Struct, frozen=True):
-    """The error of an `error` event."""
-
-    type: OpenAIErrorType
-    code: str | None
-    message: str
-    param: str | None

@@ -239,7 +239,8 @@ def _of_conversations() -> dict[str, JsonObject]:
     create: tuple[str, JsonObject] = ("ConversationCreateBody", {"metadata": {"topic": "demo"}, "items": [said]})
     update: tuple[str, JsonObject] = ("ConversationUpdateBody", {"metadata": {"topic": "demo"}})
     add: tuple[str, JsonObject] = ("ConversationItemsBody", {"items": [said]})
-    gone = (ErrorKind.NOT_IMPLEMENTED, *missing)
+    gone = (ErrorKind.METHOD_NOT_ALLOWED, *missing)
+    unknown = (ErrorKind.ITEM_NOT_FOUND, *missing)
     return {
         CONVERSATIONS_PATH: {"post": operation("createConversation", "Begin one", "Conversation", moved, [], create)},
         path: {
@@ -253,7 +254,7 @@ def _of_conversations() -> dict[str, JsonObject]:
         },
         path + "/items/{item_id}": {
             "delete": operation("deleteItem", "Refused: delete a response", "DeletedConversation", gone, [one, item]),
-            "get": operation("getItem", "Read an item", "MessageItem", missing, [one, item]),
+            "get": operation("getItem", "Read an item", "MessageItem", unknown, [one, item]),
         },
     }
 

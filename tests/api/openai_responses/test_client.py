@@ -417,13 +417,16 @@ async def test_what_fails_while_it_is_made_is_an_error_of_the_client() -> None:
     async with openai_house(ScriptedEngine([[Say("Once"), broken]])) as (_, client):
         with pytest.raises(openai.InternalServerError) as failed:
             await client.responses.create(model=MODEL, input="Hi")
-        heard: list[str] = []
-        with pytest.raises(openai.APIError) as told_of:
-            stream = await client.responses.create(model=MODEL, input="Hi", stream=True)
-            async for event in stream:
-                heard.append(event.type)  # noqa: PERF401 - it ends with an error, and what came before is wanted
+        stream = await client.responses.create(model=MODEL, input="Hi", stream=True)
+        heard = [told(event) async for event in stream]
+        stored = await client.responses.retrieve(heard[-1]["response"]["id"])
     assert (failed.value.status_code, failed.value.code) == (502, "engine_error")
-    assert (told_of.value.message, heard[-1]) == ("The engine broke.", "response.output_item.done")
+    assert [event["type"] for event in heard[-2:]] == ["response.output_item.done", "response.failed"]
+    last = heard[-1]["response"]
+    error = last["error"]
+    assert (last["status"], error["code"], error["message"]) == ("failed", "server_error", "The engine broke.")
+    assert last["output"][0]["content"][0]["text"] == "Once"
+    assert told(stored) == last
 
 
 @pytest.mark.parametrize(
@@ -433,14 +436,21 @@ async def test_what_fails_while_it_is_made_is_an_error_of_the_client() -> None:
         ({"previous_response_id": "resp_" + "0" * 48}, "previous_response_id"),
         ({"previous_response_id": "chatcmpl-1"}, "previous_response_id"),
         ({"temperature": 3}, "temperature"),
-        ({"tools": [{"type": "web_search"}]}, "tools.0"),
+        ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
+        ({"tools": [WEATHER, {"type": "custom", "name": "x"}]}, "tools.1.type"),
+        ({"tools": [{"type": "mcp", "server_label": "x", "connector_id": "connector_x"}]}, "tools.0.connector_id"),
+        ({"tool_choice": {"type": "file_search"}}, "tool_choice.type"),
+        ({"tool_choice": {"type": "allowed_tools", "tools": [{"type": "shell"}]}}, "tool_choice.tools.0.type"),
+        ({"input": [{"type": "computer_call_output"}]}, "input.0.type"),
+        ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input.0.content.0.type"),
+        ({"frequency_penalty": 2.5}, "frequency_penalty"),
         ({"tools": [WEATHER, WEATHER]}, "tools.1.name"),
         ({"tools": [WEATHER, {"type": "mcp", "server_label": "none", "require_approval": "never"}]}, "tools"),
         ({"tools": [{"type": "mcp", "server_label": "clock", "authorization": "x"}]}, "tools.0.authorization"),
         ({"tools": [WEATHER, USE_CLOCK | {"allowed_tools": ["nope"]}]}, "tools.1.allowed_tools.0"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [WEATHER], "tool_choice": {"type": "function", "name": "other"}}, "tool_choice.name"),
-        ({"tools": [USE_CLOCK], "tool_choice": {"type": "mcp", "server_label": "clock"}}, "tool_choice.name"),
+        ({"tools": [USE_CLOCK], "tool_choice": {"type": "mcp", "server_label": "other"}}, "tool_choice.server_label"),
         ({"reasoning": {"effort": "high"}}, "reasoning.effort"),
         ({"text": {"verbosity": "low"}}, "text.verbosity"),
         ({"truncation": "auto"}, "truncation"),

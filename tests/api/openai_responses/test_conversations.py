@@ -91,4 +91,4 @@ async def test_single_items_are_not_deleted_and_unknown_ones_not_found() -> None
             await client.conversations.items.create(
                 conversation.id, items=[{"type": "function_call_output", "call_id": "c", "output": "x"}]
             )
-    assert (refused.value.status_code, unknown.value.param) == (501, "input")
+    assert (refused.value.status_code, unknown.value.param) == (405, "input")

@@ -77,6 +77,7 @@ CHOICES: list[Any] = [
     ("required", ("required", ["show"], [None])),
     ({"type": "function", "name": "show"}, (NamedTool("show", "client"), ["show"], [None])),
     ({"type": "mcp", "server_label": "clock", "name": "now"}, (NamedTool("now", "clock"), ["show"], [None])),
+    ({"type": "mcp", "server_label": "clock"}, ("required", [], [None])),
     (
         {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "show"}]},
         ("auto", ["show"], [()]),

@@ -1,0 +1,142 @@
+"""What is refused here, in words that clients of OpenAI's act on."""
+
+from typing import Any
+
+import openai
+import pytest
+
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.testing import Break, Say, ScriptedEngine
+from tests.api.openai_responses.clients import MODEL, openai_house
+
+pytestmark = pytest.mark.anyio
+
+
+async def refusal(client: Any, **body: Any) -> tuple[int, str | None, str | None, str]:
+    """How a request is refused: its status, code, param and words."""
+    with pytest.raises(openai.APIStatusError) as refused:
+        await client.responses.create(extra_body={"model": MODEL, "input": "Hi", **body})
+    told = refused.value
+    return told.status_code, told.code, told.param, told.body["message"]
+
+
+async def test_a_prompt_that_is_too_long_has_the_code_that_clients_trim_for() -> None:
+    too_long = OrchestratorError(ErrorKind.EXCEED_CONTEXT_SIZE, "The prompt is too long.", param="input")
+    async with openai_house(ScriptedEngine([[Break(too_long)]])) as (_, client):
+        told = await refusal(client)
+    assert told == (400, "context_length_exceeded", "input", "The prompt is too long.")
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "file_1"}]}]},
+            "input.0.content.0.file_id",
+        ),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "https://a.example/b"}]}]},
+            "input.0.content.0.file_url",
+        ),
+        ({"tools": [{"type": "mcp", "server_label": "x", "connector_id": "connector_x"}]}, "tools.0.connector_id"),
+    ],
+)
+async def test_what_is_not_here_is_the_callers_to_change_and_not_asked_again(body: dict[str, Any], param: str) -> None:
+    async with openai_house() as (_, client):
+        status, code, named, _ = await refusal(client, **body)
+    assert (status, code, named) == (400, "unsupported_parameter", param)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            {"tools": [{"type": "web_search_preview_2025_03_11"}]},
+            "\"tools.0.type\": the tool 'web_search_preview_2025_03_11' is of OpenAI's platform and is not here: "
+            "bring a server of MCP (type 'mcp') that can do it, or a 'function' of your own.",
+        ),
+        (
+            {"tools": [{"type": "custom", "name": "x"}]},
+            "\"tools.0.type\": the tool 'custom' is of OpenAI's platform and is not here: "
+            "offer a 'function' with one text as its parameter.",
+        ),
+        ({"tools": [{"type": "funktion"}]}, "there is no kind of tool 'funktion', only 'function', 'mcp'."),
+        ({"tool_choice": {"type": "web_search"}}, "\"tool_choice.type\": the tool 'web_search' is of OpenAI's platform"),
+        ({"input": [{"type": "local_shell_call"}]}, "items of the kind 'local_shell_call' are not known here, only"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_audio"}]}]},
+            '"input.0.content.0.type": sound is not heard here: send the text of what is said.',
+        ),
+        (
+            {"input": [{"type": "function_call_output", "call_id": "c", "output": [{"type": "refusal"}]}]},
+            "\"input.0.output.0.type\": there is no part 'refusal', only 'input_file', 'input_image', 'input_text'.",
+        ),
+    ],
+)
+async def test_kinds_that_are_not_here_are_named_with_what_there_is_instead(body: dict[str, Any], words: str) -> None:
+    async with openai_house() as (_, client):
+        status, code, _, message = await refusal(client, **body)
+    assert (status, code) == (400, "invalid_value")
+    assert words in message
+
+
+async def test_a_previous_response_that_is_gone_has_the_code_that_clients_fall_back_for() -> None:
+    gone = "resp_" + "0" * 48
+    async with openai_house() as (_, client):
+        told = await refusal(client, previous_response_id=gone)
+        with pytest.raises(openai.BadRequestError) as uncounted:
+            await client.responses.input_tokens.count(model=MODEL, input="Hi", previous_response_id=gone)
+    message = f"There is no stored response '{gone}' to continue."
+    assert told == (400, "previous_response_not_found", "previous_response_id", message)
+    assert uncounted.value.code == "previous_response_not_found"
+
+
+async def test_a_conversation_that_is_gone_is_told_by_the_id_that_was_sent() -> None:
+    gone = "conv_" + "0" * 48
+    async with openai_house() as (_, client):
+        told = await refusal(client, conversation=gone)
+        read: list[Any] = []
+        for ask in (
+            client.conversations.retrieve(gone),
+            client.conversations.delete(gone),
+            client.conversations.update(gone, metadata={}),
+            client.conversations.items.create(gone, items=[{"role": "user", "content": "Hi"}]),
+            client.conversations.items.retrieve("msg_1", conversation_id=gone),
+        ):
+            with pytest.raises(openai.NotFoundError) as missing:
+                await ask
+            read.append((missing.value.code, missing.value.param, missing.value.body["message"]))
+    message = f"Conversation with id '{gone}' not found."
+    assert told == (404, "conversation_not_found", "conversation", message)
+    assert read == [("conversation_not_found", "conversation_id", message)] * 5
+
+
+async def test_an_item_that_is_gone_is_no_response_that_is_gone() -> None:
+    async with openai_house() as (_, client):
+        conversation = await client.conversations.create()
+        with pytest.raises(openai.NotFoundError) as missing:
+            await client.conversations.items.retrieve("msg_1", conversation_id=conversation.id)
+    assert (missing.value.code, missing.value.param) == ("item_not_found", "item_id")
+
+
+async def test_what_cannot_be_done_with_items_is_said_with_what_can() -> None:
+    async with openai_house() as (_, client):
+        conversation = await client.conversations.create(items=[{"role": "user", "content": "Hi"}])
+        with pytest.raises(openai.APIStatusError) as refused:
+            await client.conversations.items.delete("msg_1", conversation_id=conversation.id)
+    assert (refused.value.status_code, refused.value.code) == (405, "method_not_allowed")
+    assert refused.value.response.headers["Allow"] == "GET"
+
+
+async def test_penalties_reach_the_engine_and_are_said_again() -> None:
+    engine = ScriptedEngine([[Say("Hi.")]])
+    async with openai_house(engine) as (_, client):
+        response = await client.responses.create(
+            model=MODEL, input="Hi", extra_body={"presence_penalty": 0.5, "frequency_penalty": -1}
+        )
+        again = await client.responses.retrieve(response.id)
+    sampling = engine.requests[0].sampling
+    assert (sampling.presence_penalty, sampling.frequency_penalty) == (0.5, -1)
+    for told in (response.model_dump(), again.model_dump()):
+        assert (told["presence_penalty"], told["frequency_penalty"]) == (0.5, -1)
