@@ -40,7 +40,16 @@ EFFORTS: Final[dict[str, tuple[ReasoningSetting, ...]]] = {
     "xhigh": ("high", "on"),
 }
 _REPEATED: Final = (
-    *("temperature", "top_p", "presence_penalty", "frequency_penalty", "max_output_tokens", "max_tool_calls", "parallel_tool_calls", "background"),
+    *(
+        "temperature",
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "max_output_tokens",
+        "max_tool_calls",
+        "parallel_tool_calls",
+        "background",
+    ),
     *("user", "safety_identifier", "prompt_cache_key", "include"),
 )
 """What a response says again of its request as it was said."""

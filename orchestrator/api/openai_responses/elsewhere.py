@@ -94,7 +94,9 @@ def _check_tool(tool: JsonObject, path: str, known: frozenset[str]) -> None:
 
 def _check_connector(tool: JsonObject, path: str) -> None:
     if tool.get("type") == "mcp" and "connector_id" in tool:
-        what = "connectors are of OpenAI's platform: say the 'server_url' of the server, or a 'server_label' of mcp.json"
+        what = (
+            "connectors are of OpenAI's platform: say the 'server_url' of the server, or a 'server_label' of mcp.json"
+        )
         raise _wrong(f"{path}.connector_id", what, ErrorKind.UNSUPPORTED_PARAMETER)
 
 

@@ -6,9 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from orchestrator.api.openai_responses.wire_items import ItemStatus, McpCallStatus, Role
 
-FailureCode: TypeAlias = Literal[
-    "server_error", "rate_limit_exceeded", "invalid_prompt", "context_length_exceeded"
-]
+FailureCode: TypeAlias = Literal["server_error", "rate_limit_exceeded", "invalid_prompt", "context_length_exceeded"]
 Status: TypeAlias = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
 

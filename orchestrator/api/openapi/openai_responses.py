@@ -62,7 +62,7 @@ A stream has the events of OpenAI's reference, numbered by `sequence_number`, an
 `response.reasoning_summary_part.done`, `response.function_call_arguments.delta`,
 `response.function_call_arguments.done`, `response.mcp_list_tools.in_progress`, `response.mcp_list_tools.completed`,
 `response.mcp_call.in_progress`, `response.mcp_call_arguments.delta`, `response.mcp_call_arguments.done`,
-`response.mcp_call.completed`, `response.mcp_call.failed`, `response.output_item.done`, `error`, and at the end
+`response.mcp_call.completed`, `response.mcp_call.failed`, `response.output_item.done`, and at the end
 `response.completed`, `response.incomplete` or `response.failed`."""
 
 _EXAMPLES: Final[JsonObject] = {
@@ -102,7 +102,10 @@ def _operation(name: str, summary: str, description: str, **more: JsonValue) -> 
 def _create() -> JsonObject:
     reply = success("The response, or its stream.", "ResponseObject", headers=[RESPONSE_ID_HEADER])
     _streams(reply)
-    refused = (ErrorKind.APPROVAL_CONFLICT, ErrorKind.INTEGRATION_CREDENTIALS_REQUIRED, ErrorKind.RESPONSE_NOT_FOUND)
+    refused = (
+        *(ErrorKind.APPROVAL_CONFLICT, ErrorKind.INTEGRATION_CREDENTIALS_REQUIRED, ErrorKind.RESPONSE_NOT_FOUND),
+        *(ErrorKind.UNSUPPORTED_PARAMETER, ErrorKind.PREVIOUS_RESPONSE_NOT_FOUND, ErrorKind.THREAD_NOT_FOUND),
+    )
     return _operation(
         "createOpenAIResponse",
         "Ask for a response",

@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from orchestrator.api.chat import RESPONSE_ID_HEADER
-from orchestrator.api.errors import ERROR_TABLE, Envelope, WireError, native_envelope
+from orchestrator.api.errors import ERROR_TABLE, Envelope, native_envelope
 from orchestrator.api.request_ids import REQUEST_ID_HEADER
+from orchestrator.api.wire_openai_errors import OpenAIErrorEnvelope
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.json_types import JsonObject
 
@@ -83,15 +84,17 @@ def success(description: str, schema: str, *, headers: Iterable[str] = ()) -> Js
 
 def errors(kinds: Sequence[ErrorKind], envelope: Envelope = native_envelope) -> JsonObject:
     """One response for each status, which lists what it can mean, in the words of a dialect."""
-    meanings: dict[int, list[WireError]] = {}
+    meanings: dict[int, list[str]] = {}
     examples: dict[int, Struct] = {}
     for kind in kinds:
         row = ERROR_TABLE[kind]
-        meanings.setdefault(row.status, []).append(row)
-        examples.setdefault(row.status, envelope(ErrorInfo(kind, "What went wrong, in words."), "req_…"))
+        told = envelope(ErrorInfo(kind, "What went wrong, in words."), "req_…")
+        code = told.error.code if isinstance(told, OpenAIErrorEnvelope) else row.code
+        meanings.setdefault(row.status, []).append(code or row.type)
+        examples.setdefault(row.status, told)
     answers: JsonObject = {}
     for status in sorted(meanings):
-        codes = "\n".join(f"* `{row.code or row.type}`" for row in meanings[status])
+        codes = "\n".join(f"* `{code}`" for code in meanings[status])
         answer: JsonObject = {
             "description": f"{HTTPStatus(status).phrase}. Code, or type where there is no code:\n\n{codes}",
             "content": {

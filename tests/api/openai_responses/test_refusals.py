@@ -17,7 +17,13 @@ async def refusal(client: Any, **body: Any) -> tuple[int, str | None, str | None
     with pytest.raises(openai.APIStatusError) as refused:
         await client.responses.create(extra_body={"model": MODEL, "input": "Hi", **body})
     told = refused.value
-    return told.status_code, told.code, told.param, told.body["message"]
+    return told.status_code, told.code, told.param, words_of(told)
+
+
+def words_of(error: openai.APIStatusError) -> str:
+    """What it says."""
+    body: Any = error.body
+    return body["message"]
 
 
 async def test_a_prompt_that_is_too_long_has_the_code_that_clients_trim_for() -> None:
@@ -62,7 +68,10 @@ async def test_what_is_not_here_is_the_callers_to_change_and_not_asked_again(bod
             "offer a 'function' with one text as its parameter.",
         ),
         ({"tools": [{"type": "funktion"}]}, "there is no kind of tool 'funktion', only 'function', 'mcp'."),
-        ({"tool_choice": {"type": "web_search"}}, "\"tool_choice.type\": the tool 'web_search' is of OpenAI's platform"),
+        (
+            {"tool_choice": {"type": "web_search"}},
+            "\"tool_choice.type\": the tool 'web_search' is of OpenAI's platform",
+        ),
         ({"input": [{"type": "local_shell_call"}]}, "items of the kind 'local_shell_call' are not known here, only"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_audio"}]}]},
@@ -106,7 +115,7 @@ async def test_a_conversation_that_is_gone_is_told_by_the_id_that_was_sent() -> 
         ):
             with pytest.raises(openai.NotFoundError) as missing:
                 await ask
-            read.append((missing.value.code, missing.value.param, missing.value.body["message"]))
+            read.append((missing.value.code, missing.value.param, words_of(missing.value)))
     message = f"Conversation with id '{gone}' not found."
     assert told == (404, "conversation_not_found", "conversation", message)
     assert read == [("conversation_not_found", "conversation_id", message)] * 5
