@@ -68,7 +68,9 @@ class Row:
 
 
 THERE_IS_NONE: Final = (404, "response_not_found")
-NO_CONVERSATION: Final = (404, "thread_not_found")
+NO_CONVERSATION: Final = (404, "conversation_not_found")
+NO_ITEM: Final = (404, "item_not_found")
+NO_SUCH_METHOD: Final = (405, "method_not_allowed")
 SAID: Final = {"type": "message", "role": "user", "content": "hello"}
 MESSAGE: Final = {"model": DEMO_MODEL, "max_tokens": 8, "messages": [{"role": "user", "content": "hello"}]}
 ANTHROPIC: Final = {
@@ -145,8 +147,8 @@ TABLE: Final = [
     Row("POST", CONVERSATION, "chat", body={"metadata": {}}, other=NO_CONVERSATION),
     Row("GET", f"{CONVERSATION}/items", "chat", other=NO_CONVERSATION),
     Row("POST", f"{CONVERSATION}/items", "chat", body={"items": [SAID]}, other=NO_CONVERSATION),
-    Row("GET", f"{CONVERSATION}/items/{{item_id:str}}", "chat", THERE_IS_NONE, NO_CONVERSATION),
-    Row("DELETE", f"{CONVERSATION}/items/{{item_id:str}}", "chat", (501, "not_implemented"), NO_CONVERSATION),
+    Row("GET", f"{CONVERSATION}/items/{{item_id:str}}", "chat", NO_ITEM, NO_CONVERSATION),
+    Row("DELETE", f"{CONVERSATION}/items/{{item_id:str}}", "chat", NO_SUCH_METHOD, NO_CONVERSATION),
     Row("DELETE", CONVERSATION, "chat", other=NO_CONVERSATION, ids={"conversation_id": "spare_conversation"}),
     Row("POST", "/v1/chat/completions", "chat", body=COMPLETION),
     Row("POST", "/v1/completions", "chat", body={"model": DEMO_MODEL, "prompt": "hello", "max_tokens": 1}),

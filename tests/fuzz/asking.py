@@ -11,10 +11,11 @@ import httpx
 import msgspec
 import psutil
 
-from orchestrator.api.errors import ERROR_TABLE
+from orchestrator.api.errors import ERROR_TABLE, openai_error
 from orchestrator.api.wire import ErrorEnvelope
 from orchestrator.api.wire_anthropic_errors import AnthropicErrorEnvelope
 from orchestrator.api.wire_openai_errors import OpenAIErrorEnvelope
+from orchestrator.core.errors import ErrorInfo
 from orchestrator.testing import SCRIPTED_MODEL
 from tests.fuzz.grammar import KINDS, SECRETS, FuzzedRequest
 from tests.fuzz.service import FuzzedService
@@ -127,7 +128,7 @@ def check_answer(request: FuzzedRequest, response: httpx.Response, secrets: list
         assert anthropic.error.message and anthropic.request_id == response.headers["request-id"], told
     elif target.startswith("/v1/"):
         error = msgspec.json.decode(response.content, type=OpenAIErrorEnvelope).error
-        known = {(row.status, row.code or row.type) for row in ERROR_TABLE.values()}
+        known = {(row.status, openai_error(ErrorInfo(kind, "")).code) for kind, row in ERROR_TABLE.items()}
         assert (response.status_code, error.code) in known or error.code is None, told
     else:
         native = msgspec.json.decode(response.content, type=ErrorEnvelope).error
