@@ -231,12 +231,13 @@ async def test_a_response_that_cannot_go_on_leaves_its_decisions_made() -> None:
     servers = clock()
     async with openai_house(ScriptedEngine(CALLS), servers) as (_, client):
         first = await client.responses.create(model=MODEL, input="Time?", tools=[CLOCK_TOOL])
-        with pytest.raises(openai.APIError, match="Invalid model identifier"):
-            await decided(client, first, stream=True, model="nobody/nothing")
+        failed = await decided(client, first, stream=True, model="nobody/nothing")
         with pytest.raises(openai.APIStatusError) as refused:
             await decided(client, first, model="nobody/nothing")
         second = await decided(client, first)
     assert (refused.value.status_code, refused.value.param) == (404, "model")
+    assert failed.status == "failed"
+    assert "Invalid model identifier" in failed.error.message
     assert (second.output_text, len(servers["mcp/clock"].calls)) == ("It is noon.", 1)
 
 
