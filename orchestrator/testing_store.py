@@ -55,7 +55,10 @@ class MemoryStore:
         nodes = [
             node
             for node in self.nodes.values()
-            if node.new.owner == owner and node.new.stored and node.ending and node.new.replay_of is None
+            if node.new.owner == owner
+            and node.new.stored
+            and node.status != "in_progress"
+            and node.new.replay_of is None
         ]
         known = {self._transcript(node): node.new.id for node in sorted(nodes, key=lambda node: node.number)}
         return next(((known[digest], digest) for digest in digests if digest in known), None)

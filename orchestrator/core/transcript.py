@@ -58,13 +58,14 @@ def chain_transcript(digest: str, chain: Sequence[tuple[Sequence[InputItem], Seq
 def transcript_prefixes(items: Sequence[InputItem]) -> tuple[tuple[str, int], ...]:
     """The digests of what comes before some last part of `items`, the longest first, each with the number of its items.
 
-    What has nothing that is seen is left out.
+    What has nothing that is seen is left out, and what the assistant goes on after: a response ends with its words,
+    and one that said nothing is not that which said what stands there.
     """
     digest = EMPTY
     found: list[tuple[str, int]] = []
     for end, message in _messages(items):
         digest = _next(digest, message)
-        if end < len(items) and digest != EMPTY:
+        if end < len(items) and digest != EMPTY and _side_of(items[end]) != "assistant":
             found.append((digest, end))
     return tuple(reversed(found))
 

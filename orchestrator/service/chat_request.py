@@ -25,6 +25,8 @@ class ChatRequest:
     `stateless`: the `input` is all that the client has of the chat. What is stored of it is found by its transcript and
     continued, the rest is new; where `store` is false, or `previous_response_id` is given, nothing is looked for.
     `response_id` is that of the response where it was minted before, for a client that is told of it at once.
+    `passes_over`: where what it continues waits for approvals, that one ends, its calls not run, as silence about them is
+    the answer of a client that has no words for another one.
     Without `parallel_tool_calls` a turn makes one call at most; calls of servers' tools beyond `max_tool_calls` are refused.
     """
 
@@ -54,3 +56,4 @@ class ChatRequest:
     parallel_tool_calls: bool = True
     max_tool_calls: int | None = None
     response_id: str | None = None
+    passes_over: bool = False

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import assert_never
+from datetime import UTC, datetime
+from typing import Final, assert_never
 
 from orchestrator.core.approvals import NEVER
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
@@ -21,6 +22,7 @@ from orchestrator.core.request import (
     Resumed,
     RunRequest,
 )
+from orchestrator.core.response import Completed
 from orchestrator.core.tools import ToolKey
 from orchestrator.core.transcript import transcript_prefixes
 from orchestrator.ports import Chain, EngineTraits, ForkPoint, IntegrationCatalog, ResponseStore
@@ -36,6 +38,8 @@ from orchestrator.service.pictures import with_pictures
 from orchestrator.service.quotas import Quotas, Ticket
 from orchestrator.service.runs import LiveRun, RunService
 from orchestrator.service.server_callbacks import NO_POLICIES, ServerPolicies
+
+PASSED_OVER: Final = "The call was not run: nobody approved it before the chat went on."
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,12 +226,20 @@ class ChatService:
         try:
             return await self._store.load_chain(response_id, owner)
         except OrchestratorError as error:
+            waits = error.info.kind is ErrorKind.RESPONSE_NOT_FINISHED
+            if waits and chat.passes_over and await self._pass_over(response_id, owner):
+                return await self._store.load_chain(response_id, owner)
             if chat.thread is None or error.info.param is None:
                 raise
             message = "The newest response of this thread has not ended yet."
             if error.info.kind is not ErrorKind.RESPONSE_NOT_FINISHED:
                 message = "The newest response of this thread was deleted meanwhile. Ask again."
             raise OrchestratorError(error.info.kind, message, param="thread_id") from None
+
+    async def _pass_over(self, response_id: str, owner: str) -> bool:
+        """End a response that waits for approvals, its calls not run; False for one that does not wait."""
+        await self._runs.put_away(response_id, owner)
+        return await self._store.end_suspended(response_id, owner, Completed(), PASSED_OVER, datetime.now(UTC))
 
     def running(self, response_id: str, caller: Caller) -> LiveRun:
         """A run of the caller's that is under way in this process.

@@ -26,6 +26,7 @@ from orchestrator.store.tables import (
     tool_definitions,
     tool_offers,
 )
+from orchestrator.store.transcripts import transcript_digest
 from orchestrator.store.withheld import WithheldVault
 
 WAITING: Final = tool_calls.c.status == "awaiting_approval"
@@ -128,7 +129,7 @@ def suspend_response(
     """See `SuspendedRunStore.suspend_response`."""
     if journal.locked(connection, response_id)["status"] != "in_progress":
         raise journal.ended_elsewhere(response_id)
-    put_away = {
+    put_away: rows.Row = {
         "status": "awaiting_approval",
         "holder": None,
         "lease_until": None,
@@ -137,6 +138,7 @@ def suspend_response(
         "stats": rows.stats_json(stats),
         "warnings": rows.warnings_json(suspension.warnings),
     }
+    put_away["transcript_digest"] = transcript_digest(connection, response_id)
     connection.execute(update(responses).where(responses.c.id == response_id).values(put_away))
 
 

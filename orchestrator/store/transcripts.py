@@ -23,6 +23,7 @@ _FOUND: Final = (
         responses.c.transcript_digest.in_(bindparam("digests", expanding=True)),
         responses.c.transcript_digest.is_not(None),
         responses.c.replay_of.is_(None),
+        responses.c.status != "in_progress",
     )
     .order_by(responses.c.number)
 )

@@ -14,6 +14,7 @@ from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.response import Cancelled, Completed, Counters
 from orchestrator.core.tools import definition_digest, text_content
+from orchestrator.core.transcript import EMPTY, extended_transcript
 from orchestrator.ports import CallDecision, NewResponse, ResponseStore, StoredRun, Suspension
 from tests.store.readings import as_journaled, as_opened, failure_of, past, store_error, with_outcome
 from tests.store.samples import (
@@ -314,3 +315,11 @@ async def test_what_redaction_took_out_is_there_again_until_the_run_goes_on(stor
     assert await withheld_of(store) is None
     await store.record_decisions("resp_a", [], edits)
     assert await withheld_of(store) == edits
+
+
+async def test_a_conversation_is_found_while_it_waits_and_not_while_it_goes_on(store: ResponseStore) -> None:
+    new = await put_away(store)
+    waiting = extended_transcript(EMPTY, new.input, [text(0).item])
+    assert await store.find_transcript([waiting], "ada") == ("resp_a", waiting)
+    await resume(store, by_ada("call_1", Deny()), by_ada("call_3", Deny()))
+    assert await store.find_transcript([waiting], "ada") is None

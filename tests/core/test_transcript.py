@@ -46,8 +46,7 @@ def test_a_history_is_known_by_its_longest_part_that_something_comes_after() -> 
         TextInput("Thanks.", begins=True),
     )
     found = transcript_prefixes(history)
-    assert [items for _, items in found] == [5, 4, 3, 1]
-    assert found[0] == (second, 5) and found[2] == (first, 3)
+    assert found == ((second, 5), (first, 3))
     assert transcript_prefixes(history[:1]) == ()
     assert transcript_prefixes(()) == ()
 
@@ -126,3 +125,11 @@ def test_what_servers_were_asked_and_answered_counts_no_more_in_a_history_than_i
     )
     assert prefixes(*history)[stored] == 5
     assert digest((history[:-1], ())) == extended_transcript(stored, (), ())
+
+
+def test_what_ended_without_a_word_is_not_what_the_history_has_another_answer_of() -> None:
+    silent = digest(((TextInput("When?"),), (TOLD,)))
+    rest = TextInput("Go on.", begins=True)
+    assert prefixes(TextInput("When?", begins=True), rest)[silent] == 1
+    assert prefixes(TextInput("When?", begins=True), ReasoningInput("hm", begins=True), rest)[silent] == 2
+    assert silent not in prefixes(TextInput("When?", begins=True), TextInput("Noon.", speaker="assistant"), rest)

@@ -80,6 +80,7 @@ def to_chat_request(body: w.CompletionBody) -> ChatRequest:
         metadata=body.metadata or {},
         functions=functions,
         stateless=True,
+        passes_over=True,
         parallel_tool_calls=body.parallel_tool_calls is not False,
         max_tool_calls=body.max_tool_calls,
     )
