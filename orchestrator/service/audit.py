@@ -90,6 +90,11 @@ class AuditService:
             await self._record(caller, "get", {"call_id": call_id})
         return found
 
+    async def response_of(self, call_id: str, caller: Caller) -> str | None:
+        """The response in which the caller made this call; None for one that is unknown or somebody else's."""
+        found = await self._store.get_call(call_id, caller.owner)
+        return None if found is None else found.listed.response_id
+
     async def statistics(
         self, caller: Caller, wanted: CallFilter, bucket_seconds: int | None
     ) -> Sequence[ToolStatistics]:

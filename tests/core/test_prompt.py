@@ -9,6 +9,8 @@ from orchestrator.core.commands import PlacedCall
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import (
     EphemeralProvider,
+    FunctionCallInput,
+    FunctionOutput,
     ImageInput,
     InvalidToolCall,
     Message,
@@ -32,6 +34,7 @@ from orchestrator.core.prompt import (
 )
 from orchestrator.core.request import EphemeralRequest, PluginRequest, requested_provider
 from orchestrator.core.response import Cancelled, Completed, Failed, Incomplete, ending_status
+from orchestrator.core.tools import text_content
 from tests.core.dialogue import CLOCK
 
 CALL = ToolCall("call_0", "add", {}, "[]", CLOCK, is_error=False, duration_ms=1)
@@ -149,3 +152,18 @@ def test_nobody_has_to_speak_where_the_model_goes_on_from_results() -> None:
     assert kinds == ["UserMessage", "AssistantMessage", "ToolMessage", "AssistantMessage", "UserMessage"]
     assert opening_messages(None, [asked], ())[-1] == ToolMessage("call_0", "add", "2")
     assert opening_messages("Be brief.", [], ()) == (SystemMessage("Be brief."), UserMessage(()))
+
+
+def test_a_call_that_failed_with_its_client_is_shown_as_one_that_did_and_those_of_servers_as_they_were() -> None:
+    said = (
+        FunctionCallInput("call_1", "read", "{}"),
+        FunctionOutput("call_1", text_content("No such file."), is_error=True, name="read"),
+        FunctionOutput("call_2", "[]", is_error=True, name="read"),
+        FunctionOutput("call_3", text_content("Error: down."), is_error=True, name="now", of_server=True),
+    )
+    _, *results = opening_messages(None, [], said)
+    assert results == [
+        ToolMessage("call_1", "read", "[The call failed.]\nNo such file."),
+        ToolMessage("call_2", "read", "[The call failed.]"),
+        ToolMessage("call_3", "now", "Error: down."),
+    ]

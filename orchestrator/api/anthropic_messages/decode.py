@@ -57,8 +57,8 @@ class Asked:
     view: View
 
 
-def asked_message(body: MessagesBody) -> Asked:
-    """The request in the service's words.
+def asked_message(body: MessagesBody, *, paused: bool = False) -> Asked:
+    """The request in the service's words. One that sends a `paused` message back has no word of the user at its end.
 
     Raises:
         OrchestratorError: `invalid_value` with its path.
@@ -73,7 +73,7 @@ def asked_message(body: MessagesBody) -> Asked:
     user = _given(body.metadata.user_id)
     chat = ChatRequest(
         model=body.model,
-        input=input_items(body.messages),
+        input=input_items(body.messages, paused=paused),
         system_prompt=system_prompt(body) if previous is None or body.system is not UNSET else None,
         integrations=(*integrations, *tools.servers),
         functions=tools.functions,

@@ -32,7 +32,7 @@ from orchestrator.core.items import (
     asked_of_client,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue, parse_object
-from orchestrator.core.response import ChatResult, Close, Completed, Incomplete, Stats
+from orchestrator.core.response import ChatResult, Close, Completed, Incomplete, Stats, Suspended
 from orchestrator.core.tools import provider_label
 
 NOBODY: Final = "unknown"
@@ -60,11 +60,17 @@ def message_reply(result: ChatResult, response_id: str, model: str, view: View) 
     return MessageReply(
         message_id(response_id),
         model,
-        [block for item in result.output for block in blocks_of(item, view)],
+        [*(block for item in result.output for block in blocks_of(item, view)), *_waiting(result)],
         usage_of(result.stats),
         stopped.stop_reason,
         stopped.stop_sequence,
     )
+
+
+def _waiting(result: ChatResult) -> list[Block]:
+    """The calls that somebody has to approve."""
+    pending = result.ending.pending if isinstance(result.ending, Suspended) else ()
+    return [use_block(call.call_id, call.tool, call.provider, call.arguments) for call in pending]
 
 
 def blocks_of(item: OutputItem, view: View) -> tuple[Block, ...]:

@@ -38,7 +38,7 @@ from orchestrator.core.json_types import JsonValue, canonical_json
 from orchestrator.core.tools import text_content
 
 
-def input_items(messages: Sequence[MessageParam]) -> tuple[InputItem, ...]:
+def input_items(messages: Sequence[MessageParam], *, paused: bool = False) -> tuple[InputItem, ...]:
     """What is said in `messages`; what one side says in a row is one message, its results before what is said with them.
 
     Raises:
@@ -56,8 +56,11 @@ def input_items(messages: Sequence[MessageParam]) -> tuple[InputItem, ...]:
         called = frozenset(item.call_id for item in said if isinstance(item, FunctionCallInput))
         found += said
     last = messages[-1]
-    if last.role != "user":
-        message = '"messages" must end with a message of the user: what a model has begun to write is not gone on with.'
+    if last.role != "user" and not paused:
+        message = (
+            '"messages" must end with a message of the user, or with one that paused after a call of a server: other texts '
+            "that a model has begun are not gone on with."
+        )
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=f"messages.{len(messages) - 1}.role")
     if not any(not isinstance(item, TextInput) or item.content for item in found):
         raise OrchestratorError(ErrorKind.INVALID_VALUE, '"messages" must not be empty.', param="messages")

@@ -6,12 +6,13 @@ from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
+from orchestrator.api.anthropic_messages.continuing import PausedMessages, going_on, unheard
 from orchestrator.api.anthropic_messages.counting import counted_tokens
 from orchestrator.api.anthropic_messages.decode import Asked, asked_message, in_anthropic_words
 from orchestrator.api.anthropic_messages.encode import message_reply
 from orchestrator.api.anthropic_messages.forms import plain_request
-from orchestrator.api.anthropic_messages.stream import MessageEncoder, frames
-from orchestrator.api.anthropic_messages.wire_reply import TokenCountReply
+from orchestrator.api.anthropic_messages.stream import MessageEncoder, frames, retold_message
+from orchestrator.api.anthropic_messages.wire_reply import MessageReply, TokenCountReply
 from orchestrator.api.anthropic_messages.wire_requests import CountTokensBody, MessagesBody
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.bodies import read_json_body
@@ -36,6 +37,7 @@ COUNT_TOKENS_PATH: Final = MESSAGES_PATH + "/count_tokens"
 def message_routes(
     chats: ChatService,
     costs: PromptCostService,
+    paused: PausedMessages,
     authenticator: Authenticator,
     *,
     max_body_bytes: int,
@@ -49,7 +51,11 @@ def message_routes(
         value = plain_request(parse_json(await read_json_body(request, max_body_bytes)))
         check_counts(value, limits_of(request.scope))
         body = decode_value(value, MessagesBody)
-        asked = asked_message(body)
+        told = await while_connected(request.receive, lambda: paused.rest(body, caller))
+        rest = None if told is None else unheard(body, *told)
+        if rest is not None:
+            return _retold(rest, stream=body.stream)
+        asked = (None if told is None else going_on(body, *told)) or asked_message(body)
         try:
             run = await chats.start(asked.chat, caller)
             return await _answer(run, asked, request, costs if body.stream else None, keep_alive_seconds)
@@ -65,6 +71,13 @@ def message_routes(
         return json_reply(TokenCountReply(await counted_tokens(body, costs, caller)))
 
     return [create_message, count_tokens]
+
+
+def _retold(reply: MessageReply, *, stream: bool) -> ASGIResponse:
+    if not stream:
+        return json_reply(reply)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return ASGIResponse(body=retold_message(reply), media_type="text/event-stream", headers=headers)
 
 
 async def _answer(

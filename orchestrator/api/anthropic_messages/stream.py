@@ -9,6 +9,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import structs
+
 from orchestrator.api.anthropic_messages.encode import (
     View,
     input_of,
@@ -32,10 +34,12 @@ from orchestrator.api.anthropic_messages.wire_reply import (
     BlockStart,
     BlockStop,
     InputJsonDelta,
+    McpToolUseBlock,
     MessageReply,
     MessageUsage,
     Ping,
     SignatureDelta,
+    Stopped,
     TextBlock,
     TextDelta,
     ThinkingBlock,
@@ -224,3 +228,23 @@ async def frames(run: StreamedRun, encoder: MessageEncoder) -> AsyncGenerator[by
 def frame(told: AnthropicEvent) -> bytes:
     """One event as it goes out."""
     return b"event: %s\ndata: %s\n\n" % (str(told.__struct_config__.tag).encode(), json_bytes(told))
+
+
+def retold_message(reply: MessageReply) -> bytes:
+    """The stream of a message that is there already: every block in one piece."""
+    told: list[AnthropicEvent] = [AnthropicMessageStart(structs.replace(reply, content=[], stop_reason=None)), Ping()]
+    for index, block in enumerate(reply.content):
+        told += [*_pieces(index, block), BlockStop(index)]
+    stopped = Stopped(reply.stop_reason or "end_turn", reply.stop_sequence)
+    return b"".join(map(frame, [*told, AnthropicMessageDelta(stopped, reply.usage), AnthropicMessageStop()]))
+
+
+def _pieces(index: int, block: Block) -> list[AnthropicEvent]:
+    match block:
+        case TextBlock(text):
+            return [BlockStart(index, TextBlock("")), BlockDeltaEvent(index, TextDelta(text))]
+        case ToolUseBlock() | McpToolUseBlock():
+            written = InputJsonDelta(canonical_json(block.input))
+            return [BlockStart(index, structs.replace(block, input={})), BlockDeltaEvent(index, written)]
+        case _:
+            return [BlockStart(index, block)]

@@ -23,7 +23,7 @@ ends the message with `tool_use`; the next request brings its `tool_result`.
 
 A request is a whole history. What is stored of it is found again and continued, so that the responses are one graph with
 those of every other dialect. `pause_turn` says that a limit of the service, an approval that is due, or somebody ended
-the message before the model did.
+the message before the model did. A history whose last message is such a one, of the assistant, is gone on with.
 
 With `stream` the events are `message_start`, `ping`, `content_block_start`, `content_block_delta`, `content_block_stop`,
 `message_delta` and `message_stop`, or `error`. `anthropic-version` and `anthropic-beta` are accepted whatever they say."""

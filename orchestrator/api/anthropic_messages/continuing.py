@@ -1,0 +1,134 @@
+"""Messages that paused and are sent back as they are, to be gone on with.
+
+Such a history ends with the assistant: its last call of a server says which response is meant. What of that the client has
+not heard yet is told; where it has heard all, and a limit had ended it, a new response goes on from it.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Final, TypeAlias
+
+import msgspec
+
+from orchestrator.api.anthropic_messages.decode import Asked, asked_message
+from orchestrator.api.anthropic_messages.encode import View, message_reply
+from orchestrator.api.anthropic_messages.ids import call_id_of
+from orchestrator.api.anthropic_messages.wire_reply import (
+    Block,
+    McpToolResultBlock,
+    MessageReply,
+    TextBlock,
+    ThinkingBlock,
+)
+from orchestrator.api.anthropic_messages.wire_requests import (
+    ContentParam,
+    McpToolResultBlockParam,
+    McpToolUseBlockParam,
+    MessagesBody,
+    TextBlockParam,
+    ToolUseBlockParam,
+)
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.response import ChatResult, Failed, Incomplete, Suspended
+from orchestrator.core.stream import ChatEnd
+from orchestrator.service.audit import AuditService
+from orchestrator.service.callers import Caller
+from orchestrator.service.retelling import TellingService
+
+_Key: TypeAlias = tuple[str, str]
+_WAITS: Final = (
+    "The message '{id}' waits for somebody to approve its calls: decide at POST /api/v1/responses/{id}/approvals, "
+    "then send this again."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PausedMessages:
+    """Finds what is sent back."""
+
+    audit: AuditService
+    tellings: TellingService
+
+    async def rest(self, body: MessagesBody, caller: Caller) -> tuple[str, ChatResult] | None:
+        """The id and the whole of the response that `body` sends back, once it is over; None where it sends back none.
+
+        Raises:
+            OrchestratorError: `response_not_finished` while its calls wait for approval, or what it failed of.
+        """
+        call_id = _paused_call(body)
+        response_id = None if call_id is None else await self.audit.response_of(call_id, caller)
+        if response_id is None:
+            return None
+        told = await self.tellings.follow(response_id, caller)
+        result = [event.result async for _, event in told.events() if isinstance(event, ChatEnd)][-1]
+        match result.ending:
+            case Suspended():
+                message = _WAITS.format(id=response_id)
+                raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="messages")
+            case Failed(error):
+                raise OrchestratorError(error.kind, error.message, param=error.param)
+            case _:
+                return response_id, result
+
+
+def unheard(body: MessagesBody, response_id: str, result: ChatResult) -> MessageReply | None:
+    """What `body` does not send back of the response, as a message; None where it has all of it."""
+    whole = message_reply(result, response_id, body.model, View())
+    heard = Counter(key for block in _trailing(body) if (key := _key_of_param(block)) is not None)
+    rest: list[Block] = []
+    for block in whole.content:
+        key = _key(block)
+        if heard[key] > 0:
+            heard[key] -= 1
+        elif not isinstance(block, ThinkingBlock):  # clients may leave thinking out
+            rest.append(block)
+    return msgspec.structs.replace(whole, content=rest) if rest else None
+
+
+def going_on(body: MessagesBody, response_id: str, result: ChatResult) -> Asked | None:
+    """The request that goes on from the response, which a limit ended between two turns; None where it is over."""
+    if not isinstance(result.ending, Incomplete) or result.ending.reason != "max_turns":
+        return None
+    asked = asked_message(body, paused=True)
+    chat = replace(asked.chat, input=(), previous_response_id=response_id, stateless=False)
+    return replace(asked, chat=chat)
+
+
+def _trailing(body: MessagesBody) -> list[ContentParam]:
+    """What the assistant says at the end."""
+    last = [*takewhile(lambda message: message.role == "assistant", reversed(body.messages))]
+    return [
+        block
+        for message in reversed(last)
+        for block in ([TextBlockParam(message.content)] if isinstance(message.content, str) else message.content)
+    ]
+
+
+def _paused_call(body: MessagesBody) -> str | None:
+    uses = [block.id for block in _trailing(body) if isinstance(block, McpToolUseBlockParam)]
+    return call_id_of(uses[-1]) if uses and body.store else None
+
+
+def _key(block: Block) -> _Key:
+    match block:
+        case TextBlock(text):
+            return "text", text.strip()
+        case ThinkingBlock():
+            return "thinking", ""
+        case McpToolResultBlock(call_id):
+            return "result", call_id
+        case _:
+            return "use", block.id
+
+
+def _key_of_param(block: ContentParam) -> _Key | None:
+    match block:
+        case TextBlockParam(text):
+            return "text", text.strip()
+        case McpToolUseBlockParam(id) | ToolUseBlockParam(id):
+            return "use", id
+        case McpToolResultBlockParam(call_id):
+            return "result", call_id
+        case _:
+            return None
