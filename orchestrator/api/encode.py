@@ -346,8 +346,8 @@ def _input_entry(item: items.InputItem) -> wire.StoredInput:
             return wire.StoredImageInput(data_url, _origin(origin), begins)
         case items.ReasoningInput(content):
             return wire.StoredReasoningInput(content, begins)
-        case items.FunctionCallInput(call_id, name, arguments, of_server=of_server):
-            return wire.StoredFunctionCallInput(call_id, name, arguments, begins, of_server or UNSET)
+        case items.FunctionCallInput(call_id, name, arguments, of_server=of_server, server=server):
+            return wire.StoredFunctionCallInput(call_id, name, arguments, begins, of_server or UNSET, server or UNSET)
         case items.FunctionOutput(call_id, output, is_error, name, of_server):
             return wire.StoredFunctionOutput(call_id, name, output, is_error, of_server or UNSET)
         case _:

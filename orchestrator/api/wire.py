@@ -268,6 +268,7 @@ class StoredFunctionCallInput(Struct, frozen=True, tag_field="type", tag="functi
     arguments: str
     begins: Begins | UnsetType = UNSET
     of_server: OfServer | UnsetType = UNSET
+    server: Annotated[str, Meta(description="What the history calls that server.")] | UnsetType = UNSET
 
 
 class StoredFunctionOutput(Struct, frozen=True, tag_field="type", tag="function_call_output"):

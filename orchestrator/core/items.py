@@ -101,6 +101,7 @@ class FunctionCallInput:
     """A call of a function of the client's, in a history that it brings; `arguments` is the model's JSON text.
 
     `of_server`: it is one of a server's tool, which ran where the history was made; transcripts do not have it.
+    `server` is what the history calls that server, where it says so.
     """
 
     call_id: str
@@ -108,6 +109,7 @@ class FunctionCallInput:
     arguments: str
     begins: bool = False
     of_server: bool = False
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)

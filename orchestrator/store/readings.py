@@ -50,7 +50,7 @@ def input_item(
             return ReasoningInput(text, begins)
         case "function_call":
             of_server = known.get("of_server", False)
-            return FunctionCallInput(known["call_id"], known["name"], text, begins, of_server)
+            return FunctionCallInput(known["call_id"], known["name"], text, begins, of_server, known.get("server", ""))
         case "function_output":
             of_server = known.get("of_server", False)
             return FunctionOutput(known["call_id"], text, known["is_error"], known["name"], of_server)

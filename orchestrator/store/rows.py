@@ -135,8 +135,10 @@ def _input_details(item: InputItem) -> tuple[str, JsonObject]:
             return "image", begins
         case ReasoningInput():
             return "reasoning", begins
-        case FunctionCallInput(call_id, name, of_server=of_server):
+        case FunctionCallInput(call_id, name, of_server=of_server, server=server):
             whose: JsonObject = {"of_server": True} if of_server else {}
+            if server:
+                whose["server"] = server
             return "function_call", {**begins, **whose, "call_id": call_id, "name": name}
         case FunctionOutput(call_id, _, is_error, name, of_server):
             whose = {"of_server": True} if of_server else {}

@@ -75,7 +75,7 @@ async def test_histories_come_back_item_by_item(store: ResponseStore) -> None:
         FunctionOutput("call_2", "[]", name="f"),
         FunctionCallInput("call_3", "now", "{}", begins=True, of_server=True),
         FunctionOutput("call_3", text_content("noon"), name="now", of_server=True),
-        FunctionCallInput("call_4", "now", "{}", of_server=True),
+        FunctionCallInput("call_4", "now", "{}", of_server=True, server="clock"),
         FunctionOutput("call_4", "[]", is_error=True, name="now", of_server=True),
     )
     await finish(store, with_function("resp_a", None, *said))

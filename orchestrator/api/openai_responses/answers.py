@@ -13,11 +13,12 @@ from orchestrator.api.departures import while_connected
 from orchestrator.api.errors import HttpRequest, answer_of
 from orchestrator.api.json_text import json_bytes
 from orchestrator.api.openai_responses.decisions import decided_before
+from orchestrator.api.openai_responses.encode_input import stored_input, told_decisions
 from orchestrator.api.openai_responses.heads import ResponseHead, response_object, stored_head
 from orchestrator.api.openai_responses.joined import CallsBefore, JoinedRun, as_asked, with_calls_before
 from orchestrator.api.openai_responses.stream import Background, ResponseEncoder, utc_now
 from orchestrator.api.openai_responses.wire_events import Completed, Failed, Incomplete, ResponseEvent
-from orchestrator.api.openai_responses.wire_response import ResponseObject
+from orchestrator.api.openai_responses.wire_response import ResponseItem, ResponseObject
 from orchestrator.api.replies import json_reply
 from orchestrator.api.sse import RunStream, StreamedRun
 from orchestrator.core.placed import PlacedText
@@ -102,6 +103,12 @@ def stored_object(telling: StoredTelling, before: CallsBefore | None = None) -> 
     for event in with_calls_before(before, as_asked(telling).events()):
         encoder.encode(event)
     return encoder.so_far()
+
+
+def input_of(telling: StoredTelling, before: CallsBefore | None = None) -> list[ResponseItem]:
+    """What a stored response was asked: decisions about calls of another one, and what was said."""
+    decisions = [] if before is None else told_decisions(before.telling, before.call_ids)
+    return [*decisions, *(entry.item for entry in stored_input(telling.response))]
 
 
 def _background_of(head: ResponseHead) -> Background:

@@ -12,10 +12,10 @@ from msgspec import UnsetType
 
 from orchestrator.api.decode import decode_value
 from orchestrator.api.errors import OK, HttpRequest, answer_of
-from orchestrator.api.openai_responses.answers import stored_object
+from orchestrator.api.openai_responses.answers import input_of, stored_object
 from orchestrator.api.openai_responses.edge import ResponsesEdge
-from orchestrator.api.openai_responses.encode_input import stored_input
 from orchestrator.api.openai_responses.history import input_items
+from orchestrator.api.openai_responses.joined import CallsBefore
 from orchestrator.api.openai_responses.names import conversation_of_thread, thread_of
 from orchestrator.api.openai_responses.pages import page_of
 from orchestrator.api.openai_responses.wire_conversations import (
@@ -32,7 +32,6 @@ from orchestrator.api.query import Query
 from orchestrator.api.replies import json_reply
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem
-from orchestrator.ports import StoredResponse
 from orchestrator.service.callers import Caller
 from orchestrator.service.conversations import ConversationService, metadata_of
 from orchestrator.service.retelling import StoredTelling
@@ -81,21 +80,22 @@ class ConversationsEdge:
 
     async def list_items(self, request: HttpRequest, conversation_id: str) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
-        return json_reply(page_of(_all_items(await self._said(conversation_id, caller)), request))
+        return json_reply(page_of(await self._all_items(conversation_id, caller), request))
 
     async def add_items(self, request: HttpRequest, conversation_id: str) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
         body = decode_value(await self.responses.value_of(request), ConversationItemsBody)
         items = await self._items(body.items, caller)
         with naming_conversation(conversation_id, PARAM):
-            added = _items_of(await self.conversations.add(_thread(conversation_id), items, caller))
+            deposited = await self.conversations.add(_thread(conversation_id), items, caller)
+        added = _items_of(StoredTelling(deposited), None)
         first, last = (added[0].id, added[-1].id) if added else (None, None)
         return json_reply(ItemList(added, first, last, has_more=False))
 
     async def read_item(self, request: HttpRequest, conversation_id: str, item_id: str) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
-        said = await self._said(conversation_id, caller)
-        found = next((item for item in _all_items(said) if item.id == item_id), None)
+        items = await self._all_items(conversation_id, caller)
+        found = next((item for item in items if item.id == item_id), None)
         if found is None:
             message = "There is no such item in this conversation."
             raise OrchestratorError(ErrorKind.ITEM_NOT_FOUND, message, param="item_id")
@@ -120,6 +120,14 @@ class ConversationsEdge:
         said = list(sent)
         return input_items(said, await self.responses.resolved(said, caller))
 
+    async def _all_items(self, conversation_id: str, caller: Caller) -> list[ResponseItem]:
+        found: list[ResponseItem] = []
+        for response in await self._said(conversation_id, caller):
+            with_servers = bool(response.parameters.get("integrations"))
+            told = await self.responses.told(response.id, caller) if with_servers else (StoredTelling(response), None)
+            found += _items_of(*told)
+        return found
+
     async def _told(self, thread_id: str, caller: Caller) -> Conversation:
         thread, said = await self.conversations.responses(thread_id, caller)
         created = int(thread.created_at.timestamp())
@@ -134,12 +142,8 @@ def _thread(conversation_id: str) -> str:
         raise OrchestratorError(ErrorKind.THREAD_NOT_FOUND, "It is no conversation's id.", param=PARAM) from None
 
 
-def _items_of(response: StoredResponse) -> list[ResponseItem]:
-    return [*(entry.item for entry in stored_input(response)), *stored_object(StoredTelling(response)).output]
-
-
-def _all_items(said: Sequence[StoredResponse]) -> list[ResponseItem]:
-    return [item for response in said for item in _items_of(response)]
+def _items_of(telling: StoredTelling, before: CallsBefore | None) -> list[ResponseItem]:
+    return [*input_of(telling, before), *stored_object(telling, before).output]
 
 
 def conversation_routes(edge: ConversationsEdge) -> list[HTTPRouteHandler]:

@@ -297,9 +297,10 @@ def in_openai_words(error: OrchestratorError, places: Sequence[int]) -> Orchestr
         number, _, field = rest.partition(".")
         place = places[int(number)] if number.isdigit() and int(number) < len(places) else None
         param = "tools" if place is None else ".".join(filter(None, ("tools", str(place), field)))
-    if param is None:
-        param = info.param
-    return OrchestratorError(info.kind, info.message, param=param, retry_after_seconds=error.retry_after_seconds)
+    message = info.message.replace("'integrations'", "'tools'")
+    return OrchestratorError(
+        info.kind, message, param=param or info.param, retry_after_seconds=error.retry_after_seconds
+    )
 
 
 _RENAMED: Final = {

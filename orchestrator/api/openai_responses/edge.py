@@ -17,6 +17,7 @@ from orchestrator.api.openai_responses.answers import (
     answer,
     encoder_of,
     frames,
+    input_of,
     last_frames,
     stored_encoder,
     stored_object,
@@ -29,7 +30,7 @@ from orchestrator.api.openai_responses.decode import (
     in_openai_words,
     references_of,
 )
-from orchestrator.api.openai_responses.encode_input import referred, stored_input, told_decisions
+from orchestrator.api.openai_responses.encode_input import referred
 from orchestrator.api.openai_responses.heads import ResponseHead, stored_head
 from orchestrator.api.openai_responses.history import References
 from orchestrator.api.openai_responses.item_ids import parse_item_id
@@ -247,6 +248,9 @@ class ResponsesEdge:
         """Overwrite the content of a response."""
         caller = await self.authenticator.caller(request)
         subtree = Query(request, ("subtree",)).boolean("subtree")
+        telling = await self.tellings.stored(response_id, caller)
+        if telling.response.status == "awaiting_approval":  # its client was told that it is completed
+            await self.graph.cancel(response_id, caller)
         await self.graph.delete(response_id, caller, subtree=subtree)
         return json_reply(DeletedResponse(response_id))
 
@@ -261,8 +265,7 @@ class ResponsesEdge:
         """A page of what a response was asked."""
         caller = await self.authenticator.caller(request)
         telling, before = await self.told(response_id, caller)
-        decisions = [] if before is None else told_decisions(before.telling, before.call_ids)
-        return json_reply(page_of([*decisions, *(entry.item for entry in stored_input(telling.response))], request))
+        return json_reply(page_of(input_of(telling, before), request))
 
 
 def _head(chat: ChatRequest, response_id: str, model: str, previous: str | None) -> ResponseHead:

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from orchestrator.api.openai_responses.encode_items import content_of, text_of
+import msgspec
+
+from orchestrator.api.openai_responses.encode_items import NO_SERVER, content_of, text_of
 from orchestrator.api.openai_responses.item_ids import ItemId, call_id_of, call_item_id, input_item_id
 from orchestrator.api.openai_responses.wire_response import (
     FunctionCallItem,
     FunctionOutputItem,
     McpApprovalResponseItem,
+    McpCallItem,
+    McpExecutionError,
     MessageContent,
     MessageItem,
     ReasoningContent,
@@ -76,7 +80,9 @@ def told_decisions(telling: StoredTelling, call_ids: frozenset[str]) -> list[Res
 
 
 def _belongs(said: InputItem, first: InputItem) -> bool:
-    """Whether it is a part of the message that `first` begins."""
+    """Whether it is a part of the message that `first` begins, or what came of that call."""
+    if isinstance(first, FunctionCallInput) and isinstance(said, FunctionOutput):
+        return first.of_server and first.call_id == said.call_id
     speaker = _speaker(said)
     return speaker is not None and speaker == _speaker(first) and not _begins(said)
 
@@ -104,11 +110,25 @@ def _item(response_id: str, place: int, said: Sequence[InputItem]) -> ResponseIt
         case ReasoningInput(text):
             item_id = input_item_id("rs", response_id, place)
             return ReasoningItem(item_id, [], [ReasoningContent(text)], "completed")
+        case FunctionCallInput(of_server=True):
+            return _mcp_call(response_id, place, first, said[1] if len(said) > 1 else None)
         case FunctionCallInput(call_id, name, arguments):
             return FunctionCallItem(input_item_id("fc", response_id, place), call_id, name, arguments, "completed")
         case FunctionOutput(call_id, output):
             item_id = input_item_id("fco", response_id, place)
             return FunctionOutputItem(item_id, call_id, _told_output(content_of(output)), "completed")
+
+
+def _mcp_call(response_id: str, place: int, call: FunctionCallInput, result: InputItem | None) -> McpCallItem:
+    item = McpCallItem(
+        input_item_id("mcp", response_id, place), call.server or NO_SERVER, call.name, call.arguments, "incomplete"
+    )
+    if not isinstance(result, FunctionOutput):
+        return item
+    content = content_of(result.output)
+    if result.is_error:
+        return msgspec.structs.replace(item, status="failed", error=McpExecutionError(content))
+    return msgspec.structs.replace(item, status="completed", output=text_of(content))
 
 
 def _part(part: InputItem) -> MessageContent:
@@ -119,7 +139,7 @@ def _part(part: InputItem) -> MessageContent:
 
 
 def _told_output(content: Sequence[Any]) -> str | list[SentTextContent | SentImageContent]:
-    if not any(part.get("type") == "image" for part in content):
+    if len(content) < 2 and not any(part.get("type") == "image" for part in content):
         return text_of(content)
     told: list[SentTextContent | SentImageContent] = []
     for part in content:

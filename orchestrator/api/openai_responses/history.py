@@ -213,7 +213,9 @@ def _mcp_call(item: SentMcpCall, path: str, *, in_turn: bool) -> Sequence[InputI
     )
     content = msgspec.json.encode([{"type": "text", "text": text}]).decode()
     return [
-        FunctionCallInput(call_id, item.name, item.arguments, begins=not in_turn, of_server=True),
+        FunctionCallInput(
+            call_id, item.name, item.arguments, begins=not in_turn, of_server=True, server=item.server_label
+        ),
         FunctionOutput(call_id, content, is_error=failed, of_server=True),
     ]
 

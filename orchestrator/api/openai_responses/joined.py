@@ -26,17 +26,25 @@ def asked_calls(telling: StoredTelling) -> list[JournaledCall]:
     There are none where it went on by itself: by a decision that was made elsewhere than in this dialect.
     """
     response = telling.response
-    if response.status not in ("awaiting_approval", "in_progress", "completed"):
+    if response.status not in ("awaiting_approval", "in_progress", "completed", "cancelled"):
         return []
     if not is_of_this_dialect(response):
         return []
-    turns = [*(call.turn for call in telling.calls), *(entry.turn for entry in response.output)]
+    last = max((*(call.turn for call in telling.calls), *(entry.turn for entry in response.output)), default=0)
     pending = {call.call_id for call in response.pending}
+    over = response.status in ("completed", "cancelled")
     return [
         call
         for call in telling.calls
-        if call.turn == max(turns) and (call.call_id in pending or (call.decision and call.decision.owner is not None))
+        if call.turn == last and (call.call_id in pending or _was_asked_about(call, over=over))
     ]
+
+
+def _was_asked_about(call: JournaledCall, *, over: bool) -> bool:
+    """Whether somebody decided about it, or it was not run because nobody did before it was all `over`."""
+    if call.decision is None:
+        return over and call.status == "refused"
+    return call.decision.owner is not None
 
 
 def as_asked(telling: StoredTelling) -> StoredTelling:
@@ -53,7 +61,7 @@ def as_asked(telling: StoredTelling) -> StoredTelling:
     asked_at = max(call.created_at for call in calls)
     response = replace(
         telling.response,
-        status="awaiting_approval",
+        status="cancelled" if telling.response.status == "cancelled" else "awaiting_approval",
         pending=waiting,
         expires_at=telling.response.expires_at or asked_at,
         ended_at=asked_at,

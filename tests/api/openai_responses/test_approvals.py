@@ -302,6 +302,50 @@ async def test_a_conversation_goes_on_behind_the_decision() -> None:
     assert (late.value.param, other.value.param) == ("conversation", "previous_response_id")
 
 
+async def test_the_items_of_a_conversation_have_what_was_asked_and_answered() -> None:
+    async with openai_house(ScriptedEngine(CALLS), clock()) as (_, client):
+        conversation = await client.conversations.create()
+
+        async def listed() -> list[str]:
+            items = client.conversations.items.list(conversation.id, order="asc")
+            return [item.type async for item in items]
+
+        first = await client.responses.create(
+            model=MODEL, input="Time?", tools=[CLOCK_TOOL], conversation=conversation.id
+        )
+        waiting = await listed()
+        await decided(client, first, previous_response_id=None, conversation=conversation.id)
+        answered = await listed()
+        question = await client.conversations.items.retrieve(asked_in(first)[0], conversation_id=conversation.id)
+    assert waiting == ["message", "mcp_list_tools", "message", "mcp_approval_request"]
+    assert answered == [*waiting, "mcp_approval_response", "mcp_call", "message"]
+    assert told(question) == told(first.output[-1])
+
+
+async def test_what_waits_can_be_cancelled_and_deleted() -> None:
+    async with openai_house(ScriptedEngine(CALLS[:1]), clock()) as (_, client):
+        first, second = [
+            await client.responses.create(model=MODEL, input="Time?", tools=[CLOCK_TOOL]) for _ in range(2)
+        ]
+        cancelled = await client.responses.cancel(first.id)
+        read = await client.responses.retrieve(first.id)
+        await client.responses.delete(second.id)
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(second.id)
+    assert (cancelled.status, told(cancelled)) == ("cancelled", told(read))
+    assert told(cancelled)["output"] == told(first)["output"]
+
+
+async def test_what_is_not_kept_of_a_server_is_asked_for_by_the_name_that_it_has_here() -> None:
+    tool: Any = {**CLOCK_TOOL, "server_url": "http://x.example/mcp", "headers": {"X-Key": "1"}}
+    async with openai_house(ScriptedEngine(CALLS), {"clock": clock()["mcp/clock"]}) as (_, client):
+        first = await client.responses.create(model=MODEL, input="Time?", tools=[tool])
+        with pytest.raises(openai.ConflictError, match="send 'tools' with the entry of 'clock'") as refused:
+            await decided(client, first, tools=[])
+        second = await decided(client, first, tools=[tool])
+    assert (refused.value.param, second.output_text) == ("tools", "It is noon.")
+
+
 async def test_a_decision_that_is_made_natively_goes_on_in_the_same_response() -> None:
     async with openai_house(ScriptedEngine(CALLS), clock()) as (api, client):
         first = await client.responses.create(model=MODEL, input="Time?", tools=[CLOCK_TOOL])

@@ -248,6 +248,7 @@ async def test_a_history_with_calls_of_servers_goes_on_from_what_is_stored_of_it
             "arguments": sent[1]["arguments"],
             "begins": True,
             "of_server": True,
+            "server": "clock",
         },
         {
             "type": "function_call_output",

@@ -92,3 +92,32 @@ async def test_single_items_are_not_deleted_and_unknown_ones_not_found() -> None
                 conversation.id, items=[{"type": "function_call_output", "call_id": "c", "output": "x"}]
             )
     assert (refused.value.status_code, unknown.value.param) == (405, "input")
+
+
+async def test_calls_of_servers_in_a_history_are_read_back_as_they_were_sent() -> None:
+    sent: Any = [
+        {"type": "message", "role": "user", "content": "Time?"},
+        {"type": "mcp_call", "id": "mcp_1", "server_label": "clock", "name": "now", "arguments": "{}", "output": "1"},
+        {"type": "mcp_call", "id": "mcp_2", "server_label": "sun", "name": "up", "arguments": "{}", "error": "dark"},
+        {"type": "mcp_call", "id": "mcp_3", "server_label": "sun", "name": "up", "arguments": "{}"},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {
+            "type": "function_call_output",
+            "call_id": "c1",
+            "output": [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}],
+        },
+    ]
+    async with openai_house() as (_, client):
+        conversation = await client.conversations.create(items=sent)
+        listed = [told(item) async for item in client.conversations.items.list(conversation.id, order="asc")]
+        again = await client.conversations.create(items=[{"id": item["id"]} for item in listed[1:4]])
+        copied = [told(item) async for item in client.conversations.items.list(again.id, order="asc")]
+    calls = [(item["server_label"], item["name"], item["status"], item["output"]) for item in listed[1:4]]
+    assert [item["type"] for item in listed] == [item["type"] for item in sent]
+    assert calls == [
+        ("clock", "now", "completed", "1"),
+        ("sun", "up", "failed", None),
+        ("sun", "up", "completed", ""),
+    ]
+    assert [part["text"] for part in listed[-1]["output"]] == ["a", "b"]
+    assert [{**item, "id": ""} for item in copied] == [{**item, "id": ""} for item in listed[1:4]]
