@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from orchestrator.core.items import InputItem
 from orchestrator.core.json_types import JsonObject, JsonValue
@@ -24,7 +25,7 @@ class ChatRequest:
     Results of such calls are `FunctionOutput`s of the `input`; each must follow its call, there or in the chain.
     `stateless`: the `input` is all that the client has of the chat. What is stored of it is found by its transcript and
     continued, the rest is new; where `store` is false, or `previous_response_id` is given, nothing is looked for.
-    `response_id` is that of the response where it was minted before, for a client that is told of it at once.
+    `response_id` and `created_at` are those of the response where they were given before, for a client that is told at once.
     `passes_over`: where what it continues waits for approvals, that one ends, its calls not run, as silence about them is
     the answer of a client that has no words for another one.
     Without `parallel_tool_calls` a turn makes one call at most; calls of servers' tools beyond `max_tool_calls` are refused.
@@ -56,4 +57,5 @@ class ChatRequest:
     parallel_tool_calls: bool = True
     max_tool_calls: int | None = None
     response_id: str | None = None
+    created_at: datetime | None = None
     passes_over: bool = False

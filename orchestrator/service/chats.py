@@ -197,6 +197,7 @@ class ChatService:
             timeout_seconds=self._run_timeout_seconds,
             approval_timeout_seconds=self._approval_timeout_seconds,
             elapsed_seconds=0.0 if taken_up is None else taken_up.elapsed_seconds,
+            created_at=chat.created_at,
             recorded_decisions=frozenset() if taken_up is None else taken_up.recorded_decisions,
             forked_from=None if taken_up is None else taken_up.forked_from,
             replay_of=None if replayed is None else replayed.response_id,
@@ -227,7 +228,7 @@ class ChatService:
             return await self._store.load_chain(response_id, owner)
         except OrchestratorError as error:
             waits = error.info.kind is ErrorKind.RESPONSE_NOT_FINISHED
-            if waits and chat.passes_over and await self._pass_over(response_id, owner):
+            if waits and chat.passes_over and await self.pass_over(response_id, owner):
                 return await self._store.load_chain(response_id, owner)
             if chat.thread is None or error.info.param is None:
                 raise
@@ -236,7 +237,7 @@ class ChatService:
                 message = "The newest response of this thread was deleted meanwhile. Ask again."
             raise OrchestratorError(error.info.kind, message, param="thread_id") from None
 
-    async def _pass_over(self, response_id: str, owner: str) -> bool:
+    async def pass_over(self, response_id: str, owner: str) -> bool:
         """End a response that waits for approvals, its calls not run; False for one that does not wait."""
         await self._runs.put_away(response_id, owner)
         return await self._store.end_suspended(response_id, owner, Completed(), PASSED_OVER, datetime.now(UTC))

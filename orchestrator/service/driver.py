@@ -64,7 +64,8 @@ class RunContext:
     """What a run needs of the world, and what the store is told of it beside its content.
 
     `timeout_seconds` is for the whole run: of one that is taken up, `elapsed_seconds` are used up
-    already, and the store has the `recorded_decisions`. A `lasting` run outlives its client.
+    already, and the store has the `recorded_decisions`. A `lasting` run outlives its client. `created_at` None is when
+    the response is opened.
     """
 
     choice: ModelChoice
@@ -83,6 +84,7 @@ class RunContext:
     timeout_seconds: float
     approval_timeout_seconds: float
     elapsed_seconds: float = 0.0
+    created_at: datetime | None = None
     recorded_decisions: frozenset[str] = frozenset()
     forked_from: ForkPoint | None = None
     replay_of: str | None = None
@@ -265,7 +267,7 @@ class RunDriver:
             offered=command.offered,
             tool_names=dict(command.tool_names),
             holder=context.holder,
-            created_at=now,
+            created_at=self.context.created_at or now,
             lease_until=now + timedelta(seconds=LEASE_SECONDS),
             forked_from=context.forked_from,
             replay_of=context.replay_of,

@@ -32,6 +32,7 @@ from orchestrator.api.query import Query
 from orchestrator.api.replies import json_reply
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem
+from orchestrator.ports import StoredResponse
 from orchestrator.service.callers import Caller
 from orchestrator.service.conversations import ConversationService, metadata_of
 from orchestrator.service.retelling import StoredTelling
@@ -74,6 +75,7 @@ class ConversationsEdge:
     async def delete(self, request: HttpRequest, conversation_id: str) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
         Query(request, ())
+        await self._pass_over_what_waits(conversation_id, caller)
         with naming_conversation(conversation_id, PARAM):
             await self.responses.threads.delete(_thread(conversation_id), caller)
         return json_reply(DeletedConversation(conversation_id))
@@ -86,6 +88,7 @@ class ConversationsEdge:
         caller = await self.responses.authenticator.caller(request)
         body = decode_value(await self.responses.value_of(request), ConversationItemsBody)
         items = await self._items(body.items, caller)
+        await self._pass_over_what_waits(conversation_id, caller)
         with naming_conversation(conversation_id, PARAM):
             deposited = await self.conversations.add(_thread(conversation_id), items, caller)
         added = _items_of(StoredTelling(deposited), None)
@@ -110,6 +113,12 @@ class ConversationsEdge:
         )
         info = ErrorInfo(ErrorKind.METHOD_NOT_ALLOWED, message, "item_id")
         return answer_of(request, info, headers={"Allow": "GET"}).as_asgi()
+
+    async def _pass_over_what_waits(self, conversation_id: str, caller: Caller) -> None:
+        """A question about a call that nobody answers holds nothing up."""
+        newest = (await self._said(conversation_id, caller))[-1]
+        if newest.status == "awaiting_approval":
+            await self.responses.chats.pass_over(newest.id, caller.owner)
 
     async def _said(self, conversation_id: str, caller: Caller) -> Sequence[StoredResponse]:
         with naming_conversation(conversation_id, PARAM):

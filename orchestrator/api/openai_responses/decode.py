@@ -119,6 +119,7 @@ def _chat(body: ResponseCreateBody, tools: AskedTools, conversation: str | None)
         max_tool_calls=_given(body.max_tool_calls),
         background=body.background,
         dialect=settings_of(body, conversation),
+        passes_over=True,
     )
 
 

@@ -93,13 +93,14 @@ class ResponsesEdge:
         asked = asked_response(body, await self.resolved(body.input, caller))
         try:
             asked = await self.placed(asked, caller)
-            run = await self.chats.start(asked.chat, caller)
-            return await self._answer(run, asked, request, stream=body.stream)
+            chat = _begun(asked.chat)
+            run = await self.chats.start(chat, caller)
+            return await self._answer(run, chat, request, stream=body.stream)
         except OrchestratorError as error:
             raise in_openai_words(error, asked.tools.integration_places) from None
 
-    async def _answer(self, run: LiveRun, asked: Asked, request: HttpRequest, *, stream: bool) -> ASGIResponse:
-        head = _head(asked.chat, run.request.response_id, run.request.model_key, run.previous_response_id)
+    async def _answer(self, run: LiveRun, chat: ChatRequest, request: HttpRequest, *, stream: bool) -> ASGIResponse:
+        head = _head(chat, run.request.response_id, run.request.model_key, run.previous_response_id)
         return await answer(run, head, request, stream=stream, keep_alive_seconds=self.keep_alive_seconds)
 
     async def _decide(
@@ -139,8 +140,8 @@ class ResponsesEdge:
         *,
         stream: bool,
     ) -> ASGIResponse:
-        response_id = new_response_id()
-        chat = replace(asked.chat, response_id=response_id)
+        chat = _begun(asked.chat)
+        response_id = chat.response_id or ""
         shown = response_id if chat.store else None
         instance = telling.response.model_instance_id
         run = JoinedRun(first, lambda: self.chats.start(chat, caller), shown, instance)
@@ -250,7 +251,7 @@ class ResponsesEdge:
         subtree = Query(request, ("subtree",)).boolean("subtree")
         telling = await self.tellings.stored(response_id, caller)
         if telling.response.status == "awaiting_approval":  # its client was told that it is completed
-            await self.graph.cancel(response_id, caller)
+            await self.chats.pass_over(response_id, caller.owner)
         await self.graph.delete(response_id, caller, subtree=subtree)
         return json_reply(DeletedResponse(response_id))
 
@@ -269,8 +270,13 @@ class ResponsesEdge:
 
 
 def _head(chat: ChatRequest, response_id: str, model: str, previous: str | None) -> ResponseHead:
-    now, instructions = datetime.now(UTC), chat.system_prompt or None
-    return ResponseHead(response_id, now, model, previous, instructions, chat.store, chat.metadata, chat.dialect)
+    created_at, instructions = chat.created_at or datetime.now(UTC), chat.system_prompt or None
+    return ResponseHead(response_id, created_at, model, previous, instructions, chat.store, chat.metadata, chat.dialect)
+
+
+def _begun(chat: ChatRequest) -> ChatRequest:
+    """`chat` with the id and the time that its client is told, and that are stored: one of each."""
+    return replace(chat, response_id=new_response_id(), created_at=datetime.now(UTC))
 
 
 def _told_again(telling: StoredTelling, before: CallsBefore | None, run: LiveRun | StoredRunStream) -> StreamedRun:

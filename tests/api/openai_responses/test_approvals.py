@@ -322,6 +322,43 @@ async def test_the_items_of_a_conversation_have_what_was_asked_and_answered() ->
     assert told(question) == told(first.output[-1])
 
 
+@pytest.mark.parametrize("way", ["chain", "history", "conversation"])
+async def test_a_chat_goes_on_past_a_question_that_nobody_answers(way: str) -> None:
+    engine = ScriptedEngine(CALLS)
+    servers = clock()
+    async with openai_house(engine, servers) as (_, client):
+        conversation = await client.conversations.create()
+        there: Any = {"conversation": conversation.id} if way == "conversation" else {}
+        first = await client.responses.create(model=MODEL, input="Time?", tools=[CLOCK_TOOL], **there)
+        never_mind: Any = {"role": "user", "content": "No, forget it."}
+        if way == "chain":
+            there = {"previous_response_id": first.id}
+        history = [{"role": "user", "content": "Time?"}, *sent_back(first)] if way == "history" else []
+        second = await client.responses.create(model=MODEL, input=[*history, never_mind], **there)
+        asked = await client.responses.retrieve(first.id)
+        with pytest.raises(openai.ConflictError):
+            await decided(client, first, tools=[CLOCK_TOOL])
+    assert (second.output_text, second.previous_response_id) == ("It is noon.", first.id)
+    assert (told(asked)["output"], asked.status) == (told(first)["output"], "completed")
+    assert servers["mcp/clock"].calls == []
+    [_, call, result, said] = texts_of(engine)
+    assert (call[3], said) == (("now", '{"zone":"UTC"}'), ("user", "No, forget it."))
+    assert "not run" in result[2]
+
+
+async def test_a_question_that_nobody_answers_locks_no_conversation() -> None:
+    async with openai_house(ScriptedEngine(CALLS), clock()) as (_, client):
+        conversation = await client.conversations.create()
+        ask: Any = {"model": MODEL, "input": "Time?", "tools": [CLOCK_TOOL], "conversation": conversation.id}
+        await client.responses.create(**ask)
+        await client.conversations.items.create(conversation.id, items=[{"role": "user", "content": "Well."}])
+        items = [item.type async for item in client.conversations.items.list(conversation.id, order="asc")]
+        other = await client.conversations.create()
+        await client.responses.create(**ask | {"conversation": other.id})
+        assert (await client.conversations.delete(other.id)).deleted
+    assert items == ["message", "mcp_list_tools", "message", "mcp_approval_request", "message"]
+
+
 async def test_what_waits_can_be_cancelled_and_deleted() -> None:
     async with openai_house(ScriptedEngine(CALLS[:1]), clock()) as (_, client):
         first, second = [
