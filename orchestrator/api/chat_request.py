@@ -9,6 +9,7 @@ from typing import Final, TypeVar, assert_never
 import msgspec
 from msgspec import UnsetType
 
+from orchestrator.api.strict_functions import strict_problem
 from orchestrator.api.thread_dialect import reasoning_wishes, server_requests
 from orchestrator.api.wire_requests import (
     ChatBody,
@@ -132,7 +133,7 @@ def check_image(data_url: str, param: str) -> None:
 def check_functions(
     functions: Sequence[ToolDefinition], place: Callable[[int, str], str] = lambda at, field: f"tools.{at}.{field}"
 ) -> tuple[ToolDefinition, ...]:
-    """The client's functions, each with a name of its own and a schema that can be read.
+    """The client's functions, each with a name of its own and a schema that can be read, and held where it is strict.
 
     Raises:
         OrchestratorError: `invalid_value` on the first that is not, at the `place` of its field.
@@ -146,6 +147,11 @@ def check_functions(
         if problem is not None:
             where = place(index, "parameters")
             message = f'"{where}" is not a JSON schema that can be used: {problem}.'
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=where)
+        lax = strict_problem(function.input_schema) if function.strict else None
+        if lax is not None:
+            where = place(index, "parameters")
+            message = f'"{where}" is no schema of a strict function: {lax}. Change it, or leave "strict" out.'
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=where)
         names.add(function.name)
     return tuple(functions)

@@ -30,7 +30,7 @@ def judge_call(call: PlacedCall, offered: Mapping[str, OfferedTool], *, cut: boo
     """`call` as the journal takes it: free to run (no outcome yet), or invalid with its reason.
 
     A call runs only where it names an offered tool and its arguments match that tool's schema. One of a function of the
-    client's is handed over as the model wrote it. `cut` says that a limit ended the turn, so that arguments which do not
+    client's is handed over as the model wrote it, a strict one where it matches. `cut` says that a limit ended the turn, so that arguments which do not
     parse are unfinished.
     """
     arguments = parse_object(call.arguments_text)
@@ -39,14 +39,17 @@ def judge_call(call: PlacedCall, offered: Mapping[str, OfferedTool], *, cut: boo
     if tool is None:
         return _invalid(call, missing_tool(call.model_name, offered))
     call = replace(call, tool=tool.definition.name, provider=tool.provider, digest=tool.digest, server=tool.server)
-    if isinstance(tool.provider, ClientProvider):
-        return cut_off(call) if cut and arguments is None else replace(call, outcome=HANDED_OVER)
+    of_client = isinstance(tool.provider, ClientProvider)
+    if arguments is None and cut:
+        return cut_off(call)
+    if of_client and not tool.definition.strict:
+        return replace(call, outcome=HANDED_OVER)
     if arguments is None:
-        return cut_off(call) if cut else _invalid(call, f"The arguments of {call.model_name} are not a JSON object.")
+        return _invalid(call, f"The arguments of {call.model_name} are not a JSON object.")
     problems = argument_problems(tool.definition.input_schema, arguments)
     if problems is not None:
         return _invalid(call, f"The arguments do not match the input schema of {call.model_name}: {problems}")
-    return replace(call, awaits_approval=tool.needs_approval)
+    return replace(call, outcome=HANDED_OVER) if of_client else replace(call, awaits_approval=tool.needs_approval)
 
 
 def missing_tool(name: str, offered: Mapping[str, OfferedTool]) -> str:
@@ -206,7 +209,7 @@ def output_entry(placed: PlacedItem) -> OutputEntry:
     outcome = placed.outcome
     if outcome is None:
         raise ValueError(f"{placed.call_id} is not settled")
-    if placed.is_of_client and outcome.status in ("handed_over", "answered", "invalid"):
+    if placed.is_handed_over or is_cut_off_from_client(placed):
         return OutputEntry(placed.turn, function_call(placed), _shown_of_client(placed))
     shown = None if outcome.shown is None else Shown(placed.model_name, _shown_arguments(placed), outcome.shown)
     if outcome.status == "invalid":
@@ -225,6 +228,12 @@ def output_entry(placed: PlacedItem) -> OutputEntry:
         structured=outcome.structured,
     )
     return OutputEntry(placed.turn, call, shown)
+
+
+def is_cut_off_from_client(placed: PlacedCall) -> bool:
+    """Whether it is a call of a function of the client's that never became whole; of one that is wrong the model is told."""
+    outcome = placed.outcome
+    return placed.is_of_client and outcome is not None and outcome.status == "invalid" and outcome.shown is None
 
 
 def function_call(placed: PlacedCall) -> FunctionCall:

@@ -39,7 +39,10 @@ class ToolAnnotations:
 
 @dataclass(frozen=True, slots=True)
 class ToolDefinition:
-    """A tool as its server defines it; `input_schema` is a JSON schema of an object."""
+    """A tool as its server defines it; `input_schema` is a JSON schema of an object.
+
+    `strict` is a function of the client's that only ever gets arguments which match.
+    """
 
     name: str
     description: str
@@ -47,11 +50,14 @@ class ToolDefinition:
     title: str | None = None
     output_schema: JsonObject | None = None
     annotations: ToolAnnotations = ToolAnnotations()
+    strict: bool = False
 
     def as_json(self) -> JsonObject:
         """Every part of the definition as one JSON object: what is stored and what is digested."""
         hints = self.annotations
+        more: JsonObject = {"strict": True} if self.strict else {}
         return {
+            **more,
             "name": self.name,
             "title": self.title,
             "description": self.description,
@@ -79,6 +85,7 @@ def definition_from_json(value: JsonObject) -> ToolDefinition:
         ToolAnnotations(
             hints["readOnlyHint"], hints["destructiveHint"], hints["idempotentHint"], hints["openWorldHint"]
         ),
+        known.get("strict", False),
     )
 
 

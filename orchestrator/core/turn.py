@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, assert_never
 
-from orchestrator.core.calls import cut_off, function_call, judge_call, missing_tool
+from orchestrator.core.calls import cut_off, function_call, is_cut_off_from_client, judge_call, missing_tool
 from orchestrator.core.commands import PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.errors import IllegalInputError
 from orchestrator.core.inputs import (
@@ -34,7 +34,7 @@ from orchestrator.core.stream import (
     ToolCallFailure,
     ToolCallStart,
 )
-from orchestrator.core.tools import OfferedTool
+from orchestrator.core.tools import OfferedTool, argument_problems
 
 TextKind: TypeAlias = Literal["reasoning", "message"]
 TurnChunk: TypeAlias = PromptProgressed | ReasoningArrived | TextArrived | CallOpened | CallArgumentsArrived
@@ -52,12 +52,14 @@ class _CallSlot:
     call_id: str
     name: str
     fragments: list[str] = field(default_factory=list[str])
+    held: bool = False
 
 
 class TurnAssembly:
     """Collects a turn; slots stand in the order in which the model opened them.
 
-    Text that is only white space makes no item: models put line breaks around calls. With `one_call` the turn `is_over`
+    Text that is only white space makes no item: models put line breaks around calls. A call of a strict function is held
+    back until its arguments are whole and match, and stands where it became so. With `one_call` the turn `is_over`
     with its first call: what the model writes after it is not heard.
     """
 
@@ -130,9 +132,11 @@ class TurnAssembly:
         if index in self._calls:
             raise IllegalInputError(f"call {index} of turn {self.number} was opened twice")
         events = self._end_prompt() + self._end_text()
-        slot = self._calls[index] = _CallSlot(call_id, name)
-        self._slots.append(slot)
         tool = self._offered.get(name)
+        slot = self._calls[index] = _CallSlot(call_id, name, held=tool is not None and tool.definition.strict)
+        if slot.held:
+            return events
+        self._slots.append(slot)
         if tool is None:
             reason = missing_tool(name, self._offered)
             return [*events, ToolCallFailure(call_id, "invalid_name", reason, name, None, None)]
@@ -149,10 +153,30 @@ class TurnAssembly:
         if index not in self._calls:
             raise IllegalInputError(f"call {index} of turn {self.number} was never opened")
         call = self._calls[index]
-        call.fragments.append(text)
         tool = self._offered.get(call.name)
+        if tool is not None and tool.definition.strict:
+            return self._strict_arguments_arrived(call, text, tool)
+        call.fragments.append(text)
         told = tool is not None and isinstance(tool.provider, ClientProvider) and text
         return [FunctionCallDelta(call.call_id, text)] if told else []
+
+    def _strict_arguments_arrived(self, call: _CallSlot, text: str, tool: OfferedTool) -> list[StreamEvent]:
+        """What comes after arguments that are whole is not heard."""
+        if not call.held:
+            return []
+        call.fragments.append(text)
+        arguments = parse_object("".join(call.fragments)) if text.rstrip().endswith("}") else None
+        if arguments is None or argument_problems(tool.definition.input_schema, arguments) is not None:
+            return []
+        return [*self._end_text(), *self._release(call)]
+
+    def _release(self, call: _CallSlot) -> list[StreamEvent]:
+        """A strict call takes its place, and the client hears of it."""
+        call.held = False
+        self._slots.append(call)
+        arguments = "".join(call.fragments)
+        start = FunctionCallStart(call.call_id, call.name)
+        return [start, FunctionCallDelta(call.call_id, arguments)] if arguments else [start]
 
     def finish(self, *, cut: bool, broken_off: bool = False) -> tuple[list[StreamEvent], list[PlacedItem]]:
         """The turn is over: judge its calls.
@@ -160,8 +184,9 @@ class TurnAssembly:
         `cut` says that a limit ended it, `broken_off` that it never came to its end: then no call of it may run.
         """
         events = self._end_prompt() + self._end_text()
+        late = [call for call in self._calls.values() if call.held]
         items: list[PlacedItem] = []
-        for position, slot in enumerate(self._slots, self._first_position):
+        for position, slot in enumerate([*self._slots, *late], self._first_position):
             if isinstance(slot, _TextSlot):
                 text = "".join(slot.parts)
                 told = kept_logprobs(slot.logprobs)
@@ -170,6 +195,8 @@ class TurnAssembly:
                 continue
             placed = PlacedCall(position, self.number, slot.call_id, slot.name, "".join(slot.fragments), None)
             call = judge_call(placed, self._offered, cut=cut or broken_off)
+            if slot.held and (call.is_handed_over or is_cut_off_from_client(call)):
+                events += self._release(slot)
             if broken_off and (call.outcome is None or call.is_handed_over):
                 call = cut_off(call)
             events += _judged(call)
@@ -213,10 +240,12 @@ def _judged(call: PlacedCall) -> list[StreamEvent]:
     """What the stream says once a call's arguments are whole; an unknown name was told when it was opened."""
     if call.tool is None or call.provider is None:
         return []
-    if call.is_of_client:  # one that is handed over is told of once it is journaled
-        return [] if call.is_handed_over else [FunctionCallEnd(function_call(call))]
+    if call.is_handed_over:  # it is told of once it is journaled
+        return []
+    if is_cut_off_from_client(call):
+        return [FunctionCallEnd(function_call(call))]
     events: list[StreamEvent] = []
-    if call.arguments is not None:
+    if call.arguments is not None and not call.is_of_client:
         events.append(ToolCallArguments(call.call_id, call.tool, call.arguments, call.provider, call.awaits_approval))
     if call.outcome is not None:
         reason = call.reason or ""

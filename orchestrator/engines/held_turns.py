@@ -8,11 +8,12 @@ prompt as ever.
 import json
 import re
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Final
 
 from orchestrator.core.commands import Generate
+from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.inputs import CallArgumentsArrived, GenerationFinished, TextArrived
 from orchestrator.core.json_types import JsonObject, JsonValue
 from orchestrator.core.logprobs import TokenLogprob
@@ -40,13 +41,22 @@ def turn_schema(request: Generate) -> JsonObject | None:
     alternatives: list[JsonValue] = []
     for number, tool in enumerate(tools):
         place = f"tool_{number}"
-        definitions[place] = rehomed(grammar_schema(parameters(tool)), f"#/$defs/{place}")
+        definitions[place] = rehomed(call_schema(tool), f"#/$defs/{place}")
         call = _object({"name": {"const": tool.name}, "arguments": {"$ref": f"#/$defs/{place}"}})
         alternatives.append(_object({key: call}))
     if request.tool_choice == "auto" and request.response_format is not None:
         definitions["answer"] = rehomed(answer_schema(request.response_format), "#/$defs/answer")
         alternatives.append({"$ref": "#/$defs/answer"})
     return {"$defs": definitions, "anyOf": alternatives}
+
+
+def call_schema(tool: OfferedTool) -> JsonObject:
+    """What the grammar of a call's arguments is made of: of a strict function all of its schema, where it can be held."""
+    schema = parameters(tool)
+    if tool.definition.strict:
+        with suppress(OrchestratorError):
+            return held_schema(schema)
+    return grammar_schema(schema)
 
 
 def answer_schema(response_format: ResponseFormat) -> JsonObject:

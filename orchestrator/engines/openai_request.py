@@ -55,10 +55,10 @@ def completion_body(
 def wire_tool(tool: OfferedTool, schema: JsonObject) -> JsonObject:
     """A tool under the name that the model is shown."""
     description = tool.definition.description
-    return {
-        "type": "function",
-        "function": {"name": tool.name, "description": description, "parameters": schema},
-    }
+    function: JsonObject = {"name": tool.name, "description": description, "parameters": schema}
+    if tool.definition.strict:
+        function["strict"] = True
+    return {"type": "function", "function": function}
 
 
 def wire_tool_choice(request: Generate) -> JsonObject:

@@ -7,7 +7,16 @@ from typing import Final
 import anyio
 
 from orchestrator.core.approvals import PendingApproval
-from orchestrator.core.items import FunctionCall, InvalidToolCall, Message, OutputEntry, OutputItem, Reasoning, ToolCall
+from orchestrator.core.items import (
+    ClientProvider,
+    FunctionCall,
+    InvalidToolCall,
+    Message,
+    OutputEntry,
+    OutputItem,
+    Reasoning,
+    ToolCall,
+)
 from orchestrator.core.response import (
     Cancelled,
     ChatResult,
@@ -169,7 +178,11 @@ def told_item(item: OutputItem, decided: frozenset[str] = frozenset()) -> list[S
             return [*start, arguments, ToolCallSuccess(item)]
         case InvalidToolCall(call_id, kind, reason, tool_name, arguments, provider):
             failure = ToolCallFailure(call_id, kind, reason, tool_name, arguments, provider)
-            return [failure] if provider is None else [ToolCallStart(call_id, tool_name, provider), failure]
+            return (
+                [failure]
+                if provider is None or isinstance(provider, ClientProvider)
+                else [ToolCallStart(call_id, tool_name, provider), failure]
+            )
         case FunctionCall(call_id, name, arguments):
             delta = [FunctionCallDelta(call_id, arguments)] if arguments else []
             return [FunctionCallStart(call_id, name), *delta, FunctionCallEnd(item)]

@@ -33,7 +33,7 @@ WEATHER: ChatCompletionToolParam = {
         "name": "weather",
         "description": "Tell the weather.",
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-        "strict": True,
+        "strict": False,
     },
 }
 ALL_SEEING = Model(

@@ -17,6 +17,7 @@ from orchestrator.core.items import (
     FunctionCall,
     FunctionCallInput,
     FunctionOutput,
+    InvalidToolCall,
     Message,
     OutputEntry,
     Reasoning,
@@ -25,6 +26,7 @@ from orchestrator.core.items import (
     ToolCall,
     asked_of_client,
 )
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.logprobs import MOST_KEPT, LikelyToken, TokenLogprob, kept_logprobs
 from orchestrator.core.offering import CLIENT
 from orchestrator.core.placed import HANDED_OVER, Outcome, PlacedCall
@@ -41,7 +43,7 @@ from orchestrator.core.request import Limits, NamedTool, Resumed, RunRequest
 from orchestrator.core.response import Completed, Counters, Incomplete, Suspended
 from orchestrator.core.states import Ended
 from orchestrator.core.stream import StreamFold
-from orchestrator.core.tools import ToolDefinition, definition_digest, text_content, tool_key
+from orchestrator.core.tools import ToolDefinition, definition_digest, definition_from_json, text_content, tool_key
 from tests.core.dialogue import ADD, COUNTED, PING, Dialogue, asked, said, with_clock
 
 WEATHER = ToolDefinition("weather", "Tell the weather.", {"type": "object", "properties": {"city": {"type": "string"}}})
@@ -379,3 +381,103 @@ def test_a_suspended_run_is_taken_up_and_ends_with_the_clients_call() -> None:
     recorded = dialogue.feed(i.OutcomeRecorded("call_1"))
     assert isinstance(recorded[-1], c.SaveResponse) and recorded[-1].ending == Completed()
     assert not isinstance(dialogue.run.state, Ended) and not isinstance(recorded[-1].ending, Suspended)
+
+
+# ---- strict functions ---------------------------------------------------------------------------
+
+CITY: JsonObject = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+STRICT = ToolDefinition("weather", "Tell the weather.", CITY, strict=True)
+NOT_MATCHING = "The arguments do not match the input schema of weather: "
+
+
+def folded(dialogue: Dialogue) -> StreamFold:
+    fold = StreamFold()
+    for event in dialogue.events:
+        fold.apply(event)
+    return fold
+
+
+def test_a_definition_says_that_it_is_strict_only_where_it_is() -> None:
+    assert definition_from_json(STRICT.as_json()) == STRICT
+    assert "strict" not in WEATHER.as_json()
+    assert definition_digest(STRICT) != definition_digest(replace(STRICT, strict=False))
+
+
+def test_a_strict_call_is_told_once_its_arguments_match_and_what_comes_after_them_is_not_heard() -> None:
+    dialogue = Dialogue(with_functions(STRICT))
+    dialogue.until_generating()
+    assert dialogue.feed(i.CallOpened(0, "weather", "call_0")) == [s.PromptProcessingEnd()]
+    assert dialogue.feed(i.CallArgumentsArrived(0, '{"city":{}'), i.TextArrived("Wait.")) == [
+        s.MessageStart(),
+        s.MessageDelta("Wait."),
+    ]
+    dialogue = Dialogue(with_functions(STRICT))
+    dialogue.until_generating()
+    dialogue.feed(i.CallOpened(0, "weather", "call_0"), i.CallArgumentsArrived(0, '{"city":"Os}'), i.TextArrived("Hm."))
+    assert dialogue.feed(i.CallArgumentsArrived(0, 'lo"}')) == [
+        s.MessageEnd(),
+        s.FunctionCallStart("call_0", "weather"),
+        s.FunctionCallDelta("call_0", '{"city":"Os}lo"}'),
+    ]
+    assert dialogue.feed(i.CallArgumentsArrived(0, "}")) == []
+    dialogue.feed(i.GenerationFinished("tool_calls", COUNTED), i.CallsJournaled())
+    [end] = dialogue.feed(i.ResponseSaved())
+    call = FunctionCall("call_0", "weather", '{"city":"Os}lo"}')
+    assert isinstance(end, s.ChatEnd) and end.result.output == (Message("Hm."), call)
+    assert folded(dialogue).output() == end.result.output
+
+
+def test_a_strict_call_that_does_not_match_is_told_to_the_model_and_never_to_the_client() -> None:
+    dialogue = Dialogue(with_functions(STRICT))
+    dialogue.until_generating()
+    journaled = dialogue.write(("weather", '{"city": 7}'), ("weather", "no JSON"))
+    assert not any(isinstance(event, s.FunctionCallStart | s.FunctionCallEnd) for event in journaled)
+    generate = dialogue.feed(i.CallsJournaled())[-1]
+    assert isinstance(generate, c.Generate)
+    told = generate.messages[-2:]
+    assert [type(message) for message in told] == [ToolMessage, ToolMessage]
+    assert isinstance(told[0], ToolMessage) and told[0].content.startswith(NOT_MATCHING)
+    assert told[1] == ToolMessage("call_1", "weather", "The arguments of weather are not a JSON object.")
+    dialogue.write(("weather", '{"city":"Oslo"}'), first=2)
+    dialogue.feed(i.CallsJournaled())
+    [end] = dialogue.feed(i.ResponseSaved())
+    assert isinstance(end, s.ChatEnd) and end.result.ending == Completed()
+    assert asked_of_client(end.result.output) == (FunctionCall("call_2", "weather", '{"city":"Oslo"}'),)
+    wrong, *_ = end.result.output
+    assert isinstance(wrong, InvalidToolCall) and (wrong.kind, wrong.provider) == (
+        "invalid_arguments",
+        ClientProvider(),
+    )
+    assert folded(dialogue).output() == end.result.output
+
+
+def test_a_strict_function_without_parameters_needs_no_arguments() -> None:
+    nothing: JsonObject = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    dialogue = Dialogue(with_functions(ToolDefinition("now", "", nothing, strict=True)))
+    dialogue.until_generating()
+    dialogue.feed(i.CallOpened(0, "now", "call_0"))
+    finished = dialogue.feed(i.GenerationFinished("tool_calls", COUNTED))
+    assert finished[:1] == [s.FunctionCallStart("call_0", "now")]
+    assert dialogue.feed(i.CallsJournaled())[0] == s.FunctionCallEnd(FunctionCall("call_0", "now", ""))
+
+
+def test_a_strict_call_that_a_limit_cut_off_is_told_as_far_as_it_came() -> None:
+    dialogue = Dialogue(with_functions(STRICT))
+    dialogue.until_generating()
+    dialogue.feed(i.CallOpened(0, "weather", "call_0"), i.CallArgumentsArrived(0, '{"ci'))
+    cut = FunctionCall("call_0", "weather", '{"ci', complete=False)
+    assert dialogue.feed(i.GenerationFinished("length", COUNTED))[:3] == [
+        s.FunctionCallStart("call_0", "weather"),
+        s.FunctionCallDelta("call_0", '{"ci'),
+        s.FunctionCallEnd(cut),
+    ]
+    dialogue = Dialogue(with_functions(STRICT))
+    dialogue.until_generating()
+    dialogue.feed(i.CallOpened(0, "weather", "call_0"), i.CallArgumentsArrived(0, '{"city":"Oslo"}'))
+    stopped = dialogue.feed(i.Disconnect())
+    assert s.FunctionCallEnd(FunctionCall("call_0", "weather", '{"city":"Oslo"}', complete=False)) in stopped

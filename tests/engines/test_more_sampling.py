@@ -1,18 +1,21 @@
 """Penalties, biases and likelihoods, as each engine is asked for them and tells them."""
 
 import json
+from dataclasses import replace
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.inputs import TextArrived
 from orchestrator.core.items import ClientProvider, TextInput
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.models import LoadSettings
 from orchestrator.core.prompt import UserMessage
 from orchestrator.core.request import JSON_OBJECT, Sampling
 from orchestrator.core.tools import OfferedTool, ToolDefinition, definition_digest
+from orchestrator.engines.held_turns import turn_schema
 from orchestrator.engines.ollama.decode import WireLikely
 from orchestrator.engines.ollama.request import chat_body
-from orchestrator.engines.openai_request import completion_body, wire_response_format
+from orchestrator.engines.openai_request import completion_body, wire_response_format, wire_tool
 from orchestrator.engines.openai_stream import StreamDecoder, decode_chunk
 
 SAMPLING = Sampling(presence_penalty=0.5, frequency_penalty=-0.5, logit_bias=((7, -100.0), (8, 1.5)), logprobs=2)
@@ -62,3 +65,23 @@ def test_how_likely_tokens_were_is_read() -> None:
     plain = {"choices": [{"delta": {"content": "Hi"}, "logprobs": None}]}
     assert StreamDecoder("it").feed(decode_chunk(json.dumps(plain).encode())) == [TextArrived("Hi")]
     assert WireLikely("x", -1.0, [300]).likely() == LikelyToken("x", -1.0)
+
+
+def test_a_strict_function_is_named_so_and_a_held_turn_holds_it_to_all_of_its_schema() -> None:
+    schema: JsonObject = {
+        "type": "object",
+        "properties": {"code": {"type": "string", "pattern": "^[a-z]{2}$"}},
+        "required": ["code"],
+        "additionalProperties": False,
+    }
+    definition = ToolDefinition("f", "", schema, strict=True)
+    tool = OfferedTool("f", definition, ClientProvider(), -1, definition_digest(definition))
+    assert wire_tool(tool, schema)["function"] == {"name": "f", "description": "", "parameters": schema, "strict": True}
+    held, loose = (
+        turn_schema(replace(REQUEST, tools=(replace(tool, definition=one),), tool_choice="required"))
+        for one in (definition, replace(definition, strict=False))
+    )
+    assert held is not None and loose is not None
+    assert "^[a-z]{2}$" in json.dumps(held) and '"pattern"' not in json.dumps(loose)
+    unheld = replace(definition, input_schema={**schema, "properties": {"code": {"type": "string", "pattern": "x"}}})
+    assert turn_schema(replace(REQUEST, tools=(replace(tool, definition=unheld),), tool_choice="required")) is not None

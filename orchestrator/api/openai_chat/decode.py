@@ -8,6 +8,7 @@ from typing import Final, assert_never
 from orchestrator.api.chat_request import check_functions, check_image, integration_requests
 from orchestrator.api.openai_chat import wire_requests as w
 from orchestrator.api.openai_chat.words import response_id_of
+from orchestrator.api.strict_functions import NO_PARAMETERS
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import (
     FunctionCallInput,
@@ -217,7 +218,15 @@ def _assistant_items(turn: w.AssistantTurn, at: int) -> list[InputItem]:
 def _tools(body: w.CompletionBody) -> tuple[ToolChoice, tuple[ToolDefinition, ...]]:
     given = [tool.function for tool in body.tools or ()]
     functions = check_functions(
-        [ToolDefinition(one.name, one.description or "", one.parameters or {}) for one in given],
+        [
+            ToolDefinition(
+                one.name,
+                one.description or "",
+                one.parameters or (NO_PARAMETERS if one.strict else {}),
+                strict=bool(one.strict),
+            )
+            for one in given
+        ],
         lambda at, field: f"tools.{at}.function.{field}",
     )
     match body.tool_choice:

@@ -129,7 +129,7 @@ Turn: TypeAlias = SystemTurn | DeveloperTurn | UserTurn | AssistantTurn | ToolTu
 
 
 class OfferedFunction(Struct, frozen=True, forbid_unknown_fields=True):
-    """A function of the client's. `strict` is no promise here: arguments are handed over as the model wrote them."""
+    """A function of the client's. With `strict` only calls are handed over whose arguments match `parameters`."""
 
     name: FunctionName
     description: str | None = None
