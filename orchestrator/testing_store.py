@@ -17,6 +17,7 @@ from orchestrator.core.response import Cancelled, Completed, Ending, Failed, Inc
 from orchestrator.core.tools import OfferedTool, ToolKey, readable_content, text_content
 from orchestrator.core.transcript import EMPTY, chain_transcript
 from orchestrator.ports import (
+    INHERITS,
     LONG_TEXT,
     CallDecision,
     Chain,
@@ -50,6 +51,14 @@ class MemoryStore:
             path.append(node)
         past = tuple(PastResponse(step.new.input, _shortened(step.output())) for step in reversed(path))
         return Chain(past, last.new.system_prompt, dict(last.new.tool_names), last.root_id)
+
+    async def inherited_prompt(self, response_id: str, owner: str) -> str | None:
+        node = self.nodes.get(response_id)
+        while node is not None and node.new.owner == owner:
+            if node.new.system_prompt is not None or node.new.parameters.get(INHERITS, True):
+                return node.new.system_prompt
+            node = self.nodes.get(node.new.previous_response_id or "")
+        return None
 
     async def find_transcript(self, digests: Sequence[str], owner: str) -> tuple[str, str] | None:
         nodes = [

@@ -340,8 +340,9 @@ def _stats(stats: Stats) -> wire.ChatStats:
 def _input_entry(item: items.InputItem) -> wire.StoredInput:
     begins = UNSET if isinstance(item, items.FunctionOutput) or not item.begins else True
     match item:
-        case items.TextInput(content, origin, speaker):
-            return wire.StoredTextInput(content, _origin(origin), UNSET if speaker == "user" else speaker, begins)
+        case items.TextInput(content, origin, speaker, heads=heads):
+            role = UNSET if speaker == "user" else speaker
+            return wire.StoredTextInput(content, _origin(origin), role, begins, heads or UNSET)
         case items.ImageInput(data_url, origin):
             return wire.StoredImageInput(data_url, _origin(origin), begins)
         case items.ReasoningInput(content):

@@ -243,6 +243,15 @@ class StoredTextInput(Struct, frozen=True, tag_field="type", tag="text"):
         | UnsetType
     ) = UNSET
     begins: Begins | UnsetType = UNSET
+    heads: (
+        Annotated[
+            bool,
+            Meta(
+                description="It stands at the beginning of the prompt, in the place of what an earlier input had there."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class StoredImageInput(Struct, frozen=True, tag_field="type", tag="image"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Final, Literal, TypeAlias, assert_never
 
 from orchestrator.core.json_types import JsonObject
@@ -70,13 +71,15 @@ class TextInput:
 
     What others than the user are to have said stands in prompts of servers, and in histories that a client brings.
     In every input item, `begins` says that a message of its own begins here; without it, what one side says in a row
-    is one message.
+    is one message. What `heads` the chat is of the system and stands first in an input: prompts have it at their
+    beginning, in the place of what an earlier input of the chain had there; an empty one takes that away.
     """
 
     content: str
     origin: Origin | None = None
     speaker: Speaker = "user"
     begins: bool = False
+    heads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,12 @@ class FunctionOutput:
 
 
 InputItem: TypeAlias = TextInput | ImageInput | ReasoningInput | FunctionCallInput | FunctionOutput
+
+
+def heads_of(said: Sequence[InputItem]) -> tuple[TextInput, ...]:
+    """What in `said` heads the chat."""
+    first = takewhile(lambda item: isinstance(item, TextInput) and item.heads, said)
+    return tuple(item for item in first if isinstance(item, TextInput))
 
 
 def origin_of(item: InputItem) -> Origin | None:

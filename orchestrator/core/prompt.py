@@ -17,6 +17,7 @@ from orchestrator.core.items import (
     ReasoningInput,
     TextInput,
     ToolCall,
+    heads_of,
 )
 from orchestrator.core.markup import plain_markup
 from orchestrator.core.tools import provider_label
@@ -120,14 +121,32 @@ def opening_messages(
     *,
     vision: bool = False,
 ) -> tuple[PromptMessage, ...]:
-    """The prompt of a request's first turn: system prompt, the chain from its root, the new input."""
-    messages: list[PromptMessage] = []
-    if system_prompt:
-        messages.append(SystemMessage(system_prompt))
+    """The prompt of a request's first turn: system prompt, the chain from its root, the new input.
+
+    What the system says at its beginning is one message.
+    """
+    messages: list[PromptMessage] = [SystemMessage(head.content) for head in latest_heads(history, new_input)]
     for past in history:
         messages.extend(past.messages(vision=vision))
     messages.extend(input_messages(new_input, vision=vision))
-    return tuple(message for place, message in enumerate(messages) if not _is_gap(messages, place))
+    said = [system_prompt or ""]
+    for message in messages:
+        if not isinstance(message, SystemMessage):
+            break
+        said.append(message.content)
+    system = "\n\n".join(filter(None, said))  # many templates take one message of the system only
+    rest = (
+        message for place, message in enumerate(messages) if place >= len(said) - 1 and not _is_gap(messages, place)
+    )
+    return (*([SystemMessage(system)] if system else []), *rest)
+
+
+def latest_heads(history: Sequence[Past], new_input: Sequence[InputItem] = ()) -> tuple[TextInput, ...]:
+    """What heads the chat: the newest of the inputs that say something there counts."""
+    if heads := heads_of(new_input):
+        return heads
+    pasts = (past for past in reversed(history) if isinstance(past, PastResponse))
+    return next((heads for past in pasts if (heads := heads_of(past.input))), ())
 
 
 def _is_gap(messages: Sequence[PromptMessage], place: int) -> bool:
@@ -160,10 +179,11 @@ def input_messages(items: Sequence[InputItem], *, vision: bool = False) -> list[
     """What a request said, message by message: one of the user, unless it brings others along.
 
     What one side says in a row is one message, unless an item `begins` another; what a server's prompt has an assistant
-    say is a message each time. With `vision` the pictures in results follow these as a message of the user.
+    say is a message each time. With `vision` the pictures in results follow these as a message of the user. What heads
+    the chat is not among them.
     """
     messages: list[PromptMessage] = []
-    for side, said in _groups(items):
+    for side, said in _groups(items[len(heads_of(items)) :]):
         match side:
             case "system":
                 messages.append(SystemMessage("\n".join(item.content for item in said if isinstance(item, TextInput))))

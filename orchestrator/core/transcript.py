@@ -21,6 +21,7 @@ from orchestrator.core.items import (
     OutputItem,
     TextInput,
     asked_of_client,
+    heads_of,
     origin_of,
 )
 from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json, parse_object
@@ -78,8 +79,8 @@ def _next(digest: str, message: JsonObject | None) -> str:
 
 def _messages(items: Sequence[InputItem]) -> Iterator[tuple[int, JsonObject | None]]:
     """The messages that `items` are, each with the number of items up to its end; None is one of which nothing is seen."""
-    end = 0
-    for side, group in groupby(items, key=_side_of):
+    end = len(heads_of(items))
+    for side, group in groupby(items[end:], key=_side_of):
         said = list(group)
         match side:
             case "assistant":

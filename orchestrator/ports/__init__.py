@@ -53,6 +53,7 @@ from orchestrator.ports.plugins import (
     ServerFacts,
 )
 from orchestrator.ports.responses import (
+    INHERITS,
     LONG_TEXT,
     Chain,
     ForkPoint,
@@ -66,6 +67,7 @@ from orchestrator.ports.threads import Thread, ThreadStore
 from orchestrator.ports.tokens import Admission, RunClaim, Token, TokenLimits, TokenStore
 
 __all__ = [
+    "INHERITS",
     "LONG_TEXT",
     "MAX_CHILDREN",
     "Admission",

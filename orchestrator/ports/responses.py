@@ -19,6 +19,10 @@ LONG_TEXT: Final = 16_384
 """Characters beyond which a text is kept apart, so that rows which are listed stay short."""
 
 
+INHERITS: Final = "inherits_system_prompt"
+"""False among the parameters of a response that left the system prompt out, for itself alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class ForkPoint:
     """Where a branch leaves another response: it begins with that one's first `position` items.
@@ -155,6 +159,13 @@ class ResponseStore(SuspendedRunStore, Protocol):
             OrchestratorError: `invalid_value` on `previous_response_id` for an id that is unknown,
                 deleted, not stored or another owner's, all alike; `response_not_finished` while it runs
                 or waits for approvals.
+        """
+        ...
+
+    async def inherited_prompt(self, response_id: str, owner: str) -> str | None:
+        """The system prompt that a continuation of `response_id` inherits, None where there is none.
+
+        It is that of the nearest response, from there to the root, that did not leave it out for itself alone (`INHERITS`).
         """
         ...
 

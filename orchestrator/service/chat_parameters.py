@@ -17,7 +17,7 @@ from orchestrator.core.request import (
     ToolChoice,
 )
 from orchestrator.core.tools import definition_from_json
-from orchestrator.ports import StoredResponse
+from orchestrator.ports import INHERITS, StoredResponse
 from orchestrator.service.chat_request import ChatRequest
 
 _SAMPLING: Final = (
@@ -51,6 +51,7 @@ def chat_parameters(chat: ChatRequest) -> JsonObject:
         "parallel_tool_calls": None if chat.parallel_tool_calls else False,
         "functions": [function.as_json() for function in chat.functions] or None,
         "integrations": [_integration_json(integration) for integration in chat.integrations] or None,
+        INHERITS: None if chat.inherits or chat.system_prompt is not None else False,
         "background": chat.background or None,
         "dialect": chat.dialect or None,
     }
@@ -67,7 +68,8 @@ def stored_chat(stored: StoredResponse, integrations: Sequence[IntegrationReques
     return ChatRequest(
         model=known.get("model", ""),
         input=stored.input,
-        system_prompt=stored.system_prompt or "",
+        system_prompt=stored.system_prompt or ("" if known.get(INHERITS, True) else None),
+        inherits=known.get(INHERITS, True),
         integrations=tuple(integrations),
         sampling=Sampling(
             **{name: known[name] for name in _SAMPLING if name in known},

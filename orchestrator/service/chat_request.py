@@ -15,6 +15,9 @@ from orchestrator.ports import ThreadMove
 class ChatRequest:
     """A chat as any dialect asks for it. `system_prompt` None inherits, empty clears.
 
+    Where it does not `inherit`, None leaves the system prompt out, for this response alone: what goes on from it inherits
+    what it would have itself. That is for dialects in which instructions are those of one request.
+
     `interactive`: its client hears what servers ask of the user, and can answer. Of `reasoning_wishes` the first
     counts that the model offers; where it offers none of them, they are no error. `thread` is moved to the
     response; where that is not stored, only its place is read. `dialect` is what the request's dialect says
@@ -34,6 +37,7 @@ class ChatRequest:
     model: str
     input: tuple[InputItem, ...]
     system_prompt: str | None = None
+    inherits: bool = True
     integrations: tuple[IntegrationRequest, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     reasoning: ReasoningSetting | None = None

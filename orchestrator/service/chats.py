@@ -8,11 +8,11 @@ from typing import Final, assert_never
 from orchestrator.core.approvals import NEVER
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.functions import named_results
-from orchestrator.core.items import ImageInput, InputItem
+from orchestrator.core.items import ImageInput, InputItem, TextInput, heads_of
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import NO_REASONING, Model
 from orchestrator.core.permissions import ALL_TOOLS
-from orchestrator.core.prompt import Past
+from orchestrator.core.prompt import Past, latest_heads
 from orchestrator.core.request import (
     EphemeralRequest,
     IntegrationRequest,
@@ -127,15 +127,19 @@ class ChatService:
         if chat.response_format is not None:
             choice.engine.check_response_format(chat.response_format)
         _check_sampling(chat, choice.engine.traits, choice.engine.name)
-        if chat.stateless and chat.store and chat.previous_response_id is None:
+        named = chat.previous_response_id is not None
+        if chat.stateless and chat.store and not named:
             chat = await self._known_again(chat, caller.owner)
         chain = Chain((), None)
         if chat.previous_response_id is not None:
             chain = await self._load_chain(chat, chat.previous_response_id, caller.owner)
+            if chat.stateless and chat.store and not named:
+                chat = replace(chat, input=_without_heads_before(chat, chain))
         history = chain.responses
         if model.vision:
             history = await with_pictures(history, self._store, caller.owner)
         chat = replace(chat, input=_with_named_results(chat, history))
+        chat = replace(chat, system_prompt=await prompt_in_force(chat, chain, self._store, caller.owner))
         resumed = None if taken_up is None else taken_up.resumed
         written_before = 0 if resumed is None else sum(turn.output_tokens or 0 for turn in resumed.counters)
         async with self._quotas.admitted(caller, chat.max_output_tokens, written=written_before) as ticket:
@@ -153,7 +157,6 @@ class ChatService:
         ticket: Ticket,
     ) -> LiveRun:
         model = choice.model
-        inherited = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
         replayed = None if taken_up is None else taken_up.replayed
         ttl = chat.ttl_seconds if taken_up is None else None  # what was taken up was accepted once
         place = instances.choose(choice, chat.context_length, ttl)  # from here on nothing is awaited: it is always left
@@ -163,7 +166,7 @@ class ChatService:
             model_instance_id=place.instance_id,
             input=chat.input,
             history=history,
-            system_prompt=inherited or None,
+            system_prompt=chat.system_prompt or None,
             integrations=chat.integrations if replayed is None else _replayed_integrations(chat, replayed),
             store=chat.store,
             sampling=chat.sampling,
@@ -221,7 +224,7 @@ class ChatService:
             return chat
         response_id, digest = found
         told = next(items for known, items in prefixes if known == digest)
-        return replace(chat, previous_response_id=response_id, input=chat.input[told:])
+        return replace(chat, previous_response_id=response_id, input=(*heads_of(chat.input), *chat.input[told:]))
 
     async def _load_chain(self, chat: ChatRequest, response_id: str, owner: str) -> Chain:
         try:
@@ -253,6 +256,19 @@ class ChatService:
             message = "There is no such response that is being made here, or it is somebody else's."
             raise OrchestratorError(ErrorKind.RESPONSE_NOT_FOUND, message, param="response_id")
         return live
+
+
+async def prompt_in_force(chat: ChatRequest, chain: Chain, store: ResponseStore, owner: str) -> str | None:
+    """The system prompt of the chat, where it says none that of what it continues."""
+    if chat.system_prompt is not None or not chat.inherits or chat.previous_response_id is None:
+        return chat.system_prompt
+    return chain.system_prompt or await store.inherited_prompt(chat.previous_response_id, owner)
+
+
+def _without_heads_before(chat: ChatRequest, chain: Chain) -> tuple[InputItem, ...]:
+    """The input of a whole chat: where its system says nothing, what it said before does not count any more."""
+    silent = not heads_of(chat.input) and latest_heads(chain.responses)
+    return (TextInput("", speaker="system", heads=True), *chat.input) if silent else chat.input
 
 
 def _replayed_integrations(chat: ChatRequest, replayed: Replayed) -> tuple[IntegrationRequest, ...]:

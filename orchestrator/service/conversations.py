@@ -8,7 +8,7 @@ from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.functions import named_results
 from orchestrator.core.items import InputItem
 from orchestrator.core.response import Completed, Stats
-from orchestrator.ports import Chain, NewResponse, ResponseStore, StoredResponse, Thread, ThreadMove
+from orchestrator.ports import INHERITS, Chain, NewResponse, ResponseStore, StoredResponse, Thread, ThreadMove
 from orchestrator.service.callers import Caller
 from orchestrator.service.ids import new_response_id, new_thread_id
 from orchestrator.service.leases import LEASE_SECONDS
@@ -93,8 +93,8 @@ class ConversationService:
             token_id=caller.token_id,
             model_key=DEPOSITED,
             model_instance_id=DEPOSITED,
-            system_prompt=chain.system_prompt,
-            parameters={},
+            system_prompt=None,
+            parameters={INHERITS: False},
             metadata=dict(metadata),
             input=named,
             stored=True,

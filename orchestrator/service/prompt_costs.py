@@ -14,6 +14,7 @@ from orchestrator.core.tools import OfferedTool
 from orchestrator.ports import Chain, ResponseStore
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_request import ChatRequest
+from orchestrator.service.chats import prompt_in_force
 from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelService
 from orchestrator.service.token_costs import TokenCostService
@@ -51,7 +52,7 @@ class PromptCostService:
         chain = Chain((), None)
         if chat.previous_response_id is not None:
             chain = await self._store.load_chain(chat.previous_response_id, caller.owner)
-        system = chain.system_prompt if chat.system_prompt is None else chat.system_prompt
+        system = await prompt_in_force(chat, chain, self._store, caller.owner)
         said = named_results(chat.input, chain.responses)
         if isinstance(said, ErrorInfo):
             raise OrchestratorError(said.kind, said.message, param=said.param)

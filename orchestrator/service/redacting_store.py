@@ -157,6 +157,9 @@ class RedactingStore:
     async def load_chain(self, response_id: str, owner: str) -> Chain:
         return await self._store.load_chain(response_id, owner)
 
+    async def inherited_prompt(self, response_id: str, owner: str) -> str | None:
+        return await self._store.inherited_prompt(response_id, owner)
+
     async def find_transcript(self, digests: Sequence[str], owner: str) -> tuple[str, str] | None:
         # The digests are those of what the client sent: a stored conversation of which something was taken out has
         # another one, and is not continued without what was taken out.

@@ -15,7 +15,7 @@ from typing import Final, assert_never
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, select
 
-from orchestrator.core.items import TextInput
+from orchestrator.core.items import TextInput, heads_of
 from orchestrator.core.prompt import (
     AssistantMessage,
     Past,
@@ -234,6 +234,8 @@ def _size(content: bytes, pieces: Sequence[tuple[_Told, Sequence[str]]]) -> int:
 
 def _is_plain(past: PastResponse) -> bool:
     """Whether there is one way to tell it, in texts that are not long and that files can hold."""
+    if heads_of(past.input):  # they stand at the beginning of the prompt, not here
+        return False
     messages = past.messages(vision=False)
     if past.messages(vision=True) != messages or any(map(lacks_pictures, past.output)):
         return False

@@ -9,9 +9,10 @@ from sqlalchemy import CTE, Connection, Select, bindparam, func, null, select
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import InputItem, OutputEntry
+from orchestrator.core.json_types import JsonObject
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.tools import readable_content
-from orchestrator.ports import Chain
+from orchestrator.ports import INHERITS, Chain
 from orchestrator.store.chain_memory import ChainLink, ChainMemory, ChainPart, ChainSegment, pasts_of
 from orchestrator.store.chain_segments import RESPONSES, NewSegment, ReadSegment, new_segments, read_segments
 from orchestrator.store.long_texts import long_text
@@ -67,6 +68,15 @@ _HEAD: Final = (
     .join_from(responses, tool_offers, isouter=True)
     .where(responses.c.id == bindparam("response_id"), responses.c.owner == bindparam("owner"), responses.c.stored)
 )
+_PLACE: Final = select(responses.c.depth).where(
+    responses.c.id == bindparam("response_id"), responses.c.owner == bindparam("owner")
+)
+_PROMPTS: Final = (
+    select(responses.c.previous_response_id, responses.c.system_prompt, responses.c.parameters)
+    .join_from(_chain, responses, responses.c.id == _chain.c.id)
+    .order_by(responses.c.depth.desc())
+)
+_PROMPTS_AT_ONCE: Final = 64
 _SOME: Final = _last.where(responses.c.id.in_(bindparam("ids", expanding=True))).cte("some")
 
 
@@ -202,6 +212,22 @@ def load_chain(
         memory.keep(parts)
     chain = Chain(pasts_of(parts), system_prompt, tool_names(names), root_id)
     return LoadedChain(chain, _unkept(parts, segment_length))
+
+
+def inherited_prompt(connection: Connection, response_id: str, owner: str) -> str | None:
+    """See `ResponseStore.inherited_prompt`."""
+    wanted: str | None = response_id
+    while wanted is not None:
+        head = connection.execute(_PLACE, {"response_id": wanted, "owner": owner}).one_or_none()
+        if head is None:
+            return None
+        asked = {"response_id": wanted, "from_depth": head.depth - _PROMPTS_AT_ONCE}
+        for step in connection.execute(_PROMPTS, asked):
+            parameters: JsonObject = step.parameters or {}
+            if step.system_prompt is not None or parameters.get(INHERITS, True):
+                return step.system_prompt
+            wanted = step.previous_response_id
+    return None
 
 
 def _unkept(parts: Sequence[ChainPart], segment_length: int) -> list[NewSegment]:

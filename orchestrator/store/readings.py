@@ -68,7 +68,9 @@ def _said(
         assert provider is not None
         taken = Origin(provider, "prompt" if origin["type"] == "prompt" else "resource", origin["name"])
         speaker = "assistant" if origin.get("speaker") == "assistant" else "user"
-    return TextInput(text, taken, speaker, begins) if kind == "text" else ImageInput(text, taken, begins)
+    if kind != "text":
+        return ImageInput(text, taken, begins)
+    return TextInput(text, taken, speaker, begins, details.get("heads", False))
 
 
 def text_item(kind: str, content: str | None, logprobs: str | None) -> Message | Reasoning:

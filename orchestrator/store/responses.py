@@ -65,6 +65,9 @@ class SqlResponseStore:
         self._memory.forget(id for new in segments for id in new.response_ids)
         self._memory.keep(new.segment for new in segments)
 
+    async def inherited_prompt(self, response_id: str, owner: str) -> str | None:
+        return await self._database.read(lambda connection: chains.inherited_prompt(connection, response_id, owner))
+
     async def find_transcript(self, digests: Sequence[str], owner: str) -> tuple[str, str] | None:
         return await self._database.read(lambda connection: transcripts.find_transcript(connection, digests, owner))
 

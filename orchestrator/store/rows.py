@@ -128,9 +128,10 @@ def _input_details(item: InputItem) -> tuple[str, JsonObject]:
     """The type of an input item, and what its columns do not have of it."""
     begins: JsonObject = {} if isinstance(item, FunctionOutput) or not item.begins else {"begins": True}
     match item:
-        case TextInput(origin=origin, speaker=speaker):
+        case TextInput(origin=origin, speaker=speaker, heads=heads):
             told = origin is not None or speaker == "user"  # an origin says who speaks in it
-            return "text", begins if told else {**begins, "speaker": speaker}
+            first: JsonObject = {"heads": True} if heads else {}
+            return "text", begins if told else {**begins, **first, "speaker": speaker}
         case ImageInput():
             return "image", begins
         case ReasoningInput():

@@ -14,7 +14,7 @@ from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.response import Cancelled, Completed, Ending, Failed, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey, text_content, tool_key
-from orchestrator.ports import LONG_TEXT, Chain, ResponseStore
+from orchestrator.ports import INHERITS, LONG_TEXT, Chain, ResponseStore
 from tests.store.readings import (
     as_opened,
     failure_of,
@@ -221,6 +221,23 @@ async def test_a_chain_without_a_system_prompt_of_its_own_has_none(store: Respon
     await finish(store, new_response("resp_a"))
     await finish(store, replace(new_response("resp_b", "resp_a"), system_prompt=None))
     assert (await store.load_chain("resp_b", "ada")).system_prompt is None
+
+
+async def test_a_prompt_is_inherited_past_responses_that_left_it_out_for_themselves(store: ResponseStore) -> None:
+    away = {"system_prompt": None, "parameters": {INHERITS: False}}
+    await finish(store, replace(new_response("resp_0"), system_prompt="Be brief."))
+    for number in range(1, 4):
+        await finish(store, replace(new_response(f"resp_{number}", f"resp_{number - 1}"), **away))
+    await finish(store, replace(new_response("resp_none", "resp_0"), system_prompt=None))
+    await finish(store, replace(new_response("resp_root"), **away))
+    await finish(store, replace(new_response("resp_after", "resp_root"), **away))
+
+    async def inherited(response_id: str, owner: str = "ada") -> str | None:
+        return await store.inherited_prompt(response_id, owner)
+
+    assert [await inherited(f"resp_{number}") for number in range(4)] == ["Be brief."] * 4
+    assert [await inherited(f"resp_{name}") for name in ("none", "root", "after", "unknown")] == [None] * 4
+    assert await inherited("resp_0", "bob") is None
 
 
 async def test_names_that_a_chain_has_given_stay_even_when_the_tool_is_not_offered_again(store: ResponseStore) -> None:

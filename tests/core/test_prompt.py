@@ -29,6 +29,7 @@ from orchestrator.core.prompt import (
     UserMessage,
     input_messages,
     lacks_pictures,
+    latest_heads,
     opening_messages,
     turn_messages,
 )
@@ -167,3 +168,30 @@ def test_a_call_that_failed_with_its_client_is_shown_as_one_that_did_and_those_o
         ToolMessage("call_2", "read", "[The call failed.]"),
         ToolMessage("call_3", "now", "Error: down."),
     ]
+
+
+def of_system(content: str, *, heads: bool = True) -> TextInput:
+    return TextInput(content, speaker="system", begins=True, heads=heads)
+
+
+def test_what_heads_a_chat_stands_behind_the_system_prompt_and_the_newest_of_it_counts() -> None:
+    first = PastResponse((of_system("one"), of_system("two"), TextInput("a")), (OutputEntry(1, Message("b")),))
+    second = PastResponse((of_system("three"), TextInput("c")), (OutputEntry(1, Message("d")),))
+    said = (UserMessage((TextInput("a"),)), AssistantMessage("", "b", ()))
+    assert opening_messages("sys", (first,), (TextInput("e"),)) == (
+        SystemMessage("sys\n\none\n\ntwo"),
+        *said,
+        UserMessage((TextInput("e"),)),
+    )
+    assert opening_messages(None, (first, second), (TextInput("e"),))[0] == SystemMessage("three")
+    assert latest_heads((first, second), (of_system("four"),)) == (of_system("four"),)
+    assert opening_messages(None, (first,), (of_system(""), TextInput("e"))) == (*said, UserMessage((TextInput("e"),)))
+
+
+def test_what_the_system_says_at_the_beginning_is_one_message_and_later_a_message_each() -> None:
+    late = of_system("late", heads=False)
+    assert opening_messages("sys", (), (of_system("early", heads=False), TextInput("a"), late)) == (
+        SystemMessage("sys\n\nearly"),
+        UserMessage((TextInput("a"),)),
+        SystemMessage("late"),
+    )

@@ -133,3 +133,14 @@ def test_what_ended_without_a_word_is_not_what_the_history_has_another_answer_of
     assert prefixes(TextInput("When?", begins=True), rest)[silent] == 1
     assert prefixes(TextInput("When?", begins=True), ReasoningInput("hm", begins=True), rest)[silent] == 2
     assert silent not in prefixes(TextInput("When?", begins=True), TextInput("Noon.", speaker="assistant"), rest)
+
+
+def test_what_heads_a_history_is_no_part_of_it() -> None:
+    heads = (
+        TextInput("Be brief.", speaker="system", heads=True),
+        TextInput("And kind.", speaker="developer", heads=True),
+    )
+    known = digest((((*heads, TextInput("When?"))), (Message("Noon."),)))
+    assert known == digest(((TextInput("When?"),), (Message("Noon."),)))
+    history = (*heads, TextInput("When?"), TextInput("Noon.", speaker="assistant"), TextInput("Thanks."))
+    assert prefixes(*history)[known] == 4

@@ -74,7 +74,8 @@ def asked_message(body: MessagesBody, *, paused: bool = False) -> Asked:
     chat = ChatRequest(
         model=body.model,
         input=input_items(body.messages, paused=paused),
-        system_prompt=system_prompt(body) if previous is None or body.system is not UNSET else None,
+        system_prompt=None if body.system is UNSET else system_prompt(body),
+        inherits=previous is not None,
         integrations=(*integrations, *tools.servers),
         functions=tools.functions,
         sampling=Sampling(

@@ -67,7 +67,8 @@ def to_chat_request(body: w.CompletionBody) -> ChatRequest:
     return ChatRequest(
         model=body.model,
         input=tuple(item for at, turn in enumerate(body.messages[head:], head) for item in _items(turn, at)),
-        system_prompt=prompt if body.previous_response_id is None else prompt or None,
+        system_prompt=prompt if head else None,
+        inherits=body.previous_response_id is not None,
         integrations=integration_requests(body.integrations or ()),
         sampling=_sampling(body),
         reasoning_wishes=() if body.reasoning_effort is None else _EFFORTS[body.reasoning_effort],

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -84,11 +85,10 @@ def asked_response(body: ResponseCreateBody, references: References) -> Asked:
     tools = asked_tools(body)
     previous = previous_of(body)
     stateless = previous is None and conversation is None
-    instructions, said = _instructed(body, _said(body, references), whole=stateless)
+    said = _said(body, references)
     chat = replace(
         _chat(body, tools, conversation),
-        input=said,
-        system_prompt=instructions,
+        input=_headed(said) if stateless else said,
         previous_response_id=previous,
         stateless=stateless,
     )
@@ -100,6 +100,8 @@ def _chat(body: ResponseCreateBody, tools: AskedTools, conversation: str | None)
     return ChatRequest(
         model=body.model,
         input=(),
+        system_prompt=_given(body.instructions),
+        inherits=False,
         integrations=tools.integrations,
         functions=tools.functions,
         sampling=Sampling(
@@ -141,8 +143,7 @@ def decided_response(
     chat = replace(
         _chat(body, tools, conversation),
         input=said,
-        # Who sends the whole chat again said its instructions when it began.
-        system_prompt=_given(body.instructions) or (None if stateless else ""),
+        inherits=stateless,  # who sends the whole chat again said its instructions when it began
         previous_response_id=sent.response_id,
         # A choice binds the first turn only, and that one has been.
         tool_choice="none" if tools.choice == "none" else "auto",
@@ -151,20 +152,13 @@ def decided_response(
     return Asked(replace(chat, dialect=settings), tools, conversation)
 
 
-def _instructed(body: Prompted, said: tuple[InputItem, ...], *, whole: bool) -> tuple[str, tuple[InputItem, ...]]:
-    """The system prompt, and the rest of what is said.
-
-    OpenAI's instructions are those of one response: what an earlier one was told is not inherited. Where the input is the
-    `whole` chat, what its system says first is told with them: many templates take one message of the system only.
-    """
-    told = [text] if (text := _given(body.instructions)) else []
-    first = 0
-    while whole and first < len(said) and _is_of_system(said[first]):
-        first += 1
-    told += [item.content for item in said[:first] if isinstance(item, TextInput)]
-    if said and first == len(said):
+def _headed(said: tuple[InputItem, ...]) -> tuple[InputItem, ...]:
+    """The input of a whole chat, in which what the system says first heads the chat."""
+    first = list(takewhile(_is_of_system, said))
+    if said and len(first) == len(said):
         raise OrchestratorError(ErrorKind.INVALID_VALUE, '"input" has instructions only.', param="input")
-    return "\n\n".join(told), said[first:]
+    heads = (replace(item, heads=True) for item in first if isinstance(item, TextInput))
+    return (*heads, *said[len(first) :])
 
 
 def _is_of_system(item: InputItem) -> bool:
@@ -189,11 +183,12 @@ def asked_prompt(body: InputTokensBody, references: References) -> Asked:
     conversation = conversation_of(body)
     tools = asked_tools(body)
     whole = conversation is None and previous_of(body) is None
-    instructions, said = _instructed(body, _said(body, references), whole=whole)
+    said = _said(body, references)
     chat = ChatRequest(
         model=body.model,
-        input=said,
-        system_prompt=instructions,
+        input=_headed(said) if whole else said,
+        system_prompt=_given(body.instructions),
+        inherits=False,
         integrations=tools.integrations,
         functions=tools.functions,
         previous_response_id=previous_of(body),

@@ -1,7 +1,7 @@
 """What a response was asked, as items that can be listed and referred to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -153,7 +153,8 @@ def _told_output(content: Sequence[Any]) -> str | list[SentTextContent | SentIma
 def referred(response: StoredResponse, item_id: ItemId, text: str) -> tuple[InputItem, ...] | None:
     """What the item of this id is as a part of a later input; None where the response has none such."""
     if item_id.of_input:
-        return next((entry.said for entry in stored_input(response) if entry.item.id == text), None)
+        found = next((entry.said for entry in stored_input(response) if entry.item.id == text), None)
+        return None if found is None else tuple(map(_within, found))
     items = [entry.item for entry in response.output]
     if item_id.kind in ("msg", "rs"):
         texts = [item for item in items if isinstance(item, Message | Reasoning)]
@@ -165,6 +166,11 @@ def referred(response: StoredResponse, item_id: ItemId, text: str) -> tuple[Inpu
     found = (item for item in items if not isinstance(item, Message | Reasoning) and item.call_id == call_id)
     call = next(found, None)
     return None if call is None else _as_input(call)
+
+
+def _within(said: InputItem) -> InputItem:
+    """It as a part of another input, which says itself what heads it."""
+    return replace(said, heads=False) if isinstance(said, TextInput) else said
 
 
 def _as_input(item: OutputItem) -> tuple[InputItem, ...]:

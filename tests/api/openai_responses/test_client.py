@@ -165,7 +165,7 @@ async def test_a_history_is_told_to_the_model_as_it_was_sent() -> None:
         ("user", "And my name?"),
     ]
     assert [item["type"] for item in listed] == [
-        "message",
+        *["message"] * 3,
         "reasoning",
         *["message"] * 2,
         "function_call",
