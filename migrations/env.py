@@ -7,9 +7,9 @@ from alembic import context
 from sqlalchemy import Connection, TypeDecorator, text
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.store import derived_tables, download_tables, search_tables
+from orchestrator.store import derived_tables, download_tables, proof_tables, search_tables
 
-TABLES = (derived_tables.metadata, download_tables.metadata, search_tables.metadata)
+TABLES = (derived_tables.metadata, download_tables.metadata, proof_tables.metadata, search_tables.metadata)
 """One and the same: each module adds its tables to it when it is imported."""
 
 MIGRATION_LOCK = 0x6F72636800000001

@@ -345,7 +345,7 @@ def verify(
     else:
         heads = () if since is None else audit_files.read_manifest(since, public_key).heads
         report = anyio.run(verify_database, settings, owner, first, last, heads)
-    if not report.links:
+    if not report.links and not report.responses:
         unproved = NO_CALLS
     print_verification(report, unproved, of_file=file is not None, signed=public_key is not None, as_json=as_json)
     if report.problem is not None:

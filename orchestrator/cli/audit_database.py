@@ -91,6 +91,8 @@ async def verify_database(
                 proved.erased + found.erased,
                 (*proved.heads, *found.heads),
                 found.problem,
+                responses=proved.responses + found.responses,
+                responses_erased=proved.responses_erased + found.responses_erased,
             )
             if found.problem is not None:
                 break

@@ -22,6 +22,7 @@ def print_verification(
         print_json(told | asdict(report))
         return
     proved = f"{report.links} links"
+    proved += f" of calls, {report.responses} of responses" if report.responses else ""
     proved += f" and {report.events} events" if report.events else ""
     if problem is None:
         if unproved == NO_CALLS:
@@ -29,14 +30,18 @@ def print_verification(
             return
         verdict = "ok" if unproved is None else f"complete: not proven ({unproved}); each row by itself is right"
         said = f"{verdict}: {proved} are as they were written"
-        said += f", the content of {report.erased} is deleted" if report.erased else ""
+        erased = report.erased + report.responses_erased
+        said += f", the content of {erased} is deleted" if erased else ""
         if of_file:
             said += f"; {_definitions(report.definitions)}"
         click.echo(said + ("; the signature is right" if signed else ""))
         return
     where = f"link {problem.sequence} of {problem.owner}" if problem.sequence else problem.owner or "the file"
-    call = "" if problem.call_id is None else f", call {problem.call_id}"
-    click.echo(f"NOT ok: {where}{call}: {problem.what} ({proved} before it are as they were written)")
+    what = "" if problem.call_id is None else f", call {problem.call_id}"
+    if problem.response_id is not None:
+        where += "'s responses" if problem.sequence else ""
+        what = f", response {problem.response_id}"
+    click.echo(f"NOT ok: {where}{what}: {problem.what} ({proved} before it are as they were written)")
 
 
 def _definitions(count: int | None) -> str:

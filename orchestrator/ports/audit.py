@@ -20,18 +20,20 @@ class AuditHead:
 
 @dataclass(frozen=True, slots=True)
 class AuditProblem:
-    """The first thing that is not as it was chained. `sequence` is 0 for what no link is about."""
+    """The first thing that is not as it was chained, about a call or a response. `sequence` is 0 for what no link is about."""
 
     owner: str
     sequence: int
     call_id: str | None
     what: str
+    response_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AuditVerification:
-    """What was proved. `erased` counts the links whose content is deleted; `heads` are the ends that were reached.
+    """What was proved. `erased` counts the links of calls whose content is deleted; `heads` are the ends that were reached.
 
+    `responses` counts the links of responses, `responses_erased` those of them whose content is deleted.
     `definitions` counts those beside an export that are what their digests stand for; None: there are none beside it.
     """
 
@@ -41,6 +43,8 @@ class AuditVerification:
     heads: tuple[AuditHead, ...]
     problem: AuditProblem | None = None
     definitions: int | None = None
+    responses: int = 0
+    responses_erased: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,26 +2,21 @@
 
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, insert
 
-from orchestrator.core.json_types import JsonObject, canonical_json
+from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json
 from orchestrator.store import audit_links as links
 from orchestrator.store.audit_arguments import argument_leaves
+from orchestrator.store.chain_writer import ChainWriter, Entry
+from orchestrator.store.response_chain import RESPONSES
 from orchestrator.store.rows import Row
 from orchestrator.store.tables import audit_chain, audit_events, audit_heads, call_arguments
 
-_HEAD: Final = (
-    select(audit_heads.c.sequence, audit_heads.c.hash)
-    .where(audit_heads.c.owner == bindparam("the_owner"))
-    .with_for_update()
-)
-_MOVE: Final = update(audit_heads).where(audit_heads.c.owner == bindparam("the_owner"))
-_APPEND: Final = insert(audit_chain)
+CALLS: Final = ChainWriter(audit_chain, audit_heads, "call_id")
 _ARGUMENTS: Final = insert(call_arguments)
 
 
@@ -82,42 +77,28 @@ def outcome_link(row: Row) -> Link:
 
 
 def append_links(connection: Connection, owner: str, added: Sequence[Link]) -> None:
-    """Put `added` at the end of `owner`'s chain. To be the last thing that a unit of work does: others wait for it."""
-    if not added:
-        return
-    sequence, previous = _locked_head(connection, owner)
-    rows: list[Row] = []
-    for kind, row, digest in added:
-        sequence += 1
-        facts = links.FACTS[kind](row, digest)
-        head = links.link_hash(owner, sequence, previous, kind, facts)
-        rows.append(
-            {
-                "owner": owner,
-                "sequence": sequence,
-                "kind": kind,
-                "call_id": row["call_id"],
-                "content_digest": digest,
-                "previous": previous,
-                "hash": head,
-            }
-        )
-        previous = head
-    connection.execute(_APPEND, rows if len(rows) > 1 else rows[0])
-    connection.execute(_MOVE, {"the_owner": owner, "sequence": sequence, "hash": previous})
+    """Put `added` at the end of `owner`'s chain. To be the last thing that a unit of work does: others wait for it.
+
+    Only links of responses come after it: who writes both appends those of calls first.
+    """
+    CALLS.append(connection, owner, [_entry(link) for link in added])
 
 
 def append_for_owners(connection: Connection, added: Iterable[tuple[str, Link]]) -> None:
     """As `append_links` for several owners, in an order in which no two writers wait for each other."""
-    for owner, group in groupby(sorted(added, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
-        append_links(connection, owner, [link for _, link in group])
+    CALLS.append_for_owners(connection, [(owner, _entry(link)) for owner, link in added])
+
+
+def _entry(link: Link) -> Entry:
+    facts = links.FACTS[link.kind](link.row, link.content_digest)
+    return Entry(link.kind, link.row["call_id"], facts, link.content_digest)
 
 
 def append_event(
     connection: Connection, kind: str, at: datetime, actor: str, token_id: str | None, details: JsonObject
 ) -> None:
     """Put an event at the end of the service's own chain."""
-    sequence, previous = _locked_head(connection, links.SERVICE)
+    sequence, previous = CALLS.locked_head(connection, links.SERVICE)
     row: Row = {
         "sequence": sequence + 1,
         "kind": kind,
@@ -129,31 +110,39 @@ def append_event(
     }
     row["hash"] = links.link_hash(links.SERVICE, sequence + 1, previous, kind, links.event_facts(row))
     connection.execute(insert(audit_events), row)
-    connection.execute(_MOVE, {"the_owner": links.SERVICE, "sequence": sequence + 1, "hash": row["hash"]})
+    CALLS.move_head(connection, links.SERVICE, sequence + 1, row["hash"])
 
 
-def append_erasures(connection: Connection, at: datetime, actor: str, token_id: str | None, calls: list[str]) -> None:
-    """Name the calls whose content goes: `verify` takes no other for deleted."""
-    for start in range(0, len(calls), CALLS_AN_ERASURE):
-        told: JsonObject = {"call_ids": [*calls[start : start + CALLS_AN_ERASURE]]}
-        append_event(connection, "erasure", at, actor, token_id, told)
+@dataclass(slots=True)
+class Erasures:
+    """What a deletion takes the content of: calls and responses, by their ids."""
+
+    calls: list[str] = field(default_factory=list[str])
+    responses: list[str] = field(default_factory=list[str])
+
+
+def append_erasures(connection: Connection, at: datetime, actor: str, token_id: str | None, erased: Erasures) -> None:
+    """Name what loses its content: `verify` takes nothing else for deleted."""
+    for name, ids in (("call_ids", erased.calls), ("response_ids", erased.responses)):
+        for start in range(0, len(ids), IDS_AN_ERASURE):
+            told: JsonObject = {name: [*ids[start : start + IDS_AN_ERASURE]]}
+            append_event(connection, "erasure", at, actor, token_id, told)
 
 
 def append_checkpoint(connection: Connection, at: datetime) -> bool:
     """Chain the heads that have moved since the last checkpoint; whether there were any."""
-    moved = audit_heads.c.sequence > audit_heads.c.checkpointed
-    query = select(audit_heads).where(moved, audit_heads.c.owner != links.SERVICE).order_by(audit_heads.c.owner)
-    heads: Sequence[RowMapping] = connection.execute(query.with_for_update()).mappings().all()
-    for start in range(0, len(heads), HEADS_A_CHECKPOINT):
-        some = heads[start : start + HEADS_A_CHECKPOINT]
-        told: JsonObject = {"heads": [[head["owner"], head["sequence"], head["hash"].hex()] for head in some]}
-        connection.execute(_MOVE, [{"the_owner": head["owner"], "checkpointed": head["sequence"]} for head in some])
+    # In the order in which writers lock them.
+    calls = CALLS.take_moved(connection, links.SERVICE)
+    responses = RESPONSES.take_moved(connection, links.SERVICE)
+    for start in range(0, max(len(calls), len(responses)), HEADS_A_CHECKPOINT):
+        some = slice(start, start + HEADS_A_CHECKPOINT)
+        told: JsonObject = {"heads": cast(JsonValue, calls[some]), "response_heads": cast(JsonValue, responses[some])}
         append_event(connection, "checkpoint", at, links.SERVICE, None, told)
-    return bool(heads)
+    return bool(calls or responses)
 
 
 HEADS_A_CHECKPOINT: Final = 1_000
-CALLS_AN_ERASURE: Final = 1_000
+IDS_AN_ERASURE: Final = 1_000
 
 
 def index_arguments(connection: Connection, calls: Sequence[Row]) -> None:
@@ -166,14 +155,3 @@ def index_arguments(connection: Connection, calls: Sequence[Row]) -> None:
     ]
     if rows:
         connection.execute(_ARGUMENTS, rows if len(rows) > 1 else rows[0])
-
-
-def _locked_head(connection: Connection, owner: str) -> tuple[int, bytes]:
-    """The end of a chain, which nobody else moves as long as this unit of work lasts."""
-    found = connection.execute(_HEAD, {"the_owner": owner}).one_or_none()
-    if found is None:
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        first = {"owner": owner, "sequence": 0, "hash": links.NO_LINK, "checkpointed": 0}
-        connection.execute(dialect.insert(audit_heads).on_conflict_do_nothing(), first)
-        found = connection.execute(_HEAD, {"the_owner": owner}).one()
-    return found.sequence, found.hash

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, exists, func, or_, select, type_coerce
 
@@ -173,11 +173,11 @@ def unnamed_erasure(connection: Connection) -> AuditProblem | None:
     counted = select(func.count()).select_from(tool_calls).where(_ERASED)
     # A call's content goes once, and so is named once: that they are as many is enough, and needs no memory.
     named = 0
-    for ids in _named_erasures(connection):
+    for ids in named_erasures(connection, "call_ids"):
         named += connection.execute(counted.where(tool_calls.c.call_id.in_(ids))).scalar_one()
     if named >= connection.execute(counted).scalar_one():
         return None
-    known = {call_id for ids in _named_erasures(connection) for call_id in ids}
+    known = {call_id for ids in named_erasures(connection, "call_ids") for call_id in ids}
     query = select(tool_calls.c.call_id, tool_calls.c.owner).where(_ERASED)
     for call in connection.execute(query.order_by(tool_calls.c.created_at, tool_calls.c.call_id)):
         if call.call_id not in known:
@@ -187,7 +187,7 @@ def unnamed_erasure(connection: Connection) -> AuditProblem | None:
 
 def lost_erasure(connection: Connection) -> AuditProblem | None:
     """A call that an event says lost its content, and that is not in the journal any more: its row would have stayed."""
-    for ids in _named_erasures(connection):
+    for ids in named_erasures(connection, "call_ids"):
         found = {*connection.execute(select(tool_calls.c.call_id).where(tool_calls.c.call_id.in_(ids))).scalars()}
         for call_id in ids:
             if call_id not in found:
@@ -195,13 +195,14 @@ def lost_erasure(connection: Connection) -> AuditProblem | None:
     return None
 
 
-def _named_erasures(connection: Connection) -> Iterator[list[str]]:
+def named_erasures(connection: Connection, name: Literal["call_ids", "response_ids"]) -> Iterator[list[str]]:
+    """What events of deletions name, event by event."""
     last = 0
     query = select(audit_events.c.sequence, audit_events.c.details).where(audit_events.c.kind == "erasure")
     query = query.order_by(audit_events.c.sequence).limit(ERASURES_PAGE)
     while page := connection.execute(query.where(audit_events.c.sequence > last)).all():
         for row in page:
-            yield [*dict.fromkeys(json.loads(row.details)["call_ids"])]
+            yield [*dict.fromkeys(json.loads(row.details).get(name, ()))]
         last = page[-1].sequence
 
 

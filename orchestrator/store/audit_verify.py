@@ -31,6 +31,7 @@ from orchestrator.store.audit_ranges import AuditRange
 from orchestrator.store.audit_readable import UNREADABLE, readable_rows
 from orchestrator.store.database import Database
 from orchestrator.store.long_texts import long_text
+from orchestrator.store.response_proof import ProvedResponses, other_link, verify_responses
 from orchestrator.store.tables import (
     audit_chain,
     audit_events,
@@ -166,7 +167,18 @@ async def verify(
         reached.append(end)
     if problem is None and part.is_whole:
         problem = await _verify_whole(database, tally)
-    return AuditVerification(tally.links, tally.events, tally.erased, tuple(reached), problem)
+    proved = ProvedResponses()
+    if problem is None and part == AuditRange(part.owner):
+        problem = await verify_responses(database, part.owner, proved)
+    return AuditVerification(
+        tally.links,
+        tally.events,
+        tally.erased,
+        tuple(reached),
+        problem,
+        responses=proved.links,
+        responses_erased=proved.erased,
+    )
 
 
 def _heads(
@@ -326,8 +338,15 @@ async def _verify_events(database: Database, tally: _Tally) -> AuditProblem | No
                 return AuditProblem(links.SERVICE, number, None, EVENT_CHANGED)
             tally.events += 1
             previous, sequence = row["hash"], number
-            for head in _checkpointed(row):
+            # Of a checkpoint, or when an export began.
+            for head in (*_heads_in(row, "checkpoint", "heads"), *_heads_in(row, "export", "heads")):
                 problem = await _compare(database, head, OTHER_CHECKPOINT.format(number))
+                if problem is not None:
+                    return problem
+            for head in _heads_in(row, "checkpoint", "response_heads"):
+                problem = await database.read(
+                    lambda connection, head=head, number=number: other_link(connection, number, head)
+                )
                 if problem is not None:
                     return problem
         if unread is not None:
@@ -348,8 +367,8 @@ def _is_event(row: Mapping[str, Any], previous: bytes) -> bool:
         return False
 
 
-def _checkpointed(row: Mapping[str, Any]) -> Iterator[AuditHead]:
-    """The heads of chains that the event has: of a checkpoint, or when an export began."""
-    if row["kind"] in ("checkpoint", "export"):
-        for owner, sequence, digest in json.loads(row["details"])["heads"]:
+def _heads_in(row: Mapping[str, Any], kind: str, name: str) -> Iterator[AuditHead]:
+    """The heads of chains that the event has under a name, if it is of this kind."""
+    if row["kind"] == kind:
+        for owner, sequence, digest in json.loads(row["details"]).get(name, ()):
             yield AuditHead(owner, sequence, digest)

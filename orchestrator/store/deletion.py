@@ -1,7 +1,7 @@
 """Deleting responses: which of them may go, alone or in branches.
 
 Whoever continues a response locks it against this, and whoever deletes it against being continued: what is
-looked at after the lock is what is so. The calls whose content went are added to `erased`, for the audit.
+looked at after the lock is what is so. What lost its content is added to `erased`, for the audit.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.listing import first_number
 from orchestrator.ports.graph import Deletion, continued
+from orchestrator.store.audit_chain import Erasures
 from orchestrator.store.erasing import Erased, erase, erase_skeletons
 from orchestrator.store.search_tables import threads
 from orchestrator.store.shared_content import kept_by
@@ -52,7 +53,7 @@ def delete_response(
     response_id: str,
     owner: str,
     at: datetime,
-    erased: list[str],
+    erased: Erasures,
     *,
     subtree: bool,
     keep_skeleton: bool,
@@ -75,7 +76,7 @@ def delete_response(
 
 
 def delete_thread(
-    connection: Connection, thread_id: str, owner: str, at: datetime, erased: list[str], *, keep_skeleton: bool
+    connection: Connection, thread_id: str, owner: str, at: datetime, erased: Erasures, *, keep_skeleton: bool
 ) -> Deletion | None:
     """See `ThreadStore.delete_thread`."""
     mine = (threads.c.id == thread_id) & (threads.c.owner == owner)
@@ -113,7 +114,7 @@ def prune_branches(
     before: datetime,
     limit: int,
     at: datetime,
-    erased: list[str],
+    erased: Erasures,
     *,
     keep_skeleton: bool,
 ) -> list[str]:
@@ -126,7 +127,7 @@ def prune_branches(
         called = exists().where(tool_calls.c.response_id == responses.c.id)
         query = select(*_NODE).where(responses.c.stored.is_(False), _older(before), _over(), ~called)
         old = connection.execute(query.limit(limit).with_for_update(skip_locked=True)).all()
-        erase_skeletons(connection, [node.id for node in old])
+        erase_skeletons(connection, [node.id for node in old], erased)
     return gone
 
 
@@ -152,7 +153,7 @@ def prune_surplus(
     surplus: Sequence[Surplus],
     limit: int,
     at: datetime,
-    erased: list[str],
+    erased: Erasures,
     *,
     keep_skeleton: bool,
 ) -> list[str]:
@@ -206,7 +207,7 @@ def _branch(connection: Connection, leaf: str, wanted: ColumnElement[bool]) -> l
 
 
 def _erase_free(
-    connection: Connection, ids: Sequence[str], at: datetime, erased: list[str], *, keep_skeleton: bool
+    connection: Connection, ids: Sequence[str], at: datetime, erased: Erasures, *, keep_skeleton: bool
 ) -> list[str]:
     """Erase those of `ids` that may go by themselves."""
     return _erase(connection, _free(connection, ids), at, erased, keep_skeleton=keep_skeleton)
@@ -238,7 +239,7 @@ def _erase(
     connection: Connection,
     nodes: Sequence[Row[*tuple[Any, ...]]],
     at: datetime,
-    erased: list[str],
+    erased: Erasures,
     *,
     keep_skeleton: bool,
 ) -> list[str]:
@@ -250,7 +251,7 @@ def _deleted(
     connection: Connection,
     nodes: Sequence[Row[*tuple[Any, ...]]],
     at: datetime,
-    erased: list[str],
+    erased: Erasures,
     *,
     keep_skeleton: bool,
 ) -> Deletion:

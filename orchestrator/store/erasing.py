@@ -20,7 +20,9 @@ from sqlalchemy import (
 )
 
 from orchestrator.store import search
+from orchestrator.store.audit_chain import Erasures
 from orchestrator.store.chain_segments import forget_segments
+from orchestrator.store.proof_tables import response_chain
 from orchestrator.store.search_tables import response_labels, threads
 from orchestrator.store.tables import blobs, input_items, output_items, responses, tool_call_approvals, tool_calls
 
@@ -34,10 +36,11 @@ _IDS: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
 _CONTENT_OF_RESPONSE: Final = (
     *("system_prompt", "parameters", "metadata", "error_message", "error_param", "stats"),
     *("input_preview", "output_preview", "cancel_reason", "warnings", "transcript_digest"),
+    # With its salt, what the chains say of content can be matched with nothing any more.
+    *("input_salt", "output_salt"),
 )
 _CONTENT_OF_CALL: Final = (
     *("arguments_text", "arguments", "reason", "output", "output_digest", "structured", "structured_digest", "shown"),
-    # With its salt, what the audit chain says of content can be matched with nothing any more.
     *("arguments_salt", "output_salt"),
 )
 _MADE: Final = select(tool_calls.c.call_id).where(tool_calls.c.response_id.in_(_IDS))
@@ -69,6 +72,19 @@ _SALTED: Final = (
 )
 """Which calls have content that the chain speaks of."""
 
+_PROVED: Final = (
+    select(responses.c.id)
+    .where(responses.c.id.in_(_IDS), or_(responses.c.input_salt.is_not(None), responses.c.output_salt.is_not(None)))
+    .order_by(responses.c.id)
+)
+_NEVER_PROVED: Final = (
+    select(response_chain.c.response_id)
+    .where(response_chain.c.response_id.in_(_IDS), response_chain.c.kind == "opened")
+    .where(response_chain.c.content_digest.is_(None))
+    .order_by(response_chain.c.response_id)
+)
+"""Which responses have content that the chain speaks of, and of which it never had any."""
+
 _DECISIONS_TO_SKELETONS: Final = (
     update(tool_call_approvals)
     .where(tool_call_approvals.c.call_id.in_(_IDS))
@@ -92,9 +108,9 @@ class Erased:
 
 
 def erase(
-    connection: Connection, nodes: Sequence[Erased], at: datetime, erased: list[str], *, keep_skeleton: bool
+    connection: Connection, nodes: Sequence[Erased], at: datetime, erased: Erasures, *, keep_skeleton: bool
 ) -> None:
-    """Take the content of these responses, which are locked, out of every table; its calls are added to `erased`.
+    """Take the content of these responses, which are locked, out of every table; what lost it is added to `erased`.
 
     What others have too goes with the last of them: blobs, and the calls that a branch has of another response.
     """
@@ -106,7 +122,8 @@ def erase(
         unread = _blobs_of(connection, ids["ids"], calls)
         connection.execute(delete(input_items).where(input_items.c.response_id.in_(_IDS)), ids)
         connection.execute(delete(output_items).where(output_items.c.response_id.in_(_IDS)), ids)
-        erased += _erase_calls(connection, calls)
+        erased.calls += _erase_calls(connection, calls)
+        erased.responses += connection.execute(_PROVED, ids).scalars()
         connection.execute(_responses_to_skeletons(at), ids)
         numbers = [node.number for node in some]
         connection.execute(
@@ -116,19 +133,24 @@ def erase(
         search.unindex(connection, numbers)
         _remove_unread(connection, unread)
     if not keep_skeleton:
-        erase_skeletons(connection, [node.id for node in nodes])
+        erase_skeletons(connection, [node.id for node in nodes], erased)
 
 
-def erase_skeletons(connection: Connection, ids: Sequence[str]) -> None:
-    """Remove the rows of responses that hold no content any more, but for those whose calls are in the audit chain."""
+def erase_skeletons(connection: Connection, ids: Sequence[str], erased: Erasures) -> None:
+    """Remove the rows of responses that hold no content any more, but for those whose calls are in the audit chain.
+
+    Those of which the chain never had content are added to `erased`: the others are named already.
+    """
     called = exists().where(tool_calls.c.response_id == responses.c.id)
     bare: list[str] = []
     for some in _some(ids):
         found = select(responses.c.id).where(responses.c.id.in_(_IDS), ~called)
         bare += connection.execute(found, {"ids": list(some)}).scalars()
     for some in _some(bare):
+        erased.responses += connection.execute(_NEVER_PROVED, {"ids": list(some)}).scalars()
         orphans = update(responses).where(or_(responses.c.previous_response_id.in_(_IDS), responses.c.id.in_(_IDS)))
-        connection.execute(orphans.values(previous_response_id=None), {"ids": list(some)})
+        cut = {"previous_response_id": None, "removed_parent_id": responses.c.previous_response_id}
+        connection.execute(orphans.values(cut), {"ids": list(some)})
     for some in _some(bare):
         connection.execute(delete(responses).where(responses.c.id.in_(_IDS)), {"ids": list(some)})
 

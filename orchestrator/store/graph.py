@@ -21,7 +21,7 @@ from orchestrator.ports import (
     StoredResponse,
 )
 from orchestrator.store import chains, deletion, listing, readings, search, suspended_runs
-from orchestrator.store.audit_chain import append_erasures, append_event
+from orchestrator.store.audit_chain import Erasures, append_erasures, append_event
 from orchestrator.store.audit_links import SERVICE
 from orchestrator.store.chain_memory import ChainMemory
 from orchestrator.store.database import Database
@@ -145,7 +145,7 @@ class SqlResponseGraph:
         token_id: str | None = None,
     ) -> Deletion | None:
         def work(connection: Connection) -> Deletion | None:
-            erased: list[str] = []
+            erased = Erasures()
             gone = deletion.delete_response(
                 connection, response_id, owner, at, erased, subtree=subtree, keep_skeleton=keep_skeleton
             )
@@ -205,7 +205,7 @@ class SqlResponseGraph:
         ids = [leaf.id for leaf in leaves]
 
         def work(connection: Connection) -> list[str]:
-            erased: list[str] = []
+            erased = Erasures()
             gone = deletion.prune_branches(connection, ids, before, limit, at, erased, keep_skeleton=keep_skeleton)
             return _told(connection, at, gone, erased)
 
@@ -216,7 +216,7 @@ class SqlResponseGraph:
         surplus = await self._database.read(lambda connection: deletion.surplus_leaves(connection, per_owner, limit))
 
         def work(connection: Connection) -> list[str]:
-            erased: list[str] = []
+            erased = Erasures()
             gone = deletion.prune_surplus(connection, surplus, limit, at, erased, keep_skeleton=keep_skeleton)
             return _told(connection, at, gone, erased)
 
@@ -257,7 +257,7 @@ def _named(ids: Sequence[str]) -> JsonValue:
     return [*ids[:NAMED_IDS]]
 
 
-def _told(connection: Connection, at: datetime, gone: list[str], erased: list[str]) -> list[str]:
+def _told(connection: Connection, at: datetime, gone: list[str], erased: Erasures) -> list[str]:
     """What retention deleted, once the audit knows of it."""
     if gone:
         append_erasures(connection, at, SERVICE, None, erased)

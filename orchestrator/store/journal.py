@@ -13,7 +13,8 @@ from orchestrator.core.listing import listing_number
 from orchestrator.core.response import Ending, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey
 from orchestrator.ports import ForkPoint, NewResponse
-from orchestrator.store import audit_chain, readings, rows
+from orchestrator.store import audit_chain, readings, response_chain, rows
+from orchestrator.store.chain_writer import Entry
 from orchestrator.store.chains import UNFINISHED, UNSETTLED, unfinished_parent, unusable_parent
 from orchestrator.store.columns import AnyText
 from orchestrator.store.inserting import add_labels, insert_missing, keep_blobs
@@ -150,7 +151,9 @@ def open_response(connection: Connection, response: NewResponse) -> None:
     root_id, depth = _place(connection, response)
     digest = keep_offer(connection, rows.offer_rows(response.offered, response.tool_names, response.created_at))
     number = _free_number(connection, response)
-    connection.execute(insert(responses), rows.response_row(response, number, root_id, depth, digest))
+    row = rows.response_row(response, number, root_id, depth, digest)
+    row["input_salt"] = response_chain.salt_of(stored=response.stored)
+    connection.execute(insert(responses), row)
     said, blobs = rows.input_rows(response)
     keep_blobs(connection, blobs)
     if said:
@@ -162,6 +165,7 @@ def open_response(connection: Connection, response: NewResponse) -> None:
     if response.stored:
         _take_results(connection, response)
     move_thread(connection, response)
+    response_chain.RESPONSES.append(connection, response.owner, [response_chain.opened_link(row, said)])
 
 
 def _take_results(connection: Connection, response: NewResponse) -> None:
@@ -263,10 +267,11 @@ def save_response(
     added = _complete(connection, response, items, outcomes, at) if items or outcomes else []
     ended["stats"] = rows.stats_json(stats) if response.stored else None
     ended["warnings"] = rows.warnings_json(warnings) if response.stored else None
-    _end(connection, response, ended, at)
+    over = _end(connection, response, ended, at)
     if ended["status"] == "failed":
         take_back_threads(connection, response_id, at)
     audit_chain.append_links(connection, response.owner, added)
+    response_chain.RESPONSES.append(connection, response.owner, [over])
 
 
 def end_abandoned(connection: Connection, now: datetime, dead_holders: Sequence[str]) -> list[str]:
@@ -274,13 +279,16 @@ def end_abandoned(connection: Connection, now: datetime, dead_holders: Sequence[
     found = connection.execute(_ABANDONED, {"now": now, "dead_holders": list(dead_holders)})
     abandoned = [_facts(row) for row in found.mappings()]
     added: list[tuple[str, audit_chain.Link]] = []
+    over: list[tuple[str, Entry]] = []
     for response in abandoned:
         for call_id, may_have_run in connection.execute(_UNSETTLED, {"response_id": response.id}).all():
             outcome = rows.abandoned_outcome() if may_have_run else rows.never_approved_outcome()
             settled = rows.outcome_row(outcome, now, stored=response.stored)
             added.append((response.owner, settle(connection, call_id, settled, stored=response.stored)))
-        _end(connection, response, rows.ending_row(Incomplete("process_died"), stored=response.stored), now)
+        ended = rows.ending_row(Incomplete("process_died"), stored=response.stored)
+        over.append((response.owner, _end(connection, response, ended, now)))
     audit_chain.append_for_owners(connection, added)
+    response_chain.RESPONSES.append_for_owners(connection, over)
     return [response.id for response in abandoned]
 
 
@@ -374,15 +382,16 @@ def _complete(
     return added
 
 
-def end(connection: Connection, response_id: str, ended: rows.Row, at: datetime) -> None:
-    """A response ends as the columns `ended` say; from now on it is found by its words."""
-    _end(connection, _facts(locked(connection, response_id)), ended, at)
+def end(connection: Connection, response_id: str, ended: rows.Row, at: datetime) -> Entry:
+    """A response ends as the columns `ended` say; from now on it is found by its words. Its link is to be appended."""
+    return _end(connection, _facts(locked(connection, response_id)), ended, at)
 
 
-def _end(connection: Connection, response: rows.ResponseFacts, ended: rows.Row, at: datetime) -> None:
+def _end(connection: Connection, response: rows.ResponseFacts, ended: rows.Row, at: datetime) -> Entry:
     last: rows.Row = {
         **{"holder": None, "lease_until": None, "cancel_reason": None, "expires_at": None, "suspension": None},
         "ended_at": at,
+        "output_salt": response_chain.salt_of(stored=response.stored),
     }
     if response.stored:
         said = connection.execute(_LAST_MESSAGE, {"response_id": response.id}).scalar_one_or_none()
@@ -391,6 +400,7 @@ def _end(connection: Connection, response: rows.ResponseFacts, ended: rows.Row, 
     connection.execute(update(responses).where(responses.c.id == response.id).values(**ended, **last))
     if response.stored:
         index_response(connection, response.number, response.owner)
+    return response_chain.ended_link(connection, response.id)
 
 
 def _free_number(connection: Connection, response: NewResponse) -> int:

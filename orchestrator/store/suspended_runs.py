@@ -14,7 +14,8 @@ from orchestrator.core.placed import HANDED_OVER
 from orchestrator.core.response import Counters, Ending, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey, definition_from_json, text_content
 from orchestrator.ports.approvals import CallDecision, StoredRun, Suspension
-from orchestrator.store import audit_chain, journal, readings, rows
+from orchestrator.store import audit_chain, journal, readings, response_chain, rows
+from orchestrator.store.chain_writer import Entry
 from orchestrator.store.chains import UNSETTLED
 from orchestrator.store.long_texts import long_text
 from orchestrator.store.tables import (
@@ -200,8 +201,9 @@ def end_suspended(connection: Connection, response_id: str, owner: str, ending: 
     if found is None or found.status != "awaiting_approval":
         return False
     added = _refuse_waiting(connection, response_id, why, at)
-    journal.end(connection, response_id, rows.ending_row(ending, stored=True), at)
+    over = journal.end(connection, response_id, rows.ending_row(ending, stored=True), at)
     audit_chain.append_links(connection, owner, added)
+    response_chain.RESPONSES.append(connection, owner, [over])
     return True
 
 
@@ -209,13 +211,16 @@ def end_expired(connection: Connection, now: datetime, why: str) -> list[str]:
     """See `SuspendedRunStore.end_expired`."""
     expired = connection.execute(_EXPIRED, {"now": now}).all()
     added: list[tuple[str, audit_chain.Link]] = []
+    over: list[tuple[str, Entry]] = []
     for response_id, owner in expired:
         silent = connection.execute(_undecided(response_id, tool_calls.c.call_id)).scalars().all()
         denials = [CallDecision(call_id, Deny(why), None, None, now) for call_id in silent]
         added += [(owner, link) for link in _insert_decisions(connection, denials)]
         added += [(owner, link) for link in _refuse_waiting(connection, response_id, why, now)]
-        journal.end(connection, response_id, rows.ending_row(Incomplete("deadline"), stored=True), now)
+        ended = rows.ending_row(Incomplete("deadline"), stored=True)
+        over.append((owner, journal.end(connection, response_id, ended, now)))
     audit_chain.append_for_owners(connection, added)
+    response_chain.RESPONSES.append_for_owners(connection, over)
     return [response_id for response_id, _ in expired]
 
 

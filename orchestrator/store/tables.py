@@ -116,6 +116,10 @@ responses: Final = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),
+    # They stand with the content that they salt the digests of, and go with it.
+    *(Column(f"{name}_salt", LargeBinary) for name in ("input", "output")),
+    # Its parent, once the row of that is removed.
+    Column("removed_parent_id", Text),
     Index("ix_responses_number", "number", unique=True),
 )
 """The graph: a node's parent is `previous_response_id`.

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, tuple_
 from orchestrator.core.json_types import JsonObject
 from orchestrator.ports import Deletion, Thread
 from orchestrator.store import deletion, listing, readings
-from orchestrator.store.audit_chain import append_erasures, append_event
+from orchestrator.store.audit_chain import Erasures, append_erasures, append_event
 from orchestrator.store.chain_memory import ChainMemory
 from orchestrator.store.database import Database
 from orchestrator.store.search_tables import threads
@@ -51,7 +51,7 @@ class SqlThreadStore:
         self, thread_id: str, owner: str, at: datetime, *, keep_skeleton: bool, token_id: str | None = None
     ) -> Deletion | None:
         def work(connection: Connection) -> Deletion | None:
-            erased: list[str] = []
+            erased = Erasures()
             gone = deletion.delete_thread(connection, thread_id, owner, at, erased, keep_skeleton=keep_skeleton)
             if gone is not None:
                 told: JsonObject = {"thread_id": thread_id, "responses": len(gone.deleted)}

@@ -57,6 +57,9 @@ def said(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
+PROVED = f"{ADA_LINKS + BOB_LINKS} links of calls, 4 of responses"
+
+
 def change(url: str, *statements: str) -> None:
     """What somebody does who can write to the file."""
     connection = sqlite3.connect(url.partition(":///")[2])
@@ -121,7 +124,7 @@ def test_what_cannot_be_done_is_one_line(audit: Callable[..., Result], arguments
 def test_the_journal_is_proved_and_a_changed_row_is_named(audit: Callable[..., Result], url: str) -> None:
     report = said(audit("verify", "--json"))
     assert (report["ok"], report["links"]) == (True, ADA_LINKS + BOB_LINKS)
-    assert audit("verify").stdout == f"ok: {ADA_LINKS + BOB_LINKS} links are as they were written\n"
+    assert audit("verify").stdout == f"ok: {PROVED} are as they were written\n"
     part = said(audit("verify", "--owner", "ada", "--from", "3", "--to", "5", "--json"))
     assert part["links"] == 3
     later = said(audit("verify", "--owner", "ada", "--from", "2026-03-01T12:00:30", "--json"))
@@ -141,6 +144,17 @@ def test_the_journal_is_proved_and_a_changed_row_is_named(audit: Callable[..., R
         "(5 links before it are as they were written)\n"
     )
     assert json.loads(audit("verify", "--json").stdout)["problem"]["call_id"] == "call_2"
+
+
+def test_a_message_that_somebody_changed_is_named_by_its_response(audit: Callable[..., Result], url: str) -> None:
+    change(url, "UPDATE output_items SET content = 'I never said that.' WHERE type = 'reasoning' AND position = 0")
+    result = audit("verify")
+    assert (result.exit_code, result.stdout) == (
+        1,
+        "NOT ok: link 2 of ada's responses, response resp_a: its output is not the one that was chained "
+        f"({ADA_LINKS + BOB_LINKS} links of calls, 1 of responses before it are as they were written)\n",
+    )
+    assert json.loads(audit("verify", "--json").stdout)["problem"]["response_id"] == "resp_a"
 
 
 def test_where_there_is_one_chain_the_number_of_a_link_is_of_that(sqlite_url: str, tmp_path: Path) -> None:
@@ -181,10 +195,14 @@ def test_a_cut_tail_is_noticed_with_an_earlier_export(audit: Callable[..., Resul
 
 
 EVERYTHING = ("output_items", "tool_calls", "call_arguments", "audit_chain", "audit_heads", "audit_events")
+ALL_OF_RESPONSES = ("input_items", "responses", "response_chain", "response_heads")
 
 
 def test_an_emptied_journal_is_not_said_to_be_right(audit: Callable[..., Result], url: str) -> None:
     change(url, "PRAGMA foreign_keys = OFF", *(f"DELETE FROM {table}" for table in EVERYTHING))
+    found = audit("verify")
+    assert (found.exit_code, "response resp_a: its output is not" in found.stdout) == (1, True), found.stdout
+    change(url, "PRAGMA foreign_keys = OFF", *(f"DELETE FROM {table}" for table in ALL_OF_RESPONSES))
     found = audit("verify")
     assert (found.exit_code, found.stdout) == (
         3,
@@ -243,7 +261,7 @@ def test_evidence_on_read_only_media_is_read_with_its_log(
     found = there("verify", "--owner", "carol")
     assert (found.exit_code, found.stdout.startswith("nothing is proven")) == (3, True), found.output
     found = there("verify")
-    assert (found.exit_code, found.stdout) == (0, f"ok: {ADA_LINKS + BOB_LINKS} links are as they were written\n")
+    assert (found.exit_code, found.stdout) == (0, f"ok: {PROVED} are as they were written\n")
     assert found.stderr == f"note: {COPIED_WITH_LOG}\n"
     made = there("export", "--output", str(tmp_path / "calls.jsonl"), "--json")
     assert (said(made)["rows"], made.stderr) == (8, f"note: {COPIED_WITH_LOG}, and who read it is not recorded\n")

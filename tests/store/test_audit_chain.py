@@ -22,7 +22,7 @@ from orchestrator.ports import ForkPoint
 from orchestrator.ports.audit import AuditHead, AuditProblem, AuditVerification
 from orchestrator.store import audit_chain as chain
 from orchestrator.store import audit_links as links
-from orchestrator.store import audit_outside, audit_proof, audit_shown, audit_verify, migrate
+from orchestrator.store import audit_outside, audit_proof, audit_shown, audit_verify, migrate, response_proof
 from orchestrator.store.audit_verify import AuditRange, verify
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.responses import SqlResponseStore
@@ -141,7 +141,7 @@ async def tamper(database: Database, *statements: str) -> None:
 async def test_an_untouched_journal_is_proved_to_its_last_link(written: Database) -> None:
     heads = await heads_of(written)
     assert [(head.owner, head.sequence) for head in heads] == [("ada", ADA_LINKS), ("bob", BOB_LINKS)]
-    assert await verify(written) == AuditVerification(ADA_LINKS + BOB_LINKS, 1, 0, heads)
+    assert await verify(written) == AuditVerification(ADA_LINKS + BOB_LINKS, 1, 0, heads, responses=4)
 
 
 async def test_an_empty_journal_is_proved(database: Database) -> None:
@@ -192,10 +192,14 @@ async def test_content_is_not_taken_for_deleted_when_no_event_of_a_deletion_name
         ADA_LINKS,
     )
     named = [f"call_{name}" for name in ("1", "2", "3", "5", "6", "odd")]
-    await written.write(lambda connection: chain.append_erasures(connection, NOON, "ada", None, named[:-1]))
+    await written.write(
+        lambda connection: chain.append_erasures(connection, NOON, "ada", None, chain.Erasures(named[:-1]))
+    )
     unnamed = AuditProblem("ada", 0, named[-1], audit_outside.NOT_DELETED)
     assert (await verify(written)).problem == unnamed
-    await written.write(lambda connection: chain.append_erasures(connection, NOON, "ada", None, named[-1:]))
+    await written.write(
+        lambda connection: chain.append_erasures(connection, NOON, "ada", None, chain.Erasures(named[-1:]))
+    )
     report = await verify(written)
     assert (report.problem, report.erased) == (None, ADA_LINKS)
 
@@ -407,7 +411,8 @@ async def test_a_cut_tail_is_noticed_by_who_kept_the_head(written: Database) -> 
         "UPDATE audit_heads SET sequence = 6 WHERE owner = 'ada'",
     )
     part = AuditRange("ada")
-    assert (await verify(written, part)).problem is None, "of itself, the chain is whole"
+    shown = AuditProblem("ada", 2, None, response_proof.OUTPUT, "resp_a")
+    assert (await verify(written, part)).problem == shown, "of itself, the chain of calls is whole"
     cut = audit_verify.CUT.format(ADA_LINKS)
     assert (await verify(written, part, since=heads[:1])).problem == AuditProblem("ada", 0, None, cut)
     assert (await verify(written)).problem == AuditProblem("ada", ADA_LINKS, None, cut), "the checkpoint knows as well"

@@ -12,7 +12,7 @@ from orchestrator.store.responses import SqlResponseStore
 from tests.store.readings import finish
 from tests.store.samples import new_response, text
 from tests.store.test_migrations import empty_url as empty_url
-from tests.store.test_migrations import in_database, write_calls_of_an_earlier_version
+from tests.store.test_migrations import in_database, let_go_of_responses, write_calls_of_an_earlier_version
 
 pytest_plugins = ("tests.store.databases",)
 pytestmark = pytest.mark.anyio
@@ -36,6 +36,7 @@ async def test_a_conversation_from_before_there_were_digests_is_known_by_those_w
     digest = extended_transcript(before, said, [text(0).item])
     assert await store.find_transcript([digest, before], "ada") == ("resp_c", digest)
     await database.aclose()
+    await let_go_of_responses(empty_url)
     await migrate.downgrade(empty_url, "0015")
     left = await in_database(
         empty_url,

@@ -88,10 +88,16 @@ async def test_a_drafted_migration_names_plain_types_and_brings_the_tables_back(
     assert "orchestrator" not in script
 
 
+async def let_go_of_responses(url: str) -> None:
+    """Go back behind the chains of responses, so that what older revisions keep can be seen."""
+    await migrate.downgrade(url, "0024", lose_evidence=True)
+
+
 async def test_a_downgrade_to_nothing_leaves_nothing_and_can_be_taken_back(empty_url: str) -> None:
     await migrate.upgrade(empty_url)
     async with open_stores(empty_url) as stores:
         await stores.responses.open_response(new_response("resp_a"))
+    await let_go_of_responses(empty_url)
     await migrate.downgrade(empty_url, "base")
     assert await in_database(empty_url, table_names) == {"alembic_version"}
     assert await migrate.current_revision(empty_url) is None
@@ -234,8 +240,10 @@ async def test_calls_of_an_earlier_version_are_chained_as_they_stand(empty_url: 
         ("call_2", "now"),
         ("call_3", "fl\x00y"),
     ]
+    await let_go_of_responses(empty_url)
     with pytest.raises(OrchestratorError, match="would lose the audit chain"):
         await migrate.downgrade(empty_url, revision)
+    await migrate.upgrade(empty_url)
     await migrate.check(empty_url)
     await migrate.downgrade(empty_url, revision, lose_evidence=True)
     count = await in_database(
@@ -258,6 +266,7 @@ async def test_what_an_earlier_version_deleted_is_named_once(empty_url: str, aga
     )
     await migrate.upgrade(empty_url)
     if again:
+        await let_go_of_responses(empty_url)
         await migrate.downgrade(empty_url, "0013")
         await migrate.upgrade(empty_url)
     database = await open_database(empty_url)
@@ -344,6 +353,7 @@ async def test_a_long_chain_of_an_earlier_version_is_put_away_when_it_is_gone_on
             told = tuple(UserMessage((TextInput(f"Turn {depth}"),)) for depth in range(40))
             assert (len(chain.responses), opening_messages(None, chain.responses, ())[:-1]) == (parts, told)
         assert await in_database(empty_url, segments) == 1
+        await let_go_of_responses(empty_url)
         await migrate.downgrade(empty_url, "0017")
 
 
@@ -366,6 +376,7 @@ async def test_calls_of_which_the_index_has_not_all_arguments_are_marked(
         return list(connection.execute(query.order_by(call_arguments.c.call_id)).scalars())
 
     assert await in_database(empty_url, marked) == ["call_1", "call_2"]
+    await let_go_of_responses(empty_url)
     await migrate.downgrade(empty_url, "0019")
     assert await in_database(empty_url, marked) == []
     with pytest.raises(OrchestratorError):  # the rule that nothing is deleted is there again
@@ -407,6 +418,7 @@ async def test_responses_from_before_there_were_branches_and_origins_have_none_o
     assert old is not None and new is not None
     assert (old.forked_from, old.replay_of, old.input) == (None, None, (TextInput("Hi"),))
     assert new.input == (taken,)
+    await let_go_of_responses(empty_url)
     await migrate.downgrade(empty_url, "0009")
     await migrate.upgrade(empty_url)
     async with open_stores(empty_url) as stores:
@@ -438,6 +450,7 @@ async def test_calls_from_before_their_servers_were_known_are_proved_and_those_s
     with pytest.raises(OrchestratorError):
         change = "UPDATE tool_calls SET server_address = 'https://other.example' WHERE call_id = 'call_1'"
         await in_database(empty_url, lambda connection: connection.exec_driver_sql(change).close())
+    await let_go_of_responses(empty_url)
     await migrate.downgrade(empty_url, "0014")
     await migrate.upgrade(empty_url)
     assert (await report()).problem is None
@@ -448,8 +461,10 @@ async def test_calls_from_before_their_servers_were_known_are_proved_and_those_s
         known = await stores.audit.get_call("call_new", None)
     assert known is not None and known.listed.server == CLOCK_SERVER
     assert (await report()).problem is None
+    await let_go_of_responses(empty_url)
     with pytest.raises(OrchestratorError, match="would lose which servers answered"):
         await migrate.downgrade(empty_url, "0014")
+    await migrate.upgrade(empty_url)
     await migrate.check(empty_url)
     assert (await report()).problem is None, "the database is as it was"
     await migrate.downgrade(empty_url, "0014", lose_evidence=True)
@@ -464,9 +479,12 @@ async def test_a_journal_goes_back_with_its_proof_or_not_at_all(empty_url: str) 
     await write_decisions(SqlResponseStore(database))
     before = await verify(database)
     await database.aclose()
-    assert (before.links, before.problem) == (6, None)
+    assert (before.links, before.responses, before.problem) == (6, 2, None)
     refused: list[str] = []
+    with pytest.raises(OrchestratorError, match="would lose the chains that prove what responses say"):
+        await migrate.downgrade(empty_url, "0024")
     for revision in ("0019", "0014", "0013", "0010", "0008", "0007", "0004", "base"):
+        await let_go_of_responses(empty_url)
         try:
             await migrate.downgrade(empty_url, revision)
         except OrchestratorError as error:
@@ -523,6 +541,7 @@ async def test_messages_from_before_logprobs_have_none_and_a_downgrade_keeps_the
         await stores.responses.save_response("resp_a", Completed(), STATS, [text(1)], [], NOON)
         stored = await stores.responses.get_response("resp_a", "ada")
         assert stored is not None and stored.output == (output_entry(text(1)),)
+    await let_go_of_responses(empty_url)
     await migrate.downgrade(empty_url, "0023")
     await migrate.upgrade(empty_url)
     await migrate.check(empty_url)

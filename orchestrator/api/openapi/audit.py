@@ -68,7 +68,7 @@ arguments are asked for, there may be definitions of other calls among them."""
 
 EVENTS: Final = """\
 An extension. The service's own chain, the newest first: who looked at other owners' calls and what was asked for
-(`reading`), what was deleted (`deletion`) and which calls lost their content by it (`erasure`), the manifests of
+(`reading`), what was deleted (`deletion`) and which calls and responses lost their content by it (`erasure`), the manifests of
 exports (`export`), and the heads of the owners' chains (`checkpoint`). A token needs `audit.read_all`."""
 
 
