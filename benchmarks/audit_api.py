@@ -215,7 +215,8 @@ async def prove(url: str) -> None:
     report = await verify(database)
     took = time.perf_counter() - begun
     sys.stdout.write(
-        f"verify: {report.links} links in {took:.1f} s, {report.links / took:.0f} links/s,"
+        f"verify: {report.links} links of calls and {report.responses} of responses in {took:.1f} s,"
+        f" {(report.links + report.responses) / took:.0f} links/s,"
         f" peak memory {peak_memory():.0f} MiB, problem: {report.problem}\n"
     )
     await database.aclose()

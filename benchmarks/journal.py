@@ -29,6 +29,7 @@ from orchestrator.core.listing import listing_number
 from orchestrator.core.search import BREAK, words_of
 from orchestrator.core.tools import ToolDefinition, definition_digest
 from orchestrator.store import audit_links as links
+from orchestrator.store import response_links
 from orchestrator.store.audit_arguments import argument_leaves
 from orchestrator.store.columns import SearchWords
 from orchestrator.store.labels import call_labels, opening_labels, owner_word
@@ -63,7 +64,7 @@ TABLES: Final = {
     "responses": (
         *("id", "previous_response_id", "root_id", "depth", "owner", "model_key", "model_instance_id", "stored"),
         *("parameters", "metadata", "status", "stats", "created_at", "ended_at"),
-        *("number", "input_preview", "output_preview"),
+        *("number", "input_preview", "output_preview", "input_salt", "output_salt"),
     ),
     "input_items": ("response_id", "position", "type", "content"),
     "tool_calls": (
@@ -75,6 +76,7 @@ TABLES: Final = {
     "output_items": ("response_id", "position", "turn", "type", "content", "call_id"),
     "call_arguments": ("path", "value", "created_at", "call_id"),
     "audit_chain": ("owner", "sequence", "kind", "call_id", "content_digest", "previous", "hash"),
+    "response_chain": ("owner", "sequence", "kind", "response_id", "content_digest", "previous", "hash"),
     "response_labels": ("label", "number"),
     "response_search": ("number", "words"),
 }
@@ -99,6 +101,7 @@ class Year:
         self.responses = calls // CALLS_A_RESPONSE
         self.random = random.Random(42)
         self.heads: dict[str, tuple[int, bytes]] = dict.fromkeys(OWNERS, (0, links.NO_LINK))
+        self.response_heads: dict[str, tuple[int, bytes]] = dict.fromkeys(OWNERS, (0, links.NO_LINK))
         self.definitions = {
             name: ToolDefinition(name, f"Does what {name} does.", {"type": "object"}) for name in [*TOOLS, RARE_TOOL]
         }
@@ -148,6 +151,8 @@ class Year:
             "number": place,
             "input_preview": said[:PREVIEW],
             "output_preview": answer[:PREVIEW],
+            "input_salt": of_root.randbytes(links.SALT_BYTES),
+            "output_salt": of_root.randbytes(links.SALT_BYTES),
         }
         rows["responses"].append(tuple(row[column] for column in TABLES["responses"]))
         rows["input_items"].append((id, 0, "text", said))
@@ -158,9 +163,23 @@ class Year:
             kind = PluginProvider if call["provider_type"] == "plugin" else EphemeralProvider
             used.append((call["tool"], kind(call["provider_name"])))
         rows["output_items"].append((id, CALLS_A_RESPONSE, 2, "message", answer, None))
+        self._chain(row | {"parameters": parameters}, rows)
         labels = {*opening_labels(owner, model, metadata), *call_labels(owner, used)}
         rows["response_labels"] += [(label, place) for label in sorted(labels)]
         rows["response_search"].append((place, [owner_word(owner), BREAK, *words_of([*texts, answer])]))
+
+    def _chain(self, row: dict[str, Any], rows: dict[str, list[tuple[Any, ...]]]) -> None:
+        """Put the response into its owner's chain. Its items are the last ones among `rows`."""
+        told = dict.fromkeys(NEVER_SET) | row
+        said = [_item("input_items", rows["input_items"][-1]) | {"origin": None, "details": None}]
+        written = [_item("output_items", each) for each in rows["output_items"][-CALLS_A_RESPONSE - 1 :]]
+        for kind, items in (("opened", said), ("ended", written)):
+            digest = links.salted_digest(row[response_links.SALTS[kind]], response_links.CONTENTS[kind](told, items))
+            sequence, previous = self.response_heads[row["owner"]]
+            facts = response_links.FACTS[kind](told, digest)
+            head = links.link_hash(row["owner"], sequence + 1, previous, kind, facts)
+            rows["response_chain"].append((row["owner"], sequence + 1, kind, row["id"], digest, previous, head))
+            self.response_heads[row["owner"]] = sequence + 1, head
 
     def _call(
         self,
@@ -229,6 +248,16 @@ class Year:
         return row
 
 
+NEVER_SET: Final = (
+    *("removed_parent_id", "forked_from", "forked_position", "forked_rest", "replay_of", "token_id", "system_prompt"),
+    *("ending_reason", "error_kind", "error_message", "error_param"),
+)
+
+
+def _item(table: str, values: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(TABLES[table], values, strict=True))
+
+
 def hash_of(text: str) -> int:
     """A number that is the same in every process."""
     return sum(text.encode())
@@ -252,8 +281,11 @@ async def fill(url: str, calls: int = CALLS) -> None:
     await write(url, year, definitions)
 
 
-def _heads(year: Year) -> list[tuple[Any, ...]]:
-    return [(owner, sequence, digest, 0) for owner, (sequence, digest) in year.heads.items()]
+HEADS: Final = ("owner", "sequence", "hash", "checkpointed")
+
+
+def _heads(heads: dict[str, tuple[int, bytes]]) -> list[tuple[Any, ...]]:
+    return [(owner, sequence, digest, 0) for owner, (sequence, digest) in heads.items()]
 
 
 async def _fill_sqlite(url: str, year: Year, definitions: list[tuple[Any, ...]]) -> None:
@@ -268,7 +300,8 @@ async def _fill_sqlite(url: str, year: Year, definitions: list[tuple[Any, ...]])
             _insert(connection, table, TABLES[table], values)
         _insert(connection, "response_words", ("rowid", "words"), words)
         connection.commit()
-    _insert(connection, "audit_heads", ("owner", "sequence", "hash", "checkpointed"), _heads(year))
+    _insert(connection, "audit_heads", HEADS, _heads(year.heads))
+    _insert(connection, "response_heads", HEADS, _heads(year.response_heads))
     connection.commit()
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -305,7 +338,8 @@ async def _fill_postgres(url: str, year: Year, definitions: list[tuple[Any, ...]
         await copy("found_words", ("number", "words"), texts)
         await connection.execute("INSERT INTO response_search SELECT number, words::tsvector FROM found_words")
         await connection.execute("TRUNCATE found_words")
-    await copy("audit_heads", ("owner", "sequence", "hash", "checkpointed"), _heads(year))
+    await copy("audit_heads", HEADS, _heads(year.heads))
+    await copy("response_heads", HEADS, _heads(year.response_heads))
     await connection.execute("VACUUM ANALYZE")
     await connection.close()
 
