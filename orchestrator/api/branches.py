@@ -25,8 +25,8 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.response import ChatResult
 from orchestrator.service.branches import BranchService
 from orchestrator.service.chain_replays import ChainReplayService
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.replays import ReplayRequest, ReplayService
-from orchestrator.service.runs import LiveRun
 
 DIFF_PATH: Final = RESPONSES_PATH + "/diff"
 REPLAY_PATH: Final = RESPONSE_PATH + "/replay"

@@ -4,11 +4,12 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeVar, assert_never
+from typing import Final, assert_never
 
 import msgspec
 from msgspec import UnsetType
 
+from orchestrator.api.absent import given
 from orchestrator.api.strict_functions import strict_problem
 from orchestrator.api.thread_dialect import reasoning_wishes, server_requests
 from orchestrator.api.wire_requests import (
@@ -44,8 +45,6 @@ from orchestrator.service.chats import ChatRequest
 RESPONSE_PREFIX: Final = "resp_"
 _DATA_URL: Final = re.compile(r"data:image/[A-Za-z0-9][A-Za-z0-9.+-]{0,63};base64,", re.IGNORECASE)
 
-V = TypeVar("V")
-
 
 def to_chat_request(body: ChatBody, *, interactive: bool = False) -> ChatRequest:
     """The request in the service's words; `interactive` says that its client hears what servers ask.
@@ -56,41 +55,37 @@ def to_chat_request(body: ChatBody, *, interactive: bool = False) -> ChatRequest
     return ChatRequest(
         model=body.model,
         input=input_items(body.input),
-        system_prompt=_given(body.system_prompt),
-        integrations=(*integration_requests(_given(body.integrations) or ()), *server_requests(body.mcp_servers)),
+        system_prompt=given(body.system_prompt),
+        integrations=(*integration_requests(given(body.integrations) or ()), *server_requests(body.mcp_servers)),
         sampling=_sampling(body),
-        reasoning=_given(body.reasoning),
-        max_output_tokens=_given(body.max_output_tokens),
-        context_length=_given(body.context_length),
+        reasoning=given(body.reasoning),
+        max_output_tokens=given(body.max_output_tokens),
+        context_length=given(body.context_length),
         store=body.store,
         previous_response_id=_previous(body),
-        ttl_seconds=_given(body.ttl),
+        ttl_seconds=given(body.ttl),
         tool_choice=_tool_choice(body),
         response_format=_response_format(body),
-        max_turns=_given(body.max_turns),
-        metadata=_given(body.metadata) or {},
+        max_turns=given(body.max_turns),
+        metadata=given(body.metadata) or {},
         interactive=interactive,
         reasoning_wishes=reasoning_wishes(body),
-        background=_given(body.background) or False,
+        background=given(body.background) or False,
         functions=_functions(body),
         parallel_tool_calls=body.parallel_tool_calls is not False,
-        max_tool_calls=_given(body.max_tool_calls),
+        max_tool_calls=given(body.max_tool_calls),
     )
 
 
-def _given(value: V | UnsetType) -> V | None:
-    return None if isinstance(value, UnsetType) else value
-
-
 def _sampling(body: ChatBody) -> Sampling:
-    stop = _given(body.stop)
+    stop = given(body.stop)
     return Sampling(
-        temperature=_given(body.temperature),
-        top_p=_given(body.top_p),
-        min_p=_given(body.min_p),
-        top_k=_given(body.top_k),
-        repeat_penalty=_given(body.repeat_penalty),
-        seed=_given(body.seed),
+        temperature=given(body.temperature),
+        top_p=given(body.top_p),
+        min_p=given(body.min_p),
+        top_k=given(body.top_k),
+        repeat_penalty=given(body.repeat_penalty),
+        seed=given(body.seed),
         stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
     )
 
@@ -158,9 +153,9 @@ def check_functions(
 
 
 def _functions(body: ChatBody) -> tuple[ToolDefinition, ...]:
-    given = _given(body.tools) or ()
+    tools = given(body.tools) or ()
     return check_functions(
-        [ToolDefinition(tool.name, _given(tool.description) or "", _given(tool.parameters) or {}) for tool in given]
+        [ToolDefinition(tool.name, given(tool.description) or "", given(tool.parameters) or {}) for tool in tools]
     )
 
 
@@ -178,18 +173,18 @@ def _integration(entry: IntegrationEntry) -> IntegrationRequest:
                 entry.id,
                 _names(entry.allowed_tools),
                 approval=_approval(entry.require_approval),
-                resources=tuple(_given(entry.resources) or ()),
+                resources=tuple(given(entry.resources) or ()),
                 prompt=_prompt(entry.prompt),
             )
         case EphemeralIntegration():
-            headers: Mapping[str, str] = _given(entry.headers) or {}
+            headers: Mapping[str, str] = given(entry.headers) or {}
             return EphemeralRequest(
                 entry.server_label,
                 entry.server_url,
                 _names(entry.allowed_tools),
                 headers,
                 approval=_approval(entry.require_approval),
-                resources=tuple(_given(entry.resources) or ()),
+                resources=tuple(given(entry.resources) or ()),
                 prompt=_prompt(entry.prompt),
             )
         case _:
@@ -201,7 +196,7 @@ def _approval(wanted: RequireApproval | UnsetType) -> ApprovalPolicy:
 
 
 def _prompt(prompt: PromptToUse | UnsetType) -> WantedPrompt | None:
-    return None if isinstance(prompt, UnsetType) else WantedPrompt(prompt.name, _given(prompt.arguments) or {})
+    return None if isinstance(prompt, UnsetType) else WantedPrompt(prompt.name, given(prompt.arguments) or {})
 
 
 def _names(names: list[str] | UnsetType) -> tuple[str, ...] | None:
@@ -209,7 +204,7 @@ def _names(names: list[str] | UnsetType) -> tuple[str, ...] | None:
 
 
 def _previous(body: ChatBody) -> str | None:
-    previous = _given(body.previous_response_id)
+    previous = given(body.previous_response_id)
     if previous is not None and not previous.startswith(RESPONSE_PREFIX):
         message = f'"previous_response_id" must start with "{RESPONSE_PREFIX}".'
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="previous_response_id")
@@ -220,21 +215,21 @@ def _tool_choice(body: ChatBody) -> ToolChoice:
     choice: ToolChoice
     match body.tool_choice:
         case ToolToCall(tool, server):
-            choice = NamedTool(tool, _given(server))
+            choice = NamedTool(tool, given(server))
         case "required":
             choice = "required"
         case "none":
             return "none"
         case _:
             return "auto"
-    if not _given(body.integrations) and not _given(body.tools):
+    if not given(body.integrations) and not given(body.tools):
         message = '"tool_choice" demands a tool call, and no integrations offer any tools.'
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="tool_choice")
     return choice
 
 
 def _response_format(body: ChatBody) -> ResponseFormat | None:
-    wanted = _given(body.response_format)
+    wanted = given(body.response_format)
     if wanted is None:
         return None
     described = wanted.json_schema

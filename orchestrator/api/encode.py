@@ -2,23 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar, assert_never
+from typing import assert_never
 
 from msgspec import UNSET, UnsetType
 
 from orchestrator.api import wire
 from orchestrator.api import wire_events as e
+from orchestrator.api.absent import or_absent
 from orchestrator.api.errors import wire_error
 from orchestrator.core import items
 from orchestrator.core import stream as s
 from orchestrator.core.approvals import PendingApproval
-from orchestrator.core.models import LoadConfig, Model
 from orchestrator.core.response import ChatResult, Completed, Incomplete, Stats, Suspended, ending_status
 from orchestrator.ports import ForkPoint, StoredResponse
-from orchestrator.service.instances import Loaded
 from orchestrator.service.server_callbacks import PendingElicitation
-
-V = TypeVar("V")
 
 
 def wire_events(event: s.StreamEvent) -> tuple[e.WireEvent, ...]:
@@ -89,14 +86,14 @@ def _call_events(
                     info,
                     call.is_error,
                     call.duration_ms,
-                    _set(call.requested),
-                    _set(call.source),
-                    _set(call.structured),
+                    or_absent(call.requested),
+                    or_absent(call.source),
+                    or_absent(call.structured),
                 ),
             )
         case s.ToolCallFailure():
             metadata = wire.InvalidCallMetadata(
-                event.kind, event.tool_name, _set(event.arguments), _provider_info_if_any(event.provider)
+                event.kind, event.tool_name, or_absent(event.arguments), _provider_info_if_any(event.provider)
             )
             return (e.ToolCallFailure(event.call_id, event.reason, metadata),)
         case _:
@@ -121,7 +118,9 @@ def _server_event(
 ) -> e.WireEvent:
     match event:
         case s.ToolCallProgress(call_id, progress):
-            return e.ToolCallProgress(call_id, progress.progress, _set(progress.total), _set(progress.message))
+            return e.ToolCallProgress(
+                call_id, progress.progress, or_absent(progress.total), or_absent(progress.message)
+            )
         case s.ElicitationRequested():
             asked = event.asked
             return e.ElicitationRequested(
@@ -130,8 +129,8 @@ def _server_event(
                 provider_info=provider_info(event.provider),
                 mode=asked.mode,
                 message=asked.message,
-                requested_schema=_set(asked.schema),
-                url=_set(asked.url),
+                requested_schema=or_absent(asked.schema),
+                url=or_absent(asked.url),
                 expires_in_seconds=event.seconds,
             )
         case s.ElicitationResolved(elicitation_id, action):
@@ -143,7 +142,7 @@ def _server_event(
                 model=reply.model,
                 content=reply.text,
                 stop_reason=reply.stop_reason,
-                output_tokens=_set(reply.output_tokens),
+                output_tokens=or_absent(reply.output_tokens),
             )
         case _:
             assert_never(event)
@@ -157,8 +156,8 @@ def elicitation_entry(pending: PendingElicitation) -> wire.PendingElicitation:
         provider_info=provider_info(pending.provider),
         mode=pending.asked.mode,
         message=pending.asked.message,
-        requested_schema=_set(pending.asked.schema),
-        url=_set(pending.asked.url),
+        requested_schema=or_absent(pending.asked.schema),
+        url=or_absent(pending.asked.url),
     )
 
 
@@ -172,7 +171,7 @@ def chat_reply(result: ChatResult) -> wire.ChatReply:
         response_id=result.response_id or UNSET,
         status=ending_status(ending),
         incomplete_reason=ending.reason if isinstance(ending, Incomplete) else UNSET,
-        stop_sequence=_set(ending.stop_sequence) if isinstance(ending, Completed) else UNSET,
+        stop_sequence=or_absent(ending.stop_sequence) if isinstance(ending, Completed) else UNSET,
         pending_approvals=pending_approvals(ending.pending, ending.expires_at)
         if isinstance(ending, Suspended)
         else UNSET,
@@ -197,7 +196,7 @@ def stored_reply(response: StoredResponse) -> wire.StoredReply:
         model_instance_id=response.model_instance_id,
         status=response.status,
         incomplete_reason=response.incomplete_reason or UNSET,
-        stop_sequence=_set(response.stop_sequence),
+        stop_sequence=or_absent(response.stop_sequence),
         error=UNSET if response.error is None else wire_error(response.error),
         pending_approvals=UNSET
         if response.expires_at is None
@@ -240,13 +239,13 @@ def output_entry(item: items.OutputItem) -> wire.OutputEntry:
                 item.call_id,
                 item.is_error,
                 item.duration_ms,
-                _set(item.requested),
-                _set(item.source),
-                _set(item.structured),
+                or_absent(item.requested),
+                or_absent(item.source),
+                or_absent(item.structured),
             )
         case items.InvalidToolCall():
             metadata = wire.InvalidCallMetadata(
-                item.kind, item.tool_name, _set(item.arguments), _provider_info_if_any(item.provider)
+                item.kind, item.tool_name, or_absent(item.arguments), _provider_info_if_any(item.provider)
             )
             return wire.InvalidToolCallOutput(item.reason, metadata)
         case items.FunctionCall(call_id, name, arguments, complete):
@@ -268,62 +267,6 @@ def provider_info(provider: items.ProviderInfo) -> wire.ProviderInfo:
             assert_never(provider)
 
 
-def model_info(model: Model) -> wire.ModelInfo:
-    """One entry of the list of models; what LM Studio leaves out for embedding models is left out."""
-    chats = model.type == "llm"
-    quantization = model.quantization
-    return wire.ModelInfo(
-        type=model.type,
-        publisher=model.publisher,
-        key=model.key,
-        display_name=model.display_name,
-        architecture=model.architecture if chats else UNSET,
-        quantization=quantization and wire.QuantizationInfo(quantization.name, quantization.bits_per_weight),
-        size_bytes=model.size_bytes,
-        params_string=model.params_string,
-        loaded_instances=[
-            wire.LoadedInstance(instance.id, instance_config(instance.config)) for instance in model.loaded_instances
-        ],
-        max_context_length=model.max_context_length,
-        format=model.format,
-        capabilities=_capabilities(model) if chats else UNSET,
-        description=model.description if chats else UNSET,
-        variants=list(model.variants) or UNSET,
-        selected_variant=(model.selected_variant or UNSET) if model.variants else UNSET,
-        engine=model.engine,
-        problem=UNSET if model.problem is None else model.problem,
-    )
-
-
-def _capabilities(model: Model) -> wire.Capabilities:
-    reasoning = model.reasoning
-    offered = UNSET if reasoning is None else wire.ReasoningInfo(list(reasoning.allowed_options), reasoning.default)
-    return wire.Capabilities(model.vision, model.trained_for_tool_use, offered)
-
-
-def load_reply(loaded: Loaded, *, echo_config: bool) -> wire.LoadReply:
-    """The answer to a load."""
-    instance = loaded.instance
-    return wire.LoadReply(
-        type=instance.model.type,
-        instance_id=instance.id,
-        load_time_seconds=round(loaded.load_seconds, 3),
-        load_config=instance_config(instance.config) if echo_config else UNSET,
-    )
-
-
-def instance_config(config: LoadConfig) -> wire.InstanceConfig:
-    """The settings of an instance; what its engine does not tell is left out."""
-    return wire.InstanceConfig(
-        _set(config.context_length),
-        _set(config.eval_batch_size),
-        _set(config.parallel),
-        _set(config.flash_attention),
-        _set(config.num_experts),
-        _set(config.offload_kv_cache_to_gpu),
-    )
-
-
 def _stats(stats: Stats) -> wire.ChatStats:
     return wire.ChatStats(
         stats.input_tokens,
@@ -331,8 +274,8 @@ def _stats(stats: Stats) -> wire.ChatStats:
         stats.reasoning_output_tokens,
         stats.tokens_per_second,
         stats.time_to_first_token_seconds,
-        _set(stats.model_load_time_seconds),
-        _set(stats.cached_input_tokens),
+        or_absent(stats.model_load_time_seconds),
+        or_absent(stats.cached_input_tokens),
         list(stats.unknown) or UNSET,
     )
 
@@ -361,7 +304,3 @@ def _origin(origin: items.Origin | None) -> wire.InputOrigin | UnsetType:
 
 def _provider_info_if_any(provider: items.ProviderInfo | None) -> wire.ProviderInfo | UnsetType:
     return UNSET if provider is None else provider_info(provider)
-
-
-def _set(value: V | None) -> V | UnsetType:
-    return UNSET if value is None else value

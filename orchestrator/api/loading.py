@@ -12,11 +12,10 @@ from orchestrator.api.auth import Authenticator
 from orchestrator.api.bodies import read_json_body
 from orchestrator.api.decode import decode_body, decode_value, parse_json
 from orchestrator.api.departures import while_connected
-from orchestrator.api.encode import load_reply
+from orchestrator.api.encode_models import load_reply
 from orchestrator.api.errors import OK, HttpRequest
 from orchestrator.api.replies import json_reply
-from orchestrator.api.wire import UnloadReply
-from orchestrator.api.wire_models import LoadBody, UnloadBody
+from orchestrator.api.wire_models import LoadBody, UnloadBody, UnloadReply
 from orchestrator.core.json_types import JsonValue
 from orchestrator.core.models import LoadSettings
 from orchestrator.service.instances import InstanceService

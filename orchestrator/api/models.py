@@ -7,10 +7,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from orchestrator.api.auth import Authenticator
-from orchestrator.api.encode import model_info
+from orchestrator.api.encode_models import model_info
 from orchestrator.api.errors import HttpRequest
 from orchestrator.api.replies import json_reply
-from orchestrator.api.wire import ModelList
+from orchestrator.api.wire_models import ModelList
 from orchestrator.service.models import ModelService
 
 MODELS_PATH: Final = "/api/v1/models"

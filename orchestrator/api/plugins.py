@@ -12,6 +12,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
+from orchestrator.api.absent import given
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.bodies import read_json_body
 from orchestrator.api.chat import RESPONSE_ID_HEADER
@@ -139,7 +140,7 @@ def material_routes(
     async def read_resource(request: HttpRequest, label: FromPath[str]) -> ASGIResponse:
         caller = await authenticator.caller(request)
         body = decode_body(await read_json_body(request, max_body_bytes), ReadResourceBody)
-        chain = _given(body.previous_response_id)
+        chain = given(body.previous_response_id)
         found = await while_connected(
             request.receive, lambda: materials.read(_id(label), body.uri, caller, previous_response_id=chain)
         )
@@ -149,7 +150,7 @@ def material_routes(
     async def get_prompt(request: HttpRequest, label: FromPath[str], prompt: FromPath[str]) -> ASGIResponse:
         caller = await authenticator.caller(request)
         body = decode_body(await read_json_body(request, max_body_bytes), GetPromptBody)
-        name, chain = _unescaped(prompt), _given(body.previous_response_id)
+        name, chain = _unescaped(prompt), given(body.previous_response_id)
         found = await while_connected(
             request.receive,
             lambda: materials.prompt(_id(label), name, body.arguments, caller, previous_response_id=chain),
@@ -173,16 +174,12 @@ def check_route(
             raise OrchestratorError(ErrorKind.MISSING_REQUIRED_PARAMETER, message, param="integrations")
         entries = [] if isinstance(body.integrations, UnsetType) else body.integrations
         integrations = (*integration_requests(entries), *server_requests(body.mcp_servers))
-        model = _given(body.model)
+        model = given(body.model)
         return json_reply(
             check_reply(await while_connected(request.receive, lambda: checks.check(integrations, caller, model=model)))
         )
 
     return check
-
-
-def _given(value: str | UnsetType) -> str | None:
-    return None if isinstance(value, UnsetType) else value
 
 
 def _id(label: str) -> str:

@@ -25,8 +25,8 @@ from orchestrator.ports import ResponseFilter
 from orchestrator.ports.audit import plugin_of
 from orchestrator.service.callers import Caller
 from orchestrator.service.graph import GraphService
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.retelling import TellingService
-from orchestrator.service.runs import LiveRun
 
 RESPONSES_PATH: Final = "/api/v1/responses"
 RESPONSE_PATH: Final = RESPONSES_PATH + "/{response_id:str}"

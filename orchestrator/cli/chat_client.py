@@ -10,8 +10,9 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.api.wire import ChatReply, ErrorEnvelope, ModelInfo, ModelList
+from orchestrator.api.wire import ChatReply, ErrorEnvelope
 from orchestrator.api.wire_events import ChatEnd, ChatStart, ElicitationRequested, WireEvent
+from orchestrator.api.wire_models import ModelInfo, ModelList
 from orchestrator.api.wire_requests import ChatBody
 from orchestrator.cli.command_error import CommandError
 from orchestrator.cli.command_settings import stays_here

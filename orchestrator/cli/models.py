@@ -7,7 +7,7 @@ import click
 import rich_click
 from msgspec import UNSET
 
-from orchestrator.api.wire import ModelInfo
+from orchestrator.api.wire_models import ModelInfo
 from orchestrator.cli.chat_client import ServiceClient
 from orchestrator.cli.command_settings import SERVER, service_url, with_settings
 from orchestrator.cli.models_load import load, ps, unload

@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from orchestrator.api.wire import InstanceConfig, LoadReply, ModelInfo, UnloadReply
-from orchestrator.api.wire_models import LoadBody, UnloadBody
+from orchestrator.api.wire_models import InstanceConfig, LoadBody, LoadReply, ModelInfo, UnloadBody, UnloadReply
 from orchestrator.cli.chat_client import ServiceClient
 from orchestrator.cli.command_settings import SERVER, service_url, with_settings
 from orchestrator.cli.output import print_json, print_table, size_text

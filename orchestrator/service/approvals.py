@@ -23,8 +23,9 @@ from orchestrator.ports import CallDecision, ResponseStore, StoredResponse, Stor
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_parameters import stored_chat, stored_integrations
 from orchestrator.service.chats import ChatService, TakenUp
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.recorded_turns import recorded_choice
-from orchestrator.service.runs import LiveRun, RunService
+from orchestrator.service.runs import RunService
 
 LOOK_SECONDS: Final = 5.0
 EXPIRED: Final = "The call was not run: nobody approved it in time."

@@ -12,8 +12,8 @@ from orchestrator.core.tools import provider_label
 from orchestrator.ports import ResponseGraph, ResponseStore, StoredResponse, StoredRun
 from orchestrator.service.branches import MOST, BranchService
 from orchestrator.service.callers import Caller
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.replays import ReplayRequest, ReplayService
-from orchestrator.service.runs import LiveRun
 
 ROOT: Final = "root"
 """What stands for the first response of the chain in a request."""

@@ -33,10 +33,11 @@ from orchestrator.service.chat_request import ChatRequest as ChatRequest
 from orchestrator.service.driver import RunContext
 from orchestrator.service.ids import new_response_id
 from orchestrator.service.instances import InstanceService
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.models import ModelChoice, ModelService
 from orchestrator.service.pictures import with_pictures
 from orchestrator.service.quotas import Quotas, Ticket
-from orchestrator.service.runs import LiveRun, RunService
+from orchestrator.service.runs import RunService
 from orchestrator.service.server_callbacks import NO_POLICIES, ServerPolicies
 
 PASSED_OVER: Final = "The call was not run: nobody approved it before the chat went on."

@@ -17,10 +17,11 @@ from orchestrator.service.caller_catalog import as_caller
 from orchestrator.service.callers import Caller
 from orchestrator.service.driver import RunContext
 from orchestrator.service.ids import new_response_id
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.plugins import PluginService
 from orchestrator.service.quotas import Quotas
 from orchestrator.service.recorded_turns import RecordedCall, recorded_choice
-from orchestrator.service.runs import LiveRun, RunService
+from orchestrator.service.runs import RunService
 from orchestrator.service.server_callbacks import NO_POLICIES, ServerPolicies
 
 DIRECT_CALL: Final = "direct-call"

@@ -16,7 +16,7 @@ from orchestrator.service.chat_parameters import stored_chat, stored_integration
 from orchestrator.service.chat_request import ChatRequest
 from orchestrator.service.chats import ChatService, TakenUp
 from orchestrator.service.ids import new_call_id, new_response_id
-from orchestrator.service.runs import LiveRun
+from orchestrator.service.live_runs import LiveRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from orchestrator.service.chat_parameters import stored_chat, stored_integration
 from orchestrator.service.chat_request import ChatRequest
 from orchestrator.service.chats import ChatService, Replayed, TakenUp
 from orchestrator.service.ids import new_response_id
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.recorded_answers import RecordedAnswers
 from orchestrator.service.recorded_turns import (
     RecordedCall,
@@ -28,7 +29,6 @@ from orchestrator.service.recorded_turns import (
     recorded_choice,
 )
 from orchestrator.service.replay_sessions import LiveToolsCatalog, ReplayRules, StoredToolsCatalog
-from orchestrator.service.runs import LiveRun
 
 LiveOrStored: TypeAlias = Literal["live", "stored"]
 

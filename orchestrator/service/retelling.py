@@ -50,7 +50,8 @@ from orchestrator.core.tools import OfferedTool
 from orchestrator.ports import JournaledCall, ResponseStore, StoredResponse
 from orchestrator.service.callers import Caller
 from orchestrator.service.graph import GraphService
-from orchestrator.service.runs import LiveRun, RunService
+from orchestrator.service.live_runs import LiveRun
+from orchestrator.service.runs import RunService
 
 LOOK_SECONDS: Final = 0.5
 """How often a response that another process runs is looked at."""

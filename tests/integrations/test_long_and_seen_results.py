@@ -11,7 +11,7 @@ from orchestrator.core.prompt import PromptMessage, ToolMessage, UserMessage
 from orchestrator.core.request import Limits
 from orchestrator.core.stream import StreamFold
 from orchestrator.ports import LONG_TEXT
-from orchestrator.service.runs import LiveRun
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.testing import Call, Say, ScriptedEngine, Turn
 from tests.integrations.harness import catalog_of, plugin, program
 from tests.service.house import events_of, service

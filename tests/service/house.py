@@ -14,9 +14,10 @@ from orchestrator.ports import IntegrationCatalog, ResponseStore
 from orchestrator.service.callers import Caller
 from orchestrator.service.chats import ChatRequest, ChatService
 from orchestrator.service.instances import InstancePolicy, InstanceService
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.models import ModelService
 from orchestrator.service.quotas import Quotas
-from orchestrator.service.runs import LiveRun, RunService
+from orchestrator.service.runs import RunService
 from orchestrator.service.server_callbacks import ServerPolicies
 from orchestrator.testing import (
     SCRIPTED_MODEL,

@@ -14,7 +14,7 @@ from orchestrator.ports import EngineTraits
 from orchestrator.service.admission import LOADING_SECONDS, Admissions
 from orchestrator.service.fair_queue import FairQueue
 from orchestrator.service.instances import InstancePolicy
-from orchestrator.service.runs import LiveRun
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.testing import SCRIPTED_MODEL, SCRIPTED_TRAITS, Call, FakeServer, Say, ScriptedEngine, Stall
 from tests.service.house import Service, fake_tool, service
 

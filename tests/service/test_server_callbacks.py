@@ -25,7 +25,7 @@ from orchestrator.core.stream import (
     StreamEvent,
     ToolCallProgress,
 )
-from orchestrator.service.runs import LiveRun
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.server_callbacks import ServerPolicies
 from orchestrator.testing import Call, FakeServer, FakeTool, Say, ScriptedEngine
 from tests.service.house import LOCAL, Service, events_of, fake_tool, service

@@ -27,8 +27,8 @@ from orchestrator.api.sse import RunStream
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.response import Failed
 from orchestrator.service.chats import ChatService
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.prompt_costs import PromptCostService
-from orchestrator.service.runs import LiveRun
 
 MESSAGES_PATH: Final = ANTHROPIC_PATH
 COUNT_TOKENS_PATH: Final = MESSAGES_PATH + "/count_tokens"

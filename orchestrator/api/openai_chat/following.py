@@ -15,7 +15,7 @@ from orchestrator.core.stream import StreamEvent
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_request import ChatRequest
 from orchestrator.service.chats import ChatService
-from orchestrator.service.runs import LiveRun
+from orchestrator.service.live_runs import LiveRun
 
 AT_ONCE: Final = 8
 """Runs of one request that go on at the same time: the others wait for these, and take nobody's place."""

@@ -25,8 +25,8 @@ from orchestrator.core.placed import PlacedText
 from orchestrator.core.response import Failed as FailedEnding
 from orchestrator.core.stream import ChatEnd, QueuePosition
 from orchestrator.service.approvals import StillWaiting
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.retelling import StoredTelling
-from orchestrator.service.runs import LiveRun
 
 DONE: Final = b"data: [DONE]\n\n"
 _LAST: Final = (Completed, Incomplete, Failed)

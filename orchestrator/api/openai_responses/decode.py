@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import UnsetType
 
+from orchestrator.api.absent import given
 from orchestrator.api.openai_responses.decisions import SentDecisions, decided_setting
 from orchestrator.api.openai_responses.decode_tools import AskedTools, asked_tools, told_tools
 from orchestrator.api.openai_responses.heads import DIALECT
@@ -55,8 +56,6 @@ _REPEATED: Final = (
 )
 """What a response says again of its request as it was said."""
 
-V = TypeVar("V")
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -100,25 +99,25 @@ def _chat(body: ResponseCreateBody, tools: AskedTools, conversation: str | None)
     return ChatRequest(
         model=body.model,
         input=(),
-        system_prompt=_given(body.instructions),
+        system_prompt=given(body.instructions),
         inherits=False,
         integrations=tools.integrations,
         functions=tools.functions,
         sampling=Sampling(
-            temperature=_given(body.temperature),
-            top_p=_given(body.top_p),
-            presence_penalty=_given(body.presence_penalty),
-            frequency_penalty=_given(body.frequency_penalty),
+            temperature=given(body.temperature),
+            top_p=given(body.top_p),
+            presence_penalty=given(body.presence_penalty),
+            frequency_penalty=given(body.frequency_penalty),
         ),
-        max_output_tokens=_given(body.max_output_tokens),
+        max_output_tokens=given(body.max_output_tokens),
         store=body.store,
         tool_choice=tools.choice,
         response_format=response_format(body),
-        metadata=_given(body.metadata) or {},
+        metadata=given(body.metadata) or {},
         reasoning_wishes=EFFORTS.get(_effort(body.reasoning) or "", ()),
         demands_reasoning=True,
-        parallel_tool_calls=_given(body.parallel_tool_calls) is not False,
-        max_tool_calls=_given(body.max_tool_calls),
+        parallel_tool_calls=given(body.parallel_tool_calls) is not False,
+        max_tool_calls=given(body.max_tool_calls),
         background=body.background,
         dialect=settings_of(body, conversation),
         passes_over=True,
@@ -187,7 +186,7 @@ def asked_prompt(body: InputTokensBody, references: References) -> Asked:
     chat = ChatRequest(
         model=body.model,
         input=_headed(said) if whole else said,
-        system_prompt=_given(body.instructions),
+        system_prompt=given(body.instructions),
         inherits=False,
         integrations=tools.integrations,
         functions=tools.functions,
@@ -214,7 +213,7 @@ def asked_compaction(body: CompactBody, references: References, wish: str) -> Ch
     return ChatRequest(
         model=body.model,
         input=(*said, TextInput(wish, begins=True)),
-        system_prompt=_given(body.instructions) or "",
+        system_prompt=given(body.instructions) or "",
         previous_response_id=previous,
         dialect={"api": DIALECT},
     )
@@ -226,7 +225,7 @@ def previous_of(body: Prompted | CompactBody) -> str | None:
     Raises:
         OrchestratorError: it is no response's id.
     """
-    previous = _given(body.previous_response_id)
+    previous = given(body.previous_response_id)
     if previous is not None and not previous.startswith(RESPONSE):
         message = f'"previous_response_id" must start with "{RESPONSE}".'
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="previous_response_id")
@@ -239,9 +238,9 @@ def conversation_of(body: Prompted) -> str | None:
     Raises:
         OrchestratorError: there is a previous response as well.
     """
-    named = _given(body.conversation)
+    named = given(body.conversation)
     conversation = named.id if isinstance(named, ConversationParam) else named
-    if conversation is not None and _given(body.previous_response_id) is not None:
+    if conversation is not None and given(body.previous_response_id) is not None:
         message = '"conversation" and "previous_response_id" both say what goes on: send one of them.'
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="conversation")
     return conversation
@@ -253,15 +252,15 @@ def response_format(body: Prompted) -> ResponseFormat | None:
     Raises:
         OrchestratorError: its schema cannot be used.
     """
-    wanted = _given(body.text)
-    match None if wanted is None else _given(wanted.format):
+    wanted = given(body.text)
+    match None if wanted is None else given(wanted.format):
         case AnyJson():
             return JSON_OBJECT
         case SchemaJson(name=name, schema=schema, strict=strict):
             problem = schema_problem(schema)
             if problem is not None:
                 raise _wrong("text.format.schema", f"is not a JSON schema that can be used: {problem}")
-            return ResponseFormat(name, schema, strict=_given(strict) is True)
+            return ResponseFormat(name, schema, strict=given(strict) is True)
         case _:
             return None
 
@@ -277,8 +276,8 @@ def settings_of(body: ResponseCreateBody, conversation: str | None) -> JsonObjec
     if "text" in said:
         settings["text"] = {"format": {"type": "text"}, "verbosity": "medium", **said["text"]}
     if isinstance(body.reasoning, ReasoningParam):
-        summary = _given(body.reasoning.summary) or _given(body.reasoning.generate_summary)
-        settings["reasoning"] = {"effort": _given(body.reasoning.effort), "summary": summary}
+        summary = given(body.reasoning.summary) or given(body.reasoning.generate_summary)
+        settings["reasoning"] = {"effort": given(body.reasoning.effort), "summary": summary}
     if conversation is not None:
         settings["conversation"] = conversation
     return settings
@@ -310,11 +309,7 @@ _RENAMED: Final = {
 
 
 def _effort(reasoning: ReasoningParam | UnsetType) -> str | None:
-    return None if isinstance(reasoning, UnsetType) else _given(reasoning.effort)
-
-
-def _given(value: V | UnsetType) -> V | None:
-    return None if isinstance(value, UnsetType) else value
+    return None if isinstance(reasoning, UnsetType) else given(reasoning.effort)
 
 
 def _wrong(path: str, problem: str) -> OrchestratorError:

@@ -63,8 +63,8 @@ from orchestrator.service.chat_request import ChatRequest
 from orchestrator.service.chats import ChatService
 from orchestrator.service.graph import GraphService
 from orchestrator.service.ids import new_response_id
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.retelling import StoredRunStream, StoredTelling, TellingService
-from orchestrator.service.runs import LiveRun
 from orchestrator.service.threads import ThreadService
 
 _READING: Final = ("stream", "starting_after", "include", "include[]", "include_obfuscation")

@@ -16,8 +16,8 @@ from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.response import ChatResult, Completed, Failed, Stats
 from orchestrator.core.stream import ChatEnd, ChatStart, ErrorEvent, StreamEvent
 from orchestrator.ports import JournaledCall
+from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.retelling import StoredTelling, told_item
-from orchestrator.service.runs import LiveRun
 
 
 def asked_calls(telling: StoredTelling) -> list[JournaledCall]:

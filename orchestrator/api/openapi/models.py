@@ -6,9 +6,8 @@ from orchestrator.api.downloads import DOWNLOAD_ACTIONS, DOWNLOAD_PATH
 from orchestrator.api.loading import LOAD_PATH, UNLOAD_PATH
 from orchestrator.api.models import MODELS_PATH
 from orchestrator.api.openapi.parts import WITH_BODY, WITH_TOKEN, Section, body, errors, path_parameter, success
-from orchestrator.api.wire import LoadReply, ModelList, UnloadReply
 from orchestrator.api.wire_downloads import DownloadBody, DownloadList, DownloadReply, DownloadStatusReply
-from orchestrator.api.wire_models import LoadBody, UnloadBody
+from orchestrator.api.wire_models import LoadBody, LoadReply, ModelList, UnloadBody, UnloadReply
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject
 
