@@ -6,7 +6,7 @@ from dataclasses import replace
 import litestar
 from litestar.exceptions import HTTPException
 
-from orchestrator.api.anthropic_messages.continuing import PausedMessages
+from orchestrator.api.anthropic_messages.continuing import MessageOpener
 from orchestrator.api.anthropic_messages.routes import message_routes
 from orchestrator.api.approvals import approval_route
 from orchestrator.api.auth import Authenticator
@@ -173,7 +173,7 @@ def create_api(
             *message_routes(
                 chats,
                 prompt_costs,
-                PausedMessages(audit, tellings),
+                MessageOpener(audit, tellings),
                 authenticator,
                 max_body_bytes=max_body_bytes,
                 keep_alive_seconds=keep_alive_seconds,

@@ -14,12 +14,17 @@ import structlog
 from litestar.exceptions import HTTPException
 from litestar.response.base import ASGIResponse
 from litestar.types import Scope
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from orchestrator.api.json_text import json_bytes
 from orchestrator.api.request_ids import ANTHROPIC_PATH, is_anthropic, request_id_of
 from orchestrator.api.wire import ErrorBody, ErrorEnvelope, ErrorType
-from orchestrator.api.wire_anthropic_errors import AnthropicError, AnthropicErrorEnvelope, AnthropicErrorType
+from orchestrator.api.wire_anthropic_errors import (
+    AnthropicError,
+    AnthropicErrorDetails,
+    AnthropicErrorEnvelope,
+    AnthropicErrorType,
+)
 from orchestrator.api.wire_openai_errors import OpenAIError, OpenAIErrorEnvelope, OpenAIErrorType
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 
@@ -188,7 +193,19 @@ def anthropic_error(info: ErrorInfo) -> AnthropicError:
     usual: AnthropicErrorType = "api_error" if status >= _UNEXPECTED else "invalid_request_error"
     told = info.param is None or f'"{info.param}"' in info.message
     message = info.message if told else f"{info.param}: {info.message}"
-    return AnthropicError(_ANTHROPIC_TYPES.get(status, usual), message)
+    return AnthropicError(_ANTHROPIC_TYPES.get(status, usual), message, _anthropic_details(info))
+
+
+def _anthropic_details(info: ErrorInfo) -> AnthropicErrorDetails | UnsetType:
+    match info.kind, info.param:
+        case ErrorKind.RESPONSE_NOT_FOUND, "thread.previous_message_id":
+            return AnthropicErrorDetails("thread_not_found")
+        case ErrorKind.RESPONSE_NOT_FINISHED, "thread.previous_message_id":
+            return AnthropicErrorDetails("thread_continue_in_flight")
+        case ErrorKind.INVALID_VALUE, "thread":
+            return AnthropicErrorDetails("thread_unsupported_request")
+        case _:
+            return UNSET
 
 
 def anthropic_envelope(info: ErrorInfo, request_id: str = "") -> Struct:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 AnthropicErrorType: TypeAlias = Literal[
     "invalid_request_error",
@@ -16,11 +16,18 @@ AnthropicErrorType: TypeAlias = Literal[
 ]
 
 
+class AnthropicErrorDetails(Struct, frozen=True):
+    """What clients act on, of errors about threads: they send the whole history then."""
+
+    error_code: Literal["thread_not_found", "thread_continue_in_flight", "thread_unsupported_request"]
+
+
 class AnthropicError(Struct, frozen=True):
     """What went wrong."""
 
     type: AnthropicErrorType
     message: Annotated[str, Meta(description="For the person who reads it; it names the field.")]
+    details: AnthropicErrorDetails | UnsetType = UNSET
 
 
 class AnthropicErrorEnvelope(Struct, frozen=True, tag_field="type", tag="error"):

@@ -1,6 +1,6 @@
-"""Messages that paused and are sent back as they are, to be gone on with.
+"""What a request of this dialect goes on from: a thread, a message that paused, or what is stored of its history.
 
-Such a history ends with the assistant: its last call of a server says which response is meant. What of that the client has
+A message that paused is sent back as it is. Such a history ends with the assistant: its last call of a server says which response is meant. What of that the client has
 not heard yet is told; where it has heard all, and a limit had ended it, a new response goes on from it.
 """
 
@@ -14,6 +14,7 @@ import msgspec
 from orchestrator.api.anthropic_messages.decode import Asked, asked_message
 from orchestrator.api.anthropic_messages.encode import View, message_reply
 from orchestrator.api.anthropic_messages.ids import call_id_of
+from orchestrator.api.anthropic_messages.threads import asked_in_thread, check_thread, continued, since_decided
 from orchestrator.api.anthropic_messages.wire_reply import (
     Block,
     McpToolResultBlock,
@@ -27,6 +28,7 @@ from orchestrator.api.anthropic_messages.wire_requests import (
     McpToolUseBlockParam,
     MessagesBody,
     TextBlockParam,
+    ThreadContinue,
     ToolUseBlockParam,
 )
 from orchestrator.core.errors import ErrorKind, OrchestratorError
@@ -34,7 +36,7 @@ from orchestrator.core.response import ChatResult, Failed, Incomplete, Suspended
 from orchestrator.core.stream import ChatEnd
 from orchestrator.service.audit import AuditService
 from orchestrator.service.callers import Caller
-from orchestrator.service.retelling import TellingService
+from orchestrator.service.retelling import StoredTelling, TellingService
 
 _Key: TypeAlias = tuple[str, str]
 _WAITS: Final = (
@@ -44,22 +46,51 @@ _WAITS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class PausedMessages:
-    """Finds what is sent back."""
+class MessageOpener:
+    """Finds what a request goes on from."""
 
     audit: AuditService
     tellings: TellingService
 
-    async def rest(self, body: MessagesBody, caller: Caller) -> tuple[str, ChatResult] | None:
-        """The id and the whole of the response that `body` sends back, once it is over; None where it sends back none.
+    async def opened(self, body: MessagesBody, caller: Caller) -> Asked | MessageReply:
+        """The request in the service's words, or the rest of a message that it asks for and that is there.
 
         Raises:
-            OrchestratorError: `response_not_finished` while its calls wait for approval, or what it failed of.
+            OrchestratorError: what is wrong with it; `response_not_finished` while calls wait for approval.
         """
+        check_thread(body)
+        if isinstance(body.thread, ThreadContinue):
+            telling = await continued(body.thread, self.tellings, caller)
+            if not body.messages:
+                return await self._resumed(body, telling, caller)
+            return asked_in_thread(body, telling.response)
         call_id = _paused_call(body)
         response_id = None if call_id is None else await self.audit.response_of(call_id, caller)
         if response_id is None:
-            return None
+            return asked_message(body)
+        result = await self._result(response_id, caller)
+        rest = _unheard(body, response_id, result)
+        if rest is not None:
+            return rest
+        if not _may_go_on(result):
+            return asked_message(body)
+        asked = asked_message(body, paused=True)
+        chat = replace(asked.chat, input=(), previous_response_id=response_id, stateless=False)
+        return replace(asked, chat=chat)
+
+    async def _resumed(self, body: MessagesBody, telling: StoredTelling, caller: Caller) -> Asked | MessageReply:
+        result = await self._result(telling.response.id, caller)
+        rest = since_decided(telling)
+        if rest:
+            whole = message_reply(result, telling.response.id, body.model, View())
+            return msgspec.structs.replace(whole, content=rest)
+        if not _may_go_on(result):
+            message = '"messages" must not be empty: the message before is over.'
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="messages")
+        return asked_in_thread(body, telling.response)
+
+    async def _result(self, response_id: str, caller: Caller) -> ChatResult:
+        """What became of the response, once it is over."""
         told = await self.tellings.follow(response_id, caller)
         result = [event.result async for _, event in told.events() if isinstance(event, ChatEnd)][-1]
         match result.ending:
@@ -69,10 +100,15 @@ class PausedMessages:
             case Failed(error):
                 raise OrchestratorError(error.kind, error.message, param=error.param)
             case _:
-                return response_id, result
+                return result
 
 
-def unheard(body: MessagesBody, response_id: str, result: ChatResult) -> MessageReply | None:
+def _may_go_on(result: ChatResult) -> bool:
+    """Whether a limit ended the response between two turns."""
+    return isinstance(result.ending, Incomplete) and result.ending.reason == "max_turns"
+
+
+def _unheard(body: MessagesBody, response_id: str, result: ChatResult) -> MessageReply | None:
     """What `body` does not send back of the response, as a message; None where it has all of it."""
     whole = message_reply(result, response_id, body.model, View())
     heard = Counter(key for block in _trailing(body) if (key := _key_of_param(block)) is not None)
@@ -84,15 +120,6 @@ def unheard(body: MessagesBody, response_id: str, result: ChatResult) -> Message
         elif not isinstance(block, ThinkingBlock):  # clients may leave thinking out
             rest.append(block)
     return msgspec.structs.replace(whole, content=rest) if rest else None
-
-
-def going_on(body: MessagesBody, response_id: str, result: ChatResult) -> Asked | None:
-    """The request that goes on from the response, which a limit ended between two turns; None where it is over."""
-    if not isinstance(result.ending, Incomplete) or result.ending.reason != "max_turns":
-        return None
-    asked = asked_message(body, paused=True)
-    chat = replace(asked.chat, input=(), previous_response_id=response_id, stateless=False)
-    return replace(asked, chat=chat)
 
 
 def _trailing(body: MessagesBody) -> list[ContentParam]:

@@ -1,6 +1,6 @@
 """From the body of a request to what the service takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -21,7 +21,7 @@ from orchestrator.api.chat_request import RESPONSE_PREFIX, integration_requests
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.request import ReasoningSetting, ResponseFormat, Sampling
-from orchestrator.core.tools import schema_problem
+from orchestrator.core.tools import ToolDefinition, schema_problem
 from orchestrator.service.chat_request import ChatRequest
 
 _LOW_BUDGET: Final = 4096
@@ -33,6 +33,9 @@ _EFFORTS: Final[dict[str, ReasoningSetting]] = {
     "xhigh": "high",
     "max": "high",
 }
+
+EAGER: Final = "eager"
+"""The setting that keeps which functions' inputs are streamed whatever they are."""
 
 V = TypeVar("V")
 
@@ -57,14 +60,15 @@ class Asked:
     view: View
 
 
-def asked_message(body: MessagesBody, *, paused: bool = False) -> Asked:
-    """The request in the service's words. One that sends a `paused` message back has no word of the user at its end.
+def asked_message(body: MessagesBody, *, paused: bool = False, functions: Sequence[ToolDefinition] = ()) -> Asked:
+    """The request in the service's words. One that sends a `paused` message back has no word of the user at its end;
+    one that goes on with a thread has the thread's `functions`.
 
     Raises:
         OrchestratorError: `invalid_value` with its path.
     """
     integrations = integration_requests(_given(body.integrations) or ())
-    tools = asked_tools(body, others=bool(integrations))
+    tools = asked_tools(body, others=bool(integrations or functions))
     previous = _given(body.previous_response_id)
     if previous is not None and not response_id_of(previous).startswith(RESPONSE_PREFIX):
         message = '"previous_response_id" must start with "msg_" or "resp_".'
@@ -77,7 +81,7 @@ def asked_message(body: MessagesBody, *, paused: bool = False) -> Asked:
         system_prompt=None if body.system is UNSET else system_prompt(body),
         inherits=previous is not None,
         integrations=(*integrations, *tools.servers),
-        functions=tools.functions,
+        functions=(*functions, *tools.functions),
         sampling=Sampling(
             temperature=_given(body.temperature),
             top_p=_given(body.top_p),
@@ -94,7 +98,7 @@ def asked_message(body: MessagesBody, *, paused: bool = False) -> Asked:
         demands_reasoning=demanded,
         parallel_tool_calls=tools.parallel,
         stateless=previous is None,
-        dialect=_settings(body),
+        dialect=_settings(body, tools.eager),
     )
     hides = isinstance(body.thinking, ThinkingEnabled | ThinkingAdaptive) and body.thinking.display == "omitted"
     view = View(tools.eager, hides, servers=bool(chat.integrations))
@@ -140,9 +144,12 @@ def _response_format(body: Prompting) -> ResponseFormat | None:
     return ResponseFormat("output", wanted.schema)
 
 
-def _settings(body: MessagesBody) -> JsonObject:
+def _settings(body: MessagesBody, eager: Collection[str]) -> JsonObject:
     """What is kept of the request beside what every dialect keeps."""
-    return {"api": "messages", "service_tier": body.service_tier}
+    kept: JsonObject = {"api": "messages", "service_tier": body.service_tier}
+    if eager:
+        kept[EAGER] = [*sorted(eager)]
+    return kept
 
 
 def in_anthropic_words(error: OrchestratorError, places: Places) -> OrchestratorError:

@@ -73,7 +73,7 @@ def _waiting(result: ChatResult) -> list[Block]:
     return [use_block(call.call_id, call.tool, call.provider, call.arguments) for call in pending]
 
 
-def blocks_of(item: OutputItem, view: View) -> tuple[Block, ...]:
+def blocks_of(item: OutputItem, view: View = View()) -> tuple[Block, ...]:
     """What stands for `item` in `content`. A call that was cut off has what there is of its text as its input."""
     match item:
         case Message(content):

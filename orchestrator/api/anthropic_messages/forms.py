@@ -20,7 +20,6 @@ _ELSEWHERE: Final = {
     "fallback_credit_token": "fallback credits",
     "billing_policy": "billing",
     "inference_geo": "a choice of regions: the model runs where this service is",
-    "thread": "Anthropic's threads: continue with 'previous_response_id'",
     "user_profile_id": "user profiles",
     "workspace_id": "workspaces",
 }

@@ -55,14 +55,13 @@ def input_items(messages: Sequence[MessageParam], *, paused: bool = False) -> tu
             said.sort(key=lambda item: not isinstance(item, FunctionOutput))
         called = frozenset(item.call_id for item in said if isinstance(item, FunctionCallInput))
         found += said
-    last = messages[-1]
-    if last.role != "user" and not paused:
+    if messages and messages[-1].role != "user" and not paused:
         message = (
             '"messages" must end with a message of the user, or with one that paused after a call of a server: other texts '
             "that a model has begun are not gone on with."
         )
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=f"messages.{len(messages) - 1}.role")
-    if not any(not isinstance(item, TextInput) or item.content for item in found):
+    if not paused and not any(not isinstance(item, TextInput) or item.content for item in found):
         raise OrchestratorError(ErrorKind.INVALID_VALUE, '"messages" must not be empty.', param="messages")
     return tuple(found)
 

@@ -6,9 +6,9 @@ from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
-from orchestrator.api.anthropic_messages.continuing import PausedMessages, going_on, unheard
+from orchestrator.api.anthropic_messages.continuing import MessageOpener
 from orchestrator.api.anthropic_messages.counting import counted_tokens
-from orchestrator.api.anthropic_messages.decode import Asked, asked_message, in_anthropic_words
+from orchestrator.api.anthropic_messages.decode import Asked, in_anthropic_words
 from orchestrator.api.anthropic_messages.encode import message_reply
 from orchestrator.api.anthropic_messages.forms import plain_request
 from orchestrator.api.anthropic_messages.stream import MessageEncoder, frames, retold_message
@@ -37,7 +37,7 @@ COUNT_TOKENS_PATH: Final = MESSAGES_PATH + "/count_tokens"
 def message_routes(
     chats: ChatService,
     costs: PromptCostService,
-    paused: PausedMessages,
+    opener: MessageOpener,
     authenticator: Authenticator,
     *,
     max_body_bytes: int,
@@ -51,11 +51,9 @@ def message_routes(
         value = plain_request(parse_json(await read_json_body(request, max_body_bytes)))
         check_counts(value, limits_of(request.scope))
         body = decode_value(value, MessagesBody)
-        told = await while_connected(request.receive, lambda: paused.rest(body, caller))
-        rest = None if told is None else unheard(body, *told)
-        if rest is not None:
-            return _retold(rest, stream=body.stream)
-        asked = (None if told is None else going_on(body, *told)) or asked_message(body)
+        asked = await while_connected(request.receive, lambda: opener.opened(body, caller))
+        if isinstance(asked, MessageReply):
+            return _retold(asked, stream=body.stream)
         try:
             run = await chats.start(asked.chat, caller)
             return await _answer(run, asked, request, costs if body.stream else None, keep_alive_seconds)

@@ -247,6 +247,16 @@ class OutputConfig(Struct, frozen=True, forbid_unknown_fields=True):
     format: JsonOutputFormat | UnsetType = UNSET
 
 
+class ThreadCreate(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="create"):
+    """A conversation begins that later requests continue by the id of the message."""
+
+
+class ThreadContinue(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="continue"):
+    """The message that is gone on from: the request brings only what is new, neither `system` nor `tools`."""
+
+    previous_message_id: Annotated[str, Meta(max_length=512)]
+
+
 class MessageMetadata(Struct, frozen=True, forbid_unknown_fields=True):
     """Kept with the response."""
 
@@ -257,7 +267,10 @@ class Prompting(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a prompt is made of."""
 
     model: Annotated[Name, Meta(description="A model's key, `engine::key`, or the id of a loaded instance.")]
-    messages: Annotated[list[MessageParam], Meta(min_length=1, max_length=MOST_MESSAGES)]
+    messages: Annotated[
+        list[MessageParam],
+        Meta(max_length=MOST_MESSAGES, description="Empty only where a thread goes on from a pause."),
+    ]
     system: str | list[TextBlockParam] | UnsetType = UNSET
     tools: Annotated[list[ToolParam | McpToolsetParam], Meta(max_length=MOST_ITEMS)] | UnsetType = UNSET
     tool_choice: ToolChoiceParam = ToolChoiceAuto()
@@ -286,6 +299,7 @@ class MessagesBody(Prompting, frozen=True, forbid_unknown_fields=True, kw_only=T
     metadata: MessageMetadata = MessageMetadata()
     service_tier: Literal["auto", "standard_only"] = "auto"
     speed: Literal["standard"] = "standard"
+    thread: ThreadCreate | ThreadContinue | UnsetType = UNSET
     store: Annotated[bool, Meta(description="Extension. false: no content is kept.")] = True
     previous_response_id: (
         Annotated[str, Meta(max_length=512, description="Extension. The message to continue, `msg_…` or `resp_…`.")]
