@@ -113,11 +113,15 @@ class MessageEnd:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallStart:
-    """The model began to call an offered tool; `tool` is the server's own name."""
+    """The model began to call an offered tool; `tool` is the server's own name.
+
+    With `awaits_approval` it will not run before somebody decided, if it can run at all.
+    """
 
     call_id: str
     tool: str
     provider: ProviderInfo
+    awaits_approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)

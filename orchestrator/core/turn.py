@@ -142,7 +142,7 @@ class TurnAssembly:
             return [*events, ToolCallFailure(call_id, "invalid_name", reason, name, None, None)]
         if isinstance(tool.provider, ClientProvider):
             return [*events, FunctionCallStart(call_id, name)]
-        return [*events, ToolCallStart(call_id, tool.definition.name, tool.provider)]
+        return [*events, ToolCallStart(call_id, tool.definition.name, tool.provider, tool.needs_approval)]
 
     def call_arguments_arrived(self, index: int, text: str) -> list[StreamEvent]:
         """A fragment of a call's arguments: the client hears of its own as they come.

@@ -133,13 +133,18 @@ class TellingService:
 def retold(response: StoredResponse, decided: frozenset[str] = frozenset()) -> list[StreamEvent]:
     """The stream of a stored response; the calls that were `decided` about are asked about before they are made.
 
-    What a model wrote in one turn comes before the calls of that turn, as it does in a stream that is told as it happens.
+    Calls begin where the model began them. What it wrote in one turn comes before what became of the calls of that turn,
+    as it does in a stream that is told as it happens.
     """
     events: list[StreamEvent] = [ChatStart(response.model_instance_id, response.id)]
     for items in _turns(response.output):
-        late = [item for item in items if _comes_late(item)]
-        for item in (*(item for item in items if not _comes_late(item)), *late):
-            events += told_item(item, decided)
+        late: list[StreamEvent] = []
+        for item in items:
+            told = told_item(item, decided)
+            at_once = 1 if _comes_late(item) and isinstance(told[0], ToolCallStart) else len(told)
+            events += told[:at_once]
+            late += told[at_once:]
+        events += late
     events += [ToolCallApprovalRequired(pending) for pending in response.pending]
     ending = _ending(response)
     if ending is None:
@@ -158,7 +163,7 @@ def _turns(output: Sequence[OutputEntry]) -> list[list[OutputItem]]:
 
 
 def _comes_late(item: OutputItem) -> bool:
-    """Whether it is told of when the turn is over: calls of tools are judged then."""
+    """Whether it is told what becomes of it when the turn is over: calls of tools are judged then."""
     return isinstance(item, ToolCall) or (isinstance(item, InvalidToolCall) and item.kind == "invalid_arguments")
 
 
@@ -170,8 +175,9 @@ def told_item(item: OutputItem, decided: frozenset[str] = frozenset()) -> list[S
         case Reasoning(content):
             return [ReasoningStart(), ReasoningDelta(content), ReasoningEnd()]
         case ToolCall():
-            start: list[StreamEvent] = [ToolCallStart(item.call_id, item.tool, item.provider)]
-            if item.call_id in decided:
+            waited = item.call_id in decided
+            start: list[StreamEvent] = [ToolCallStart(item.call_id, item.tool, item.provider, waited)]
+            if waited:
                 written = item.arguments if item.requested is None else item.requested
                 pending = PendingApproval(item.call_id, item.tool, written, item.provider)
                 start.append(ToolCallApprovalRequired(pending))

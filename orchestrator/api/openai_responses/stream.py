@@ -104,6 +104,7 @@ class ResponseEncoder:
         self._items: list[ResponseItem] = []
         self._text: _OpenText | None = None
         self._calls: dict[str, int] = {}
+        self._written: set[str] = set()
         self.response: ResponseObject = response_object(head, "in_progress", [])
 
     def encode(self, event: s.StreamEvent) -> list[e.ResponseEvent]:
@@ -122,9 +123,12 @@ class ResponseEncoder:
                 if self._text is not None:
                     self._text.over = True
                 return []
+            case s.ToolCallStart(call_id, tool, provider, awaits_approval):
+                closed = self._close()
+                return closed if awaits_approval else [*closed, *self._call(call_id, tool, provider)]
             case s.ToolCallArguments(call_id, tool, arguments, provider, awaits_approval):
                 closed = self._close()
-                return closed if awaits_approval else [*closed, *self._call(call_id, tool, arguments, provider)]
+                return closed if awaits_approval else [*closed, *self._arguments(call_id, tool, arguments, provider)]
             case s.ToolCallApprovalRequired(pending):
                 return [*self._close(), *self._asked(pending)]
             case s.ToolCallSuccess() | s.ToolCallFailure():
@@ -245,20 +249,30 @@ class ResponseEncoder:
 
     # ---- calls ----------------------------------------------------------------------------------
 
-    def _call(
-        self, call_id: str, tool: str, arguments: JsonObject | None, provider: ProviderInfo | None
-    ) -> list[e.ResponseEvent]:
+    def _call(self, call_id: str, tool: str, provider: ProviderInfo | None) -> list[e.ResponseEvent]:
         earlier = self._earlier
         made_by = earlier.response_id if call_id in earlier.calls else None
         item = begun_call(made_by or self._head.id, call_id, provider, tool)
         if call_id in earlier.decided | earlier.calls:
             asked = call_item_id("mcpr", made_by or self._head.id, call_id)
             item = msgspec.structs.replace(item, approval_request_id=asked)
+        index = self._calls[call_id] = self._place(item)
+        return [self._say(e.OutputItemAdded, index, item), self._say(e.McpCalling, item.id, index)]
+
+    def _arguments(
+        self, call_id: str, tool: str, arguments: JsonObject | None, provider: ProviderInfo | None
+    ) -> list[e.ResponseEvent]:
+        """The whole arguments of a call, which begins with them where nothing was told of it."""
+        begun = [] if call_id in self._calls else self._call(call_id, tool, provider)
+        index = self._calls[call_id]
+        item = cast(McpCallItem, self._items[index])
+        if call_id in self._written:
+            return begun
+        self._written.add(call_id)
         text = "" if arguments is None else json_text(arguments)
-        index = self._calls[call_id] = self._place(msgspec.structs.replace(item, arguments=text))
+        self._items[index] = msgspec.structs.replace(item, arguments=text)
         return [
-            self._say(e.OutputItemAdded, index, item),
-            self._say(e.McpCalling, item.id, index),
+            *begun,
             self._say(e.McpArgumentsDelta, item.id, index, text),
             self._say(e.McpArgumentsDone, item.id, index, text),
         ]
@@ -266,7 +280,7 @@ class ResponseEncoder:
     def _settle(self, event: s.ToolCallSuccess | s.ToolCallFailure) -> list[e.ResponseEvent]:
         call = event if isinstance(event, s.ToolCallFailure) else event.call
         tool = call.tool_name if isinstance(call, s.ToolCallFailure) else call.tool
-        begun = [] if call.call_id in self._calls else self._call(call.call_id, tool, call.arguments, call.provider)
+        begun = self._arguments(call.call_id, tool, call.arguments, call.provider)
         index = self._calls[call.call_id]
         item = cast(McpCallItem, self._items[index])
         if isinstance(call, s.ToolCallFailure):

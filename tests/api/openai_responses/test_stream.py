@@ -1,5 +1,6 @@
 """The fold of a run's events into OpenAI's: numbers, places, and what is told of calls that never ran."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,8 +12,14 @@ from orchestrator.api.openai_responses.heads import ResponseHead
 from orchestrator.api.openai_responses.item_ids import ItemId, parse_item_id
 from orchestrator.api.openai_responses.stream import Background, ResponseEncoder
 from orchestrator.core import stream as s
+from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import FunctionCall, PluginProvider, ToolCall
 from orchestrator.core.response import Cancelled, ChatResult, Completed, Ending, Stats
+from orchestrator.testing import Break, Call, FakeServer, Say, ScriptedEngine
+from tests.api.house import fake_tool, house
+from tests.api.openai_responses.clients import MODEL, openai_house
+from tests.api.openai_responses.clients import told as as_json
+from tests.api.test_stream import tell_time
 
 CLOCK = PluginProvider("mcp/clock")
 ID = "resp_" + "a" * 48
@@ -128,3 +135,45 @@ def test_an_id_says_where_its_item_is() -> None:
     assert parse_item_id(f"msg_{digits}_i3") == ItemId("msg", f"resp_{digits}", "3", of_input=True)
     assert parse_item_id(f"fc_{digits}_{'b' * 24}") == ItemId("fc", f"resp_{digits}", "b" * 24)
     assert [parse_item_id(text) for text in ("msg_1", f"xx_{digits}_1", f"msg_{digits}", "")] == [None] * 4
+
+
+TURN = [Call("now", {"zone": "UTC"}), Call("get_weather", {"place": "Rome"}), Call("bogus", {}), Call("now", {})]
+PLACES = ["mcp_list_tools", "mcp_call now", "function_call get_weather", "mcp_call bogus", "mcp_call now"]
+
+
+def places(response: Any) -> list[str]:
+    return [" ".join(filter(None, (item["type"], item.get("name")))) for item in response["output"]]
+
+
+@pytest.mark.anyio
+async def test_calls_stand_where_the_model_began_them() -> None:
+    weather: Any = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
+    clock: Any = {"type": "mcp", "server_label": "clock", "require_approval": "never"}
+    servers = {"mcp/clock": FakeServer([fake_tool("now", tell_time)])}
+    async with openai_house(ScriptedEngine([TURN]), servers) as (_, client):
+        stream = await client.responses.create(model=MODEL, input="Hi", tools=[clock, weather], stream=True)
+        events = [as_json(event) async for event in stream]
+        response_id = events[-1]["response"]["id"]
+        read = as_json(await client.responses.retrieve(response_id))
+        again = [as_json(event) async for event in await client.responses.retrieve(response_id, stream=True)]
+    for told_ones in (events, again):
+        added = [event["output_index"] for event in told_ones if event["type"] == "response.output_item.added"]
+        assert (added, places(told_ones[-1]["response"])) == ([0, 1, 2, 3, 4], PLACES)
+    assert places(read) == PLACES
+
+
+@pytest.mark.anyio
+async def test_nothing_is_left_in_progress_where_the_model_breaks_off() -> None:
+    clock: Any = {"type": "mcp", "server_label": "clock", "require_approval": "never"}
+    servers = {"mcp/clock": FakeServer([fake_tool("now", tell_time)])}
+    broken = Break(OrchestratorError(ErrorKind.ENGINE_ERROR, "The engine broke."))
+    async with house(ScriptedEngine([[TURN[0], Say("Well"), broken]]), servers) as api:
+        body = {"model": MODEL, "input": "Hi", "tools": [clock], "stream": True}
+        text = (await api.client.post("/v1/responses", json=body)).text
+    last = next(line for line in reversed(text.split("\n")) if line.startswith('data: {"type":"response.failed"'))
+    output = json.loads(last.removeprefix("data: "))["response"]["output"]
+    assert [(item["type"], item.get("status")) for item in output[:2]] == [
+        ("mcp_list_tools", None),
+        ("mcp_call", "failed"),
+    ]
+    assert all(item.get("status") != "in_progress" for item in output)
