@@ -19,6 +19,9 @@ SETTINGS_PREFIX = "ORCHESTRATOR_"
 TESTS_PREFIX = "ORCHESTRATOR_TEST_"
 """What the tests are told: `ORCHESTRATOR_TEST_OLLAMA`, `ORCHESTRATOR_TEST_POSTGRES_URL` and their kin."""
 
+ALL_DEMANDED = {"ORCHESTRATOR_TEST_CLIENTS": "all"}
+"""What a run of everything does not leave out: without the clients of others it would prove no page of dialects."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -51,6 +54,8 @@ def run_checks(project: Project, pytest_arguments: Sequence[str], cores: int | N
     """
     environ = clean_environ(os.environ)
     cores = cores or os.cpu_count() or 1
+    if not pytest_arguments:
+        environ |= ALL_DEMANDED
     failed = [] if pytest_arguments else list(_failed_checks(project, environ, cores))
     arguments = pytest_arguments or (f"--numprocesses={min(cores, MOST_WORKERS)}", "--inline-snapshot=disable")
     say(TESTS.name)

@@ -86,6 +86,7 @@ def _in_thread(reply: wire.ChatReply, thread_id: str | None) -> ThreadChatReply:
         thread_id=UNSET if thread_id is None or reply.response_id is UNSET else thread_id,
         status=reply.status,
         incomplete_reason=reply.incomplete_reason,
+        pending_approvals=reply.pending_approvals,
         warnings=reply.warnings,
     )
 

@@ -14,6 +14,7 @@ from orchestrator.api.wire import (
     IncompleteReason,
     InvalidToolCallOutput,
     MessageOutput,
+    PendingApprovals,
     ReasoningOutput,
     Status,
     StoredReply,
@@ -62,6 +63,7 @@ class ThreadChatReply(Struct, frozen=True, kw_only=True):
     incomplete_reason: (
         Annotated[IncompleteReason, Meta(description="Extension. Only when `status` is `incomplete`.")] | UnsetType
     ) = UNSET
+    pending_approvals: PendingApprovals | UnsetType = UNSET
     warnings: Annotated[list[str], Meta(description="Extension. Only where there are any.")] | UnsetType = UNSET
 
 

@@ -11,6 +11,12 @@ from typing import Final
 ONLY_PUBLIC_ADDRESSES: Final = "only public addresses are allowed"
 """In every message that refuses an address for what it is: a dialect with words of its own for that knows it by these."""
 
+INSTALLED: Final = "Installed plugins: "
+"""In what is said of a plugin that there is not: the ids of those that there are follow, to the end of the message."""
+
+BAD_TOKEN: Final = "The API token is not valid."
+"""What is said of every token that opens nothing, whatever the reason."""
+
 
 class ErrorKind(StrEnum):
     """What went wrong, in the words of the contract's error table."""

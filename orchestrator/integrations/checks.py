@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from orchestrator.core.errors import ErrorKind, OrchestratorError, sentence
+from orchestrator.core.errors import INSTALLED, ErrorKind, OrchestratorError, sentence
 from orchestrator.core.request import EphemeralRequest, IntegrationRequest, PluginRequest
 from orchestrator.integrations.mcp_json import LONGEST_LABEL, McpConfig, PluginConfig, UnusableServer, normal_plugin_id
 from orchestrator.integrations.network_policy import NetworkPolicy
@@ -54,7 +54,7 @@ def usable_plugin(plugin_id: str, config: McpConfig) -> PluginConfig:
     plugin = config.find(plugin_id)
     if plugin is None:
         installed = ", ".join(known.id for known in config.plugins if not known.disabled) or "none"
-        message = f"Cannot find plugin '{plugin_id}'. Installed plugins: {installed}."
+        message = f"Cannot find plugin '{plugin_id}'. {INSTALLED}{installed}."
         for error in config.errors:
             message += sentence(f" It may be in {error.file.name}, which is not in use: {error.problem}")
         raise _refused(ErrorKind.PLUGIN_CONNECTION_ERROR, message)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.errors import BAD_TOKEN, ErrorKind, OrchestratorError
 from orchestrator.core.permissions import permission_problem
 from orchestrator.ports import Token, TokenLimits, TokenStore
 
@@ -132,7 +132,7 @@ class TokenService:
                     return token
                 message = f"The API token expired at {token.expires_at:%Y-%m-%dT%H:%M:%SZ}."
                 raise OrchestratorError(ErrorKind.INVALID_API_KEY, message)
-        raise OrchestratorError(ErrorKind.INVALID_API_KEY, "The API token is not valid.")
+        raise OrchestratorError(ErrorKind.INVALID_API_KEY, BAD_TOKEN)
 
 
 def _problem(

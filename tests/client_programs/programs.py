@@ -9,13 +9,14 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
+from tests.client_programs.dialects import DIALECTS
 from tests.client_programs.running import Place
 from tests.servers.install import node_environment, python_environment
 
@@ -23,14 +24,13 @@ HERE: Final = Path(__file__).resolve().parent
 PYTHON_LOCK: Final = HERE / "python-clients.txt"
 NODE_FILES: Final = (HERE / "javascript" / "package.json", HERE / "javascript" / "package-lock.json")
 PROGRAM_SECONDS: Final = 300
-FEATURES: Final = ("text", "streaming", "tools", "MCP", "errors", "cancelling")
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     """A client, by the name that people know it by, what it is written in, and the dialects that it speaks here.
 
-    In those of `own_mcp` it connects to MCP servers itself.
+    In those of `own_mcp` it connects to MCP servers itself. `without` says which features of a dialect it has no word for.
     """
 
     client: str
@@ -38,10 +38,19 @@ class Program:
     file: str
     dialects: tuple[str, ...]
     own_mcp: tuple[str, ...] = ()
+    without: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str], hash=False)
 
     @property
     def label(self) -> str:
         return f"{self.client} ({self.language})"
+
+    def features(self, dialect: str) -> tuple[str, ...]:
+        """What it is asked to do in a dialect."""
+        return tuple(one for one in DIALECTS[dialect].features if (dialect, one) not in self.without)
+
+    def word(self, dialect: str) -> str:
+        """The word that it says to nobody else, nor in another dialect."""
+        return f"{_word(self)}{self.dialects.index(dialect)}"
 
     def run(self, place: Place) -> dict[str, Any]:
         """What it saw, by dialect and feature.
@@ -50,9 +59,10 @@ class Program:
             SetupError, NodeMissingError: its environment cannot be installed.
         """
         environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        asked = json.dumps({dialect: self.features(dialect) for dialect in self.dialects})
         with self._command() as command:
             done = subprocess.run(
-                [*command, place.argument, *self.dialects],
+                [*command, place.argument(client=self.client, word=_word(self)), asked],
                 capture_output=True,
                 text=True,
                 timeout=PROGRAM_SECONDS,
@@ -75,20 +85,48 @@ class Program:
             yield [node, str(Path(folder, self.file))]
 
 
+def _word(program: Program) -> str:
+    return "kiwi" + "abcdefghijklmnopqrstuvwxyz"[PROGRAMS.index(program)]
+
+
 PROGRAMS: Final = (
-    Program("openai", "Python", "openai_responses.py", ("responses",)),
+    Program("openai", "Python", "openai_responses.py", ("responses", "embeddings", "models")),
     Program("openai", "Python", "openai_chat.py", ("chat/completions",)),
-    Program("anthropic", "Python", "anthropic_messages.py", ("messages",)),
-    Program("openai-agents", "Python", "openai_agents.py", ("responses", "chat/completions"), ("chat/completions",)),
+    Program("anthropic", "Python", "anthropic_messages.py", ("messages", "models")),
+    Program(
+        "openai-agents",
+        "Python",
+        "openai_agents.py",
+        ("responses", "chat/completions"),
+        ("chat/completions",),
+        {("responses", "token counting"): "has no call for it"},
+    ),
     Program(
         "pydantic-ai",
         "Python",
         "pydantic_agents.py",
-        ("responses", "chat/completions", "messages"),
+        ("responses", "chat/completions", "messages", "embeddings"),
         ("chat/completions",),
+        {("responses", "approvals"): "never asks for approval of a server's tool"},
     ),
-    Program("langchain-openai", "Python", "langchain_models.py", ("responses", "chat/completions")),
-    Program("openai", "JavaScript", "openai.mjs", ("responses", "chat/completions")),
-    Program("ai, @ai-sdk/openai", "JavaScript", "ai.mjs", ("responses",)),
-    Program("ai, @ai-sdk/openai-compatible", "JavaScript", "ai.mjs", ("chat/completions",)),
+    Program(
+        "langchain-openai",
+        "Python",
+        "langchain_models.py",
+        ("responses", "chat/completions", "embeddings"),
+        without={
+            ("responses", "token counting"): "counts with a tokenizer of OpenAI's models",
+            ("chat/completions", "reasoning"): "drops `reasoning_content`",
+        },
+    ),
+    Program("openai", "JavaScript", "openai.mjs", ("responses", "chat/completions", "embeddings", "models")),
+    Program(
+        "ai, @ai-sdk/openai",
+        "JavaScript",
+        "ai.mjs",
+        ("responses", "embeddings"),
+        without={("responses", "token counting"): "has no call for it"},
+    ),
+    Program("ai, @ai-sdk/openai-compatible", "JavaScript", "ai.mjs", ("chat/completions", "embeddings")),
+    Program("httpx", "Python", "lmstudio_rest.py", ("native", "thread")),
 )

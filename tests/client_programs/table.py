@@ -5,65 +5,90 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from tests.client_programs.conftest import Proof
-from tests.client_programs.programs import FEATURES, NODE_FILES, PROGRAMS, PYTHON_LOCK, Program
+from tests.client_programs.dialects import DIALECTS, FEATURES, Dialect
+from tests.client_programs.programs import NODE_FILES, PROGRAMS, PYTHON_LOCK, Program
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 PAGE: Final = ROOT / "orchestrator" / "DIALECTS.md"
 COMMAND: Final = "python -m tests.client_programs.table"
 WRITE: Final = "ORCHESTRATOR_WRITE_DIALECTS"
-PATHS: Final = {
-    "responses": "/v1/responses",
-    "chat/completions": "/v1/chat/completions",
-    "messages": "/v1/messages",
-}
+NONE: Final = "—"
 HEAD: Final = f"""<!-- Made by `{COMMAND}` from the tests that passed; change `tests/client_programs` instead. -->
 
 # Dialects and their clients
 
-Programs with clients that others wrote talk to a running service with the demo model and a real MCP server. What is
-below passed. The clients are locked with hashes beside the programs, in `tests/client_programs`.
-
-* **text**: a reply in one piece.
-* **streaming**: the same reply in pieces, put together by the client.
-* **tools**: the model calls a function that the client runs, and uses its result.
-* **MCP**: the model calls a tool of an MCP server. The service runs it; where it says *own*, the client connects to the
-  server itself and offers its tools as functions. Over `/v1/chat/completions` the service's way is `integrations`, an
-  extension.
-* **errors**: a model that is not there is the client's own "not found".
-* **cancelling**: the client leaves a stream in the middle, and the one place of the model is free for its next request.
+Programs with clients that others wrote talk to a running service with the demo model and a real MCP server; pictures,
+reasoning, counts and vectors, which that model cannot give, come from a scripted engine behind the same service. What says
+*yes* passed, *no* did not, and {NONE} is what the dialect, or the client in that dialect, has no word for. The clients are
+locked with hashes beside the programs, in `tests/client_programs`.
 """
+NATIVE: Final = """LM Studio's own libraries for Python and JavaScript speak WebSockets, not its REST API: its route is asked with a plain HTTP
+client, which stands for every client of that API."""
 
 
 def dialect_page(passed: Collection[Proof]) -> str:
     """The page, of the proofs that passed."""
-    first = [f"| dialect | {' | '.join(FEATURES)} |", f"| --- |{' --- |' * len(FEATURES)}"]
-    for dialect, path in PATHS.items():
-        counts = [len({client for at, client, one in passed if (at, one) == (dialect, it)}) for it in FEATURES]
-        cells = [f"{count} clients" if count != 1 else "1 client" for count in counts]
-        first.append(f"| `{path}` | {' | '.join(cells)} |")
-    second = [
-        f"| dialect | client | version | {' | '.join(FEATURES)} |",
-        f"| --- | --- | --- |{' --- |' * len(FEATURES)}",
-    ]
-    second += [
-        f"| `{path}` | {program.label} | {_version(program)} | {' | '.join(_cells(program, dialect, passed))} |"
-        for dialect, path in PATHS.items()
-        for program in PROGRAMS
-        if dialect in program.dialects
-    ]
-    return "\n".join([HEAD, "## Dialects\n", *first, "", "## Clients\n", *second, ""])
+    parts = [HEAD, "\n".join(f"* **{name}**: {meaning}" for name, meaning in FEATURES.items()), "", "## Dialects\n"]
+    parts += ["How many clients do what in a dialect, of those that were asked to speak it.\n", *_overview(passed)]
+    for name, dialect in DIALECTS.items():
+        parts += ["", f"## {_title(dialect)}\n", *_clients_of(name, dialect, passed)]
+    return "\n".join([*parts, ""])
 
 
-def _cells(program: Program, dialect: str, passed: Collection[Proof]) -> list[str]:
-    said = {it: "yes" if (dialect, program.label, it) in passed else "no" for it in FEATURES}
-    if said["MCP"] == "yes" and dialect in program.own_mcp:
-        said["MCP"] = "own"
-    return list(said.values())
+def _overview(passed: Collection[Proof]) -> list[str]:
+    rows = [["feature", *(_title(dialect) for dialect in DIALECTS.values())]]
+    for feature in FEATURES:
+        cells = [_count(name, dialect, feature, passed) for name, dialect in DIALECTS.items()]
+        rows.append([feature, *cells])
+    return _table(rows)
+
+
+def _count(name: str, dialect: Dialect, feature: str, passed: Collection[Proof]) -> str:
+    if feature not in dialect.features:
+        return NONE
+    count = len({client for at, client, one in passed if (at, one) == (name, feature)})
+    return f"{count} of {len(_speakers(name))}"
+
+
+def _clients_of(name: str, dialect: Dialect, passed: Collection[Proof]) -> list[str]:
+    """A table with a column for each client, and why it has no word for something."""
+    programs = _speakers(name)
+    rows = [["", *(f"{program.label} {_version(program)}" for program in programs)]]
+    rows += [[feature, *(_cell(one, name, feature, passed) for one in programs)] for feature in dialect.features]
+    missing = [
+        f"* {NONE} {feature}, {program.label}: it {why}."
+        for program in programs
+        for (at, feature), why in program.without.items()
+        if at == name
+    ]
+    about = [NATIVE, ""] if name == "native" else []
+    return [*about, *_table(rows), *([""] if missing else []), *missing]
+
+
+def _cell(program: Program, dialect: str, feature: str, passed: Collection[Proof]) -> str:
+    if (dialect, feature) in program.without:
+        return NONE
+    if (dialect, program.label, feature) not in passed:
+        return "no"
+    return "own" if feature == "MCP" and dialect in program.own_mcp else "yes"
+
+
+def _speakers(dialect: str) -> list[Program]:
+    return [program for program in PROGRAMS if dialect in program.dialects]
+
+
+def _title(dialect: Dialect) -> str:
+    return f"`{dialect.path}`{dialect.about and f' {dialect.about}'}"
+
+
+def _table(rows: Sequence[Iterable[str]]) -> list[str]:
+    head, *others = [f"| {' | '.join(row)} |" for row in rows]
+    return [head, f"|{' --- |' * (head.count('|') - 1)}", *others]
 
 
 def _version(program: Program) -> str:

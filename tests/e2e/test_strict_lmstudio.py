@@ -201,6 +201,12 @@ def test_a_plugin_that_the_token_may_not_use(strict: Strict) -> None:
     )
 
 
+def test_a_bad_token_is_told_in_their_words(strict: Strict) -> None:
+    status, told = strict.ask("POST", CHAT, {"model": DEMO_MODEL, "input": "hi"}, Authorization="Bearer sk-lm-wrong")
+    message = "Malformed LM Studio API token provided: ***"
+    assert (status, told) == (401, {"error": {"type": BAD, "message": message, "code": "invalid_api_key"}})
+
+
 @pytest.mark.parametrize("place", ["10.0.0.1", "127.0.0.1"])
 def test_a_server_that_cannot_be_reached_breaks_a_stream_off(strict: Strict, place: str) -> None:
     origin = f"http://{place}:{free_port()}"

@@ -44,6 +44,15 @@ def test_what_is_said_to_the_tests_reaches_them(project: Project, capfd: pytest.
     assert "/an/ollama" in capfd.readouterr().out.splitlines()
 
 
+def test_a_run_of_everything_demands_what_a_run_of_some_tests_may_skip(
+    project: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tool(project, "pytest", 'echo "clients: $ORCHESTRATOR_TEST_CLIENTS"; echo "5 passed in 0.10s"')
+    assert (run_checks(project, []), run_checks(project, ["tests/core"])) == (0, 0)
+    told = [line for line in capfd.readouterr().out.splitlines() if line.startswith("clients: ")]
+    assert told == ["clients: all", "clients: "]
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A checkout whose tools are scripts that print their name."""

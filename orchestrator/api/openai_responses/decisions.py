@@ -56,7 +56,7 @@ def sent_decisions(said: SentInput | UnsetType) -> SentDecisions | None:
         OrchestratorError: `invalid_value` where it decides about calls of several responses.
     """
     items = () if isinstance(said, str | UnsetType) else said
-    first = next((place + 1 for place in reversed(range(len(items))) if _is_said_before(items[place])), 0)
+    first = _first_new(items)
     found: list[tuple[str, Decision]] = []
     response_id: str | None = None
     for place, item in enumerate(items[first:], first):
@@ -93,6 +93,13 @@ def decided_before(settings: JsonObject) -> tuple[str, frozenset[str]] | None:
         return None
     said = cast("Mapping[str, Any]", known)
     return said["response_id"], frozenset(said["calls"])
+
+
+def _first_new(items: Sequence[SentItem]) -> int:
+    """Behind what a model or a server said; questions may stand among answers, but what was asked before them is no news."""
+    first = next((place + 1 for place in reversed(range(len(items))) if _is_said_before(items[place])), 0)
+    asked = next((place for place in range(first, len(items)) if _is_question(items[place])), first)
+    return asked if all(isinstance(item, SentMessage) for item in items[first:asked]) else first
 
 
 def _is_said_before(item: SentItem) -> bool:

@@ -9,7 +9,7 @@ from litestar.types import HTTPScope
 
 from orchestrator.api.errors import ERROR_TABLE, ErrorAnswer
 from orchestrator.api.strict_lmstudio import tables
-from orchestrator.core.errors import ErrorInfo, ErrorKind
+from orchestrator.core.errors import BAD_TOKEN, ErrorInfo, ErrorKind
 
 
 def is_theirs(path: str) -> bool:
@@ -22,6 +22,8 @@ def strict_error(info: ErrorInfo) -> dict[str, Any]:
     """The error object, for replies and for streams."""
     row = tables.ERRORS.get(info.kind, ERROR_TABLE[info.kind])
     message = info.message.removesuffix(".") if info.kind is ErrorKind.MODEL_NOT_FOUND else info.message
+    if message == BAD_TOKEN:
+        message = tables.BAD_TOKEN
     told: dict[str, Any] = {"type": row.type, "message": message}
     if row.code is not None or info.kind in tables.NULL_CODE:
         told["code"] = row.code

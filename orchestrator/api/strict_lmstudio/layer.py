@@ -6,7 +6,6 @@ from typing import Final
 from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
 
 from orchestrator.api.errors import OK, remember_retelling
-from orchestrator.api.strict_lmstudio import tables
 from orchestrator.api.strict_lmstudio.errors import is_theirs, retold
 from orchestrator.api.strict_lmstudio.shaping import shape_of, strict_body
 
@@ -14,7 +13,7 @@ _LENGTH: Final = b"content-length"
 
 
 class StrictLayer:
-    """An ASGI app around the routes: their errors, replies and headers without extensions."""
+    """An ASGI app around the routes: their errors and replies without extensions."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -31,7 +30,7 @@ class StrictLayer:
 
 
 class _Sender:
-    """Leaves headers out, and shapes the bodies of replies that have extensions."""
+    """Shapes the bodies of replies that have extensions."""
 
     def __init__(self, scope: HTTPScope, send: Send) -> None:
         self._shape = shape_of(scope["method"], scope["path"])
@@ -41,8 +40,6 @@ class _Sender:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = [pair for pair in message["headers"] if pair[0].lower() not in tables.DROPPED_HEADERS]
-            message["headers"] = headers
             if message["status"] == OK and self._shape is not None:
                 self._held = message
                 return

@@ -60,6 +60,13 @@ def _models(body: Mapping[str, Any]) -> dict[str, Any]:
     return {"models": [only(model, tables.MODEL) for model in body["models"]]}
 
 
+def _loaded(body: Mapping[str, Any]) -> dict[str, Any]:
+    shaped = only(body, tables.LOADED)
+    if "load_config" in shaped:
+        shaped["load_config"] = only(shaped["load_config"], tables.LOAD_CONFIG)
+    return shaped
+
+
 def _download(body: Mapping[str, Any]) -> dict[str, Any]:
     return only(body, tables.DOWNLOAD)
 
@@ -80,6 +87,7 @@ def strict_body(shape: Shape, body: bytes) -> bytes:
 
 _SHAPES: Final[Sequence[tuple[re.Pattern[str], Shape]]] = (
     (re.compile(r"GET /api/v1/models"), _models),
+    (re.compile(r"POST /api/v1/models/load"), _loaded),
     (re.compile(r"POST /api/v1/models/download"), _download),
     (re.compile(r"GET /api/v1/models/download/status/[^/]+"), _download_status),
 )

@@ -81,7 +81,13 @@ MODEL: Final = (
 DOWNLOAD: Final = ("job_id", "status", "total_size_bytes", "started_at", "completed_at")
 DOWNLOAD_STATUS: Final = (*DOWNLOAD, "downloaded_bytes", "bytes_per_second", "estimated_completion")
 
-DROPPED_HEADERS: Final = frozenset({b"x-response-id"})
+LOADED: Final = ("type", "instance_id", "load_time_seconds", "status", "load_config")
+LOAD_CONFIG: Final = (
+    *("context_length", "eval_batch_size", "flash_attention", "num_experts", "offload_kv_cache_to_gpu"),
+)
+
+BAD_TOKEN: Final = "Malformed LM Studio API token provided: ***"
+"""Without the first ten characters of the token, which the original says: no part of a secret is said again."""
 
 UNKNOWN_ENDPOINT_STATUS: Final = 200
 

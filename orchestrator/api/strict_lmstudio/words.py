@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from orchestrator.api.chat_request import RESPONSE_PREFIX
 from orchestrator.api.strict_lmstudio.shaping import registered
 from orchestrator.api.wire_requests import ChatBody, EphemeralIntegration, PluginIntegration
-from orchestrator.core.errors import ONLY_PUBLIC_ADDRESSES, ErrorInfo, ErrorKind
+from orchestrator.core.errors import INSTALLED, ONLY_PUBLIC_ADDRESSES, ErrorInfo, ErrorKind
 from orchestrator.core.models import NO_REASONING
 from orchestrator.service.callers import Caller
 
@@ -40,8 +40,9 @@ def in_chat(info: ErrorInfo, body: ChatBody, caller: Caller, installed: Sequence
             return _denied(info, plugin_ids(body), caller)
         case ErrorKind.PLUGIN_CONNECTION_ERROR:
             wanted = _meant(plugin_ids(body), info.message)
+            head, listed, ids = info.message.partition(INSTALLED)
             message = (
-                f"Unable to get plugin tools for '{wanted}'. {info.message} "
+                f"Unable to get plugin tools for '{wanted}'. {head}{listed}{registered(ids)} "
                 f"Cannot find plugin handle for plugin: {wanted}"
             )
             return replace(info, message=message, param="integrations")

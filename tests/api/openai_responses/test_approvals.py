@@ -153,6 +153,18 @@ async def test_results_of_functions_and_decisions_come_in_one_request(*, chained
     ]
 
 
+async def test_messages_that_were_said_before_the_question_are_not_said_again() -> None:
+    """A client that refers to questions, and brings everything else along: it has the user's words twice otherwise."""
+    engine = ScriptedEngine(CALLS)
+    async with openai_house(engine, clock()) as (_, client):
+        first = await client.responses.create(model=MODEL, input="Time?", tools=[CLOCK_TOOL])
+        [asked] = asked_in(first)
+        said: Any = [{"role": "user", "content": "Time?"}, {"type": "item_reference", "id": asked}, answer(asked)]
+        second = await client.responses.create(model=MODEL, input=said, tools=[CLOCK_TOOL])
+    assert [item.type for item in second.output] == ["mcp_call", "message"]
+    assert [message for message in texts_of(engine) if message[0] == "user"] == [("user", "Time?")]
+
+
 async def test_a_denial_and_what_the_user_says_with_it_are_told_to_the_model() -> None:
     engine = ScriptedEngine(CALLS)
     async with openai_house(engine, clock()) as (_, client):
