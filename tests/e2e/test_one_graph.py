@@ -9,6 +9,7 @@ import pytest
 from anthropic import Anthropic
 from openai import BadRequestError, OpenAI
 
+from tests.authorisation.test_table import command
 from tests.e2e.adder import running_adder
 from tests.e2e.running import DEMO_MODEL, RunningService, running_service
 
@@ -116,6 +117,7 @@ def test_a_chain_through_every_dialect_is_one_and_reads_the_same_from_each_side(
     for id, before in zip(ids, [None, *ids], strict=False):
         assert openai.responses.retrieve(id).previous_response_id == before
     assert openai.responses.retrieve(ids[-1]).output_text == said[-1][1]
+    assert command(service, "audit", "verify")
 
 
 def test_every_dialect_goes_on_where_the_others_ended(service: RunningService, http: httpx.Client) -> None:
