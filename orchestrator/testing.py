@@ -63,7 +63,7 @@ __all__ = [
 ]
 
 SCRIPTED_MODEL = "test/scripted"
-SCRIPTED_TRAITS = EngineTraits(loads=True, many_instances=True, embeds=True)
+SCRIPTED_TRAITS = EngineTraits(loads=True, many_instances=True, embeds=True, raw=True)
 
 
 @dataclass(frozen=True, slots=True)

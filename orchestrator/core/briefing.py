@@ -104,6 +104,7 @@ class Briefing:
             chosen_tool(request.tool_choice, tools) or "auto" if number == 1 else "auto",
             request.response_format,
             request.parallel_tool_calls,
+            request.raw,
         )
         one_call = not request.parallel_tool_calls
         return TurnAssembly(number, len(self._ledger.items), self.offered, one_call=one_call), generate

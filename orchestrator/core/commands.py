@@ -60,7 +60,8 @@ class Generate:
 
     `tool_choice` `required` demands a call of some tool, an `OfferedTool` a call of that one. With
     `response_format` and tools on offer the model may still call them; what it says must match. Without
-    `parallel_tool_calls` the turn ends with its first call.
+    `parallel_tool_calls` the turn ends with its first call. A `raw` prompt is the text of the messages, without the
+    model's template; it has no tools.
     """
 
     turn: int
@@ -72,6 +73,7 @@ class Generate:
     tool_choice: Literal["auto", "required"] | OfferedTool = "auto"
     response_format: ResponseFormat | None = None
     parallel_tool_calls: bool = True
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)

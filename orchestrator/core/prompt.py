@@ -312,3 +312,9 @@ def lacks_pictures(entry: OutputEntry) -> bool:
     if not isinstance(call, ToolCall) or call.output or shown is None:
         return False
     return any(sign in (shown.result or "") for sign in ("[image, ", "[resource, ", "[cut: "))
+
+
+def raw_prompt(messages: Sequence[PromptMessage]) -> str:
+    """The texts of what users said, and nothing else."""
+    said = (part for message in messages if isinstance(message, UserMessage) for part in message.parts)
+    return "".join(part.content for part in said if isinstance(part, TextInput))

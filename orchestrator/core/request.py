@@ -168,7 +168,7 @@ class RunRequest:
     `tool_names` are the names that the chain has already given to tools. With `resumed` the run
     does not begin at its first turn. `vision`: the model
     sees pictures. `functions` are the client's: the run ends with the turn that calls one. Without `parallel_tool_calls`
-    a turn makes one call at most.
+    a turn makes one call at most. `raw`: the input is the prompt, without the model's template.
     """
 
     response_id: str
@@ -191,3 +191,4 @@ class RunRequest:
     vision: bool = False
     functions: tuple[ToolDefinition, ...] = ()
     parallel_tool_calls: bool = True
+    raw: bool = False

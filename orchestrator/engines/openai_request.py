@@ -1,14 +1,24 @@
 """A turn as the body of `POST /v1/chat/completions`: the fields that every such server understands."""
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import Final, assert_never
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.items import ImageInput, TextInput
 from orchestrator.core.json_types import JsonObject, JsonValue
-from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMessage, ToolMessage, UserMessage, UserPart
+from orchestrator.core.prompt import (
+    AssistantMessage,
+    PromptMessage,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+    UserPart,
+    raw_prompt,
+)
 from orchestrator.core.request import JSON_OBJECT, ResponseFormat
 from orchestrator.core.tools import OfferedTool
+
+_OF_CHATS: Final = frozenset({"messages", "tools", "logprobs", "top_logprobs", "parallel_tool_calls"})
 
 
 def parameters(tool: OfferedTool) -> JsonObject:
@@ -50,6 +60,14 @@ def completion_body(
         "parallel_tool_calls": False if request.tools and not request.parallel_tool_calls else None,
     }
     return body | {name: value for name, value in settings.items() if value is not None}
+
+
+def raw_body(model: str, request: Generate) -> JsonObject:
+    """The body that asks `POST /v1/completions` to go on with the prompt of `request`, as it is."""
+    body = {name: value for name, value in completion_body(model, request).items() if name not in _OF_CHATS}
+    likely = request.sampling.logprobs
+    told: JsonObject = {} if likely is None else {"logprobs": max(1, likely)}  # servers read 0 as none
+    return {**body, "prompt": raw_prompt(request.messages), **told}
 
 
 def wire_tool(tool: OfferedTool, schema: JsonObject) -> JsonObject:

@@ -121,9 +121,12 @@ class WireLikely(msgspec.Struct, frozen=True):
 
 
 class WireLogprobs(msgspec.Struct, frozen=True):
-    """Of the tokens of the message."""
+    """Of the tokens of the message; vLLM and OpenAI tell those of a raw prompt's answer in lists side by side."""
 
     content: list[WireLikely] | None = None
+    tokens_said: list[str] | None = msgspec.field(default=None, name="tokens")
+    token_logprobs: list[float | None] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
 
     def tokens(self) -> tuple[TokenLogprob, ...]:
         """In the core's words.
@@ -131,20 +134,27 @@ class WireLogprobs(msgspec.Struct, frozen=True):
         Raises:
             ValueError: a byte is none.
         """
-        return tuple(
+        told = tuple(
             TokenLogprob(token.likely(), tuple(each.likely() for each in token.top_logprobs or ()))
             for token in self.content or ()
+        )
+        tops = self.top_logprobs or [None] * len(self.tokens_said or ())
+        beside = zip(self.tokens_said or (), self.token_logprobs or (), tops, strict=False)
+        return told or tuple(
+            TokenLogprob(LikelyToken(token, logprob or 0.0), tuple(LikelyToken(*each) for each in (top or {}).items()))
+            for token, logprob, top in beside
         )
 
 
 class WireChoice(msgspec.Struct, frozen=True):
-    """`message` is what a server sends that was asked to stream and does not.
+    """`message` is what a server sends that was asked to stream and does not, `text` the answer to a raw prompt.
 
     What the model stopped at is vLLM's `stop_reason` and SGLang's `matched_stop`: a text, or the id of a token.
     """
 
     delta: WireDelta | None = None
     message: WireDelta | None = None
+    text: str | None = None
     finish_reason: str | None = None
     logprobs: WireLogprobs | None = None
     stop_reason: object = None
@@ -311,7 +321,7 @@ class StreamDecoder:
             return out
         if progress is None and self._progress is not None:
             self.first_token_seen = True  # llama.cpp: the first chunk without progress is that of the first token
-        delta = choice.delta or choice.message
+        delta = choice.delta or choice.message or (WireDelta(choice.text) if choice.text else None)
         if delta is not None:
             out += self._delta(delta, choice.logprobs)
         self._finish = choice.finish_reason or self._finish

@@ -40,7 +40,7 @@ class EngineTraits:
 
     `address` is where it is, fit for messages; None for one that lives with the service. `parallel` is how many turns an
     instance writes at once where its config does not say; None is as many as come. `reasoning_hint` is what to do where a
-    model reasons and is not known to. `logit_bias` and `logprobs` say whether it has a word for these.
+    model reasons and is not known to. `logit_bias` and `logprobs` say whether it has a word for these, `raw` whether it takes a prompt as it is.
     """
 
     loads: bool
@@ -51,6 +51,7 @@ class EngineTraits:
     reasoning_hint: str = ""
     logit_bias: bool = True
     logprobs: bool = True
+    raw: bool = False
 
 
 class NobodyThereError(OrchestratorError):

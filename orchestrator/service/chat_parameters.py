@@ -49,6 +49,7 @@ def chat_parameters(chat: ChatRequest) -> JsonObject:
         "max_turns": chat.max_turns,
         "max_tool_calls": chat.max_tool_calls,
         "parallel_tool_calls": None if chat.parallel_tool_calls else False,
+        "raw": chat.raw or None,
         "functions": [function.as_json() for function in chat.functions] or None,
         "integrations": [_integration_json(integration) for integration in chat.integrations] or None,
         INHERITS: None if chat.inherits or chat.system_prompt is not None else False,
@@ -91,6 +92,7 @@ def stored_chat(stored: StoredResponse, integrations: Sequence[IntegrationReques
         dialect=known.get("dialect", {}),
         functions=tuple(definition_from_json(function) for function in known.get("functions", ())),
         parallel_tool_calls=known.get("parallel_tool_calls", True),
+        raw=known.get("raw", False),
         max_tool_calls=known.get("max_tool_calls"),
     )
 

@@ -31,6 +31,7 @@ class ChatRequest:
     `response_id` and `created_at` are those of the response where they were given before, for a client that is told at once.
     `passes_over`: where what it continues waits for approvals, that one ends, its calls not run, as silence about them is
     the answer of a client that has no words for another one.
+    A `raw` input is the prompt as it is, where the engine can: without the model's template, tools and system prompt.
     Without `parallel_tool_calls` a turn makes one call at most; calls of servers' tools beyond `max_tool_calls` are refused.
     """
 
@@ -59,6 +60,7 @@ class ChatRequest:
     functions: tuple[ToolDefinition, ...] = ()
     stateless: bool = False
     parallel_tool_calls: bool = True
+    raw: bool = False
     max_tool_calls: int | None = None
     response_id: str | None = None
     created_at: datetime | None = None

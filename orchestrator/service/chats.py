@@ -182,6 +182,7 @@ class ChatService:
             vision=model.vision,
             functions=chat.functions,
             parallel_tool_calls=chat.parallel_tool_calls,
+            raw=chat.raw and choice.engine.traits.raw,
         )
         context = RunContext(
             choice=choice,

@@ -15,8 +15,9 @@ from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.logprobs import LikelyToken, TokenLogprob
+from orchestrator.core.prompt import raw_prompt
 from orchestrator.core.response import Counters
-from orchestrator.testing import SCRIPTED_MODEL, Break, Call, FakeServer, Say, ScriptedEngine
+from orchestrator.testing import SCRIPTED_MODEL, SCRIPTED_TRAITS, Break, Call, FakeServer, Say, ScriptedEngine
 from tests.api.house import fake_tool, house
 from tests.clients.test_openai_chat import HELLO, client_of
 
@@ -256,3 +257,18 @@ async def test_a_call_that_waits_for_approval_is_told_and_is_no_whole_answer() -
         answer = await home.client.post("/v1/chat/completions", json={**body, "stream": True})
         last = httpx.Response(200, text=answer.text.strip().split("\n\n")[-2].removeprefix("data: ")).json()
         assert last["choices"][0]["pending_approvals"][0]["tool"] == "now"
+
+
+@pytest.mark.parametrize("can", [True, False])
+async def test_a_text_is_completed_without_a_template_where_the_engine_can(can: bool) -> None:
+    engine = ScriptedEngine([[Say("So.")]], traits=replace(SCRIPTED_TRAITS, raw=can))
+    async with house(engine) as home:
+        body = {"model": SCRIPTED_MODEL, "prompt": "Once"}
+        answer = (await home.client.post("/v1/completions", json=body)).json()
+        assert answer["choices"][0]["text"] == "So."
+        [request] = engine.requests
+        assert (request.raw, raw_prompt(request.messages), request.tools) == (can, "Once", ())
+        [node] = home.store.nodes.values()
+        assert node.new.parameters["raw"] is True
+        await home.client.post("/v1/chat/completions", json={"model": SCRIPTED_MODEL, "messages": [HELLO]})
+        assert not engine.requests[-1].raw

@@ -19,7 +19,7 @@ from _pytest.mark import ParameterSet
 
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.core.inputs import GenerationFinished, ModelReady, PromptProgressed
+from orchestrator.core.inputs import GenerationFinished, ModelReady, PromptProgressed, TextArrived
 from orchestrator.core.items import ImageInput, TextInput
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadSettings, Model
@@ -178,6 +178,8 @@ async def peer(opened: Opened, request: pytest.FixtureRequest) -> AsyncGenerator
 
 of_a_real_model = pytest.mark.parametrize("opened", _peers("scripted"), indirect=True, scope="module")
 that_tells_its_stop = pytest.mark.parametrize("opened", _peers("ollama"), indirect=True, scope="module")
+that_takes_raw_prompts = pytest.mark.parametrize("opened", _peers("scripted", "ollama"), indirect=True, scope="module")
+"""Ollama does, and nobody has recorded it yet: `tests/engines/ollama` asks a fake one."""
 that_counts_its_cache = pytest.mark.parametrize("opened", _peers("scripted", "ollama"), indirect=True, scope="module")
 
 
@@ -318,6 +320,22 @@ async def test_a_seed_makes_random_text_repeatable(peer: Peer) -> None:
         return turn.text
 
     assert await text(1) == await text(1) != await text(2)
+
+
+@that_takes_raw_prompts
+async def test_a_raw_prompt_is_gone_on_with_without_a_template(peer: Peer) -> None:
+    assert peer.engine.traits.raw
+    asked = ask("Hello!", max_output_tokens=8)
+    raw = replace(asked, raw=True, sampling=replace(asked.sampling, logprobs=2))
+    said = await written(peer.engine.generate(peer.model, INSTANCE, raw))
+    answered = await written(peer.engine.generate(peer.model, INSTANCE, asked))
+    assert said.end is not None and answered.end is not None
+    read, read_in_chat = said.end.counters.input_tokens, answered.end.counters.input_tokens
+    assert read is not None and read_in_chat is not None and read + 4 < read_in_chat
+    assert said.text != answered.text and said.end.reason == "length"
+    chunks = [chunk async for chunk in peer.engine.generate(peer.model, INSTANCE, raw)]
+    likely = [one for chunk in chunks if isinstance(chunk, TextArrived) for one in chunk.logprobs]
+    assert likely and all(len(one.likeliest) == 2 for one in likely)
 
 
 async def test_a_system_prompt_stands_before_everything(peer: Peer) -> None:

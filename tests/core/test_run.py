@@ -8,8 +8,15 @@ from orchestrator.core import commands as c
 from orchestrator.core import inputs as i
 from orchestrator.core import stream as s
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
-from orchestrator.core.items import InvalidToolCall, Message, Reasoning, TextInput, ToolCall
-from orchestrator.core.prompt import AssistantMessage, PromptToolCall, SystemMessage, ToolMessage, UserMessage
+from orchestrator.core.items import ImageInput, InvalidToolCall, Message, Reasoning, TextInput, ToolCall
+from orchestrator.core.prompt import (
+    AssistantMessage,
+    PromptToolCall,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+    raw_prompt,
+)
 from orchestrator.core.request import Limits, NamedTool, PluginRequest, Sampling, ToolChoice
 from orchestrator.core.response import Cancelled, ChatResult, Completed, Counters, Failed, Incomplete, Stats, sum_stats
 from orchestrator.core.states import Ended
@@ -408,6 +415,13 @@ def test_an_answer_that_its_engines_filter_cut_is_incomplete_and_its_calls_do_no
     assert saved_by(d).ending == Incomplete("content_filter")
     said_so, refused = result_of(d).output
     assert said_so == Message("Half") and isinstance(refused, ToolCall) and refused.is_error
+
+
+def test_a_raw_prompt_is_what_the_user_said_and_nothing_else() -> None:
+    d = Dialogue(asked(raw=True, input=(TextInput("Once "), ImageInput("data:,"), TextInput("upon"))))
+    generate = d.until_generating()[-1]
+    assert isinstance(generate, c.Generate) and generate.raw
+    assert raw_prompt((SystemMessage("Be."), *generate.messages)) == "Once upon"
 
 
 def test_the_same_call_made_too_often_ends_the_run() -> None:

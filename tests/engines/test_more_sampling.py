@@ -15,7 +15,7 @@ from orchestrator.core.tools import OfferedTool, ToolDefinition, definition_dige
 from orchestrator.engines.held_turns import turn_schema
 from orchestrator.engines.ollama.decode import WireLikely
 from orchestrator.engines.ollama.request import chat_body
-from orchestrator.engines.openai_request import completion_body, wire_response_format, wire_tool
+from orchestrator.engines.openai_request import completion_body, raw_body, wire_response_format, wire_tool
 from orchestrator.engines.openai_stream import StreamDecoder, decode_chunk
 
 SAMPLING = Sampling(presence_penalty=0.5, frequency_penalty=-0.5, logit_bias=((7, -100.0), (8, 1.5)), logprobs=2)
@@ -85,3 +85,21 @@ def test_a_strict_function_is_named_so_and_a_held_turn_holds_it_to_all_of_its_sc
     assert "^[a-z]{2}$" in json.dumps(held) and '"pattern"' not in json.dumps(loose)
     unheld = replace(definition, input_schema={**schema, "properties": {"code": {"type": "string", "pattern": "x"}}})
     assert turn_schema(replace(REQUEST, tools=(replace(tool, definition=unheld),), tool_choice="required")) is not None
+
+
+def test_the_answer_to_a_raw_prompt_is_read_in_every_form_of_it() -> None:
+    body = raw_body("m", replace(REQUEST, raw=True, sampling=Sampling(logprobs=0)))
+    assert {name: body[name] for name in ("prompt", "logprobs")} == {"prompt": "?", "logprobs": 1}
+    assert not body.keys() & {"messages", "tools", "top_logprobs", "parallel_tool_calls"}
+    beside = {"tokens": ["a", "b"], "token_logprobs": [None, -0.5], "top_logprobs": [None, {"b": -0.5, "c": -1.5}]}
+    lone = {"tokens": ["a"], "token_logprobs": [-0.5]}
+    found = [
+        StreamDecoder("x").feed(decode_chunk(json.dumps({"choices": [{"text": "ab", "logprobs": told}]}).encode()))
+        for told in (beside, lone, None)
+    ]
+    b, c = LikelyToken("b", -0.5), LikelyToken("c", -1.5)
+    assert found == [
+        [TextArrived("ab", (TokenLogprob(LikelyToken("a", 0.0)), TokenLogprob(b, (b, c))))],
+        [TextArrived("ab", (TokenLogprob(LikelyToken("a", -0.5)),))],
+        [TextArrived("ab")],
+    ]

@@ -110,6 +110,7 @@ def to_text_requests(body: w.TextCompletionBody) -> list[ChatRequest]:
             sampling=_text_sampling(body),
             max_output_tokens=body.max_tokens,
             store=body.store is not False,
+            raw=True,
         )
         for prompt in prompts
     )

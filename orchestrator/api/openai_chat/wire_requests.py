@@ -273,7 +273,7 @@ class TextCompletionBody(Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     model: Annotated[Name, Meta(description="A model's key, `engine::key`, or the id of a loaded instance.")]
     prompt: Annotated[
         str | Annotated[list[str], Meta(min_length=1, max_length=MOST_PROMPTS)],
-        Meta(description="Each is a message of the user: models are asked through their chat templates."),
+        Meta(description="What the model goes on with, as it is: its chat template is left out."),
     ]
     stream: bool | None = None
     stream_options: ChunkOptions | None = None

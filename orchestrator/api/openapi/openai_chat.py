@@ -32,7 +32,7 @@ With `"stream": true` the reply is `text/event-stream`: a `Chunk` in each `data:
 the beginning is an `error`, which is the last then. A client that goes away ends the request."""
 
 TEXT: Final = """\
-A text for each prompt. Models are asked through their chat templates, each prompt as a message of the user."""
+A text for each prompt, which the model goes on with as it is, without its chat template."""
 
 EXAMPLES: Final[JsonObject] = {
     "A question": {"model": "publisher/model", "messages": [{"role": "user", "content": "When is it noon in Oslo?"}]},

@@ -74,7 +74,7 @@ class LlamaCppEngine:
     @property
     def traits(self) -> EngineTraits:
         """See `Engine.traits`."""
-        return EngineTraits(loads=True, many_instances=True, embeds=True, parallel=self._settings.slots)
+        return EngineTraits(loads=True, many_instances=True, embeds=True, parallel=self._settings.slots, raw=True)
 
     async def models(self) -> Sequence[Model]:
         """See `Engine.models`."""

@@ -33,8 +33,9 @@ class WorkerClient:
         self._headers = {"Authorization": f"Bearer {api_key}", "Connection": "close"}
 
     async def turn(self, body: JsonObject) -> AsyncGenerator[GenerationChunk, None]:
-        """One turn; its reasoning is counted by the model's own tokenizer, since llama.cpp does not."""
-        url, silence = f"{self._address}/v1/chat/completions", self._silence_seconds
+        """One turn, of a chat or of a raw prompt; its reasoning is counted by the model's own tokenizer, since llama.cpp does not."""
+        route = "completions" if "prompt" in body else "chat/completions"
+        url, silence = f"{self._address}/v1/{route}", self._silence_seconds
         completion = Completion(self._client, url, WHO, headers=self._headers, silence_seconds=silence)
         async with aclosing(completion.chunks(body)) as chunks:
             async for chunk in chunks:

@@ -216,7 +216,11 @@ class OllamaClient:
             OrchestratorError: a refusal, a connection that breaks, also while the lines are read.
         """
         request = self._http.build_request(
-            "POST", "/api/chat", content=_encoded(body), headers=_JSON, timeout=self._write_timeout
+            "POST",
+            "/api/generate" if "prompt" in body else "/api/chat",
+            content=_encoded(body),
+            headers=_JSON,
+            timeout=self._write_timeout,
         )
         try:
             try:

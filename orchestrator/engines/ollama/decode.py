@@ -110,9 +110,13 @@ class WireError(msgspec.Struct, frozen=True):
 
 
 class WireLine(msgspec.Struct, frozen=True):
-    """One line of the stream. Durations are nanoseconds; a count of 0 is left out by the server."""
+    """One line of the stream. Durations are nanoseconds; a count of 0 is left out by the server.
+
+    `response` is what it says where the prompt was raw.
+    """
 
     message: WireMessage | None = None
+    response: str | None = None
     logprobs: list[WireLikely] | None = None
     done: bool = False
     done_reason: str | None = None
@@ -160,7 +164,8 @@ class TurnDecoder:
             text = wire.error if isinstance(wire.error, str) else wire.error.message
             raise self._peer.refusal(None, text, self._about)
         self._seconds = seconds
-        chunks = self._message(wire.message, wire.logprobs or ()) if wire.message is not None else []
+        message = wire.message or (None if wire.response is None else WireMessage(content=wire.response))
+        chunks = self._message(message, wire.logprobs or ()) if message is not None else []
         if chunks and self._first_token is None:
             self._first_token = seconds
         if wire.done:

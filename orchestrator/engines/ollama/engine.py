@@ -29,6 +29,7 @@ from orchestrator.engines.ollama.request import (
     embed_body,
     load_body,
     load_embedding_body,
+    raw_body,
     refuse_what_ollama_lacks,
 )
 from orchestrator.ports import CallBegun, Embeddings, EngineTraits, GenerationChunk, LoadStep
@@ -82,7 +83,9 @@ class OllamaEngine:
             supervised=supervised,
         )
         address = self._client.peer.address
-        self.traits = EngineTraits(loads=True, embeds=True, address=address, parallel=parallel, logit_bias=False)
+        self.traits = EngineTraits(
+            loads=True, embeds=True, address=address, parallel=parallel, logit_bias=False, raw=True
+        )
         self._patience_seconds = patience_seconds
         self._keep_alive: KeepAlive | None = keep_alive
         self._allow_remote = allow_remote
@@ -328,7 +331,8 @@ class OllamaEngine:
             listed = _listed_context(model)
             about = Subject(model.key, instance.context(listed))
             runner = LoadSettings() if model.key in self._remote else instance.options(listed)
-            body = chat_body(model.key, request, runner, self._lasting(instance))
+            make_body = raw_body if request.raw else chat_body
+            body = make_body(model.key, request, runner, self._lasting(instance))
             limit = request.max_output_tokens
             decoder = TurnDecoder(self._client.peer, about, held="format" in body, limit=limit)
             sent_at = anyio.current_time()

@@ -11,7 +11,14 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import ImageInput, TextInput
 from orchestrator.core.json_types import JsonObject, JsonValue, parse_object
 from orchestrator.core.models import LoadSettings
-from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMessage, ToolMessage, UserMessage
+from orchestrator.core.prompt import (
+    AssistantMessage,
+    PromptMessage,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+    raw_prompt,
+)
 from orchestrator.core.request import ReasoningSetting
 from orchestrator.core.tools import OfferedTool
 from orchestrator.engines.held_turns import turn_schema
@@ -63,6 +70,22 @@ def chat_body(model: str, request: Generate, runner: LoadSettings, keep_alive: K
         schema is not None
     ):  # it has no word for a demanded call, and a format of the answer alone would forbid every call
         body["format"] = schema
+    options = _sampling_options(request) | _runner_options(runner)
+    return {**body, "options": options} if options else body
+
+
+def raw_body(model: str, request: Generate, runner: LoadSettings, keep_alive: KeepAlive | None) -> JsonObject:
+    """The body of `POST /api/generate` that has the model go on with the prompt of `request`, as it is."""
+    body: JsonObject = {
+        "model": model,
+        "prompt": raw_prompt(request.messages),
+        "raw": True,
+        "stream": True,
+        **NEVER_SILENTLY,
+        **_lasting(keep_alive),
+    }
+    if request.sampling.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": request.sampling.logprobs}
     options = _sampling_options(request) | _runner_options(runner)
     return {**body, "options": options} if options else body
 

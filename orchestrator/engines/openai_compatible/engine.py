@@ -19,7 +19,7 @@ from orchestrator.core.models import LoadSettings, Model, ReasoningSupport
 from orchestrator.core.request import ReasoningSetting, ResponseFormat
 from orchestrator.engines.openai_embeddings import embed
 from orchestrator.engines.openai_http import Completion, FellSilentError, read_bounded, refusal
-from orchestrator.engines.openai_request import completion_body, wire_response_format, wire_tool_choice
+from orchestrator.engines.openai_request import completion_body, raw_body, wire_response_format, wire_tool_choice
 from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadStep
 
 ENGINE_NAME: Final = "openai_compatible"
@@ -152,6 +152,7 @@ class OpenAICompatibleEngine:
             address=self._base_url,
             parallel=self._parallel,
             reasoning_hint=REASONING_HINT,
+            raw=True,
         )
 
     async def models(self) -> Sequence[Model]:
@@ -214,14 +215,17 @@ class OpenAICompatibleEngine:
         A server that says when to come back is waited for, unless that is long; one that wants fewer requests is not
         asked again.
         """
-        body = completion_body(model.key, request) | _extras(request, model.reasoning)
+        if request.raw:
+            body = raw_body(model.key, request)
+        else:
+            body = completion_body(model.key, request) | _extras(request, model.reasoning)
         if request.sampling.stop and model.key in self._llama:
             body["verbose"] = True  # the end of the turn tells then which of them ended it; others refuse such a field
         again = True
         while True:
             completion = Completion(
                 self._client,
-                f"{self._base_url}/chat/completions",
+                f"{self._base_url}/{'completions' if request.raw else 'chat/completions'}",
                 self._who,
                 headers=self._headers,
                 silence_seconds=self._timeouts.silence,

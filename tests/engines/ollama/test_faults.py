@@ -14,6 +14,7 @@ from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import LoadStarted, TextArrived
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInstance
+from orchestrator.core.request import Sampling
 from orchestrator.core.tools import OfferedTool
 from orchestrator.engines.ollama.engine import OllamaEngine
 from tests.engines.ollama.fakes import JSON, KEY, MODEL, TAG, Bench, as_json, fake_ollama, line
@@ -118,6 +119,25 @@ async def test_a_model_is_as_old_as_ollama_says_where_that_is_a_time(
     bench.fake.tags = as_json({"models": [{**TAG, "modified_at": told}]})
     [model] = await bench.engine.models()
     assert model.modified_at == known
+
+
+async def test_a_raw_prompt_goes_where_no_template_is_put_around_it(bench: Bench) -> None:
+    lines = {"response": "and "}, {"response": "then."}, {"response": "", "done": True, "done_reason": "stop"}
+    bench.says(*(json.dumps(each).encode() + b"\n" for each in lines))
+    asked = ask("Once", sampling=Sampling(temperature=0, logprobs=1), max_output_tokens=9)
+    turn = await written(bench.engine.generate(MODEL, KEY, replace(asked, raw=True)))
+    assert turn.text == "and then." and turn.end is not None and turn.end.reason == "stop"
+    [sent] = [one for one in bench.server.asked if one.path == "/api/generate"]
+    assert isinstance(sent.body, dict)
+    known = {name: sent.body[name] for name in ("model", "prompt", "raw", "logprobs", "top_logprobs", "truncate")}
+    assert known == {
+        "model": KEY,
+        "prompt": "Once",
+        "raw": True,
+        "logprobs": True,
+        "top_logprobs": 1,
+        "truncate": False,
+    }
 
 
 async def test_what_a_digest_stands_for_is_asked_once(bench: Bench) -> None:

@@ -147,7 +147,7 @@ async def test_a_server_that_is_gone_is_unavailable_for_vectors_too() -> None:
 
 async def test_a_server_keeps_its_models_for_itself() -> None:
     remote = engine(replying(200, {}))
-    assert remote.traits == EngineTraits(loads=False, embeds=True, address=URL, reasoning_hint=REASONING_HINT)
+    assert remote.traits == EngineTraits(loads=False, embeds=True, address=URL, reasoning_hint=REASONING_HINT, raw=True)
     with pytest.raises(OrchestratorError) as caught:
         await remote.unload("m")
     message = f"{WHO} loads and unloads its models by itself."
