@@ -98,3 +98,21 @@ async def test_natively_a_response_that_waits_is_still_not_one_to_go_on_from() -
         [waiting] = (await completed(api, [USER]))["choices"]
         response = await api.chat(previous_response_id=waiting["response_id"])
         assert response.json()["error"]["code"] == "response_not_finished"
+
+
+@pytest.mark.parametrize("known_by", ["its history", "its id"])
+async def test_a_word_of_the_user_goes_on_past_a_message_that_waits(known_by: str) -> None:
+    scripted = engine()
+    async with house(scripted, {"mcp/counter": counter()}) as api:
+        sent = {"model": SCRIPTED_MODEL, "max_tokens": 99, "integrations": [ASKING]}
+        waiting = (await api.client.post("/v1/messages", json={**sent, "messages": [USER]})).json()
+        no = {"role": "user", "content": "No, forget it."}
+        if known_by == "its id":
+            more: dict[str, Any] = {"messages": [no], "previous_response_id": waiting["id"]}
+        else:
+            used = {"type": "mcp_tool_use", "id": "mcptoolu_1", "name": "count", "server_name": "c", "input": {"n": 2}}
+            said = {"role": "assistant", "content": waiting["content"] or [used]}
+            more = {"messages": [USER, said, no]}
+        answer = (await api.client.post("/v1/messages", json={**sent, **more})).json()
+        assert answer["content"] == [{"type": "text", "text": "Never mind."}]
+        assert results_in(scripted.requests[-1].messages) == [PASSED_OVER]

@@ -98,6 +98,7 @@ def asked_message(body: MessagesBody, *, paused: bool = False, functions: Sequen
         demands_reasoning=demanded,
         parallel_tool_calls=tools.parallel,
         stateless=previous is None,
+        passes_over=True,
         dialect=_settings(body, tools.eager),
     )
     hides = isinstance(body.thinking, ThinkingEnabled | ThinkingAdaptive) and body.thinking.display == "omitted"
