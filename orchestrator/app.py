@@ -274,7 +274,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 calls=calls,
                 materials=PluginMaterialService(plugins=plugins, catalog=catalog, store=store, limits=limits),
                 checks=checks,
-                prompt_costs=PromptCostService(models, store, costs, checks),
+                prompt_costs=PromptCostService(models, store, checks),
                 metrics=metrics,
                 tokens=TokenService(tokens),
                 quotas=quotas,

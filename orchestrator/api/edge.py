@@ -39,7 +39,7 @@ _PREFLIGHT_HEADERS: Final[Mapping[str, str]] = {
 _OTHER_PATH: Final = (
     "Unexpected endpoint. A path has no empty parts and no encoded slash but within a name: write it plainly."
 )
-_EXPOSED: Final = "Request-Id, Retry-After, X-Request-Id, X-Response-Id"
+_EXPOSED: Final = "Request-Id, Retry-After, X-Request-Id, X-Response-Id, X-Token-Count"
 
 Answered: TypeAlias = Callable[[str, str, int | None], None]
 

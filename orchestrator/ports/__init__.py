@@ -20,6 +20,7 @@ from orchestrator.ports.engines import (
     GenerationChunk,
     LoadStep,
     NobodyThereError,
+    PromptCounter,
     TokenCounter,
 )
 from orchestrator.ports.graph import (
@@ -112,6 +113,7 @@ __all__ = [
     "PluginState",
     "PluginStatus",
     "PluginTransport",
+    "PromptCounter",
     "Pruning",
     "ResponseDetail",
     "ResponseFilter",

@@ -156,3 +156,15 @@ class TokenCounter(Protocol):
     async def count_tokens(self, instance_id: str, text: str) -> int | None:
         """By the tokenizer of a loaded instance, without its template; None where it cannot tell now."""
         ...
+
+
+@runtime_checkable
+class PromptCounter(Protocol):
+    """An engine that can make the prompt of a turn, and tell how many tokens that is."""
+
+    async def count_prompt(self, model: Model, request: Generate) -> int | None:
+        """The tokens that `request` would be read as, template and tools included; None where it cannot tell now.
+
+        Nothing is loaded or generated for it, and it takes some seconds at most.
+        """
+        ...

@@ -121,7 +121,7 @@ class ChatService:
         written = None if taken_up is None else taken_up.written
         choice, instances = written or (await self._models.find(chat.model), self._instances)
         model = choice.model
-        chat = replace(chat, reasoning=chat.reasoning or _wished_reasoning(chat, model))
+        chat = replace(chat, reasoning=chat.reasoning or wished_reasoning(chat, model))
         if written is None:
             _check_model(chat, model)
             _check_reasoning(chat, model, choice.engine.traits.reasoning_hint)
@@ -363,7 +363,8 @@ def _check_model(chat: ChatRequest, model: Model) -> None:
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
 
 
-def _wished_reasoning(chat: ChatRequest, model: Model) -> ReasoningSetting | None:
+def wished_reasoning(chat: ChatRequest, model: Model) -> ReasoningSetting | None:
+    """The first of the wishes that the model offers; one that it does not where the chat demands one of them."""
     offered = () if model.reasoning is None else model.reasoning.allowed_options
     found: ReasoningSetting | None = next((wish for wish in chat.reasoning_wishes if wish in offered), None)
     if found is not None or not (chat.demands_reasoning and chat.reasoning_wishes):

@@ -1,44 +1,58 @@
 """How long the prompt of a chat would be: nothing is generated, and nothing is loaded for it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
+import anyio
+
+from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorInfo, OrchestratorError
 from orchestrator.core.functions import named_results
 from orchestrator.core.items import TextInput
-from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMessage, ToolMessage, opening_messages
-from orchestrator.core.request import RunRequest
-from orchestrator.core.token_costs import definition_text
+from orchestrator.core.offering import functions
+from orchestrator.core.prompt import (
+    AssistantMessage,
+    PromptMessage,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+    answered,
+    opening_messages,
+)
+from orchestrator.core.request import ReasoningSetting, RunRequest, Sampling
+from orchestrator.core.token_costs import definition_text, estimated_tokens
 from orchestrator.core.tools import OfferedTool
-from orchestrator.ports import Chain, ResponseStore
+from orchestrator.ports import Chain, PromptCounter, ResponseStore
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_request import ChatRequest
-from orchestrator.service.chats import prompt_in_force
+from orchestrator.service.chats import prompt_in_force, wished_reasoning
 from orchestrator.service.integration_checks import IntegrationCheckService
-from orchestrator.service.models import ModelService
-from orchestrator.service.token_costs import TokenCostService
+from orchestrator.service.models import ModelChoice, ModelService
 
 AROUND: Final = 4
 """Tokens that a template puts around a message, roughly."""
+HASTE_SECONDS: Final = 0.5
+"""How long a stream may wait for what its prompt costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCost:
+    """The tokens of a prompt: as its engine would read it, template and all, or `estimated`."""
+
+    tokens: int
+    estimated: bool
 
 
 class PromptCostService:
-    """Counts prompts, with the tokenizer of the model where it is loaded and its engine has one, else by an estimate."""
+    """Has the engine of a chat's model count its prompt, where it can and the model is loaded; else estimates it."""
 
-    def __init__(
-        self,
-        models: ModelService,
-        store: ResponseStore,
-        costs: TokenCostService,
-        checks: IntegrationCheckService,
-    ) -> None:
+    def __init__(self, models: ModelService, store: ResponseStore, checks: IntegrationCheckService) -> None:
         self._models = models
         self._store = store
-        self._costs = costs
         self._checks = checks
 
-    async def count(self, chat: ChatRequest, caller: Caller) -> int:
+    async def count(self, chat: ChatRequest, caller: Caller) -> PromptCost:
         """The tokens of the chat's first prompt: what was said, and the definitions of what would be offered.
 
         Its servers are asked what they offer. Pictures are not counted.
@@ -57,44 +71,69 @@ class PromptCostService:
         if isinstance(said, ErrorInfo):
             raise OrchestratorError(said.kind, said.message, param=said.param)
         messages = opening_messages(system, chain.responses, said)
-        definitions = [definition_text(function.name, function) for function in chat.functions]
-        texts = [*(text for message in messages for text in _texts(message)), *definitions]
-        costs = await self._costs.costs([text for text in texts if text], choice.model.key)
-        return sum(costs.counts) + AROUND * len(messages) + await self._offered(chat, caller)
+        reasoning = chat.reasoning or wished_reasoning(chat, choice.model)
+        return await _cost(choice, _turn(messages, await self._offered(chat, caller), reasoning))
 
     async def of_run(self, request: RunRequest, offered: Sequence[OfferedTool]) -> int:
-        """The tokens of the first prompt of a run that has begun: all of it is at hand, and counted in one piece."""
+        """About the tokens of the first prompt of a run that has begun; it answers soon."""
         messages = opening_messages(request.system_prompt, request.history, request.input)
-        definitions = [definition_text(tool.name, tool.definition) for tool in offered]
-        text = "\n".join([*(text for message in messages for text in _texts(message)), *definitions])
-        costs = await self._costs.costs([text], request.model_key)
-        return sum(costs.counts) + AROUND * len(messages)
+        turn = _turn(messages, offered, request.reasoning)
+        with anyio.move_on_after(HASTE_SECONDS):
+            try:
+                return (await _cost(await self._models.find(request.model_key), turn)).tokens
+            except OrchestratorError:  # its engine has gone meanwhile: the run will tell
+                pass
+        return _estimate(turn)
 
-    async def _offered(self, chat: ChatRequest, caller: Caller) -> int:
-        if not chat.integrations or chat.tool_choice == "none":
-            return 0
+    async def _offered(self, chat: ChatRequest, caller: Caller) -> tuple[OfferedTool, ...]:
+        if chat.tool_choice == "none":
+            return ()
+        own = functions(RunRequest("", "", "", (), functions=chat.functions))
+        if not chat.integrations:
+            return own
         check = await self._checks.check(chat.integrations, caller, model=chat.model)
         for place, integration in enumerate(check.integrations):
             if integration.error is not None:
                 info = replace(integration.error, param=integration.error.param or f"integrations.{place}")
                 raise OrchestratorError(info.kind, info.message, param=info.param)
-        return check.tokens
+        return (*own, *(tool.offered for integration in check.integrations for tool in integration.tools))
+
+
+async def _cost(choice: ModelChoice, turn: Generate) -> PromptCost:
+    if isinstance(choice.engine, PromptCounter):
+        counted = await choice.engine.count_prompt(choice.model, turn)
+        if counted is not None:
+            return PromptCost(counted, estimated=False)
+    return PromptCost(_estimate(turn), estimated=True)
+
+
+def _turn(
+    messages: Sequence[PromptMessage], tools: Sequence[OfferedTool], reasoning: ReasoningSetting | None
+) -> Generate:
+    seen = tuple(_without_pictures(message) for message in answered(messages))
+    return Generate(1, seen, tuple(tools), Sampling(), reasoning, None)
+
+
+def _without_pictures(message: PromptMessage) -> PromptMessage:
+    if not isinstance(message, UserMessage):
+        return message
+    return UserMessage(tuple(part for part in message.parts if isinstance(part, TextInput)))
+
+
+def _estimate(turn: Generate) -> int:
+    texts = [text for message in turn.messages for text in _texts(message)]
+    texts += [definition_text(tool.name, tool.definition) for tool in turn.tools]
+    return AROUND * len(turn.messages) + sum(map(estimated_tokens, texts))
 
 
 def _texts(message: PromptMessage) -> Iterator[str]:
     match message:
-        case SystemMessage(content):
+        case SystemMessage(content) | ToolMessage(_, _, content):
             yield content
         case AssistantMessage():
             yield message.reasoning
             yield message.content
             for call in message.calls:
                 yield f"{call.name} {call.arguments}"
-        case ToolMessage():
-            yield message.content
-        case _:
-            yield from _said(message.parts)
-
-
-def _said(parts: Sequence[object]) -> Iterator[str]:
-    return (part.content for part in parts if isinstance(part, TextInput))
+        case UserMessage(parts):
+            yield from (part.content for part in parts if isinstance(part, TextInput))

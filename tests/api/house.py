@@ -177,7 +177,7 @@ async def house(
             chain_replays=ChainReplayService(replays, branches, graph, responses),
             threads=threads,
             conversations=ConversationService(threads, responses, "holder"),
-            prompt_costs=PromptCostService(models, responses, costs, checks),
+            prompt_costs=PromptCostService(models, responses, checks),
             models=models,
             instances=instances,
             embeddings=EmbeddingService(models, instances, 30),

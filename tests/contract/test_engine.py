@@ -31,7 +31,7 @@ from orchestrator.engines.llama_cpp.launch import Launch
 from orchestrator.engines.llama_cpp.process import WorkerProcess
 from orchestrator.engines.ollama.engine import OllamaEngine
 from orchestrator.engines.openai_compatible.engine import OpenAICompatibleEngine
-from orchestrator.ports import Engine
+from orchestrator.ports import Engine, PromptCounter
 from orchestrator.testing import Call, Say, ScriptedEngine, Turn
 from tests.engines.ollama.recordings import RECORD, staged
 from tests.engines.ollama.runtime import THINKER, Runtime, missing, real_ollama
@@ -342,6 +342,19 @@ async def test_a_system_prompt_stands_before_everything(peer: Peer) -> None:
     request = ask(SystemMessage("You answer briefly."), user("Hello!"))
     turn = await written(peer.engine.generate(peer.model, INSTANCE, request))
     assert turn.end is not None and turn.end.reason == "stop"
+
+
+@that_counts_its_cache
+async def test_a_prompt_is_counted_as_it_is_read(peer: Peer) -> None:
+    system = SystemMessage("You answer briefly.")
+    assert isinstance(peer.engine, PromptCounter)
+    asked = (ask("Thanks!"), ask(system, user("Hello!")), ask_time("Asia/Tokyo"), tell_time("Asia/Tokyo", "12:00"))
+    for request in asked:
+        turn = await written(peer.engine.generate(peer.model, INSTANCE, request))
+        assert turn.end is not None
+        assert await peer.engine.count_prompt(peer.model, request) == turn.end.counters.input_tokens
+    long = await peer.engine.count_prompt(peer.model, ask(*[user("word " * 200)] * 40))
+    assert long is not None and long > 8000  # beyond its context
 
 
 @of_a_real_model

@@ -13,13 +13,13 @@ from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.items import ImageInput
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_request import ChatRequest
-from orchestrator.service.prompt_costs import PromptCostService
+from orchestrator.service.prompt_costs import PromptCost, PromptCostService
 
 IMAGE_TOKENS: Final = 1024
 """What a picture costs, roughly: every model has its own way to see."""
 
 
-async def counted_tokens(body: CountTokensBody, costs: PromptCostService, caller: Caller) -> int:
+async def counted_tokens(body: CountTokensBody, costs: PromptCostService, caller: Caller) -> PromptCost:
     """The tokens of the prompt that `body` describes; its servers are asked what they offer.
 
     Raises:
@@ -42,4 +42,5 @@ async def counted_tokens(body: CountTokensBody, costs: PromptCostService, caller
         counted = await costs.count(chat, caller)
     except OrchestratorError as error:
         raise in_anthropic_words(error, Places(len(integrations), tools.allowed)) from None
-    return counted + IMAGE_TOKENS * sum(isinstance(item, ImageInput) for item in chat.input)
+    pictures = sum(isinstance(item, ImageInput) for item in chat.input)
+    return PromptCost(counted.tokens + IMAGE_TOKENS * pictures, counted.estimated or pictures > 0)

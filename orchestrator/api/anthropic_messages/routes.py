@@ -21,7 +21,7 @@ from orchestrator.api.decode import decode_value, parse_json
 from orchestrator.api.departures import while_connected
 from orchestrator.api.errors import OK, HttpRequest, answer_of
 from orchestrator.api.limits import check_counts, limits_of
-from orchestrator.api.replies import json_reply
+from orchestrator.api.replies import json_reply, token_count
 from orchestrator.api.request_ids import ANTHROPIC_PATH, request_id_of
 from orchestrator.api.sse import RunStream
 from orchestrator.core.errors import OrchestratorError
@@ -66,7 +66,8 @@ def message_routes(
         value = plain_request(parse_json(await read_json_body(request, max_body_bytes)))
         check_counts(value, limits_of(request.scope))
         body = decode_value(value, CountTokensBody)
-        return json_reply(TokenCountReply(await counted_tokens(body, costs, caller)))
+        cost = await while_connected(request.receive, lambda: counted_tokens(body, costs, caller))
+        return json_reply(TokenCountReply(cost.tokens), headers=token_count(estimated=cost.estimated))
 
     return [create_message, count_tokens]
 

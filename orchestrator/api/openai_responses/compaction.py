@@ -20,7 +20,7 @@ from orchestrator.api.openai_responses.item_ids import item_id
 from orchestrator.api.openai_responses.routes import RESPONSES_PATH
 from orchestrator.api.openai_responses.wire_requests import CompactBody, InputTokensBody
 from orchestrator.api.openai_responses.wire_response import CompactedResponse, CompactionItem, InputTokens
-from orchestrator.api.replies import json_reply
+from orchestrator.api.replies import json_reply, token_count
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.items import Message
 from orchestrator.core.response import Failed
@@ -49,7 +49,8 @@ class CompactionEdge:
         asked = asked_prompt(body, await self.responses.resolved(body.input, caller))
         try:
             asked = await self.responses.placed(asked, caller)
-            return json_reply(InputTokens(await self.costs.count(asked.chat, caller)))
+            cost = await while_connected(request.receive, lambda: self.costs.count(asked.chat, caller))
+            return json_reply(InputTokens(cost.tokens), headers=token_count(estimated=cost.estimated))
         except OrchestratorError as error:
             raise in_openai_words(error, asked.tools.integration_places) from None
 

@@ -12,6 +12,7 @@ from orchestrator.api.anthropic_messages.wire_requests import CountTokensBody, M
 from orchestrator.api.chat import RESPONSE_ID_HEADER
 from orchestrator.api.errors import anthropic_envelope
 from orchestrator.api.openapi.parts import WITH_BODY, Section, body, errors, reference, success
+from orchestrator.api.replies import TOKEN_COUNT_HEADER
 from orchestrator.api.wire_anthropic_errors import AnthropicErrorEnvelope
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject
@@ -29,8 +30,9 @@ With `stream` the events are `message_start`, `ping`, `content_block_start`, `co
 `message_delta` and `message_stop`, or `error`. `anthropic-version` and `anthropic-beta` are accepted whatever they say."""
 
 COUNT: Final = """\
-About how many tokens a prompt is: texts and tools by the tokenizer of the model where it is loaded, else by an estimate;
-what templates and pictures cost is estimated always. Nothing is loaded for it; servers are asked what they offer."""
+How many tokens a prompt is, with template and tools: as the engine of its model counts it where it can and the model is
+loaded (`X-Token-Count: exact`), else `estimated` from its size; pictures are estimated always. Nothing is loaded for it;
+servers are asked what they offer."""
 
 _ASK: Final[JsonObject] = {
     "model": "publisher/model",
@@ -95,7 +97,10 @@ def _count() -> JsonObject:
         "summary": "Count the tokens of a message",
         "description": COUNT,
         "requestBody": body("CountTokensBody", example),
-        "responses": {"200": success("The count.", "TokenCountReply"), **errors(_IN_COUNT, anthropic_envelope)},
+        "responses": {
+            "200": success("The count.", "TokenCountReply", headers=(TOKEN_COUNT_HEADER,)),
+            **errors(_IN_COUNT, anthropic_envelope),
+        },
     }
 
 

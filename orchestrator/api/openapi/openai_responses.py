@@ -36,6 +36,7 @@ from orchestrator.api.openapi.parts import (
     reference,
     success,
 )
+from orchestrator.api.replies import TOKEN_COUNT_HEADER
 from orchestrator.api.wire_openai_errors import OpenAIErrorEnvelope
 from orchestrator.core.errors import ErrorKind
 from orchestrator.core.json_types import JsonObject, JsonValue
@@ -186,8 +187,9 @@ def _input_items() -> JsonObject:
 def _of_compaction() -> dict[str, JsonObject]:
     example: JsonObject = {"model": "publisher/model", "input": "What is the Model Context Protocol?"}
     count = (
-        "The tokens of the prompt that a request would begin with, by the tokenizer of its model where that is loaded and has "
-        "one, else by an estimate. Servers among the tools are asked what they offer; pictures are not counted."
+        "The tokens of the prompt that a request would begin with, template and tools included: as the engine of its model "
+        "counts it where it can and the model is loaded (`X-Token-Count: exact`), else `estimated` from its size. Servers among "
+        "the tools are asked what they offer; pictures are not counted."
     )
     compact = (
         "The chat in short, written by the model: a `compaction` item that a later `input` can begin with. The writing is a "
@@ -200,7 +202,10 @@ def _of_compaction() -> dict[str, JsonObject]:
                 "Count a prompt",
                 count,
                 requestBody=body("InputTokensBody", {"A question": example}),
-                responses={"200": success("How many.", "InputTokens"), **errors(IN_CHAT, openai_envelope)},
+                responses={
+                    "200": success("How many.", "InputTokens", headers=(TOKEN_COUNT_HEADER,)),
+                    **errors(IN_CHAT, openai_envelope),
+                },
             )
         },
         RESPONSES_PATH + "/compact": {

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from orchestrator.api.chat import RESPONSE_ID_HEADER
 from orchestrator.api.errors import ERROR_TABLE, Envelope, native_envelope
+from orchestrator.api.replies import TOKEN_COUNT_HEADER
 from orchestrator.api.request_ids import REQUEST_ID_HEADER
 from orchestrator.api.wire_openai_errors import OpenAIErrorEnvelope
 from orchestrator.core.errors import ErrorInfo, ErrorKind
@@ -76,6 +77,7 @@ def success(description: str, schema: str, *, headers: Iterable[str] = ()) -> Js
     texts: dict[str, str] = {
         REQUEST_ID_HEADER: "The id of the request: the client's own where it sent one, and that of every log line.",
         RESPONSE_ID_HEADER: "The id of the stored response; absent where nothing is stored.",
+        TOKEN_COUNT_HEADER: "`exact` where the engine of the model counted, `estimated` where nobody did.",
     }
     told = {name: {"description": texts[name], "schema": {"type": "string"}} for name in (REQUEST_ID_HEADER, *headers)}
     content: JsonObject = {JSON: {"schema": reference(schema)}}

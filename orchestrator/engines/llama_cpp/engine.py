@@ -19,7 +19,7 @@ from orchestrator.engines.llama_cpp.catalogue import BUNDLED, ENGINE_NAME, Catal
 from orchestrator.engines.llama_cpp.devices import has_gpu
 from orchestrator.engines.llama_cpp.host import ModelHost
 from orchestrator.engines.llama_cpp.load_plan import HostSettings, check_settings, plan_load
-from orchestrator.engines.llama_cpp.long_runs import refuse_long_runs
+from orchestrator.engines.llama_cpp.long_runs import is_long, refuse_long_runs
 from orchestrator.engines.llama_cpp.memory import check_memory, has_room
 from orchestrator.engines.openai_request import has_images
 from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadStep
@@ -156,6 +156,16 @@ class LlamaCppEngine:
         """See `TokenCounter.count_tokens`."""
         host = self._hosts.get(instance_id)
         return None if host is None else await host.count_tokens(text)
+
+    async def count_prompt(self, model: Model, request: Generate) -> int | None:
+        """See `PromptCounter.count_prompt`. What would take the worker long, or end it, it is not asked."""
+        if is_long(request):
+            return None
+        for host in [host for host in self._hosts.values() if host.model_key == model.key]:
+            counted = await host.count_prompt(request)
+            if counted is not None:
+                return counted
+        return None
 
     async def aclose(self) -> None:
         """End every worker and wait until it is gone; bounded in time."""

@@ -181,6 +181,13 @@ class ModelHost:
         worker = self._ready_worker()
         return None if worker is None else await self._ask(worker).count(text)
 
+    async def count_prompt(self, request: Generate) -> int | None:
+        """How many tokens the prompt of `request` is; None while the model is not loaded."""
+        worker = self._ready_worker()
+        if worker is None:
+            return None
+        return await self._ask(worker).count_prompt(turn_body(self.model_key, request, self._installed.model.reasoning))
+
     async def retire(self) -> None:
         """End the worker, once nobody generates on it; nothing is loaded after this. Cancelling calls it off."""
         if self.retired is not None:

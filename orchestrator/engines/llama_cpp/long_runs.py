@@ -12,6 +12,8 @@ from orchestrator.core.prompt import AssistantMessage, UserMessage
 
 LONGEST_RUN: Final = 200_000
 """Characters between white space or digits. Half of what the worker's stacks were seen to hold (`worker.py`)."""
+MOST_COUNTED: Final = 2_000_000
+"""Characters of a prompt whose tokens are counted: some seconds."""
 
 _BREAKS: Final = re.compile(r"[\s\d]+")
 
@@ -26,6 +28,15 @@ def refuse_long_runs(request: Generate) -> None:
         if len(text) > LONGEST_RUN and max(map(len, _BREAKS.split(text))) > LONGEST_RUN:
             message = f"The prompt has more than {LONGEST_RUN} characters in one piece, without white space or a digit."
             raise OrchestratorError(ErrorKind.EXCEED_CONTEXT_SIZE, message, param="input")
+
+
+def is_long(request: Generate) -> bool:
+    """Whether to count the tokens of a prompt would take long, or end the worker."""
+    try:
+        refuse_long_runs(request)
+    except OrchestratorError:
+        return True
+    return sum(map(len, _texts(request))) > MOST_COUNTED
 
 
 def _texts(request: Generate) -> Iterator[str]:

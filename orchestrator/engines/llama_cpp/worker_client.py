@@ -8,12 +8,15 @@ import httpx
 import msgspec
 
 from orchestrator.core.json_types import JsonObject
+from orchestrator.engines.openai_counting import count_prompt
 from orchestrator.engines.openai_embeddings import embed
 from orchestrator.engines.openai_http import Completion
 from orchestrator.ports import Embeddings, GenerationChunk
 
 WHO: Final = "llama.cpp"
 TOKENIZE_SECONDS: Final = 5.0
+COUNT_SECONDS: Final = 10.0
+COUNT_PATH: Final = "/v1/chat/completions/input_tokens"
 
 
 class _Tokens(msgspec.Struct):
@@ -45,6 +48,12 @@ class WorkerClient:
     async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
         """The vectors of `texts`."""
         return await embed(self._client, f"{self._address}/v1/embeddings", WHO, model, texts, headers=self._headers)
+
+    async def count_prompt(self, body: JsonObject) -> int | None:
+        """How many tokens the prompt of a turn is; None where the worker does not say in time."""
+        return await count_prompt(
+            self._client, f"{self._address}{COUNT_PATH}", body, headers=self._headers, seconds=COUNT_SECONDS
+        )
 
     async def count(self, text: str) -> int | None:
         """How many tokens `text` is; None where the worker does not say."""

@@ -17,13 +17,17 @@ from orchestrator.core.inputs import ModelReady, ReasoningArrived
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadSettings, Model, ReasoningSupport
 from orchestrator.core.request import ReasoningSetting, ResponseFormat
+from orchestrator.engines.openai_compatible.extras import extras
+from orchestrator.engines.openai_counting import count_prompt
 from orchestrator.engines.openai_embeddings import embed
 from orchestrator.engines.openai_http import Completion, FellSilentError, read_bounded, refusal
-from orchestrator.engines.openai_request import completion_body, raw_body, wire_response_format, wire_tool_choice
+from orchestrator.engines.openai_request import completion_body, raw_body
 from orchestrator.ports import Embeddings, EngineTraits, GenerationChunk, LoadStep
 
 ENGINE_NAME: Final = "openai_compatible"
 LLAMA_SERVER: Final = "llamacpp"
+VLLM: Final = "vllm"
+COUNT_SECONDS: Final = 10.0
 """Who owns the models of llama-server."""
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
 REASONING_HINT: Final = "OPENAI_COMPATIBLE_REASONING can say what the models of its server offer."
@@ -127,6 +131,7 @@ class OpenAICompatibleEngine:
         self._reasoning = ReasoningSupport(tuple(reasoning), reasoning[0]) if reasoning else None
         self._unheeded: set[str] = set()
         self._llama: frozenset[str] = frozenset()
+        self._vllm: frozenset[str] = frozenset()
         self._client = httpx.AsyncClient(
             auth=(url.username, url.password) if url.userinfo and self._api_key is None else None,
             timeout=httpx.Timeout(max(timeouts.first_token, timeouts.silence), connect=timeouts.connect),
@@ -177,6 +182,7 @@ class OpenAICompatibleEngine:
             message = f"{self._who} does not list its models as an OpenAI-compatible server does."
             raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, message) from None
         self._llama = frozenset(entry.id for entry in listed.data if entry.owned_by == LLAMA_SERVER)
+        self._vllm = frozenset(entry.id for entry in listed.data if entry.owned_by == VLLM)
         return [_model(entry, self._name, self._reasoning) for entry in listed.data]
 
     def check_response_format(self, response_format: ResponseFormat) -> None:
@@ -218,7 +224,7 @@ class OpenAICompatibleEngine:
         if request.raw:
             body = raw_body(model.key, request)
         else:
-            body = completion_body(model.key, request) | _extras(request, model.reasoning)
+            body = completion_body(model.key, request) | extras(request, model.reasoning)
         if request.sampling.stop and model.key in self._llama:
             body["verbose"] = True  # the end of the turn tells then which of them ended it; others refuse such a field
         again = True
@@ -254,6 +260,19 @@ class OpenAICompatibleEngine:
                 raise OrchestratorError(ErrorKind.ENGINE_ERROR, message)
             yield end
             return
+
+    async def count_prompt(self, model: Model, request: Generate) -> int | None:
+        """See `PromptCounter.count_prompt`. llama-server and vLLM have a route for it, of their own each."""
+        body = completion_body(model.key, request) | extras(request, model.reasoning)
+        if model.key in self._llama:
+            url = f"{self._base_url}/chat/completions/input_tokens"
+        elif model.key in self._vllm:
+            url = f"{self._base_url.removesuffix('/v1')}/tokenize"
+            known = ("model", "messages", "tools", "chat_template_kwargs")
+            body = {name: body[name] for name in known if name in body}
+        else:
+            return None
+        return await count_prompt(self._client, url, body, headers=self._headers, seconds=COUNT_SECONDS)
 
     async def aclose(self) -> None:
         """Close what is open."""
@@ -333,20 +352,6 @@ def _dislikes_effort(error: OrchestratorError, body: JsonObject) -> bool:
     return refused and "reasoning_effort" in body and "chat_template_kwargs" in body
 
 
-def _reasoning(setting: ReasoningSetting | None, support: ReasoningSupport | None) -> JsonObject:
-    """What has a model reason as asked. `on` among its options is a switch in its template, levels are OpenAI's field.
-
-    OpenAI's word for `off` is an effort of `none`; servers with a switch may know only that, or only this.
-    """
-    if setting is None:
-        return {}
-    switch = setting in ("off", "on") if support is None else "on" in support.allowed_options
-    told: JsonObject = {"chat_template_kwargs": {"enable_thinking": setting != "off"}} if switch else {}
-    if setting != "on":
-        told["reasoning_effort"] = "none" if setting == "off" else setting
-    return told
-
-
 def _offered(entry: _WireModel) -> ReasoningSupport | None:
     """The reasoning settings that the list of models tells."""
     parameters = entry.supported_parameters
@@ -359,20 +364,6 @@ def _offered(entry: _WireModel) -> ReasoningSupport | None:
     if told is None or told.default not in told.allowed_options:
         return None
     return ReasoningSupport(tuple(told.allowed_options), told.default)
-
-
-def _extras(request: Generate, reasoning: ReasoningSupport | None) -> JsonObject:
-    """What is sent only when it is asked for: calls and formats in OpenAI's form, and what is outside of its fields.
-
-    `top_k` and `min_p` have one name everywhere; the repetition penalty is `repeat_penalty` for llama-server and
-    `repetition_penalty` for vLLM and SGLang, and each ignores the other's.
-    """
-    extras = wire_tool_choice(request)
-    if request.response_format is not None:
-        extras |= wire_response_format(request.response_format)
-    if request.sampling.repeat_penalty is not None:
-        extras["repetition_penalty"] = request.sampling.repeat_penalty
-    return extras | _reasoning(request.reasoning, reasoning)
 
 
 def _model(entry: _WireModel, engine: str, reasoning: ReasoningSupport | None) -> Model:
