@@ -129,7 +129,7 @@ async def test_a_configured_origin_may_read_every_reply(path: str) -> None:
         theirs = await api.client.get(path, headers={"Origin": APP})
         ours = await api.client.get(path)
     assert theirs.headers["Access-Control-Allow-Origin"] == APP
-    assert theirs.headers["Access-Control-Expose-Headers"] == "Request-Id, Retry-After, X-Request-Id, X-Response-Id"
+    assert theirs.headers["Access-Control-Expose-Headers"] == "Request-Id, Retry-After, X-Request-Id, X-Response-Id, X-Token-Count"
     assert "Access-Control-Allow-Origin" not in ours.headers
     assert (theirs.headers["Vary"], ours.headers["Vary"]) == ("Origin", "Origin")
 
@@ -150,7 +150,7 @@ async def test_a_configured_origin_may_ask_what_it_may_send() -> None:
         "access-control-allow-methods": "GET, POST, DELETE",
         "access-control-allow-headers": "Anthropic-Beta, Anthropic-Dangerous-Direct-Browser-Access, Anthropic-Version, "
         "Authorization, Content-Type, Last-Event-ID, X-Api-Key, X-Request-Id, X-Stream-Extensions",
-        "access-control-expose-headers": "Request-Id, Retry-After, X-Request-Id, X-Response-Id",
+        "access-control-expose-headers": "Request-Id, Retry-After, X-Request-Id, X-Response-Id, X-Token-Count",
         "access-control-max-age": "600",
     }
     assert private.headers["Access-Control-Allow-Private-Network"] == "true"
