@@ -129,7 +129,10 @@ async def test_a_configured_origin_may_read_every_reply(path: str) -> None:
         theirs = await api.client.get(path, headers={"Origin": APP})
         ours = await api.client.get(path)
     assert theirs.headers["Access-Control-Allow-Origin"] == APP
-    assert theirs.headers["Access-Control-Expose-Headers"] == "Request-Id, Retry-After, X-Request-Id, X-Response-Id, X-Token-Count"
+    assert (
+        theirs.headers["Access-Control-Expose-Headers"]
+        == "Request-Id, Retry-After, X-Request-Id, X-Response-Id, X-Token-Count"
+    )
     assert "Access-Control-Allow-Origin" not in ours.headers
     assert (theirs.headers["Vary"], ours.headers["Vary"]) == ("Origin", "Origin")
 
