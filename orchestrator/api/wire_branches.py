@@ -84,8 +84,8 @@ class DiffReply(Struct, frozen=True, kw_only=True):
     responses: list[ComparedResponseEntry]
 
 
-class ReplayBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `POST /api/v1/responses/{response_id}/replay`; it may be empty: `{}`."""
+class _Replayed(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one response and a chain of them are run again with."""
 
     tools: Annotated[
         Literal["live", "stored"],
@@ -114,42 +114,20 @@ class ReplayBody(Struct, frozen=True, forbid_unknown_fields=True):
         ]
         | UnsetType
     ) = UNSET
+
+
+class ReplayBody(_Replayed, frozen=True):
+    """The body of `POST /api/v1/responses/{response_id}/replay`; it may be empty: `{}`."""
+
     stream: bool = False
 
 
-class ChainReplayBody(Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from"}):
+class ChainReplayBody(_Replayed, frozen=True, rename={"first": "from"}):
     """The body of `POST /api/v1/responses/{response_id}/chain/replay`; it may be empty: `{}`."""
 
     first: Annotated[
         Name, Meta(description="The first response of the chain that is run again: its id, or `root`.")
     ] = "root"
-    tools: Annotated[
-        Literal["live", "stored"],
-        Meta(
-            description="`live`: the model's turns come from the store and the tools run. "
-            "`stored`: the tools' answers come from the store and the model writes."
-        ),
-    ] = "live"
-    allow_tools: (
-        Annotated[
-            list[Name],
-            Meta(
-                max_length=MOST_ITEMS,
-                description="Tools that run though they are not annotated read-only, such as `mcp/files/write_file`.",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    model: Annotated[Name, Meta(description="Another model; only with `tools` `stored`.")] | UnsetType = UNSET
-    integrations: (
-        Annotated[
-            list[IntegrationEntry],
-            Meta(
-                max_length=MOST_SERVERS, description="Ephemeral servers whose header values or query are needed again."
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
 
 
 class DifferenceEntry(Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from orchestrator.core.response import Completed
 from orchestrator.core.tools import ToolKey
 from orchestrator.core.transcript import transcript_prefixes
 from orchestrator.ports import Chain, EngineTraits, ForkPoint, IntegrationCatalog, ResponseStore
+from orchestrator.service.admission import Place
 from orchestrator.service.caller_catalog import as_caller
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_parameters import chat_parameters
@@ -157,33 +158,10 @@ class ChatService:
         instances: InstanceService,
         ticket: Ticket,
     ) -> LiveRun:
-        model = choice.model
         replayed = None if taken_up is None else taken_up.replayed
         ttl = chat.ttl_seconds if taken_up is None else None  # what was taken up was accepted once
         place = instances.choose(choice, chat.context_length, ttl)  # from here on nothing is awaited: it is always left
-        request = RunRequest(
-            response_id=chat.response_id or new_response_id() if taken_up is None else taken_up.response_id,
-            model_key=model.key,
-            model_instance_id=place.instance_id,
-            input=chat.input,
-            history=history,
-            system_prompt=chat.system_prompt or None,
-            integrations=chat.integrations if replayed is None else _replayed_integrations(chat, replayed),
-            store=chat.store,
-            sampling=chat.sampling,
-            reasoning=chat.reasoning,
-            max_output_tokens=ticket.output_tokens,
-            context_length=chat.context_length,
-            tool_choice=chat.tool_choice,
-            response_format=chat.response_format,
-            limits=_limits(chat, self._limits),
-            tool_names=chain.tool_names if taken_up is None else taken_up.tool_names,
-            resumed=None if taken_up is None else taken_up.resumed,
-            vision=model.vision,
-            functions=chat.functions,
-            parallel_tool_calls=chat.parallel_tool_calls,
-            raw=chat.raw and choice.engine.traits.raw,
-        )
+        request = self._run_request(chat, taken_up, chain, history, choice, place, ticket)
         context = RunContext(
             choice=choice,
             instances=instances,
@@ -217,6 +195,42 @@ class ChatService:
         except OrchestratorError:
             place.leave()
             raise
+
+    def _run_request(
+        self,
+        chat: ChatRequest,
+        taken_up: TakenUp | None,
+        chain: Chain,
+        history: tuple[Past, ...],
+        choice: ModelChoice,
+        place: Place,
+        ticket: Ticket,
+    ) -> RunRequest:
+        model = choice.model
+        replayed = None if taken_up is None else taken_up.replayed
+        return RunRequest(
+            response_id=chat.response_id or new_response_id() if taken_up is None else taken_up.response_id,
+            model_key=model.key,
+            model_instance_id=place.instance_id,
+            input=chat.input,
+            history=history,
+            system_prompt=chat.system_prompt or None,
+            integrations=chat.integrations if replayed is None else _replayed_integrations(chat, replayed),
+            store=chat.store,
+            sampling=chat.sampling,
+            reasoning=chat.reasoning,
+            max_output_tokens=ticket.output_tokens,
+            context_length=chat.context_length,
+            tool_choice=chat.tool_choice,
+            response_format=chat.response_format,
+            limits=_limits(chat, self._limits),
+            tool_names=chain.tool_names if taken_up is None else taken_up.tool_names,
+            resumed=None if taken_up is None else taken_up.resumed,
+            vision=model.vision,
+            functions=chat.functions,
+            parallel_tool_calls=chat.parallel_tool_calls,
+            raw=chat.raw and choice.engine.traits.raw,
+        )
 
     async def _known_again(self, chat: ChatRequest, owner: str) -> ChatRequest:
         """`chat` as the continuation of what is stored of its history."""
