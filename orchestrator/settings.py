@@ -270,7 +270,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MAX_HEADER_BYTES", SIZE, "64KiB", "How large they may be together."),
     Setting("MAX_JSON_DEPTH", whole_number(8, 256), "64", "How deep arrays and objects of a body may be nested."),
     Setting("MAX_JSON_VALUES", whole_number(100, 10_000_000), "100000", "How many values the arrays and objects of a body may have together; with more it gets the status 413."),
-    Setting("MAX_INPUT_ITEMS", whole_number(1, 1024), "1024", "How many items `input` may have."),
+    Setting("MAX_INPUT_ITEMS", whole_number(1, 65_536), "8192", "How many items `input` may have: a client that keeps the chat itself sends two for every call. `/api/v1/chat`, where it is not the whole chat, takes 1024 at most."),
     Setting("MAX_INTEGRATIONS", whole_number(1, 128), "128", "How many integrations a request may have."),
     Setting("MAX_METADATA_KEYS", whole_number(0, 16), "16", "How many keys `metadata` may have; a key has up to 64 characters, its text up to 512."),
     Setting("MAX_TOOLS", whole_number(1, 100_000), "2000", "How many tools the model may be offered in one request."),

@@ -9,7 +9,16 @@ from orchestrator.core.calls import output_entry, pending_approval
 from orchestrator.core.commands import PlacedCall, PlacedItem, PlacedText
 from orchestrator.core.items import OutputEntry
 from orchestrator.core.placed import HANDED_OVER
-from orchestrator.core.response import Completed, Ending, Failed, Incomplete, ResponseStatus, Stats, ending_status
+from orchestrator.core.response import (
+    Cancelled,
+    Completed,
+    Ending,
+    Failed,
+    Incomplete,
+    ResponseStatus,
+    Stats,
+    ending_status,
+)
 from orchestrator.ports import CallDecision, JournaledCall, NewResponse, StoredResponse, Suspension
 
 
@@ -95,6 +104,7 @@ class Node:
             status=self.status,
             incomplete_reason=ending.reason if isinstance(ending, Incomplete) else None,
             stop_sequence=ending.stop_sequence if isinstance(ending, Completed) and new.stored else None,
+            cancel_reason=ending.reason if isinstance(ending, Cancelled) and new.stored else None,
             error=ending.error if isinstance(ending, Failed) else None,
             stats=self.stats,
             input=new.input,

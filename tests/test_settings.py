@@ -101,7 +101,7 @@ def test_without_anything_set_the_service_is_private_and_complete() -> None:
         max_header_bytes=64 * 1024,
         max_json_depth=64,
         max_json_values=100_000,
-        max_input_items=1024,
+        max_input_items=8192,
         max_integrations=128,
         max_metadata_keys=16,
         max_tools=2000,

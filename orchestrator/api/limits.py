@@ -33,7 +33,7 @@ class RequestLimits:
     stall_seconds: float = 60
     json_depth: int = 64
     json_values: int = 100_000
-    input_items: int = 1024
+    input_items: int = 8192
     integrations: int = 128
     metadata_keys: int = 16
 

@@ -27,6 +27,7 @@ class Query:
 
     def __init__(self, request: HttpRequest, known: Iterable[str]) -> None:
         self._given: dict[str, str] = {}
+        self._lists: dict[str, list[str]] = {}
         names = tuple(known)
         for name, value in request.query_params.multi_items():
             if not any(name == each or (each.endswith(".") and name.startswith(each)) for each in names):
@@ -36,10 +37,15 @@ class Query:
             if name in self._given and not name.endswith("[]"):
                 raise OrchestratorError(ErrorKind.INVALID_VALUE, f"'{name[:100]}' is given twice.", param=name[:100])
             self._given[name] = str(value)
+            self._lists.setdefault(name.removesuffix("[]"), []).append(str(value))
 
     def text(self, name: str) -> str | None:
         """The value, or None where it is not given."""
         return self._given.get(name)
+
+    def listed(self, name: str) -> tuple[str, ...]:
+        """Every value of a parameter that may be a list, be it given as `name` or as `name[]`."""
+        return tuple(self._lists.get(name, ()))
 
     def under(self, prefix: str) -> tuple[tuple[str, str], ...]:
         """Name and value of all that begin with `prefix`, without it, by name."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.items import FunctionCallInput, FunctionOutput, InputItem
-from orchestrator.core.prompt import AssistantMessage, Past, PromptMessage, ToolMessage
+from orchestrator.core.prompt import AssistantMessage, Past, PromptMessage, ToolMessage, UserMessage
 
 
 def named_results(said: Sequence[InputItem], history: Sequence[Past]) -> tuple[InputItem, ...] | ErrorInfo:
@@ -27,6 +27,22 @@ def named_results(said: Sequence[InputItem], history: Sequence[Past]) -> tuple[I
             item = replace(item, name=name)
         named.append(item)
     return tuple(named)
+
+
+def unanswered_call(said: Sequence[InputItem], history: Sequence[Past]) -> str | None:
+    """The first function call that `said` leaves without its result: its own, or one that the chain ends with."""
+    waiting: dict[str, str] = {}
+    for past in history[-1:]:
+        for message in past.messages(vision=False):
+            if isinstance(message, UserMessage):  # what was called before it was left for good
+                waiting.clear()
+            _go_through([message], waiting)
+    for item in said:
+        if isinstance(item, FunctionCallInput) and not item.of_server:
+            waiting[item.call_id] = item.name
+        elif isinstance(item, FunctionOutput):
+            waiting.pop(item.call_id, None)
+    return next(iter(waiting), None)
 
 
 def _go_through(messages: Iterable[PromptMessage], names: dict[str, str]) -> None:

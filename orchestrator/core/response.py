@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias, assert_never
+from typing import Final, Literal, TypeAlias, assert_never
 
 from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.errors import ErrorInfo
@@ -14,6 +14,10 @@ ResponseStatus: TypeAlias = Literal[
 IncompleteReason: TypeAlias = Literal[
     "max_output_tokens", "max_turns", "identical_calls", "content_filter", "deadline", "client_gone", "process_died"
 ]
+
+
+SERVICE_STOPS: Final = "the service is stopping"
+"""The reason of a `Cancelled` that nobody asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ class JournaledCall:
 class StoredResponse:
     """A stored response, whole; `pending` are the calls that wait for a decision, until `expires_at`.
 
-    `stop_sequence` as `Completed` has it.
+    `stop_sequence` as `Completed` has it, `cancel_reason` as `Cancelled`.
     """
 
     id: str
@@ -147,6 +147,7 @@ class StoredResponse:
     replay_of: str | None = None
     warnings: tuple[str, ...] = ()
     stop_sequence: str | None = None
+    cancel_reason: str | None = None
 
 
 class ResponseStore(SuspendedRunStore, Protocol):

@@ -28,6 +28,7 @@ class ChatRequest:
     Results of such calls are `FunctionOutput`s of the `input`; each must follow its call, there or in the chain.
     `stateless`: the `input` is all that the client has of the chat. What is stored of it is found by its transcript and
     continued, the rest is new; where `store` is false, or `previous_response_id` is given, nothing is looked for.
+    `demands_results`: a function call that is left without its result is an error, not a call that came to nothing.
     `response_id` and `created_at` are those of the response where they were given before, for a client that is told at once.
     `passes_over`: where what it continues waits for approvals, that one ends, its calls not run, as silence about them is
     the answer of a client that has no words for another one.
@@ -64,4 +65,5 @@ class ChatRequest:
     max_tool_calls: int | None = None
     response_id: str | None = None
     created_at: datetime | None = None
+    demands_results: bool = False
     passes_over: bool = False

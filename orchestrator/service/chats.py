@@ -7,7 +7,7 @@ from typing import Final, assert_never
 
 from orchestrator.core.approvals import NEVER
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.core.functions import named_results
+from orchestrator.core.functions import named_results, unanswered_call
 from orchestrator.core.items import ImageInput, InputItem, TextInput, heads_of
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import NO_REASONING, Model
@@ -328,6 +328,10 @@ def granted_integrations(integrations: Sequence[IntegrationRequest], caller: Cal
 
 def _with_named_results(chat: ChatRequest, history: Sequence[Past]) -> tuple[InputItem, ...]:
     named = named_results(chat.input, history)
+    lacking = unanswered_call(chat.input, history) if chat.demands_results else None
+    if lacking is not None:
+        message = f"No tool output found for function call {lacking}."
+        named = ErrorInfo(ErrorKind.INVALID_VALUE, message, "input")
     if isinstance(named, ErrorInfo):
         raise OrchestratorError(named.kind, named.message, param=named.param)
     return named

@@ -10,7 +10,7 @@ import structlog
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import Cancel, Disconnect
 from orchestrator.core.request import RunRequest
-from orchestrator.core.response import Cancelled, ChatResult, Failed, Incomplete, ResponseStatus, Stats, ending_status
+from orchestrator.core.response import SERVICE_STOPS, Cancelled, ChatResult, Failed, Incomplete, ResponseStatus, Stats, ending_status
 from orchestrator.core.states import Ended
 from orchestrator.core.stream import ChatEnd, ErrorEvent, StreamEvent, StreamFold
 from orchestrator.core.tools import OfferedTool
@@ -174,7 +174,7 @@ class LiveRun:
             await self._break_down()
         finally:
             if self._ended is None:
-                self._ended = Ended(Cancelled("the service is stopping"), announced=bool(self._events))
+                self._ended = Ended(Cancelled(SERVICE_STOPS), announced=bool(self._events))
             self._notify()
 
     async def _break_down(self) -> None:

@@ -211,4 +211,4 @@ def _ending(response: StoredResponse) -> Close | None:
             assert response.error is not None
             return Failed(response.error)
         case "cancelled":
-            return Cancelled("it was cancelled")
+            return Cancelled(response.cancel_reason or "it was cancelled")

@@ -10,6 +10,7 @@ import structlog
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.request import RunRequest
+from orchestrator.core.response import SERVICE_STOPS
 from orchestrator.ports import ResponseStore, Token
 from orchestrator.service.driver import RunContext
 from orchestrator.service.leases import LEASE_SECONDS, RENEW_SECONDS, is_dead
@@ -190,7 +191,7 @@ class RunService:
         self._closing = True
         await self._until_idle(seconds)
         for live in list(self._live.values()):
-            live.cancel("the service is stopping")
+            live.cancel(SERVICE_STOPS)
 
     async def close(self, grace_seconds: float) -> None:
         """Take no more runs, end those that run as cancelled, and wait for their saves."""

@@ -162,6 +162,7 @@ def stored_response(row: RowMapping, items: PastResponse, pending: tuple[Pending
         status=status,
         incomplete_reason=reason,
         stop_sequence=row["ending_reason"] if status == "completed" else None,
+        cancel_reason=row["ending_reason"] if status == "cancelled" else None,
         error=error,
         stats=_stats(row["stats"]),
         input=items.input,

@@ -84,7 +84,7 @@ async def test_a_saved_response_comes_back_whole_and_in_the_models_order(store: 
         (Completed(), {"status": "completed"}),
         (Completed("\n\nEND \x00"), {"status": "completed", "stop_sequence": "\n\nEND \x00"}),
         (Incomplete("max_turns"), {"status": "incomplete", "incomplete_reason": "max_turns"}),
-        (Cancelled("asked for"), {"status": "cancelled"}),
+        (Cancelled("asked for"), {"status": "cancelled", "cancel_reason": "asked for"}),
         (
             Failed(ErrorInfo(ErrorKind.ENGINE_ERROR, "It broke.", "input")),
             {"status": "failed", "error": ErrorInfo(ErrorKind.ENGINE_ERROR, "It broke.", "input")},

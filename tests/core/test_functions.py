@@ -11,7 +11,7 @@ from orchestrator.core.approvals import ApprovalPolicy
 from orchestrator.core.briefing import WROTE_ON
 from orchestrator.core.calls import output_entry
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
-from orchestrator.core.functions import named_results
+from orchestrator.core.functions import named_results, unanswered_call
 from orchestrator.core.items import (
     ClientProvider,
     FunctionCall,
@@ -481,3 +481,21 @@ def test_a_strict_call_that_a_limit_cut_off_is_told_as_far_as_it_came() -> None:
     dialogue.feed(i.CallOpened(0, "weather", "call_0"), i.CallArgumentsArrived(0, '{"city":"Oslo"}'))
     stopped = dialogue.feed(i.Disconnect())
     assert s.FunctionCallEnd(FunctionCall("call_0", "weather", '{"city":"Oslo"}', complete=False)) in stopped
+
+
+def test_a_call_without_its_result_is_found_where_it_was_said_last() -> None:
+    """Calls of servers have theirs, and what the user spoke on past of was left for good."""
+    call = FunctionCall("c1", "weather", "{}")
+    shown = Shown("weather", "{}", None)
+    asks = PastResponse((TextInput("Weather?"),), (OutputEntry(1, call, shown),))
+    told = PastResponse((FunctionOutput("c1", text_content("Sun.")),), ())
+    brought = PastResponse((FunctionCallInput("c2", "weather", "{}"), TextInput("Well?")), ())
+    of_server = FunctionCallInput("c3", "add", "{}", of_server=True)
+    result = FunctionOutput("c1", text_content("Sun."))
+    assert unanswered_call((TextInput("Hi"),), ()) is None
+    assert unanswered_call((TextInput("Hi"),), (asks,)) == "c1"
+    assert unanswered_call((result, TextInput("Well?")), (asks,)) is None
+    assert unanswered_call((TextInput("Hi"),), (asks, told)) is None
+    assert unanswered_call((TextInput("Hi"),), (brought,)) is None
+    assert unanswered_call((of_server, TextInput("Hi")), ()) is None
+    assert unanswered_call((FunctionCallInput("c4", "weather", "{}"), result), ()) == "c4"

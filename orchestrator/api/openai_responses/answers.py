@@ -14,7 +14,7 @@ from orchestrator.api.errors import HttpRequest, answer_of
 from orchestrator.api.json_text import json_bytes
 from orchestrator.api.openai_responses.decisions import decided_before
 from orchestrator.api.openai_responses.encode_input import stored_input, told_decisions
-from orchestrator.api.openai_responses.heads import ResponseHead, response_object, stored_head
+from orchestrator.api.openai_responses.heads import ResponseHead, response_object, stored_head, told_ending
 from orchestrator.api.openai_responses.joined import CallsBefore, JoinedRun, as_asked, with_calls_before
 from orchestrator.api.openai_responses.stream import Background, ResponseEncoder, utc_now
 from orchestrator.api.openai_responses.wire_events import Completed, Failed, Incomplete, ResponseEvent
@@ -58,8 +58,9 @@ async def answer(
     except BaseException:
         run.disconnect()
         raise
-    if isinstance(result.ending, FailedEnding):
-        return answer_of(request, result.ending.error, headers=headers).as_asgi()
+    ending = told_ending(result.ending)
+    if isinstance(ending, FailedEnding):
+        return answer_of(request, ending.error, headers=headers).as_asgi()
     async with aclosing(run.events()) as events:
         async for _, event in events:
             encoder.encode(event)
@@ -80,7 +81,7 @@ def encoder_of(
         return ResponseEncoder(head, (), _background_of(head), ended_at)
     resumed = run.request.resumed
     if resumed is None:
-        return ResponseEncoder(head, run.offered, clock=ended_at)
+        return ResponseEncoder(head, run.offered, clock=ended_at, labels=head.server_labels)
     texts = sum(isinstance(item, PlacedText) for item in resumed.items)
     return ResponseEncoder(head, (), Background(texts, frozenset(resumed.decisions)), ended_at)
 
@@ -89,11 +90,14 @@ def stored_encoder(telling: StoredTelling, before: CallsBefore | None = None) ->
     """What tells a stored response, which may begin with calls of another one."""
     telling = as_asked(telling)
     head = stored_head(telling.response)
+    # Where it has not got so far, its servers may not have answered.
+    asked = telling.offered or telling.response.status in ("completed", "incomplete", "awaiting_approval")
     return ResponseEncoder(
         head,
         telling.offered if before is None else (),
         replace(_background_of(head), decided=telling.decided),
         lambda: telling.response.ended_at or telling.response.created_at,
+        head.server_labels if asked and before is None else (),
     )
 
 

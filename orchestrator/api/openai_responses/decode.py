@@ -116,6 +116,7 @@ def _chat(body: ResponseCreateBody, tools: AskedTools, conversation: str | None)
         metadata=given(body.metadata) or {},
         reasoning_wishes=EFFORTS.get(_effort(body.reasoning) or "", ()),
         demands_reasoning=True,
+        demands_results=True,
         parallel_tool_calls=given(body.parallel_tool_calls) is not False,
         max_tool_calls=given(body.max_tool_calls),
         background=body.background,

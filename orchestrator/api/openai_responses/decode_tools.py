@@ -74,6 +74,8 @@ def _function(entry: FunctionToolParam, path: str) -> ToolDefinition:
     problem = schema_problem(schema)
     if problem is not None:
         raise _wrong(f"{path}.parameters", f"is not a JSON schema that can be used: {problem}")
+    if schema.get("type", "object") != "object":
+        raise _wrong(f"{path}.parameters", "must be the schema of an object: its 'type' must be 'object'")
     return ToolDefinition(entry.name, "" if isinstance(entry.description, UnsetType) else entry.description, schema)
 
 

@@ -44,7 +44,7 @@ from orchestrator.api.openai_responses.joined import (
     with_calls_before,
 )
 from orchestrator.api.openai_responses.names import thread_of
-from orchestrator.api.openai_responses.pages import page_of
+from orchestrator.api.openai_responses.pages import check_included, page_of
 from orchestrator.api.openai_responses.request_forms import plain_request
 from orchestrator.api.openai_responses.wire_items import SentInput
 from orchestrator.api.openai_responses.wire_requests import ResponseCreateBody
@@ -212,7 +212,11 @@ class ResponsesEdge:
         """A response as it is now, or the stream of it."""
         caller = await self.authenticator.caller(request)
         query = Query(request, _READING)
+        check_included(query)
         after = _after(query)
+        if after is not None and not query.boolean("stream"):
+            message = "'starting_after' takes a stream up again: send 'stream=true' with it."
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="starting_after")
         telling, before = await self.told(response_id, caller)
         if not query.boolean("stream"):
             return json_reply(stored_object(telling, before))

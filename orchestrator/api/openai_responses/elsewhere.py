@@ -60,6 +60,7 @@ def check_what_is_here(body: JsonObject) -> None:
     for path, tool in _objects(body.get("tools"), "tools"):
         _check_tool(tool, path, _TOOLS)
         _check_connector(tool, path)
+    _check_verbosity(body.get("text"))
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
         _check_tool(choice, "tool_choice", _CHOICES)
@@ -98,6 +99,12 @@ def _check_connector(tool: JsonObject, path: str) -> None:
             "connectors are of OpenAI's platform: say the 'server_url' of the server, or a 'server_label' of mcp.json"
         )
         raise _wrong(f"{path}.connector_id", what, ErrorKind.UNSUPPORTED_PARAMETER)
+
+
+def _check_verbosity(text: JsonValue) -> None:
+    if isinstance(text, dict) and text.get("verbosity") in ("low", "high"):
+        what = "models here have no setting for how much they write: leave it out, and say it in 'instructions'"
+        raise _wrong("text.verbosity", what)
 
 
 def _check_item(item: JsonObject, path: str) -> None:

@@ -19,6 +19,7 @@ from orchestrator.api.openai_responses.wire_response import (
 from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.items import ClientProvider, InvalidKind, ProviderInfo, ToolCall
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.permissions import normal_label
 from orchestrator.core.tools import OfferedTool, ToolAnnotations, provider_label
 
 NO_SERVER: Final = "unknown"
@@ -34,13 +35,20 @@ def label_of(provider: ProviderInfo | None) -> str:
     return NO_SERVER if provider is None else provider_label(provider).removeprefix("mcp/")
 
 
-def listed_tools(response_id: str, offered: Iterable[OfferedTool]) -> list[McpListToolsItem]:
-    """What each server offers, in the order of the offer. The service's own tool is not listed: it is nobody's server."""
+def listed_tools(
+    response_id: str, offered: Iterable[OfferedTool], labels: Iterable[str] = ()
+) -> list[McpListToolsItem]:
+    """What each server offers, in the order of the offer; then those of `labels` that offer nothing.
+
+    The service's own tool is not listed: it is nobody's server.
+    """
     servers: dict[str, list[ListedTool]] = {}
     for tool in offered:
         label = label_of(tool.provider)
         if label != OWN_LABEL and not isinstance(tool.provider, ClientProvider):
             servers.setdefault(label, []).append(_listed(tool))
+    listed = {normal_label(label) for label in servers}
+    servers |= {label: [] for label in labels if normal_label(label) not in listed}
     return [
         McpListToolsItem(item_id("mcpl", response_id, place), label, tools)
         for place, (label, tools) in enumerate(servers.items())

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 from orchestrator.api.errors import openai_error
+from orchestrator.api.openai_responses.foreign import foreign_settings
 from orchestrator.api.openai_responses.wire_response import (
     CachedTokens,
     ConversationReference,
@@ -20,7 +21,17 @@ from orchestrator.api.openai_responses.wire_response import (
 )
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.response import Cancelled, ChatResult, Failed, Incomplete, ResponseStatus, Stats, ending_status
+from orchestrator.core.response import (
+    SERVICE_STOPS,
+    Cancelled,
+    ChatResult,
+    Close,
+    Failed,
+    Incomplete,
+    ResponseStatus,
+    Stats,
+    ending_status,
+)
 from orchestrator.ports import StoredResponse
 
 DIALECT: Final = "openai.responses"
@@ -60,6 +71,15 @@ class ResponseHead:
         return bool(_object(self.settings, "reasoning").get("summary"))
 
     @property
+    def server_labels(self) -> tuple[str, ...]:
+        """The servers that its request offered to the model, each once."""
+        if self.settings.get("tool_choice") == "none":
+            return ()
+        tools = cast("Sequence[Mapping[str, Any]]", self.settings.get("tools") or ())
+        labels = (tool["server_label"].removeprefix("mcp/") for tool in tools if tool["type"] == "mcp")
+        return tuple(dict.fromkeys(labels))
+
+    @property
     def seals_reasoning(self) -> bool:
         """Whether the reasoning is told so that it can be carried without being looked at."""
         included = self.settings.get("include")
@@ -70,7 +90,7 @@ def stored_head(stored: StoredResponse) -> ResponseHead:
     """The head of a response that is stored, in whatever dialect it was asked for."""
     settings = stored.parameters.get("dialect")
     if not is_of_this_dialect(stored) or not isinstance(settings, dict):
-        settings = _foreign_settings(stored.parameters)
+        settings = foreign_settings(stored.parameters)
     return ResponseHead(
         stored.id,
         stored.created_at,
@@ -87,12 +107,6 @@ def is_of_this_dialect(stored: StoredResponse) -> bool:
     """Whether it was asked for in this dialect."""
     settings = stored.parameters.get("dialect")
     return isinstance(settings, dict) and settings.get("api") == DIALECT
-
-
-def _foreign_settings(parameters: JsonObject) -> JsonObject:
-    """What a response of another dialect has of our settings."""
-    known = ("temperature", "top_p", "max_output_tokens")
-    return {name: parameters[name] for name in known if name in parameters}
 
 
 def response_object(
@@ -156,7 +170,7 @@ def _failure_code(error: ErrorInfo) -> FailureCode:
 
 def ended(head: ResponseHead, result: ChatResult, output: Sequence[ResponseItem], now: datetime) -> ResponseObject:
     """The response at its end."""
-    ending = result.ending
+    ending = told_ending(result.ending)
     status = STATUSES[ending_status(ending)]
     reason: str | None = None
     match ending:
@@ -175,6 +189,14 @@ def ended(head: ResponseHead, result: ChatResult, output: Sequence[ResponseItem]
         reason=reason,
         error=ending.error if isinstance(ending, Failed) else None,
     )
+
+
+def told_ending(ending: Close) -> Close:
+    """What nobody cancelled failed: its client may ask again."""
+    if ending == Cancelled(SERVICE_STOPS):
+        message = "The service was stopped before the response was finished. Ask again."
+        return Failed(ErrorInfo(ErrorKind.ENGINE_UNAVAILABLE, message))
+    return ending
 
 
 def usage_of(stats: Stats) -> ResponseUsage:

@@ -1,16 +1,13 @@
 """What was said, and what became of calls, as the service takes it."""
 
-import base64
-import binascii
-import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
 import msgspec
 from msgspec import UnsetType
 
-from orchestrator.api.chat_request import check_image
 from orchestrator.api.openai_responses.encode_items import json_text, unsealed
+from orchestrator.api.openai_responses.files import file_text, sent_picture
 from orchestrator.api.openai_responses.item_ids import call_id_of, parse_item_id
 from orchestrator.api.openai_responses.wire_items import (
     PlainPart,
@@ -147,8 +144,7 @@ def picture(part: SentImage, path: str) -> str:
         raise OrchestratorError(
             ErrorKind.MISSING_REQUIRED_PARAMETER, f'"{path}.image_url" is required', param=f"{path}.image_url"
         )
-    check_image(part.image_url, f"{path}.image_url")
-    return part.image_url
+    return sent_picture(part.image_url, f"{path}.image_url")
 
 
 def _file(part: SentFile, path: str) -> str:
@@ -161,26 +157,8 @@ def _file(part: SentFile, path: str) -> str:
             ErrorKind.MISSING_REQUIRED_PARAMETER, f'"{path}.file_data" is required', param=f"{path}.file_data"
         )
     name = "file" if isinstance(part.filename, UnsetType) else part.filename
-    text = _decoded(part.file_data, f"{path}.file_data")
+    text = file_text(part.file_data, f"{path}.file_data")
     return f"[file {name}]\n{text}\n[end of file {name}]"
-
-
-def _decoded(data: str, path: str) -> str:
-    head, comma, body = data.partition(",")
-    encoded = True
-    if data.startswith("data:") and comma:
-        encoded, data = head.endswith(";base64"), body
-    try:
-        raw = base64.b64decode(data, validate=True) if encoded else urllib.parse.unquote_to_bytes(data)
-    except (binascii.Error, ValueError):
-        raise _wrong(path, "is neither base64 nor a data: URL") from None
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise _wrong(path, "is no text in UTF-8; other files are not read here: send their text")
-    return text
 
 
 def _output(output: str | Sequence[SentText | SentImage | SentFile], path: str) -> str:

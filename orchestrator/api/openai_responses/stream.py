@@ -39,7 +39,7 @@ from orchestrator.core import stream as s
 from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.items import FunctionCall, ProviderInfo
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.response import Completed, Failed, Suspended
+from orchestrator.core.response import Completed, Suspended
 from orchestrator.core.tools import OfferedTool
 
 TextKind: TypeAlias = Literal["message", "reasoning"]
@@ -86,7 +86,10 @@ NO_BACKGROUND: Final = Background()
 
 
 class ResponseEncoder:
-    """Tells one response. `offered` are the tools that its model has; `response` is what there is of it."""
+    """Tells one response. `offered` are the tools that its model has; `response` is what there is of it.
+
+    `labels` are the servers that are to be listed even where they offer nothing.
+    """
 
     def __init__(
         self,
@@ -94,11 +97,13 @@ class ResponseEncoder:
         offered: Sequence[OfferedTool] = (),
         earlier: Background = NO_BACKGROUND,
         clock: Clock = utc_now,
+        labels: Sequence[str] = (),
     ) -> None:
         self._head = head
         self._offered = offered
         self._earlier = earlier
         self._clock = clock
+        self._labels = labels
         self._number = 0
         self._texts = earlier.texts
         self._items: list[ResponseItem] = []
@@ -162,7 +167,7 @@ class ResponseEncoder:
         else:
             told.append(self._say(e.Created, self.response))
         told.append(self._say(e.InProgress, self.response))
-        for item in listed_tools(self._head.id, self._offered):
+        for item in listed_tools(self._head.id, self._offered, self._labels):
             index = self._place(item)
             told += [
                 self._say(e.OutputItemAdded, index, msgspec.structs.replace(item, tools=[])),
@@ -182,7 +187,7 @@ class ResponseEncoder:
         self.response = ended(self._head, event.result, self._items, self._clock())
         if whole:
             return [*told, self._say(e.Completed, self.response)]
-        if isinstance(ending, Failed):
+        if self.response.status == "failed":
             return [*told, self._say(e.Failed, self.response)]
         return [*told, self._say(e.Incomplete, self.response)]
 

@@ -3,12 +3,14 @@
 They are what the service itself answers with, too, so that a client can send back what it was given.
 """
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from orchestrator.api.wire_requests import MOST_ITEMS
 
+MOST_IN_CHAT: Final = 65_536
+"""Items of a whole chat, which a client may send anew with every turn; `MAX_INPUT_ITEMS` says how many are taken."""
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 McpCallStatus: TypeAlias = Literal["in_progress", "completed", "incomplete", "calling", "failed"]
 ItemId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -30,7 +32,13 @@ class SentText(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"
 class SentImage(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="input_image"):
     """A picture, for models that see."""
 
-    image_url: Annotated[str, Meta(description="`data:image/…;base64,…`")] | UnsetType = UNSET
+    image_url: (
+        Annotated[
+            str,
+            Meta(description="`data:image/…;base64,…` of a PNG, JPEG, GIF or WebP picture. Addresses are not fetched."),
+        ]
+        | UnsetType
+    ) = UNSET
     file_id: str | UnsetType = UNSET
     detail: (
         Annotated[
@@ -48,6 +56,10 @@ class SentFile(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"
     file_data: Annotated[str, Meta(description="Base64, or a `data:` URL; a text in UTF-8.")] | UnsetType = UNSET
     file_url: str | UnsetType = UNSET
     file_id: str | UnsetType = UNSET
+    detail: (
+        Annotated[Literal["low", "high", "auto"], Meta(description="Accepted; of a text there is one reading.")]
+        | UnsetType
+    ) = UNSET
 
 
 class SaidText(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="output_text"):
@@ -200,6 +212,6 @@ SentItem: TypeAlias = (
     | SentCompaction
 )
 SentInput: TypeAlias = Annotated[
-    str | Annotated[list[SentItem], Meta(max_length=MOST_ITEMS)],
+    str | Annotated[list[SentItem], Meta(max_length=MOST_IN_CHAT)],
     Meta(description="What the user says: a text, or items in the order in which they happened."),
 ]

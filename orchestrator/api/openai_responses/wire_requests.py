@@ -35,6 +35,9 @@ class FunctionToolParam(Struct, frozen=True, forbid_unknown_fields=True, tag_fie
 
     name: FunctionName
     description: str | UnsetType = UNSET
+    output_schema: (
+        Annotated[dict[str, Any], Meta(description="Accepted; results are taken as they are.")] | UnsetType
+    ) = UNSET
     parameters: (
         Annotated[dict[str, Any], Meta(description="A JSON schema of the arguments. Absent: any object.")] | UnsetType
     ) = UNSET
@@ -93,7 +96,7 @@ class McpToolToCall(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
 
 class AllowedTools(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="allowed_tools"):
-    """The tools that the model may call; all are shown to it."""
+    """The tools that the model may call; only these are shown to it."""
 
     tools: Annotated[list[FunctionToCall | McpToolToCall], Meta(min_length=1, max_length=MOST_ITEMS)]
     mode: Literal["auto", "required"] = "auto"

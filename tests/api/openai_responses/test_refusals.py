@@ -5,8 +5,10 @@ from typing import Any
 import openai
 import pytest
 
+from orchestrator.api.limits import RequestLimits
 from orchestrator.core.errors import ErrorKind, OrchestratorError
-from orchestrator.testing import Break, Say, ScriptedEngine
+from orchestrator.core.prompt import UserMessage
+from orchestrator.testing import Break, Call, Say, ScriptedEngine
 from tests.api.openai_responses.clients import MODEL, openai_house
 
 pytestmark = pytest.mark.anyio
@@ -149,3 +151,119 @@ async def test_penalties_reach_the_engine_and_are_said_again() -> None:
     assert (sampling.presence_penalty, sampling.frequency_penalty) == (0.5, -1)
     for told in (response.model_dump(), again.model_dump()):
         assert (told["presence_penalty"], told["frequency_penalty"]) == (0.5, -1)
+
+
+SAID: Any = [{"role": "user", "content": "Well?"}]
+WEATHER: Any = {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}}
+
+
+async def test_a_call_without_its_output_is_an_error_and_no_call_that_came_to_nothing() -> None:
+    engine = ScriptedEngine([[Call("get_weather", {}), Call("get_weather", {"at": 1})], [Say("Sunny.")], [Say("Yes.")]])
+    async with openai_house(engine) as (_, client):
+        first = await client.responses.create(model=MODEL, input="Weather?", tools=[WEATHER])
+        one, other = (item.call_id for item in first.output)
+        outputs = [{"type": "function_call_output", "call_id": call_id, "output": "x"} for call_id in (one, other)]
+        half = await refusal(client, input=outputs[:1], previous_response_id=first.id, tools=[WEATHER])
+        none = await refusal(client, input="Never mind.", previous_response_id=first.id, tools=[WEATHER])
+        sent = [item.model_dump(mode="json", exclude_none=True) for item in first.output]
+        history = await refusal(client, input=[{"role": "user", "content": "Weather?"}, *sent, outputs[1]])
+        elsewhere = await refusal(
+            client,
+            input=[{"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}, *SAID],
+        )
+        second = await client.responses.create(
+            model=MODEL, input=outputs, previous_response_id=first.id, tools=[WEATHER]
+        )
+        third = await client.responses.create(model=MODEL, input="Sure?", previous_response_id=second.id)
+    assert half == (400, "invalid_value", "input", f"No tool output found for function call {other}.")
+    assert [told[3] for told in (none, history, elsewhere)] == [
+        f"No tool output found for function call {one}.",
+        f"No tool output found for function call {one}.",
+        "No tool output found for function call c1.",
+    ]
+    assert (second.output_text, third.output_text) == ("Sunny.", "Yes.")
+
+
+def picture(url: str) -> Any:
+    return [{"role": "user", "content": [{"type": "input_image", "image_url": url}]}]
+
+
+def file(data: str) -> Any:
+    return [{"role": "user", "content": [{"type": "input_file", "filename": "x", "file_data": data}]}]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            {"input": picture("https://a.example/b.png")},
+            '"input.0.content.0.image_url" is an address, and nothing is fetched here: '
+            "send the picture as 'data:image/…;base64,…'.",
+        ),
+        ({"input": picture("data:image/png;base64,AAAA")}, "there are PNG, JPEG, GIF and WebP."),
+        ({"input": picture("data:image/svg+xml;base64,PHN2Zy8+")}, "there are PNG, JPEG, GIF and WebP."),
+        ({"input": picture("data:image/png,AAAA")}, "must be a picture as a data:image/…;base64,… URL."),
+        ({"input": picture("data:text/plain;base64,AAAA")}, "must be a picture as a data:image/…;base64,… URL."),
+        ({"input": picture("data:image/png;base64,A")}, "this is not base64."),
+        (
+            {"input": file("data:application/pdf;base64,JVBERi0xLjEK")},
+            "\"input.0.content.0.file_data\" is 'application/pdf', of which no text is read here: send its text.",
+        ),
+        ({"input": file("JVBERi0xLjEK")}, "is no text in UTF-8; other files are not read here: send their text."),
+        (
+            {"tools": [{"type": "function", "name": "x", "parameters": {"type": "array"}}]},
+            "\"tools.0.parameters\" must be the schema of an object: its 'type' must be 'object'.",
+        ),
+        (
+            {"text": {"verbosity": "low"}},
+            '"text.verbosity": models here have no setting for how much they write: '
+            "leave it out, and say it in 'instructions'.",
+        ),
+    ],
+)
+async def test_what_cannot_be_taken_is_said_with_what_to_do(body: dict[str, Any], words: str) -> None:
+    async with openai_house() as (_, client):
+        status, code, _, message = await refusal(client, **body)
+    assert (status, code) == (400, "invalid_value")
+    assert words in message
+
+
+@pytest.mark.parametrize("mime", ["text/plain", "text/x-c", "application/json", "application/ld+json", ""])
+async def test_a_file_of_text_is_read_whatever_text_it_is(mime: str) -> None:
+    engine = ScriptedEngine([[Say("Hi.")]])
+    async with openai_house(engine) as (_, client):
+        await client.responses.create(model=MODEL, input=file(f"data:{mime};charset=utf-8;base64,e30="))
+    (message,) = engine.requests[0].messages
+    assert isinstance(message, UserMessage)
+    assert [getattr(part, "content", None) for part in message.parts] == ["[file x]\n{}\n[end of file x]"]
+
+
+@pytest.mark.parametrize("query", ["include[]=bogus", "include=bogus", "starting_after=3"])
+async def test_what_a_reader_asks_for_in_vain_is_told(query: str) -> None:
+    async with openai_house(ScriptedEngine([[Say("Hi.")]])) as (api, client):
+        response = await client.responses.create(model=MODEL, input="Hi")
+        read = await api.client.get(f"/v1/responses/{response.id}?{query}")
+        items = await api.client.get(f"/v1/responses/{response.id}/input_items?include[]=bogus")
+    name = query.partition("=")[0].removesuffix("[]")
+    assert (read.status_code, read.json()["error"]["param"]) == (400, name)
+    assert (items.status_code, items.json()["error"]["param"]) == (400, "include")
+
+
+async def test_settings_that_ask_for_what_happens_anyway_are_taken() -> None:
+    tools: Any = [
+        WEATHER | {"defer_loading": False, "allowed_callers": ["direct"], "output_schema": {"type": "string"}},
+    ]
+    async with openai_house() as (_, client):
+        response = await client.responses.create(model=MODEL, input="Hi", tools=tools)
+        deferred = await refusal(client, tools=[WEATHER | {"defer_loading": True}])
+    assert response.status == "completed"
+    assert deferred[:3] == (400, "unrecognized_keys", "tools.0.defer_loading")
+
+
+async def test_a_whole_chat_may_have_more_items_than_one_message() -> None:
+    turns: Any = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}] * 600
+    async with openai_house(request_limits=RequestLimits(input_items=1300)) as (_, client):
+        response = await client.responses.create(model=MODEL, input=[*turns, *SAID], store=False)
+        too_many = await refusal(client, input=turns * 2)
+    assert response.status == "completed"
+    assert too_many == (400, "invalid_value", "input", '"input" must have at most 1300 items.')
