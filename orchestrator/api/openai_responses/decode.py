@@ -153,10 +153,10 @@ def decided_response(
 
 
 def _headed(said: tuple[InputItem, ...]) -> tuple[InputItem, ...]:
-    """The input of a whole chat, in which what the system says first heads the chat."""
+    """The input of a whole chat, in which what the system says first heads the chat; alone it is what is asked."""
     first = list(takewhile(_is_of_system, said))
-    if said and len(first) == len(said):
-        raise OrchestratorError(ErrorKind.INVALID_VALUE, '"input" has instructions only.', param="input")
+    if len(first) == len(said):
+        return said
     heads = (replace(item, heads=True) for item in first if isinstance(item, TextInput))
     return (*heads, *said[len(first) :])
 

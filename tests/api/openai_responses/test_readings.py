@@ -10,6 +10,7 @@ from orchestrator.api.openai_responses.foreign import foreign_settings
 from orchestrator.api.openai_responses.heads import ResponseHead, ended
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import Model, ReasoningSupport
+from orchestrator.core.prompt import SystemMessage
 from orchestrator.core.response import SERVICE_STOPS, Cancelled, ChatResult, Stats
 from orchestrator.testing import Call, FakeServer, Say, ScriptedEngine, Stall
 from tests.api.house import fake_tool
@@ -160,3 +161,14 @@ async def test_a_forced_server_is_the_only_one_and_any_tool_of_it_will_do() -> N
         )
     assert ([tool.name for tool in engine.requests[0].tools], engine.requests[0].tool_choice) == (["now"], "required")
     assert response.output_text == "Noon."
+
+
+async def test_instructions_alone_are_what_is_asked() -> None:
+    engine = ScriptedEngine([[Say("Snow falls.")], [Say("Again.")]])
+    async with openai_house(engine) as (_, client):
+        first = await client.responses.create(model=MODEL, input=[{"role": "developer", "content": "Write a haiku."}])
+        second = await client.responses.create(model=MODEL, input="Again.", previous_response_id=first.id)
+        listed = [told(item)["role"] async for item in client.responses.input_items.list(first.id)]
+    assert engine.requests[0].messages == (SystemMessage("Write a haiku."),)
+    assert engine.requests[1].messages[0] == SystemMessage("Write a haiku.")
+    assert (first.output_text, second.output_text, len(listed)) == ("Snow falls.", "Again.", 1)
