@@ -10,7 +10,16 @@ import structlog
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.inputs import Cancel, Disconnect
 from orchestrator.core.request import RunRequest
-from orchestrator.core.response import SERVICE_STOPS, Cancelled, ChatResult, Failed, Incomplete, ResponseStatus, Stats, ending_status
+from orchestrator.core.response import (
+    SERVICE_STOPS,
+    Cancelled,
+    ChatResult,
+    Failed,
+    Incomplete,
+    ResponseStatus,
+    Stats,
+    ending_status,
+)
 from orchestrator.core.states import Ended
 from orchestrator.core.stream import ChatEnd, ErrorEvent, StreamEvent, StreamFold
 from orchestrator.core.tools import OfferedTool
