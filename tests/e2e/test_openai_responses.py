@@ -78,7 +78,8 @@ def test_a_call_waits_for_its_approval_and_a_response_of_the_background_for_nobo
     asked = events[-1].response.output[-1]
     decision = {"type": "mcp_approval_response", "approval_request_id": asked.id, "approve": True}
     done = client.responses.create(model=DEMO_MODEL, previous_response_id=begun.id, input=[decision], tools=[clock])
-    assert (asked.type, done.id, done.output[0].type) == ("mcp_approval_request", begun.id, "mcp_call")
+    assert (asked.type, done.output[0].type) == ("mcp_approval_request", "mcp_call")
+    assert (done.previous_response_id, done.id != begun.id) == (begun.id, True)
     assert done.output[0].output.split()[0] in done.output_text
 
 
