@@ -31,7 +31,7 @@ from orchestrator.core.items import (
     ToolCall,
     asked_of_client,
 )
-from orchestrator.core.json_types import JsonObject, JsonValue, parse_object
+from orchestrator.core.json_types import JsonObject, JsonValue, canonical_json, parse_object
 from orchestrator.core.response import ChatResult, Close, Completed, Incomplete, Stats, Suspended
 from orchestrator.core.tools import provider_label
 
@@ -116,6 +116,13 @@ def input_of(arguments: str) -> JsonObject:
     """The input of a function, which has to be an object here whatever the model wrote."""
     value = parse_object(arguments or "{}")
     return {UNREADABLE: arguments} if value is None else value
+
+
+def written(value: JsonObject) -> str:
+    """The text that a model wrote where `input_of` made `value` of it."""
+    text = value.get(UNREADABLE)
+    unreadable = len(value) == 1 and isinstance(text, str) and parse_object(text or "{}") is None
+    return text if isinstance(text, str) and unreadable else canonical_json(value)
 
 
 def signature_of(thinking: str) -> str:

@@ -25,7 +25,7 @@ _ELSEWHERE: Final = {
 }
 _BLOCKS: Final = frozenset(
     {
-        *("text", "image", "tool_use", "tool_result", "thinking", "redacted_thinking"),
+        *("text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking"),
         *("mcp_tool_use", "mcp_tool_result"),
     }
 )

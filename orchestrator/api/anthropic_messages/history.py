@@ -8,10 +8,12 @@ from typing import assert_never
 
 from msgspec import UnsetType
 
+from orchestrator.api.anthropic_messages.documents import document_items, picture
+from orchestrator.api.anthropic_messages.encode import written
 from orchestrator.api.anthropic_messages.ids import call_id_of
 from orchestrator.api.anthropic_messages.wire_requests import (
-    Base64Source,
     ContentParam,
+    DocumentBlockParam,
     ImageBlockParam,
     McpToolResultBlockParam,
     McpToolUseBlockParam,
@@ -22,8 +24,6 @@ from orchestrator.api.anthropic_messages.wire_requests import (
     ToolResultBlockParam,
     ToolUseBlockParam,
 )
-from orchestrator.api.chat_request import check_image
-from orchestrator.core.content import data_url
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import (
     FunctionCallInput,
@@ -50,7 +50,7 @@ def input_items(messages: Sequence[MessageParam], *, paused: bool = False) -> tu
         said: list[InputItem] = []
         for index, message in side:
             more = _said(message, f"messages.{index}.content", called)
-            said += _apart(more) if said and role == "assistant" else more
+            said += _apart(more, assistant=role == "assistant") if said else more
         if role == "user":
             said.sort(key=lambda item: not isinstance(item, FunctionOutput))
         called = frozenset(item.call_id for item in said if isinstance(item, FunctionCallInput))
@@ -66,10 +66,17 @@ def input_items(messages: Sequence[MessageParam], *, paused: bool = False) -> tu
     return tuple(found)
 
 
-def _apart(said: Sequence[InputItem]) -> Sequence[InputItem]:
-    """`said` with a gap before its text: what the assistant said before would run into it."""
-    first = said[0] if said else None
-    return [replace(first, content="\n\n" + first.content), *said[1:]] if isinstance(first, TextInput) else said
+def _apart(said: list[InputItem], *, assistant: bool) -> list[InputItem]:
+    """`said` as what follows another message of the same side: one of its own, or with a gap where the assistant goes on."""
+    first = next((item for item in said if isinstance(item, TextInput | ImageInput)), None)
+    if first is None:
+        return said
+    place = said.index(first)
+    if not assistant:
+        return [*said[:place], replace(first, begins=True), *said[place + 1 :]]
+    if place == 0 and isinstance(first, TextInput):
+        return [replace(first, content="\n\n" + first.content), *said[1:]]
+    return said
 
 
 def _said(message: MessageParam, path: str, called: frozenset[str] | None) -> list[InputItem]:
@@ -95,7 +102,10 @@ def _items(block: ContentParam, role: Speaker, path: str) -> tuple[InputItem, ..
             return (TextInput(text, speaker=role),)
         case ImageBlockParam():
             _check_role(role, "user", block, path)
-            return (ImageInput(_picture(block, path)),)
+            return (ImageInput(picture(block, path)),)
+        case DocumentBlockParam():
+            _check_role(role, "user", block, path)
+            return document_items(block, path)
         case ToolResultBlockParam():
             _check_role(role, "user", block, path)
             output = _output(block.content, f"{path}.content")
@@ -108,7 +118,7 @@ def _items(block: ContentParam, role: Speaker, path: str) -> tuple[InputItem, ..
             return ()
         case ToolUseBlockParam():
             _check_role(role, "assistant", block, path)
-            return (FunctionCallInput(call_id_of(block.id), block.name, canonical_json(block.input)),)
+            return (FunctionCallInput(call_id_of(block.id), block.name, written(block.input)),)
         case McpToolUseBlockParam():
             _check_role(role, "assistant", block, path)
             arguments = canonical_json(block.input)
@@ -128,20 +138,9 @@ def _check_role(role: Speaker, wanted: Speaker, block: ContentParam, path: str) 
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=path)
 
 
-def _picture(block: ImageBlockParam, path: str) -> str:
-    source = block.source
-    if isinstance(source, Base64Source):
-        url = data_url(source.media_type, source.data)
-        check_image(url, f"{path}.source.data")
-        return url
-    if not source.url.lower().startswith("data:"):
-        message = f'"{path}.source.url" must be a data: URL: no picture is fetched for a request. Send it as base64.'
-        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=f"{path}.source.url")
-    check_image(source.url, f"{path}.source.url")
-    return source.url
-
-
-def _output(content: str | Sequence[TextBlockParam | ImageBlockParam] | UnsetType, path: str) -> str:
+def _output(
+    content: str | Sequence[TextBlockParam | ImageBlockParam | DocumentBlockParam] | UnsetType, path: str
+) -> str:
     """The JSON text of a content array, as MCP has it."""
     if isinstance(content, UnsetType):
         return "[]"
@@ -149,9 +148,10 @@ def _output(content: str | Sequence[TextBlockParam | ImageBlockParam] | UnsetTyp
         return text_content(content)
     parts: list[JsonValue] = []
     for index, block in enumerate(content):
-        if isinstance(block, TextBlockParam):
-            parts.append({"type": "text", "text": block.text})
-        else:
-            head, _, data = _picture(block, f"{path}.{index}").partition(";base64,")
-            parts.append({"type": "image", "data": data, "mimeType": head.removeprefix("data:")})
+        for item in _items(block, "user", f"{path}.{index}"):
+            if isinstance(item, TextInput):
+                parts.append({"type": "text", "text": item.content})
+            elif isinstance(item, ImageInput):
+                head, _, data = item.data_url.partition(";base64,")
+                parts.append({"type": "image", "data": data, "mimeType": head.removeprefix("data:")})
     return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))

@@ -62,6 +62,54 @@ class ImageBlockParam(Struct, frozen=True, forbid_unknown_fields=True, tag_field
     cache_control: Cache = UNSET
 
 
+class TextSource(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
+    """A document as plain text."""
+
+    data: str
+    media_type: Literal["text/plain"] = "text/plain"
+
+
+class ContentSource(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="content"):
+    """A document in pieces."""
+
+    content: str | list[TextBlockParam | ImageBlockParam]
+
+
+class FileSource(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="base64"):
+    """A document of another kind, which is refused: its text is not taken out of it here."""
+
+    media_type: str
+    data: str
+
+
+class FetchedSource(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="url"):
+    """A document elsewhere, which is refused: nothing is fetched for a request."""
+
+    url: str
+
+
+class KeptSource(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="file"):
+    """A document that Anthropic keeps, which is refused: no files are kept here."""
+
+    file_id: str
+
+
+class CitationsConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether the answer tells where its parts are from, which no model does here."""
+
+    enabled: bool = False
+
+
+class DocumentBlockParam(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="document"):
+    """A text that is no word of the user's; the model is shown it between lines that name it."""
+
+    source: TextSource | ContentSource | FileSource | FetchedSource | KeptSource
+    title: str | UnsetType = UNSET
+    context: Annotated[str, Meta(description="What is said of it, before it.")] | UnsetType = UNSET
+    citations: CitationsConfig = CitationsConfig()
+    cache_control: Cache = UNSET
+
+
 class ToolUseBlockParam(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="tool_use"):
     """A call of a function of the client's, in the history."""
 
@@ -76,7 +124,7 @@ class ToolResultBlockParam(Struct, frozen=True, forbid_unknown_fields=True, tag_
     """What a function of the client's gave."""
 
     tool_use_id: Name
-    content: str | list[TextBlockParam | ImageBlockParam] | UnsetType = UNSET
+    content: str | list[TextBlockParam | ImageBlockParam | DocumentBlockParam] | UnsetType = UNSET
     is_error: bool = False
     cache_control: Cache = UNSET
 
@@ -118,6 +166,7 @@ class McpToolResultBlockParam(Struct, frozen=True, forbid_unknown_fields=True, t
 ContentParam: TypeAlias = (
     TextBlockParam
     | ImageBlockParam
+    | DocumentBlockParam
     | ToolUseBlockParam
     | ToolResultBlockParam
     | ThinkingBlockParam

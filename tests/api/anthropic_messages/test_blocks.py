@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from anthropic.types import Message as AnthropicMessage
+from pydantic import BaseModel
 
 from orchestrator.core.items import ImageInput
 from orchestrator.core.models import ReasoningSupport
 from orchestrator.core.prompt import ToolMessage, UserMessage
+from orchestrator.core.request import ResponseFormat
 from orchestrator.testing import SCRIPTED_MODEL, Call, Say, ScriptedEngine, Think, Turn
 from tests.api.anthropic_messages.clients import anthropic_house, told
 from tests.api.anthropic_messages.test_client import ASK, CLOCK, PIXEL, USE_CLOCK, WEATHER
@@ -18,6 +20,14 @@ pytestmark = pytest.mark.anyio
 
 THINKER = replace(ScriptedEngine([]).model, reasoning=ReasoningSupport(("off", "on"), "off"))
 SEER = replace(ScriptedEngine([]).model, vision=True)
+
+
+class City(BaseModel):
+    """What an answer has to be."""
+
+    city: str
+
+
 EAGER: Any = {**WEATHER, "name": "write", "eager_input_streaming": True}
 
 
@@ -192,3 +202,81 @@ async def test_a_picture_in_a_result_is_seen_by_a_model_that_sees() -> None:
     _, _, tool, seen = engine.requests[-1].messages
     assert isinstance(tool, ToolMessage) and tool.content.startswith("A photograph:")
     assert isinstance(seen, UserMessage) and seen.parts[1] == ImageInput(f"data:image/png;base64,{PIXEL}")
+
+
+async def test_documents_of_text_are_read_with_their_names_also_in_results() -> None:
+    engine = ScriptedEngine([[Call("get_weather", {"place": "Rome"})], [Say("Read.")]], model=SEER)
+    plain: Any = {
+        "type": "document",
+        "title": "Notes",
+        "source": {"type": "text", "media_type": "text/plain", "data": "A."},
+    }
+    picture: Any = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
+    pieces: Any = {
+        "type": "document",
+        "context": "Of last year.",
+        "citations": {"enabled": False},
+        "source": {"type": "content", "content": [{"type": "text", "text": "B."}, picture]},
+    }
+    short: Any = {"type": "document", "source": {"type": "content", "content": "C."}}
+    async with anthropic_house(engine) as (_, client):
+        question: Any = {"role": "user", "content": [plain, pieces, {"type": "text", "text": "Well?"}]}
+        first = await client.messages.create(**{**ASK, "messages": [question]}, tools=[WEATHER])
+        result = {"type": "tool_result", "tool_use_id": first.content[0].id, "content": [short]}
+        answered = [question, {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
+        await client.messages.create(**{**ASK, "messages": answered}, tools=[WEATHER])
+    asked, _, tool = engine.requests[-1].messages
+    assert isinstance(asked, UserMessage) and isinstance(tool, ToolMessage)
+    assert [getattr(part, "content", "picture") for part in asked.parts] == [
+        "[document Notes]\nA.\n[end of document Notes]",
+        "[document]\nOf last year.",
+        "B.",
+        "picture",
+        "[end of document]",
+        "Well?",
+    ]
+    assert tool.content == "[document]\nC.\n[end of document]"
+
+
+async def test_a_call_whose_input_was_no_object_is_known_again_when_it_is_answered() -> None:
+    engine = ScriptedEngine([[Call("get_weather", "nonsense")], [Say("Again.")]])
+    async with anthropic_house(engine) as (api, client):
+        first = await client.messages.create(**ASK, tools=[WEATHER])
+        result = {"type": "tool_result", "tool_use_id": first.content[0].id, "content": "What?", "is_error": True}
+        answered = [
+            *ASK["messages"],
+            {"role": "assistant", "content": first.content},
+            {"role": "user", "content": [result]},
+        ]
+        second = await client.messages.create(**{**ASK, "messages": answered}, tools=[WEATHER])
+        stored = (await api.client.get(f"/api/v1/responses/resp_{second.id[4:]}")).json()
+        calls = (await api.client.get("/api/v1/tool-calls")).json()["tool_calls"]
+    assert stored["previous_response_id"] == f"resp_{first.id[4:]}"
+    assert [call["status"] for call in calls] == ["answered"]
+
+
+async def test_two_messages_in_a_row_are_the_same_conversation_as_in_openais_dialect() -> None:
+    engine = ScriptedEngine([[Say("One.")], [Say("Two.")]])
+    said: Any = [{"role": "user", "content": "Hi"}, {"role": "user", "content": "Anyone?"}]
+    async with anthropic_house(engine) as (api, client):
+        first = await client.messages.create(**{**ASK, "messages": said})
+        more = [*said, {"role": "assistant", "content": "One."}, {"role": "user", "content": "And?"}]
+        second = await api.client.post("/v1/chat/completions", json={"model": SCRIPTED_MODEL, "messages": more})
+        stored = (await api.client.get(f"/api/v1/responses/resp_{second.json()['id'][9:]}")).json()
+    assert stored["previous_response_id"] == f"resp_{first.id[4:]}"
+    assert [type(message).__name__ for message in engine.requests[0].messages] == ["UserMessage", "UserMessage"]
+
+
+async def test_an_answer_is_held_to_a_schema_in_either_form_of_the_field() -> None:
+    schema: Any = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    wanted: Any = {"type": "json_schema", "schema": schema}
+    engine = ScriptedEngine([[Say('{"city": "Rome"}')]])
+    async with anthropic_house(engine) as (_, client):
+        message = await client.messages.create(**ASK, output_config={"format": wanted})
+        await client.messages.create(**ASK, extra_body={"output_format": wanted})
+        parsed = await client.messages.parse(**ASK, output_format=City)
+    assert json.loads(told(message.content[0])["text"]) == {"city": "Rome"}
+    assert parsed.parsed_output == City(city="Rome")
+    held = [request.response_format for request in engine.requests]
+    assert held[:2] == [ResponseFormat("output", schema)] * 2
+    assert held[2] is not None and held[2].schema["required"] == ["city"]

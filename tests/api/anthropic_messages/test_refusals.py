@@ -18,7 +18,7 @@ from tests.api.test_stream import tell_time
 pytestmark = pytest.mark.anyio
 
 TOOLSET: Any = {"type": "mcp_toolset", "mcp_server_name": "clock"}
-DOCUMENT: Any = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}}
+PDF: Any = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}}
 
 
 def _picture(kind: str) -> dict[str, Any]:
@@ -32,7 +32,15 @@ def saying(*content: Any, role: str = "user") -> dict[str, Any]:
 
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ('"max_tokens" is required', {"max_tokens": None}),
-    ('"messages.0.content.0.type" is not supported here', saying(DOCUMENT)),
+    ('"messages.0.content.0.type" is not supported here', saying({"type": "search_result"})),
+    ('"messages.0.content.0.source" is a file of which no text', saying(PDF)),
+    (
+        '"messages.0.content.0.source" is somewhere else',
+        saying({**PDF, "source": {"type": "url", "url": "https://a.b"}}),
+    ),
+    ('"messages.0.content.0.source" names a file', saying({**PDF, "source": {"type": "file", "file_id": "file_1"}})),
+    ("citations.enabled", saying({**PDF, "citations": {"enabled": True}})),
+    ("\"messages.0.content.0\" is a 'document'", saying(PDF, role="assistant")),
     ('"container" is not supported here', {"container": "container_1"}),
     ('"tools.0.type" is not supported here', {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
     ('"tools.0.defer_loading" is not supported here', {"tools": [{**WEATHER, "defer_loading": True}]}),
