@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from orchestrator.api.encode_threads import thread_chat_reply
+from orchestrator.core.approvals import ApprovalPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import EphemeralProvider, TextInput, ToolCall
 from orchestrator.core.models import Model, ReasoningSupport
@@ -314,6 +315,20 @@ async def test_a_thread_that_only_failed_is_none() -> None:
     assert response.status_code == 502
     end = json.loads(streamed.text.splitlines()[-2][6:])
     assert (end["type"], end["result"]["status"], "thread_id" in end["result"]) == ("chat.end", "failed", False)
+
+
+async def test_calls_that_wait_are_named_in_the_reply() -> None:
+    server = FakeServer([fake_tool("now", tell_time)], approval=ApprovalPolicy("always"))
+    async with house(ScriptedEngine([[Call("now", {"zone": "UTC"})], [Say("Noon.")]]), {"tiktoken": server}) as api:
+        asked = await api.chat(mcp_servers=[SERVER])
+        (waiting,) = asked.json()["pending_approvals"]
+        stored = f"/api/v1/responses/{asked.headers['X-Response-Id']}"
+        decision = {"approvals": [{"call_id": waiting["call_id"], "decision": "approve"}]}
+        decided = await api.client.post(f"{stored}/approvals", json=decision)
+        (read,) = (await api.client.get(f"{THREADS}/{asked.json()['thread_id']}")).json()["responses"]
+    assert (asked.json()["status"], waiting["tool"]) == ("awaiting_approval", "now")
+    assert decided.json()["output"][-1] == {"type": "message", "content": "Noon."}
+    assert [item["type"] for item in read["output"]] == ["mcp_call", "message"]
 
 
 async def test_a_reply_has_its_warnings() -> None:
