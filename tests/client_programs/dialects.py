@@ -17,7 +17,7 @@ FEATURES: Final = {
     "usage": "a reply in pieces ends with the tokens that the engine counted.",
     "continuing": "a second request goes on from the stored first one, in one graph: by its id, or where clients send the whole "
     "history, by that.",
-    "token counting": "a request is counted before it is sent; its template, and tools, by estimate.",
+    "token counting": "a request is counted before it is sent, tools and all, and costs just that.",
     "cancelling": "the client leaves a stream in the middle, and the one place of the model is free for its next request.",
     "error 404": "a model that is not there is the client's own error for it.",
     "error 400": "so is a value that is out of range, and the error names the field.",

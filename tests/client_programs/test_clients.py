@@ -104,7 +104,7 @@ def test_a_client_is_served_as_it_expects(
             assert seen == {"text": f"My word is {program.word(dialect)}."}
             assert_one_chain(place, program.word(dialect))
         case "token counting":
-            assert 0.5 < seen["counted"] / seen["used"] < 2
+            assert seen["counted"] == seen["used"] > 10
         case "cancelling":
             assert seen == {"next": "Hi."}
         case "embeddings":

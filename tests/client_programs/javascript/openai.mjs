@@ -106,7 +106,7 @@ const responses = {
   },
 
   async "token counting"(place) {
-    const common = { model: place.model, input: SUM };
+    const common = { model: place.model, input: SUM, tools: [{ type: "function", ...ADD }] };
     const counted = await client(place.url).responses.inputTokens.count(common);
     const { usage } = await client(place.url).responses.create({ ...common, temperature: 0 });
     return { counted: counted.input_tokens, used: usage.input_tokens };

@@ -129,7 +129,7 @@ def continuing(place):
 
 
 def counting(place):
-    common = body(place.model, SUM)
+    common = {"tools": [ADD], **body(place.model, SUM)}
     used = client(place.url).messages.create(**SURE, **common).usage
     del common["max_tokens"]
     counted = client(place.url).messages.count_tokens(**common)

@@ -137,8 +137,8 @@ def continuing(place):
 
 
 def counting(place):
-    counted = client(place.url).responses.input_tokens.count(model=place.model, input=SUM)
-    used = client(place.url).responses.create(input=SUM, **sure(place)).usage
+    counted = client(place.url).responses.input_tokens.count(model=place.model, input=SUM, tools=[ADD])
+    used = client(place.url).responses.create(input=SUM, tools=[ADD], **sure(place)).usage
     return {"counted": counted.input_tokens, "used": used.input_tokens}
 
 
