@@ -177,7 +177,7 @@ def replay(
         told: ReplayReportReply | ChainReplayReply = report
     else:
         path = response_path(response_id, "chain", "replay")
-        chain = ChainReplayBody(first, body.tools, body.allow_tools, body.model)
+        chain = ChainReplayBody(first=first, tools=body.tools, allow_tools=body.allow_tools, model=body.model)
         told = ask(settings, url, lambda client: client.ask("POST", path, ChainReplayReply, chain))
         reports, left = told.reports, told.left
     if as_json:
