@@ -107,7 +107,8 @@ class Briefing:
             request.raw,
         )
         one_call = not request.parallel_tool_calls
-        return TurnAssembly(number, len(self._ledger.items), self.offered, one_call=one_call), generate
+        first = len(self._ledger.items)
+        return TurnAssembly(number, first, self.offered, one_call=one_call, raw=request.raw), generate
 
     def turn_done(self) -> None:
         """Every call of the turn has its outcome: the model is told."""

@@ -60,11 +60,17 @@ class TurnAssembly:
 
     Text that is only white space makes no item: models put line breaks around calls. A call of a strict function is held
     back until its arguments are whole and match, and stands where it became so. With `one_call` the turn `is_over`
-    with its first call: what the model writes after it is not heard.
+    with its first call: what the model writes after it is not heard. What goes on with a `raw` prompt is told as it stands.
     """
 
     def __init__(
-        self, number: int, first_position: int, offered: Mapping[str, OfferedTool], *, one_call: bool = False
+        self,
+        number: int,
+        first_position: int,
+        offered: Mapping[str, OfferedTool],
+        *,
+        one_call: bool = False,
+        raw: bool = False,
     ) -> None:
         self.number = number
         self._first_position = first_position
@@ -73,6 +79,7 @@ class TurnAssembly:
         self._calls: dict[int, _CallSlot] = {}
         self._open: _TextSlot | None = None
         self._one_call = one_call
+        self._raw = raw
         self.is_over = False
         self._held: tuple[TextKind, str, tuple[TokenLogprob, ...]] | None = None
         self._prompt_done = False
@@ -115,7 +122,7 @@ class TurnAssembly:
             return [*events, _delta(kind, text, logprobs)]
         if self._held is not None and self._held[0] == kind:
             text, logprobs = self._held[1] + text, (*self._held[2], *logprobs)
-        if text.isspace():
+        if text.isspace() and not self._raw:
             self._held = (kind, text, logprobs)
             return events
         events += self._end_text()

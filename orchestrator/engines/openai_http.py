@@ -221,6 +221,11 @@ def translate_error(
         )
     if "Failed to load image" in text:
         return OrchestratorError(ErrorKind.INVALID_VALUE, f"{who} cannot read the image.", param="input")
+    if "logprobs is not supported" in text:  # llama-server's, where tools are offered as well
+        message = (
+            f'{who} does not tell how likely tokens were where tools are offered: leave "logprobs" or the tools out.'
+        )
+        return OrchestratorError(ErrorKind.INVALID_VALUE, message, param="logprobs")
     if "does not match the expected" in text:
         return OrchestratorError(
             ErrorKind.ENGINE_ERROR, "The model wrote a tool call that does not follow the format of its own template."

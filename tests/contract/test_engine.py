@@ -338,6 +338,14 @@ async def test_a_raw_prompt_is_gone_on_with_without_a_template(peer: Peer) -> No
     assert likely and all(len(one.likeliest) == 2 for one in likely)
 
 
+@that_takes_raw_prompts
+async def test_how_likely_tokens_were_beside_tools_is_refused_by_its_name(peer: Peer) -> None:
+    asked = ask("Hello!", tools=(TIME_TOOL,), sampling=Sampling(temperature=0, logprobs=1))
+    with pytest.raises(OrchestratorError) as caught:
+        await written(peer.engine.generate(peer.model, INSTANCE, asked))
+    assert (caught.value.info.kind, caught.value.info.param) == (ErrorKind.INVALID_VALUE, "logprobs")
+
+
 async def test_a_system_prompt_stands_before_everything(peer: Peer) -> None:
     request = ask(SystemMessage("You answer briefly."), user("Hello!"))
     turn = await written(peer.engine.generate(peer.model, INSTANCE, request))

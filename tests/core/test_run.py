@@ -422,6 +422,9 @@ def test_a_raw_prompt_is_what_the_user_said_and_nothing_else() -> None:
     generate = d.until_generating()[-1]
     assert isinstance(generate, c.Generate) and generate.raw
     assert raw_prompt((SystemMessage("Be."), *generate.messages)) == "Once upon"
+    assert d.feed(i.TextArrived("\n"), i.TextArrived(" ")) == [s.MessageDelta(" ")]
+    d.feed(i.GenerationFinished("length", COUNTED), i.ResponseSaved())
+    assert result_of(d).output == (Message("\n "),)
 
 
 def test_the_same_call_made_too_often_ends_the_run() -> None:
