@@ -11,7 +11,8 @@ from platformdirs import user_config_path
 
 from orchestrator.cli.settings import settings_page
 from orchestrator.core.redaction_rules import BUILT_IN, parse_paths, parse_patterns
-from orchestrator.settings import PREFIX, SETTINGS, Settings, SettingsError, load_settings, load_with_sources
+from orchestrator.setting_list import SETTINGS
+from orchestrator.settings import PREFIX, Settings, SettingsError, load_settings, load_with_sources
 
 PAGE = Path(__file__).parent.parent / "orchestrator" / "SETTINGS.md"
 SECRET = "hunter2-very-secret"

@@ -10,7 +10,8 @@ import click
 
 from orchestrator.cli.command_error import CommandError
 from orchestrator.setting_kinds import BOOLEAN
-from orchestrator.settings import ADDING, SETTINGS, Setting, Settings, is_loopback, load_with_sources
+from orchestrator.setting_list import SETTINGS, Setting
+from orchestrator.settings import ADDING, Settings, is_loopback, load_with_sources
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,7 +8,8 @@ import rich_click
 from orchestrator.cli.command_settings import EVERY, current_settings, with_settings
 from orchestrator.cli.output import print_json, print_table
 from orchestrator.cli.serve import database_text
-from orchestrator.settings import HIDDEN, PREFIX, SETTINGS, Setting, Settings
+from orchestrator.setting_list import SETTINGS, Setting
+from orchestrator.settings import HIDDEN, PREFIX, Settings
 
 
 @rich_click.command()
@@ -60,7 +61,7 @@ def settings_page() -> str:
 _HEAD = (
     "# Settings",
     "",
-    "<!-- Made by `orchestrator settings --markdown`; change the table in `orchestrator/settings.py` instead. -->",
+    "<!-- Made by `orchestrator settings --markdown`; change the table in `orchestrator/setting_list.py` instead. -->",
     "",
     f"Every setting is an environment variable with the prefix `{PREFIX}`, a key of a TOML file in lower case, and a",
     "flag of `orchestrator serve` in lower case with dashes:",

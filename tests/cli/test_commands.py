@@ -22,7 +22,8 @@ from orchestrator.cli.command_error import complain
 from orchestrator.cli.commands import orchestrator
 from orchestrator.cli.doctor_checks import Finding, check_ollama, check_processor
 from orchestrator.cli.serve import database_text
-from orchestrator.settings import SETTINGS, load_settings
+from orchestrator.setting_list import SETTINGS
+from orchestrator.settings import load_settings
 from orchestrator.store.migrate import head_revision
 from tests.cli.model_server import Script, served
 from tests.cli.program import END_SECONDS, one_line, run, started

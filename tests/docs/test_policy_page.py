@@ -21,7 +21,8 @@ from orchestrator.integrations.checks import check_integrations
 from orchestrator.integrations.mcp_json import McpConfig, load_mcp_json
 from orchestrator.integrations.network_policy import HostRules, NetworkPolicy
 from orchestrator.ports import IntegrationSession, RunScope
-from orchestrator.settings import SETTINGS, Settings, SettingsError, load_settings
+from orchestrator.setting_list import SETTINGS
+from orchestrator.settings import Settings, SettingsError, load_settings
 from orchestrator.testing import FakeCatalog, FakeServer, Say, ScriptedEngine
 from orchestrator.wiring import network_policy
 from tests.api.house import fake_tool, house
