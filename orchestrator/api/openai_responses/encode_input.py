@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from orchestrator.api.openai_responses.encode_items import NO_SERVER, content_of, text_of
+from orchestrator.api.openai_responses.history import COMPACTED
 from orchestrator.api.openai_responses.item_ids import ItemId, call_id_of, call_item_id, input_item_id
 from orchestrator.api.openai_responses.wire_response import (
     FunctionCallItem,
@@ -162,6 +163,9 @@ def referred(response: StoredResponse, item_id: ItemId, text: str) -> tuple[Inpu
         return _as_input(texts[place]) if place < len(texts) else None
     if item_id.kind in _UNSAID:
         return ()
+    if item_id.kind == "cmp":
+        text = "\n".join(item.content for item in items if isinstance(item, Message))
+        return (TextInput(COMPACTED.format(text=text), begins=True),)
     call_id = call_id_of(item_id)
     found = (item for item in items if not isinstance(item, Message | Reasoning) and item.call_id == call_id)
     call = next(found, None)

@@ -40,7 +40,8 @@ from orchestrator.core.items import (
     TextInput,
 )
 
-COMPACTED: Final = "[what was said before, in short]\n{text}\n[end of what was said before]"
+COMPACTED_HEAD: Final = "[what was said before, in short]"
+COMPACTED: Final = COMPACTED_HEAD + "\n{text}\n[end of what was said before]"
 
 References = Mapping[str, Sequence[InputItem]]
 """What items that are stored stand for, by their ids."""

@@ -233,4 +233,6 @@ class CompactBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     input: SentInput | UnsetType = UNSET
     instructions: str | UnsetType = UNSET
     previous_response_id: Annotated[str, Meta(max_length=512)] | UnsetType = UNSET
+    service_tier: Annotated[Literal["auto", "default"], Meta(description="There is one.")] | UnsetType = UNSET
     prompt_cache_key: Described | UnsetType = UNSET
+    prompt_cache_retention: Literal["in_memory", "24h"] | UnsetType = UNSET
