@@ -17,7 +17,13 @@ from orchestrator.api.openai_responses.encode_input import stored_input, told_de
 from orchestrator.api.openai_responses.heads import ResponseHead, response_object, stored_head, told_ending
 from orchestrator.api.openai_responses.joined import CallsBefore, JoinedRun, as_asked, with_calls_before
 from orchestrator.api.openai_responses.stream import Background, ResponseEncoder, utc_now
-from orchestrator.api.openai_responses.wire_events import Completed, Failed, Incomplete, ResponseEvent
+from orchestrator.api.openai_responses.wire_events import (
+    Completed,
+    Failed,
+    Incomplete,
+    ResponseEvent,
+    as_open_responses,
+)
 from orchestrator.api.openai_responses.wire_response import ResponseItem, ResponseObject
 from orchestrator.api.replies import json_reply
 from orchestrator.api.sse import RunStream, StreamedRun
@@ -28,6 +34,7 @@ from orchestrator.service.approvals import StillWaiting
 from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.retelling import StoredTelling
 
+VERSION_HEADER: Final = "OpenResponses-Version"
 DONE: Final = b"data: [DONE]\n\n"
 _LAST: Final = (Completed, Incomplete, Failed)
 
@@ -50,7 +57,7 @@ async def answer(
         await while_connected(request.receive, run.started)
         encoder = encoder_of(run, head)
         if stream:
-            told = frames(run, encoder)
+            told = frames(run, encoder, open_responses=is_of_open_responses(request))
             return RunStream(run, headers, keep_alive_seconds, told, lasting=head.background)
         if head.background:
             return json_reply(response_object(head, "queued", []), headers=headers)
@@ -120,15 +127,25 @@ def _background_of(head: ResponseHead) -> Background:
     return Background() if decided is None else Background(response_id=decided[0], calls=decided[1])
 
 
-async def frames(run: StreamedRun, encoder: ResponseEncoder, after: int = -1) -> AsyncGenerator[bytes]:
-    """The whole stream of `run`, or what comes after the event of a number; the place in the queue is a comment."""
+def is_of_open_responses(request: HttpRequest) -> bool:
+    """Whether its client goes by the Open Responses specification: it says so, OpenAI's clients do not."""
+    return VERSION_HEADER in request.headers
+
+
+async def frames(
+    run: StreamedRun, encoder: ResponseEncoder, after: int = -1, *, open_responses: bool = False
+) -> AsyncGenerator[bytes]:
+    """The whole stream of `run`, or what comes after the event of a number; the place in the queue is a comment.
+
+    With `open_responses` events have the names of that specification where OpenAI has others.
+    """
     async with aclosing(run.events()) as events:
         async for _, event in events:
             if isinstance(event, QueuePosition):
                 yield b": queued %d\n\n" % event.position
             for told in encoder.encode(event):
                 if told.sequence_number > after:
-                    yield frame(told)
+                    yield frame(as_open_responses(told) if open_responses else told)
     yield DONE
 
 

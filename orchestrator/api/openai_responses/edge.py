@@ -18,6 +18,7 @@ from orchestrator.api.openai_responses.answers import (
     encoder_of,
     frames,
     input_of,
+    is_of_open_responses,
     last_frames,
     stored_encoder,
     stored_object,
@@ -227,13 +228,17 @@ class ResponsesEdge:
         if live is None:
             encoder = stored_encoder(telling, before)
             stored = _told_again(telling, before, run)
-            told = frames(stored, encoder) if after is None else last_frames(stored, encoder, after)
+            names = is_of_open_responses(request)
+            told = (
+                frames(stored, encoder, open_responses=names) if after is None else last_frames(stored, encoder, after)
+            )
             return RunStream(stored, {}, self.keep_alive_seconds, told, lasting=True)
         await live.started()
         telling, before = await self.told(response_id, caller)
         followed = live if before is None else FollowedStream(before, live)
         encoder = encoder_of(live, stored_head(telling.response), before)
-        told = frames(followed, encoder, -1 if after is None else after)
+        first = -1 if after is None else after
+        told = frames(followed, encoder, first, open_responses=is_of_open_responses(request))
         return RunStream(followed, {}, self.keep_alive_seconds, told, lasting=True)
 
     async def told(self, response_id: str, caller: Caller) -> tuple[StoredTelling, CallsBefore | None]:

@@ -104,6 +104,26 @@ class ReasoningTextDone(Struct, frozen=True, tag_field="type", tag="response.rea
     text: str
 
 
+class ReasoningDelta(Struct, frozen=True, tag_field="type", tag="response.reasoning.delta"):
+    """`response.reasoning_text.delta` as the Open Responses specification calls it."""
+
+    sequence_number: int
+    item_id: str
+    output_index: int
+    content_index: int
+    delta: str
+
+
+class ReasoningDone(Struct, frozen=True, tag_field="type", tag="response.reasoning.done"):
+    """`response.reasoning_text.done` as the Open Responses specification calls it."""
+
+    sequence_number: int
+    item_id: str
+    output_index: int
+    content_index: int
+    text: str
+
+
 class SummaryPartAdded(Struct, frozen=True, tag_field="type", tag="response.reasoning_summary_part.added"):
     sequence_number: int
     item_id: str
@@ -210,6 +230,8 @@ ResponseEvent: TypeAlias = (
     | OutputTextDone
     | ReasoningTextDelta
     | ReasoningTextDone
+    | ReasoningDelta
+    | ReasoningDone
     | SummaryPartAdded
     | SummaryPartDone
     | SummaryTextDelta
@@ -224,3 +246,14 @@ ResponseEvent: TypeAlias = (
     | McpCalled
     | McpFailed
 )
+
+
+def as_open_responses(event: ResponseEvent) -> ResponseEvent:
+    """`event` under the name that the Open Responses specification has for it."""
+    match event:
+        case ReasoningTextDelta(number, item_id, output, content, delta):
+            return ReasoningDelta(number, item_id, output, content, delta)
+        case ReasoningTextDone(number, item_id, output, content, text):
+            return ReasoningDone(number, item_id, output, content, text)
+        case _:
+            return event

@@ -48,7 +48,8 @@ continued, read and audited in every other dialect, by the same id.
 * `tools` of the type `function` are the client's: a call of one is a `function_call` in the output, its result a
   `function_call_output` in a later input. Those of the type `mcp` run here: a server that the request brings along, or,
   without `server_url`, the server of `mcp.json` with that label. Calls wait for an `mcp_approval_response` unless
-  `require_approval` says otherwise, and then go on under the id of the response that asked.
+  `require_approval` says otherwise. The answer makes a new response, which begins with the call; a chat that goes on
+  without one goes on without the call.
 * `previous_response_id`, `conversation` and a history in `input` all go on from what is stored. A history that is sent
   again is found by what was said in it.
 * The reasoning of a model is told whole, as `content` of its item; with `reasoning.summary` as its summary, too.
@@ -64,7 +65,9 @@ A stream has the events of OpenAI's reference, numbered by `sequence_number`, an
 `response.function_call_arguments.done`, `response.mcp_list_tools.in_progress`, `response.mcp_list_tools.completed`,
 `response.mcp_call.in_progress`, `response.mcp_call_arguments.delta`, `response.mcp_call_arguments.done`,
 `response.mcp_call.completed`, `response.mcp_call.failed`, `response.output_item.done`, and at the end
-`response.completed`, `response.incomplete` or `response.failed`."""
+`response.completed`, `response.incomplete` or `response.failed`. A request with the header `OpenResponses-Version` gets
+`response.reasoning.delta` and `response.reasoning.done` in the place of `response.reasoning_text.…`: that specification
+and OpenAI's clients call them so."""
 
 _EXAMPLES: Final[JsonObject] = {
     "A question": {"model": "publisher/model", "input": "What is the Model Context Protocol?"},

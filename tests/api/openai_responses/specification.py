@@ -63,6 +63,7 @@ TOOL: Final[dict[str, Any]] = {
     "strict": (bool, NONE),
 }
 _OF_PART: Final[dict[str, Any]] = {"item_id": str, "output_index": int, "content_index": int}
+_OF_SUMMARY: Final[dict[str, Any]] = {"item_id": str, "output_index": int, "summary_index": int}
 EVENTS: Final[dict[str, dict[str, Any]]] = {
     **{
         f"response.{name}": {"response": dict}
@@ -74,6 +75,11 @@ EVENTS: Final[dict[str, dict[str, Any]]] = {
     "response.output_text.done": {**_OF_PART, "text": str, "logprobs": list},
     "response.function_call_arguments.delta": {"item_id": str, "output_index": int, "delta": str},
     "response.function_call_arguments.done": {"item_id": str, "output_index": int, "arguments": str},
+    **{f"response.reasoning_summary_part.{name}": {**_OF_SUMMARY, "part": dict} for name in ("added", "done")},
+    "response.reasoning_summary_text.delta": {**_OF_SUMMARY, "delta": str},
+    "response.reasoning_summary_text.done": {**_OF_SUMMARY, "text": str},
+    "response.reasoning.delta": {**_OF_PART, "delta": str},
+    "response.reasoning.done": {**_OF_PART, "text": str},
     "error": {"error": dict},
 }
 USAGE: Final[dict[str, Any]] = {

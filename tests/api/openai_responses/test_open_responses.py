@@ -12,9 +12,9 @@ import pytest
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import ImageInput
-from orchestrator.core.models import Model
+from orchestrator.core.models import Model, ReasoningSupport
 from orchestrator.core.prompt import SystemMessage, UserMessage
-from orchestrator.testing import Break, Call, Say, ScriptedEngine
+from orchestrator.testing import Break, Call, Say, ScriptedEngine, Think
 from tests.api.house import House, house
 from tests.api.openai_responses.clients import MODEL
 from tests.api.openai_responses.specification import event_problems, response_problems
@@ -162,6 +162,21 @@ async def test_previous_response_id() -> None:
         first = await asked(api, input="Remember this code word: papaya. Reply with only OK.")
         second = await asked(api, previous_response_id=first["id"], input="What code word did I ask you to remember?")
     assert (second["status"], second["previous_response_id"]) == ("completed", first["id"])
+
+
+@pytest.mark.parametrize("summary", [{}, {"summary": "auto"}])
+async def test_reasoning_is_streamed_by_the_names_of_the_specification(summary: dict[str, str]) -> None:
+    thinker = Model(MODEL, "scripted", "llm", "test", "Thinker", reasoning=ReasoningSupport(("off", "on"), "on"))
+    engine = ScriptedEngine([[Think("Hm."), Say("Yes.")]], model=thinker)
+    async with house(engine) as api:
+        api.client.headers["OpenResponses-Version"] = "latest"
+        events = await streamed(api, input=said("Well?"), reasoning={"effort": "low", **summary})
+        response_id = events[-1]["response"]["id"]
+        again = await api.client.get(f"/v1/responses/{response_id}", params={"stream": "true"})
+    kinds = [event["type"] for event in events]
+    assert {"response.reasoning.delta", "response.reasoning.done"} <= set(kinds)
+    assert not any("reasoning_text" in kind for kind in kinds)
+    assert "event: response.reasoning.delta" in again.text
 
 
 async def test_an_error_while_streaming_is_told_by_the_failed_response() -> None:
