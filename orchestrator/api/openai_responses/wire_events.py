@@ -104,7 +104,7 @@ class ReasoningTextDone(Struct, frozen=True, tag_field="type", tag="response.rea
     text: str
 
 
-class ReasoningDelta(Struct, frozen=True, tag_field="type", tag="response.reasoning.delta"):
+class OpenReasoningDelta(Struct, frozen=True, tag_field="type", tag="response.reasoning.delta"):
     """`response.reasoning_text.delta` as the Open Responses specification calls it."""
 
     sequence_number: int
@@ -114,7 +114,7 @@ class ReasoningDelta(Struct, frozen=True, tag_field="type", tag="response.reason
     delta: str
 
 
-class ReasoningDone(Struct, frozen=True, tag_field="type", tag="response.reasoning.done"):
+class OpenReasoningDone(Struct, frozen=True, tag_field="type", tag="response.reasoning.done"):
     """`response.reasoning_text.done` as the Open Responses specification calls it."""
 
     sequence_number: int
@@ -230,8 +230,8 @@ ResponseEvent: TypeAlias = (
     | OutputTextDone
     | ReasoningTextDelta
     | ReasoningTextDone
-    | ReasoningDelta
-    | ReasoningDone
+    | OpenReasoningDelta
+    | OpenReasoningDone
     | SummaryPartAdded
     | SummaryPartDone
     | SummaryTextDelta
@@ -252,8 +252,8 @@ def as_open_responses(event: ResponseEvent) -> ResponseEvent:
     """`event` under the name that the Open Responses specification has for it."""
     match event:
         case ReasoningTextDelta(number, item_id, output, content, delta):
-            return ReasoningDelta(number, item_id, output, content, delta)
+            return OpenReasoningDelta(number, item_id, output, content, delta)
         case ReasoningTextDone(number, item_id, output, content, text):
-            return ReasoningDone(number, item_id, output, content, text)
+            return OpenReasoningDone(number, item_id, output, content, text)
         case _:
             return event
