@@ -23,7 +23,7 @@ def test_the_example_request_and_its_reply_are_json() -> None:
         *re.findall(r"-d '(\{.*?\})'$", README, re.MULTILINE | re.DOTALL),
         *re.findall(r"^```json\n(.*?)^```$", README, re.MULTILINE | re.DOTALL),
     ]
-    request, reply = (json.loads(body) for body in bodies)
+    request, reply, _ = (json.loads(body) for body in bodies)
     called = [item["provider_info"] for item in reply["output"] if item["type"] == "tool_call"]
     assert [entry["type"] for entry in request["integrations"]] == [provider["type"] for provider in called]
 
