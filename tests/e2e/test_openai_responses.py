@@ -89,3 +89,12 @@ def test_a_response_that_is_cancelled_says_so_and_a_wrong_request_what_is_wrong(
     with pytest.raises(openai.NotFoundError) as unknown:
         client.responses.create(model="nobody/nothing", input="Hi")
     assert (unknown.value.code, unknown.value.param) == ("model_not_found", "model")
+
+
+def test_a_prompt_is_as_long_as_it_was_counted(client: Any) -> None:
+    client.responses.create(model=DEMO_MODEL, input="Hi")  # so that it is loaded
+    for more in ({}, {"instructions": "Be brief."}, {"tools": [ADD]}):
+        asked = {"model": DEMO_MODEL, "input": "Hello there.", **more}
+        counted = client.responses.input_tokens.count(**asked)
+        answered = client.responses.create(**asked, temperature=0, max_output_tokens=4)
+        assert counted.input_tokens == answered.usage.input_tokens, more

@@ -14,6 +14,7 @@ from orchestrator.api.decode import decode_value
 from orchestrator.api.departures import while_connected
 from orchestrator.api.errors import OK, HttpRequest, answer_of
 from orchestrator.api.openai_responses.decode import asked_compaction, asked_prompt, in_openai_words
+from orchestrator.api.openai_responses.decode_tools import AskedTools
 from orchestrator.api.openai_responses.edge import ResponsesEdge
 from orchestrator.api.openai_responses.encode_items import sealed
 from orchestrator.api.openai_responses.heads import usage_of
@@ -63,7 +64,7 @@ class CompactionEdge:
             cost = await while_connected(request.receive, lambda: self.costs.count(asked.chat, caller))
             return json_reply(InputTokens(cost.tokens), headers=token_count(estimated=cost.estimated))
         except OrchestratorError as error:
-            raise in_openai_words(error, asked.tools.integration_places) from None
+            raise in_openai_words(error, asked.tools) from None
 
     async def compact(self, request: HttpRequest) -> ASGIResponse:
         """A chat in short, written by its model: a response like any other, stored and audited."""
@@ -73,7 +74,7 @@ class CompactionEdge:
         try:
             run = await self.responses.chats.start(chat, caller)
         except OrchestratorError as error:
-            raise in_openai_words(error, ()) from None
+            raise in_openai_words(error, AskedTools()) from None
         try:
             result = await while_connected(request.receive, run.result)
         except BaseException:

@@ -10,7 +10,7 @@ from msgspec import UnsetType
 
 from orchestrator.api.absent import given
 from orchestrator.api.openai_responses.decisions import SentDecisions, decided_setting
-from orchestrator.api.openai_responses.decode_tools import AskedTools, asked_tools, told_tools
+from orchestrator.api.openai_responses.decode_tools import AskedTools, about_server, asked_tools, told_tools
 from orchestrator.api.openai_responses.heads import DIALECT
 from orchestrator.api.openai_responses.history import References, input_items
 from orchestrator.api.openai_responses.item_ids import RESPONSE
@@ -284,9 +284,10 @@ def settings_of(body: ResponseCreateBody, conversation: str | None) -> JsonObjec
     return settings
 
 
-def in_openai_words(error: OrchestratorError, places: Sequence[int]) -> OrchestratorError:
-    """The error in this dialect's words; `places` say where in `tools` each integration stands."""
-    info = openai_words(error.info)
+def in_openai_words(error: OrchestratorError, tools: AskedTools) -> OrchestratorError:
+    """The error of a request with these `tools` in this dialect's words, at the fields that it has."""
+    info = about_server(openai_words(error.info), tools)
+    places = tools.integration_places
     head, _, rest = (info.param or "").partition(".")
     param = _RENAMED.get(head)
     if head == "integrations":

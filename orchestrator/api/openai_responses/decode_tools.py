@@ -20,7 +20,7 @@ from orchestrator.api.openai_responses.wire_requests import (
     ToolParam,
 )
 from orchestrator.core.approvals import ApprovalPolicy, ToolFilter
-from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.errors import INSTALLED, ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.items import CLIENT_LABEL
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.request import (
@@ -183,6 +183,17 @@ def _label(integration: IntegrationRequest) -> str:
 
 def _same(one: str, other: str) -> bool:
     return one.removeprefix(PLUGIN_PREFIX) == other.removeprefix(PLUGIN_PREFIX)
+
+
+def about_server(info: ErrorInfo, tools: AskedTools) -> ErrorInfo:
+    """That a plugin is not there, as the label that is in no mcp.json; any other error as it is."""
+    if info.kind is not ErrorKind.PLUGIN_CONNECTION_ERROR or INSTALLED not in info.message:
+        return info
+    for place, integration in zip(tools.integration_places, tools.integrations, strict=True):
+        if isinstance(integration, PluginRequest) and f"'{integration.id}'" in info.message:
+            message = f"{info.message} A server that is not in mcp.json is brought along with its 'server_url'."
+            return ErrorInfo(ErrorKind.INVALID_VALUE, message, f"tools.{place}.server_label")
+    return info
 
 
 def told_tools(entries: Sequence[ToolParam]) -> list[JsonObject]:

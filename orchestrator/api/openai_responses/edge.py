@@ -98,7 +98,7 @@ class ResponsesEdge:
             run = await self.chats.start(chat, caller)
             return await self._answer(run, chat, request, stream=body.stream)
         except OrchestratorError as error:
-            raise in_openai_words(error, asked.tools.integration_places) from None
+            raise in_openai_words(error, asked.tools) from None
 
     async def _answer(self, run: LiveRun, chat: ChatRequest, request: HttpRequest, *, stream: bool) -> ASGIResponse:
         head = _head(chat, run.request.response_id, run.request.model_key, run.previous_response_id)
@@ -129,7 +129,7 @@ class ResponsesEdge:
                 first = run
             return await self._answer_joined(first, asked, telling, request, caller, stream=body.stream)
         except OrchestratorError as error:
-            raise in_openai_words(error, asked.tools.integration_places) from None
+            raise in_openai_words(error, asked.tools) from None
 
     async def _answer_joined(
         self,

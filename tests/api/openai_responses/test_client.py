@@ -446,7 +446,10 @@ async def test_what_fails_while_it_is_made_is_an_error_of_the_client() -> None:
         ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input.0.content.0.type"),
         ({"frequency_penalty": 2.5}, "frequency_penalty"),
         ({"tools": [WEATHER, WEATHER]}, "tools.1.name"),
-        ({"tools": [WEATHER, {"type": "mcp", "server_label": "none", "require_approval": "never"}]}, "tools"),
+        (
+            {"tools": [WEATHER, {"type": "mcp", "server_label": "none", "require_approval": "never"}]},
+            "tools.1.server_label",
+        ),
         ({"tools": [{"type": "mcp", "server_label": "clock", "authorization": "x"}]}, "tools.0.authorization"),
         ({"tools": [WEATHER, USE_CLOCK | {"allowed_tools": ["nope"]}]}, "tools.1.allowed_tools.0"),
         ({"tool_choice": "required"}, "tool_choice"),
@@ -546,4 +549,4 @@ async def test_a_prompt_is_counted_with_all_that_it_holds_and_nothing_is_generat
     assert counts[0] > 0
     assert all(count > counts[0] for count in counts[1:])
     assert len(engine.requests) == 1
-    assert (failed.value.status_code, failed.value.param) == (424, "tools.1")
+    assert (failed.value.status_code, failed.value.param) == (400, "tools.1.server_label")

@@ -8,7 +8,7 @@ import pytest
 from orchestrator.api.limits import RequestLimits
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.prompt import UserMessage
-from orchestrator.testing import Break, Call, Say, ScriptedEngine
+from orchestrator.testing import Break, Call, FakeServer, Say, ScriptedEngine
 from tests.api.openai_responses.clients import MODEL, openai_house
 
 pytestmark = pytest.mark.anyio
@@ -267,3 +267,13 @@ async def test_a_whole_chat_may_have_more_items_than_one_message() -> None:
         too_many = await refusal(client, input=turns * 2)
     assert response.status == "completed"
     assert too_many == (400, "invalid_value", "input", '"input" must have at most 1300 items.')
+
+
+async def test_a_label_that_is_in_no_mcp_json_is_told_at_its_place_with_what_to_do() -> None:
+    async with openai_house(servers={"mcp/clock": FakeServer()}) as (_, client):
+        told = await refusal(client, tools=[WEATHER, {"type": "mcp", "server_label": "calendar"}])
+    message = (
+        "Cannot find plugin 'mcp/calendar'. Installed plugins: mcp/clock. "
+        "A server that is not in mcp.json is brought along with its 'server_url'."
+    )
+    assert told == (400, "invalid_value", "tools.1.server_label", message)
