@@ -195,3 +195,8 @@ def test_what_the_system_says_at_the_beginning_is_one_message_and_later_a_messag
         UserMessage((TextInput("a"),)),
         SystemMessage("late"),
     )
+
+
+def test_a_prompt_may_have_nothing_but_instructions() -> None:
+    said = TextInput("Short.", speaker="system", begins=True)
+    assert opening_messages("Be.", (), (said,)) == (SystemMessage("Be.\n\nShort."),)
