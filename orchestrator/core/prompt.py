@@ -233,19 +233,35 @@ def _results(said: Sequence[InputItem], *, vision: bool) -> list[PromptMessage]:
 
 
 def answered(messages: Sequence[PromptMessage]) -> list[PromptMessage]:
-    """`messages` with a word in the place of each result that a client never gave: templates want one for every call."""
-    given = {message.call_id for message in messages if isinstance(message, ToolMessage)}
-    complete: list[PromptMessage] = []
-    lacking: list[PromptToolCall] = []
-    for message in (*messages, None):
-        if not isinstance(message, ToolMessage):
-            complete += (ToolMessage(call.call_id, call.name, NO_RESULT) for call in lacking)
-            lacking = []
-        if isinstance(message, AssistantMessage):
-            lacking = [call for call in message.calls if call.call_id not in given]
-        if message is not None:
-            complete.append(message)
-    return complete
+    """`messages` with results right behind their calls, and a word in the place of each that a client never gave.
+
+    Templates want a result for every call, and nothing between; clients may say something else first.
+    """
+    placed: list[PromptMessage | _Results] = []
+    waiting: dict[str, _Results] = {}  # ids may be those of earlier calls once more: the latest call counts
+    for message in messages:
+        results = waiting.pop(message.call_id, None) if isinstance(message, ToolMessage) else None
+        if results is not None and isinstance(message, ToolMessage):
+            results.given.append(message)
+        else:
+            placed.append(message)
+        if isinstance(message, AssistantMessage) and message.calls:
+            placed.append(results := _Results(message.calls))
+            waiting |= {call.call_id: results for call in message.calls}
+    return [each for one in placed for each in (one.all() if isinstance(one, _Results) else (one,))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """What comes behind a message with calls."""
+
+    calls: tuple[PromptToolCall, ...]
+    given: list[ToolMessage] = field(default_factory=list[ToolMessage])
+
+    def all(self) -> list[ToolMessage]:
+        told = {result.call_id for result in self.given}
+        lacking = (call for call in self.calls if call.call_id not in told)
+        return [*self.given, *(ToolMessage(call.call_id, call.name, NO_RESULT) for call in lacking)]
 
 
 def _framed(item: UserPart) -> UserPart:

@@ -22,6 +22,7 @@ from orchestrator.core.items import (
     with_text,
 )
 from orchestrator.core.prompt import (
+    NO_RESULT,
     AssistantMessage,
     PromptMessage,
     PromptToolCall,
@@ -96,11 +97,11 @@ def test_pictures_in_results_follow_them_for_a_model_that_sees() -> None:
 def test_every_call_has_a_result_in_the_prompt() -> None:
     both = AssistantMessage("", "", (PromptToolCall("call_1", "a", "{}"), PromptToolCall("call_2", "b", "{}")))
     one, two = ToolMessage("call_1", "a", "1"), ToolMessage("call_2", "b", "2")
-    absent = ToolMessage("call_2", "b", "[The client gave no result of this call.]")
+    absent = ToolMessage("call_2", "b", NO_RESULT)
     user = UserMessage((TextInput("?"),))
     cases: list[tuple[list[PromptMessage], list[PromptMessage]]] = [
         ([user, both, one, two, user], [user, both, one, two, user]),
-        ([both, one, user, two], [both, one, user, two]),
+        ([both, one, user, two], [both, one, two, user]),
         ([both, one, user], [both, one, absent, user]),
         ([both, one], [both, one, absent]),
         ([user], [user]),
@@ -181,3 +182,18 @@ def test_histories_and_functions_are_compared() -> None:
         "function_call",
         (Change("arguments", {"a": 1}, "{"),),
     )
+
+
+def test_a_result_that_comes_late_stands_behind_its_call() -> None:
+    def asked(*ids: str) -> AssistantMessage:
+        return AssistantMessage("", "", tuple(PromptToolCall(id, "f", "{}") for id in ids))
+
+    wait, done = UserMessage((TextInput("Wait."),)), AssistantMessage("", "Yes?", ())
+    one, two, other = (ToolMessage(id, "f", id) for id in ("c1", "c2", "c3"))
+    late = [asked("c1", "c2"), wait, two, done, wait, one, done]
+    assert answered(late) == [asked("c1", "c2"), two, one, wait, done, wait, done]
+    part = [asked("c1", "c2"), wait, two]
+    assert answered(part) == [asked("c1", "c2"), two, ToolMessage("c1", "f", NO_RESULT), wait]
+    again = [asked("c1"), one, asked("c1"), wait, one]
+    assert answered(again) == [asked("c1"), one, asked("c1"), one, wait]
+    assert answered([wait, other]) == [wait, other]
