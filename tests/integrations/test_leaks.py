@@ -15,6 +15,7 @@ from orchestrator.core.errors import OrchestratorError
 from orchestrator.integrations.catalog import McpCatalog
 from tests.integrations.harness import SCOPE, catalog_of, ephemeral, faulty, plugin, serving
 from tests.integrations.programs.faulty_app import FaultyApp
+from tests.integrations.started import Started
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.anyio
 @asynccontextmanager
 async def nothing_left() -> AsyncGenerator[None, None]:
     """There is no more at the end than there was at the beginning, soon."""
-    us = psutil.Process()
+    us, started = psutil.Process(), Started()
     gc.collect()
     gc.freeze()  # what is there already is not looked through again at the end
     for _ in range(20):  # servers that were just started start tasks of their own
@@ -30,11 +31,11 @@ async def nothing_left() -> AsyncGenerator[None, None]:
     tasks, descriptors = asyncio.all_tasks(), us.num_fds()
     yield
     with anyio.move_on_after(5):
-        while asyncio.all_tasks() - tasks or us.num_fds() > descriptors or us.children(recursive=True):  # noqa: ASYNC110  nothing tells
+        while asyncio.all_tasks() - tasks or us.num_fds() > descriptors or started.all():  # noqa: ASYNC110  nothing tells
             await anyio.sleep(0.005)
     assert [task.get_name() for task in asyncio.all_tasks() - tasks] == []
     assert us.num_fds() <= descriptors, us.open_files() + us.net_connections()
-    assert us.children(recursive=True) == []
+    assert started.all() == []
     gc.collect()  # unclosed streams warn when they are collected, and a warning fails the test
     gc.unfreeze()
 

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from orchestrator.integrations.child_guard import ChildGuard
 from orchestrator.integrations.orphans import MARK_VARIABLE, end_marked, main
 from tests.integrations.harness import SCOPE, catalog_of, plugin, program
+from tests.integrations.started import Started
 from tests.integrations.test_leaks import nothing_left
 
 pytestmark = pytest.mark.anyio
@@ -82,16 +83,16 @@ async def test_a_sweep_ends_what_dead_services_of_the_same_folder_have_left_and_
 
 async def test_a_guard_watches_anew_when_its_watch_has_gone_and_leaves_none_behind(tmp_path: Path) -> None:
     async with nothing_left():
-        guard = ChildGuard(tmp_path, "us:1", lambda _: False)
+        ours, guard = Started(), ChildGuard(tmp_path, "us:1", lambda _: False)
         guard.new_mark()
-        (watch,) = psutil.Process().children()
+        (watch,) = ours.all()
         guard.new_mark()
-        assert psutil.Process().children() == [watch]
+        assert ours.all() == [watch]
         watch.kill()
         while watch.status() != psutil.STATUS_ZOMBIE:
             os.sched_yield()
         guard.new_mark()
-        (again,) = psutil.Process().children()
+        (again,) = ours.all()
         assert again != watch
         await guard.close()
         guard.new_mark()

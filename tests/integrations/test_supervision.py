@@ -16,6 +16,7 @@ from orchestrator.integrations.catalog import McpCatalog
 from orchestrator.integrations.plugins import restart_pause
 from orchestrator.integrations.stderr_ring import MAX_CHARACTERS, MAX_LINES, StderrRing
 from tests.integrations.harness import SCOPE, SECRET, catalog_of, faulty, plugin, program, refusal_to_open
+from tests.integrations.started import Started
 from tests.integrations.test_leaks import nothing_left
 from tests.integrations.test_reload import has_ended, process_of, running, told
 
@@ -168,12 +169,12 @@ async def test_the_figures_of_a_process_are_those_of_all_that_it_started(tmp_pat
 
 async def test_many_restarts_leave_no_process_behind(tmp_path: Path) -> None:
     async with nothing_left(), catalog_of(tmp_path, {"x": told(tmp_path)}) as catalog:
-        ours, seen = psutil.Process(), set[int]()
+        ours, seen = Started(), set[int]()
         for _ in range(RESTARTS):
             await catalog.host.restart("mcp/x")
             async with catalog.open([plugin()], SCOPE) as (session,):
                 seen.add(await process_of(session))
-            assert len(ours.children(recursive=True)) <= 8  # those that are just ending among them
+            assert len(ours.all()) <= 8  # those that are just ending among them
         assert len(seen) == RESTARTS
         assert catalog.host.plugins()[0].restarts == RESTARTS - 1
     assert not any(psutil.pid_exists(pid) for pid in seen)

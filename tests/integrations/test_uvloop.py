@@ -8,6 +8,7 @@ import pytest
 from orchestrator.core.errors import OrchestratorError
 from tests.integrations.harness import SCOPE, catalog_of, ephemeral, faulty, plugin, refusal_to_open, serving
 from tests.integrations.programs.faulty_app import FaultyApp
+from tests.integrations.started import Started
 
 pytestmark = pytest.mark.anyio
 
@@ -19,14 +20,15 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 @pytest.mark.parametrize("mode", ["dies in the call", "leaves a child behind", "ignores every request to end"])
 async def test_child_processes_work_and_end(tmp_path: Path, mode: str) -> None:
+    ours = Started()
     async with catalog_of(tmp_path, {"x": faulty(mode)}) as catalog:
         async with catalog.open([plugin()], SCOPE) as (session,):
             if mode == "dies in the call":
                 with pytest.raises(OrchestratorError, match="it exited with status 9"):
                     await session.call_tool("first", {})
             assert (await session.call_tool("second", {})).text == "0 cancelled"
-        started = psutil.Process().children(recursive=True)
-    _, alive = psutil.wait_procs(started, timeout=1)
+        started = ours.all()
+    _, alive = psutil.wait_procs(started, timeout=10)
     assert alive == []
 
 
