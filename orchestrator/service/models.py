@@ -77,9 +77,9 @@ class ModelService:
         """The model that `key` names: its key, `key@variant`, `engine::key`, or the id of a loaded instance.
 
         Raises:
-            OrchestratorError: `unknown_model` on `model`, naming installed ones; `engine_unavailable`
-                where an engine does not answer that the key names, that had the model before, or that
-                is expected to be there, so that nobody can say what it has.
+            OrchestratorError: `unknown_model` on `model`, naming installed ones, and engines that do not answer;
+                `engine_unavailable` where one of these is named by the key or had the model before, or where
+                no engine answers of which one is expected to.
         """
         # Whose list is a first one is waited for: an earlier engine may have the key as well.
         await self._hear(one for one in self._lists if not one.heard)
@@ -137,10 +137,8 @@ class ModelService:
         installed = [model.key for one in self._lists for model in one.models]
         named = ", ".join(installed[:NAMED_AT_MOST]) + (", …" if len(installed) > NAMED_AT_MOST else "")
         told = " ".join(problem.message for problem in problems.values())
-        missed = [problem.message for one, problem in problems.items() if one.missed]
-        if missed:
-            others = f' No other engine has a model "{key}"; installed there: {named}.' if named else ""
-            raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, " ".join(missed) + others)
+        if len(problems) == len(self._lists) and any(one.missed for one in problems):
+            raise OrchestratorError(ErrorKind.ENGINE_UNAVAILABLE, told)
         message = f'Invalid model identifier "{key}". Installed models: {named or "none"}.'
         raise OrchestratorError(ErrorKind.UNKNOWN_MODEL, f"{message} {told}".rstrip(), param="model")
 

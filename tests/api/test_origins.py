@@ -138,7 +138,7 @@ async def test_a_configured_origin_may_read_every_reply(path: str) -> None:
 
 
 async def test_a_configured_origin_may_ask_what_it_may_send() -> None:
-    ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    ask = {"Access-Control-Request-Method": "POST"}
     async with house(cors_origins=[APP]) as api:
         theirs = await api.client.options(CHAT, headers={"Origin": APP, **ask})
         private = await api.client.options(
@@ -152,13 +152,29 @@ async def test_a_configured_origin_may_ask_what_it_may_send() -> None:
         "access-control-allow-origin": APP,
         "access-control-allow-methods": "GET, POST, DELETE",
         "access-control-allow-headers": "Anthropic-Beta, Anthropic-Dangerous-Direct-Browser-Access, Anthropic-Version, "
-        "Authorization, Content-Type, Last-Event-ID, X-Api-Key, X-Request-Id, X-Stream-Extensions",
+        "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Api-Key, X-Request-Id, X-Stream-Extensions",
         "access-control-expose-headers": "Request-Id, Retry-After, X-Request-Id, X-Response-Id, X-Token-Count",
         "access-control-max-age": "600",
     }
     assert private.headers["Access-Control-Allow-Private-Network"] == "true"
     assert foreign.status_code == 403
     assert (plain.status_code, set(plain.headers["Allow"].split(", "))) == (204, {"POST", "OPTIONS"})
+
+
+async def test_a_page_of_a_configured_origin_may_send_the_headers_that_its_client_library_has() -> None:
+    names = (
+        "authorization, content-type,idempotency-key, openai-organization, x-stainless-lang, x-stainless-retry-count"
+    )
+    ask = {"Origin": APP, "Access-Control-Request-Method": "POST"}
+    async with house(cors_origins=[APP]) as api:
+        theirs = await api.client.options(CHAT, headers={**ask, "Access-Control-Request-Headers": names})
+        odd = await api.client.options(CHAT, headers={**ask, "Access-Control-Request-Headers": "a b, x-c, x-c, ,<d>"})
+        many = ", ".join(f"x-{number}" for number in range(200))
+        most = await api.client.options(CHAT, headers={**ask, "Access-Control-Request-Headers": many})
+    allowed = theirs.headers["Access-Control-Allow-Headers"]
+    assert allowed.split(", ") == [name.strip() for name in names.split(",")]
+    assert odd.headers["Access-Control-Allow-Headers"] == "x-c"
+    assert len(most.headers["Access-Control-Allow-Headers"].split(", ")) == 100
 
 
 async def test_names_and_origins_are_given_in_any_case() -> None:

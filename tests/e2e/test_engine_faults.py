@@ -192,7 +192,11 @@ def test_an_ollama_that_cannot_be_used_is_told_as_that_and_not_as_a_missing_mode
     assert (load.status_code, load.json()["error"]) == (503, told)
     assert 'orchestrator_engine_up{engine="ollama"} 0.0' in metrics
     assert 'orchestrator_engine_up{engine="embedded"} 1.0' in metrics
-    others = f'No other engine has a model "un/known"; installed there: {DEMO_MODEL}.'
-    assert unknown == {**told, "message": f"{told['message']} {others}"}
+    assert unknown == {
+        "type": "invalid_request",
+        "message": f'Invalid model identifier "un/known". Installed models: {DEMO_MODEL}. {told["message"]}',
+        "code": "model_not_found",
+        "param": "model",
+    }
     assert service.log.count(why) == 1
     is_well(service)

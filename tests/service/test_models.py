@@ -51,12 +51,12 @@ async def test_an_engine_that_is_named_and_does_not_answer_is_unavailable() -> N
     assert await kind_of_error(models, "dead::some/model") is ErrorKind.ENGINE_UNAVAILABLE
 
 
-async def test_where_an_engine_that_is_expected_does_not_answer_nobody_can_say_that_a_model_is_unknown() -> None:
+async def test_a_model_that_no_engine_has_is_unknown_even_where_one_does_not_answer_and_the_error_names_that() -> None:
     models = ModelService([ScriptedEngine([[Say("hi")]]), Dead([])])
     with pytest.raises(OrchestratorError) as raised:
         await models.find("some/model")
-    told = f'the engine at nowhere cannot be reached No other engine has a model "some/model"; installed there: {SCRIPTED_MODEL}.'
-    assert raised.value.info == ErrorInfo(ErrorKind.ENGINE_UNAVAILABLE, told)
+    told = f'Invalid model identifier "some/model". Installed models: {SCRIPTED_MODEL}. the engine at nowhere cannot be reached'
+    assert raised.value.info == ErrorInfo(ErrorKind.UNKNOWN_MODEL, told, "model")
     assert (await models.find(SCRIPTED_MODEL)).model.key == SCRIPTED_MODEL
 
 
@@ -72,15 +72,18 @@ async def test_an_optional_engine_is_not_missed_until_it_was_there_and_the_error
     assert (await models.find("a")).engine is engine
     engine.dead = True
     models.forget()
-    for key in ("a", "a:latest", "scripted::a", "no/model"):
+    for key in ("a", "a:latest", "scripted::a", "scripted::b"):
         assert await kind_of_error(models, key) is ErrorKind.ENGINE_UNAVAILABLE
+    assert await kind_of_error(models, "no/model") is ErrorKind.UNKNOWN_MODEL
 
 
 async def test_an_optional_engine_that_is_there_and_ill_is_missed() -> None:
     engine = Mortal([[Say("hi")]])
     engine.dead = True
-    models = ModelService([engine, Named([[Say("ho")]])], optional=frozenset({"scripted"}))
+    models = ModelService([engine], optional=frozenset({"scripted"}))
     assert await kind_of_error(models, "a") is ErrorKind.ENGINE_UNAVAILABLE
+    engine.nobody = True
+    assert await kind_of_error(ModelService([engine], optional=frozenset({"scripted"})), "a") is ErrorKind.UNKNOWN_MODEL
 
 
 async def test_a_name_without_a_tag_means_the_latest() -> None:
