@@ -13,7 +13,7 @@ from orchestrator.core.listing import listing_number
 from orchestrator.core.placed import HANDED_OVER
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.redacted_run import merged
-from orchestrator.core.response import Cancelled, Completed, Ending, Failed, Incomplete, Stats
+from orchestrator.core.response import UNCOUNTED, Cancelled, Completed, Ending, Failed, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey, readable_content, text_content
 from orchestrator.core.transcript import EMPTY, chain_transcript
 from orchestrator.ports import (
@@ -222,6 +222,7 @@ class MemoryStore:
                     status, why = ("abandoned", PROCESS_DIED) if may_have_run else ("refused", NEVER_APPROVED)
                     _settle(node, call, Outcome(status, text_content(why), why, is_error=True), now)
                 node.ending, node.ended_at = Incomplete("process_died"), now
+                node.stats = UNCOUNTED if node.stats == Stats() else node.stats
                 ended.append(node.new.id)
         return sorted(ended)
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from orchestrator.core.calls import executed_arguments, output_entry
+from orchestrator.core.calls import calls_left, executed_arguments, output_entry
 from orchestrator.core.commands import CallTool, ExtendOffer, Generate, OpenResponse, ReadOutput, ReopenResponse
 from orchestrator.core.errors import ErrorInfo
 from orchestrator.core.guards import Guards
 from orchestrator.core.inputs import OpenedIntegration
-from orchestrator.core.items import OutputEntry
+from orchestrator.core.items import ClientProvider, OutputEntry
 from orchestrator.core.ledger import Ledger
 from orchestrator.core.offering import (
     chosen_tool,
@@ -92,7 +92,7 @@ class Briefing:
     def next_turn(self, guards: Guards) -> tuple[TurnAssembly, Generate]:
         """The next turn, and what the model is asked for it."""
         number = self._turn = self._turn + 1
-        request, tools = self.request, tuple(self.offered.values())
+        request, tools = self.request, self._tools_left()
         generate = Generate(
             number,
             tuple(self._messages),
@@ -109,6 +109,13 @@ class Briefing:
         one_call = not request.parallel_tool_calls
         first = len(self._ledger.items)
         return TurnAssembly(number, first, self.offered, one_call=one_call, raw=request.raw), generate
+
+    def _tools_left(self) -> tuple[OfferedTool, ...]:
+        """The tools that may be called in the next turn: those of servers only until as many were called as may be."""
+        tools, limit = tuple(self.offered.values()), self.request.limits.max_tool_calls
+        if limit is None or calls_left(self._ledger.calls(), limit) > 0:
+            return tools
+        return tuple(tool for tool in tools if isinstance(tool.provider, ClientProvider))
 
     def turn_done(self) -> None:
         """Every call of the turn has its outcome: the model is told."""

@@ -97,10 +97,15 @@ def refuse_what_cannot_be(
     return settled, refused
 
 
+def calls_left(earlier: Sequence[PlacedCall], limit: int) -> int:
+    """How many calls of servers' tools may still be made after these, of `limit`."""
+    return limit - sum(_takes_room(call) for call in earlier)
+
+
 def _refuse_beyond(
     items: Sequence[PlacedItem], earlier: Sequence[PlacedCall], limit: int
 ) -> tuple[list[PlacedItem], list[str]]:
-    room = limit - sum(_takes_room(call) for call in earlier)
+    room = calls_left(earlier, limit)
     settled: list[PlacedItem] = []
     refused: list[str] = []
     for item in items:

@@ -103,9 +103,13 @@ class QueueMoved:
 
 @dataclass(frozen=True, slots=True)
 class PromptProgressed:
-    """How much of the prompt is processed, 0 to 1, as the engine reported it."""
+    """How much of the prompt is processed, 0 to 1, as the engine reported it, and how many tokens all of it has.
+
+    None where it did not say.
+    """
 
     progress: float
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

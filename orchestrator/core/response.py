@@ -1,5 +1,6 @@
 """How a run ends, and what is reported and stored of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, TypeAlias, assert_never
@@ -101,7 +102,11 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The counters of a whole response; a number that nobody counted is 0 and named in `unknown`."""
+    """The counters of a whole response; a number that nobody counted is 0 and named in `unknown`.
+
+    `total_input_tokens` and `total_cached_tokens` are of the prompts of all turns together, as far as they were counted;
+    None where there was no second turn.
+    """
 
     input_tokens: int = 0
     total_output_tokens: int = 0
@@ -111,6 +116,33 @@ class Stats:
     model_load_time_seconds: float | None = None
     cached_input_tokens: int | None = None
     unknown: tuple[str, ...] = ()
+    total_input_tokens: int | None = None
+    total_cached_tokens: int | None = None
+
+    @property
+    def read_tokens(self) -> int:
+        """The prompts of all turns."""
+        return self.input_tokens if self.total_input_tokens is None else self.total_input_tokens
+
+    @property
+    def read_from_cache(self) -> int | None:
+        """How much of these came from a cache; None where nobody says."""
+        return self.cached_input_tokens if self.total_cached_tokens is None else self.total_cached_tokens
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it says something of what was read and of what was written."""
+        read = self.read_tokens > 0 or "input_tokens" not in self.unknown
+        return read and (self.total_output_tokens > 0 or "total_output_tokens" not in self.unknown)
+
+
+UNCOUNTED: Final = Stats(
+    unknown=(
+        *("input_tokens", "total_output_tokens", "reasoning_output_tokens"),
+        *("tokens_per_second", "time_to_first_token_seconds"),
+    )
+)
+"""The stats of a response of which nobody knows what it took."""
 
 
 def sum_stats(turns: tuple[Counters, ...], load_seconds: float | None) -> Stats:
@@ -147,7 +179,15 @@ def sum_stats(turns: tuple[Counters, ...], load_seconds: float | None) -> Stats:
         model_load_time_seconds=load_seconds,
         cached_input_tokens=turns[-1].cached_tokens,
         unknown=tuple(unknown),
+        total_input_tokens=_total([turn.input_tokens for turn in turns]),
+        total_cached_tokens=_total([turn.cached_tokens for turn in turns]),
     )
+
+
+def _total(counted: Sequence[int | None]) -> int | None:
+    """The sum of what several turns counted; None where none did, or there are not several."""
+    known = [tokens for tokens in counted if tokens is not None]
+    return sum(known) if known and len(counted) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,6 @@ from orchestrator.core.response import (
     ChatResult,
     Close,
     Completed,
-    Counters,
     Ending,
     Failed,
     Incomplete,
@@ -324,7 +323,7 @@ class Run:
         return self._next_turn() if extension is None else [extension]
 
     def _break_off(self, turn: TurnAssembly) -> list[s.StreamEvent]:
-        self._guards.counters.append(Counters())
+        self._guards.counters.append(turn.heard())
         events, items = turn.finish(cut=False, broken_off=True)
         self._ledger.add(items)
         return events

@@ -1,5 +1,6 @@
 """One turn of the model while it is being written: fragments in, stream events and items out."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, assert_never
@@ -17,6 +18,7 @@ from orchestrator.core.inputs import (
 from orchestrator.core.items import ClientProvider, Message, Reasoning
 from orchestrator.core.json_types import parse_object
 from orchestrator.core.logprobs import TokenLogprob, kept_logprobs
+from orchestrator.core.response import Counters
 from orchestrator.core.stream import (
     FunctionCallDelta,
     FunctionCallEnd,
@@ -83,6 +85,13 @@ class TurnAssembly:
         self.is_over = False
         self._held: tuple[TextKind, str, tuple[TokenLogprob, ...]] | None = None
         self._prompt_done = False
+        self._prompt_tokens: int | None = None
+        self._pieces: Counter[str] = Counter()
+
+    def heard(self) -> Counters:
+        """What is known of a turn that was broken off: the pieces that came are counted, about a token each."""
+        written = self._pieces.total()
+        return Counters(self._prompt_tokens, written, self._pieces["reasoning"])
 
     def hear(self, chunk: TurnChunk) -> list[StreamEvent]:
         """What the engine says of the turn.
@@ -93,6 +102,11 @@ class TurnAssembly:
         self.is_over = self.is_over or (self._one_call and self._goes_beyond_a_call(chunk))
         if self.is_over:
             return []
+        events = self._told(chunk)
+        self._count(chunk)
+        return events
+
+    def _told(self, chunk: TurnChunk) -> list[StreamEvent]:
         match chunk:
             case PromptProgressed(progress):
                 return self.prompt_progressed(progress)
@@ -104,6 +118,21 @@ class TurnAssembly:
                 return self.call_opened(index, name, call_id)
             case CallArgumentsArrived(index, text):
                 return self.call_arguments_arrived(index, text)
+            case _:
+                assert_never(chunk)
+
+    def _count(self, chunk: TurnChunk) -> None:
+        match chunk:
+            case PromptProgressed(_, tokens):
+                self._prompt_tokens = tokens or self._prompt_tokens
+            case ReasoningArrived(text):
+                self._pieces["reasoning"] += bool(text)
+            case TextArrived(text, logprobs):
+                self._pieces["message"] += len(logprobs) or bool(text)
+            case CallArgumentsArrived(_, text):
+                self._pieces["call"] += bool(text)
+            case CallOpened():
+                pass
             case _:
                 assert_never(chunk)
 

@@ -375,7 +375,7 @@ class StreamDecoder:
         if self._progress is not None and value <= self._progress:
             return []
         self._progress = value
-        return [PromptProgressed(value)]
+        return [PromptProgressed(value, progress.total or None)]
 
     def _delta(self, delta: WireDelta, logprobs: WireLogprobs | None) -> list[GenerationChunk]:
         out: list[GenerationChunk] = []

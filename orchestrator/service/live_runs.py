@@ -17,7 +17,7 @@ from orchestrator.core.response import (
     Failed,
     Incomplete,
     ResponseStatus,
-    Stats,
+    UNCOUNTED,
     ending_status,
 )
 from orchestrator.core.states import Ended
@@ -198,12 +198,12 @@ class LiveRun:
             with anyio.move_on_after(5):
                 try:
                     await context.store.save_response(
-                        self.request.response_id, ending, Stats(), (), (), datetime.now(UTC)
+                        self.request.response_id, ending, UNCOUNTED, (), (), datetime.now(UTC)
                     )
                 except OrchestratorError as failure:
                     log.error("a broken run could not be saved", reason=failure.info.message)
             if fold.result is None:
-                result = ChatResult(self.request.model_instance_id, fold.output(), Stats(), ending)
+                result = ChatResult(self.request.model_instance_id, fold.output(), UNCOUNTED, ending)
                 self._events += [ErrorEvent(error), ChatEnd(result)]
         self._ended = Ended(ending, announced=bool(self._events))
 

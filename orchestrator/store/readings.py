@@ -29,7 +29,7 @@ from orchestrator.core.items import (
 )
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.prompt import PastResponse
-from orchestrator.core.response import IncompleteReason, ResponseStatus, Stats
+from orchestrator.core.response import UNCOUNTED, IncompleteReason, ResponseStatus, Stats
 from orchestrator.core.tools import ToolKey
 from orchestrator.ports import CallDecision, ForkPoint, JournaledCall, OfferedReference, ResponseSummary, StoredResponse
 from orchestrator.store.token_logprobs import logprobs_from
@@ -164,7 +164,7 @@ def stored_response(row: RowMapping, items: PastResponse, pending: tuple[Pending
         stop_sequence=row["ending_reason"] if status == "completed" else None,
         cancel_reason=row["ending_reason"] if status == "cancelled" else None,
         error=error,
-        stats=_stats(row["stats"]),
+        stats=UNCOUNTED if reason == "process_died" and row["stats"] is None else _stats(row["stats"]),
         input=items.input,
         output=items.output,
         created_at=row["created_at"],

@@ -302,6 +302,10 @@ def warnings_json(warnings: Sequence[str]) -> list[str] | None:
 
 def stats_json(stats: Stats) -> JsonObject:
     """The stats as they are stored; a response that is not stored has none."""
+    several: JsonObject = {
+        "total_input_tokens": stats.total_input_tokens,
+        "total_cached_tokens": stats.total_cached_tokens,
+    }
     return {
         "input_tokens": stats.input_tokens,
         "total_output_tokens": stats.total_output_tokens,
@@ -311,6 +315,7 @@ def stats_json(stats: Stats) -> JsonObject:
         "model_load_time_seconds": stats.model_load_time_seconds,
         "cached_input_tokens": stats.cached_input_tokens,
         "unknown": list(stats.unknown),
+        **{name: tokens for name, tokens in several.items() if tokens is not None},
     }
 
 

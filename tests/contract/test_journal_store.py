@@ -8,7 +8,7 @@ from orchestrator.core.calls import output_entry
 from orchestrator.core.commands import Outcome, PlacedItem
 from orchestrator.core.errors import ErrorInfo, ErrorKind
 from orchestrator.core.prompt import ToolMessage
-from orchestrator.core.response import Completed, Failed
+from orchestrator.core.response import UNCOUNTED, Completed, Failed
 from orchestrator.core.tools import text_content
 from orchestrator.ports import ResponseStore
 from tests.store.readings import (
@@ -227,6 +227,7 @@ async def test_a_response_whose_lease_has_expired_ends_with_what_was_durable(sto
         as_opened(new, "resp_a", 0),
         status="incomplete",
         incomplete_reason="process_died",
+        stats=UNCOUNTED,
         output=tuple(output_entry(item) for item in items),
         ended_at=later,
     )

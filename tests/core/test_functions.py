@@ -250,7 +250,9 @@ def test_calls_of_servers_beyond_the_limit_are_refused_and_the_model_is_told() -
     refused = "This call was not run: this request may make 1 tool calls, and has made them."
     assert journaled[0].call.output == text_content(refused) and journaled[0].call.is_error
     assert isinstance(journaled[1], c.CallTool)
-    dialogue.feed(i.CallReturned("call_0", said("pong"), 5), i.OutcomeRecorded("call_0"))
+    after = dialogue.feed(i.CallReturned("call_0", said("pong"), 5), i.OutcomeRecorded("call_0"))
+    [generate] = [command for command in after if isinstance(command, c.Generate)]
+    assert [tool.name for tool in generate.tools] == ["weather"], "the client's own are no tools of servers"
     dialogue.write(("ping", '{"again":1}'), ("weather", "{}"), first=2)
     again = dialogue.feed(i.CallsJournaled())
     assert [type(event) for event in again] == [s.FunctionCallEnd, s.ToolCallSuccess, c.SaveResponse]

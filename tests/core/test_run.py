@@ -9,6 +9,7 @@ from orchestrator.core import inputs as i
 from orchestrator.core import stream as s
 from orchestrator.core.errors import ErrorInfo, ErrorKind, IllegalInputError
 from orchestrator.core.items import ImageInput, InvalidToolCall, Message, Reasoning, TextInput, ToolCall
+from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.prompt import (
     AssistantMessage,
     PromptToolCall,
@@ -18,7 +19,17 @@ from orchestrator.core.prompt import (
     raw_prompt,
 )
 from orchestrator.core.request import Limits, NamedTool, PluginRequest, Sampling, ToolChoice
-from orchestrator.core.response import Cancelled, ChatResult, Completed, Counters, Failed, Incomplete, Stats, sum_stats
+from orchestrator.core.response import (
+    UNCOUNTED,
+    Cancelled,
+    ChatResult,
+    Completed,
+    Counters,
+    Failed,
+    Incomplete,
+    Stats,
+    sum_stats,
+)
 from orchestrator.core.states import Ended
 from orchestrator.core.tools import OfferedTool, ToolDefinition, text_content
 from tests.core.dialogue import ADD, CLOCK, COUNTED, PING, Dialogue, asked, opened, said, with_clock
@@ -325,13 +336,35 @@ def test_an_engine_that_breaks_keeps_what_was_written_and_cuts_the_open_call() -
     assert kinds == [Message, InvalidToolCall, InvalidToolCall, InvalidToolCall]
     calls = [item for item in saved_by(d).items if isinstance(item, c.PlacedCall)]
     assert [call.outcome.shown is None for call in calls if call.outcome] == [True, True, False]
-    assert result_of(d).stats.unknown == (
-        "input_tokens",
-        "total_output_tokens",
-        "reasoning_output_tokens",
-        "tokens_per_second",
-        "time_to_first_token_seconds",
-    )
+    unknown = ("input_tokens", "tokens_per_second", "time_to_first_token_seconds")
+    assert result_of(d).stats == Stats(total_output_tokens=3, unknown=unknown)
+
+
+def test_of_a_turn_that_is_broken_off_the_pieces_that_came_are_counted_and_the_prompt_as_the_engine_told_it() -> None:
+    d = Dialogue(with_clock())
+    d.until_generating(ADD)
+    d.feed(i.PromptProgressed(0.5, 70), i.PromptProgressed(1.0), i.ReasoningArrived("Hm"), i.ReasoningArrived(""))
+    two = (TokenLogprob(LikelyToken("a", -0.5)), TokenLogprob(LikelyToken("b", -0.5)))
+    d.feed(i.TextArrived("S"), i.TextArrived(""), i.TextArrived("ab", two), i.Disconnect(), i.ResponseSaved())
+    stats = result_of(d).stats
+    assert (stats.input_tokens, stats.total_output_tokens, stats.reasoning_output_tokens) == (70, 4, 1)
+    assert stats.is_counted and stats.unknown == ("tokens_per_second", "time_to_first_token_seconds")
+
+
+def test_what_several_turns_read_is_summed_beside_the_last_prompt() -> None:
+    one, two = Counters(10, 4, cached_tokens=3), Counters(20, 6, cached_tokens=9)
+    both = sum_stats((one, two), None)
+    assert (both.input_tokens, both.read_tokens, both.cached_input_tokens, both.read_from_cache) == (20, 30, 9, 12)
+    alone = sum_stats((one,), None)
+    assert (alone.total_input_tokens, alone.read_tokens, alone.read_from_cache) == (None, 10, 3)
+    broken = sum_stats((one, Counters()), None)
+    assert (broken.input_tokens, broken.read_tokens, broken.is_counted) == (0, 10, True)
+    assert sum_stats((Counters(), Counters()), None).total_input_tokens is None
+    assert [stats.is_counted for stats in (UNCOUNTED, Stats(), Stats(unknown=("total_output_tokens",)))] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_a_journal_that_cannot_be_written_runs_no_call() -> None:
@@ -609,4 +642,5 @@ def test_counters_that_an_engine_does_not_give_are_named_as_unknown() -> None:
         tokens_per_second=8.0,
         time_to_first_token_seconds=0.25,
         unknown=("reasoning_output_tokens", "tokens_per_second"),
+        total_input_tokens=30,
     )

@@ -155,9 +155,9 @@ def _reason(ending: Close, output: Sequence[OutputItem]) -> StopReason:
 
 def usage_of(stats: Stats) -> MessageUsage:
     """The tokens of a message; what nobody counted is 0."""
-    cached = stats.cached_input_tokens
+    cached = stats.read_from_cache
     return MessageUsage(
-        max(0, stats.input_tokens - (cached or 0)),
+        max(0, stats.read_tokens - (cached or 0)),
         stats.total_output_tokens,
         cached,
         output_tokens_details=OutputTokensDetails(stats.reasoning_output_tokens),

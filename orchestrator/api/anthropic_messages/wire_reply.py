@@ -64,7 +64,7 @@ class CacheCreation(Struct, frozen=True):
 
 
 class MessageUsage(Struct, frozen=True):
-    """Tokens. The prompt of the last turn is `input_tokens` and `cache_read_input_tokens` together.
+    """Tokens. The prompts of all turns are `input_tokens` and `cache_read_input_tokens` together.
 
     In `message_start` they are counted beforehand, as `count_tokens` does it.
     """

@@ -66,13 +66,13 @@ class Head:
     def usage_of(self, stats: Sequence[Stats]) -> w.Usage:
         """The counters of all answers, in order; the prompt of the choices of one was the same."""
         prompts = stats[:: self.choices]
-        read = sum(one.input_tokens for one in prompts)
+        read = sum(one.read_tokens for one in prompts)
         written = sum(one.total_output_tokens for one in stats)
         return w.Usage(
             read,
             written,
             read + written,
-            w.PromptDetails(sum(one.cached_input_tokens or 0 for one in prompts)),
+            w.PromptDetails(sum(one.read_from_cache or 0 for one in prompts)),
             w.CompletionDetails(sum(one.reasoning_output_tokens for one in stats)),
         )
 

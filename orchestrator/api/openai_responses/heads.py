@@ -168,6 +168,10 @@ def _failure_code(error: ErrorInfo) -> FailureCode:
             return "invalid_prompt" if openai_error(error).type == "invalid_request_error" else "server_error"
 
 
+_BROKEN_OFF: Final = (Failed, Cancelled, Incomplete)
+"""Ends at which an engine may not have come to count: then nothing is said, and no false zero."""
+
+
 def ended(head: ResponseHead, result: ChatResult, output: Sequence[ResponseItem], now: datetime) -> ResponseObject:
     """The response at its end."""
     ending = told_ending(result.ending)
@@ -185,7 +189,7 @@ def ended(head: ResponseHead, result: ChatResult, output: Sequence[ResponseItem]
         status,
         output,
         completed_at=now if status == "completed" else None,
-        stats=result.stats,
+        stats=None if isinstance(ending, _BROKEN_OFF) and not result.stats.is_counted else result.stats,
         reason=reason,
         error=ending.error if isinstance(ending, Failed) else None,
     )
@@ -200,13 +204,13 @@ def told_ending(ending: Close) -> Close:
 
 
 def usage_of(stats: Stats) -> ResponseUsage:
-    """The counters in OpenAI's words."""
+    """The counters in OpenAI's words: the prompts of all turns together."""
     return ResponseUsage(
-        stats.input_tokens,
-        CachedTokens(stats.cached_input_tokens or 0),
+        stats.read_tokens,
+        CachedTokens(stats.read_from_cache or 0),
         stats.total_output_tokens,
         ReasoningTokens(stats.reasoning_output_tokens),
-        stats.input_tokens + stats.total_output_tokens,
+        stats.read_tokens + stats.total_output_tokens,
     )
 
 

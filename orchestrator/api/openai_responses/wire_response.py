@@ -179,7 +179,7 @@ class ReasoningTokens(Struct, frozen=True):
 
 
 class ResponseUsage(Struct, frozen=True):
-    """Tokens, as the engine counted them; `input_tokens` is the prompt of the last turn."""
+    """Tokens, as the engine counted them, those of the prompts of all turns; of a turn that was broken off, the pieces."""
 
     input_tokens: int
     input_tokens_details: CachedTokens

@@ -367,6 +367,20 @@ async def test_cancelling_ends_a_response_and_tells_what_there_is() -> None:
         await api.generating(1)
         cancelled = await client.responses.cancel(begun.id)
     assert (cancelled.status, told(cancelled)["output"][0]["status"]) == ("cancelled", "incomplete")
+    assert cancelled.usage is None, "nobody counted, and that is not the same as nothing"
+
+
+async def test_the_prompts_of_all_turns_are_counted_and_no_tools_are_left_after_the_last_call_that_may_be_made() -> (
+    None
+):
+    engine = ScriptedEngine(CALLS)
+    async with openai_house(engine, CLOCK) as (_, client):
+        response = await client.responses.create(model=MODEL, input="Time?", tools=[USE_CLOCK], max_tool_calls=1)
+    assert (response.status, response.output_text) == ("completed", "It is noon.")
+    assert [[tool.name for tool in request.tools] for request in engine.requests] == [["now"], []]
+    usage = told(response)["usage"]
+    assert (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == (20, 10, 30)
+    assert usage["input_tokens_details"]["cached_tokens"] == 16
 
 
 async def test_deleting_a_response_makes_its_id_unknown() -> None:
