@@ -8,11 +8,11 @@ from typing import Final, assert_never
 from orchestrator.core.approvals import NEVER
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.functions import named_results, unanswered_call
-from orchestrator.core.items import ImageInput, InputItem, TextInput, heads_of
+from orchestrator.core.items import ImageInput, InputItem, heads_of
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import NO_REASONING, Model
 from orchestrator.core.permissions import ALL_TOOLS
-from orchestrator.core.prompt import Past, latest_heads
+from orchestrator.core.prompt import Past
 from orchestrator.core.request import (
     EphemeralRequest,
     IntegrationRequest,
@@ -29,6 +29,7 @@ from orchestrator.ports import Chain, EngineTraits, ForkPoint, IntegrationCatalo
 from orchestrator.service.admission import Place
 from orchestrator.service.caller_catalog import as_caller
 from orchestrator.service.callers import Caller
+from orchestrator.service.chain_context import check_sight, prompt_in_force, without_heads_before
 from orchestrator.service.chat_parameters import chat_parameters
 from orchestrator.service.chat_request import ChatRequest as ChatRequest
 from orchestrator.service.driver import RunContext
@@ -136,8 +137,10 @@ class ChatService:
         if chat.previous_response_id is not None:
             chain = await self._load_chain(chat, chat.previous_response_id, caller.owner)
             if chat.stateless and chat.store and not named:
-                chat = replace(chat, input=_without_heads_before(chat, chain))
+                chat = replace(chat, input=without_heads_before(chat, chain))
         history = chain.responses
+        if written is None:
+            check_sight(model, history)
         if model.vision:
             history = await with_pictures(history, self._store, caller.owner)
         chat = replace(chat, input=_with_named_results(chat, history))
@@ -272,19 +275,6 @@ class ChatService:
             message = "There is no such response that is being made here, or it is somebody else's."
             raise OrchestratorError(ErrorKind.RESPONSE_NOT_FOUND, message, param="response_id")
         return live
-
-
-async def prompt_in_force(chat: ChatRequest, chain: Chain, store: ResponseStore, owner: str) -> str | None:
-    """The system prompt of the chat, where it says none that of what it continues."""
-    if chat.system_prompt is not None or not chat.inherits or chat.previous_response_id is None:
-        return chat.system_prompt
-    return chain.system_prompt or await store.inherited_prompt(chat.previous_response_id, owner)
-
-
-def _without_heads_before(chat: ChatRequest, chain: Chain) -> tuple[InputItem, ...]:
-    """The input of a whole chat: where its system says nothing, what it said before does not count any more."""
-    silent = not heads_of(chat.input) and latest_heads(chain.responses)
-    return (TextInput("", speaker="system", heads=True), *chat.input) if silent else chat.input
 
 
 def _replayed_integrations(chat: ChatRequest, replayed: Replayed) -> tuple[IntegrationRequest, ...]:

@@ -12,12 +12,12 @@ from orchestrator.core.inputs import Cancel, Disconnect
 from orchestrator.core.request import RunRequest
 from orchestrator.core.response import (
     SERVICE_STOPS,
+    UNCOUNTED,
     Cancelled,
     ChatResult,
     Failed,
     Incomplete,
     ResponseStatus,
-    UNCOUNTED,
     ending_status,
 )
 from orchestrator.core.states import Ended

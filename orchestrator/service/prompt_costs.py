@@ -25,8 +25,9 @@ from orchestrator.core.token_costs import definition_text, estimated_tokens
 from orchestrator.core.tools import OfferedTool
 from orchestrator.ports import Chain, PromptCounter, ResponseStore
 from orchestrator.service.callers import Caller
+from orchestrator.service.chain_context import prompt_in_force
 from orchestrator.service.chat_request import ChatRequest
-from orchestrator.service.chats import prompt_in_force, wished_reasoning
+from orchestrator.service.chats import wished_reasoning
 from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelChoice, ModelService
 
