@@ -48,6 +48,7 @@ _REPEATED: Final = (
         "presence_penalty",
         "frequency_penalty",
         "max_output_tokens",
+        "top_logprobs",
         "max_tool_calls",
         "parallel_tool_calls",
         "background",
@@ -94,6 +95,11 @@ def asked_response(body: ResponseCreateBody, references: References) -> Asked:
     return Asked(chat, tools, conversation)
 
 
+def _wanted_logprobs(body: ResponseCreateBody) -> int | None:
+    included = given(body.include) or []
+    return given(body.top_logprobs) or (0 if "message.output_text.logprobs" in included else None)
+
+
 def _chat(body: ResponseCreateBody, tools: AskedTools, conversation: str | None) -> ChatRequest:
     """The settings of a request."""
     return ChatRequest(
@@ -108,6 +114,7 @@ def _chat(body: ResponseCreateBody, tools: AskedTools, conversation: str | None)
             top_p=given(body.top_p),
             presence_penalty=given(body.presence_penalty),
             frequency_penalty=given(body.frequency_penalty),
+            logprobs=_wanted_logprobs(body),
         ),
         max_output_tokens=given(body.max_output_tokens),
         store=body.store,
@@ -306,6 +313,7 @@ _RENAMED: Final = {
     "response_format": "text.format",
     "thread_id": "conversation",
     "approvals": "input",
+    "logprobs": "top_logprobs",
     "response_id": "input",
 }
 

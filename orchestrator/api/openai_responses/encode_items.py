@@ -9,16 +9,19 @@ import msgspec
 
 from orchestrator.api.openai_responses.item_ids import call_item_id, item_id
 from orchestrator.api.openai_responses.wire_response import (
+    LikelyTokenTold,
     ListedTool,
     McpApprovalRequestItem,
     McpCallItem,
     McpExecutionError,
     McpListToolsItem,
     McpProtocolError,
+    WrittenTokenTold,
 )
 from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.items import ClientProvider, InvalidKind, ProviderInfo, ToolCall
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.permissions import normal_label
 from orchestrator.core.tools import OfferedTool, ToolAnnotations, provider_label
 
@@ -126,6 +129,23 @@ def text_of(content: Sequence[Any]) -> str:
         part["text"] if part.get("type") == "text" and isinstance(part.get("text"), str) else json_text(part)
         for part in content
     )
+
+
+def told_logprobs(tokens: Sequence[TokenLogprob]) -> list[WrittenTokenTold]:
+    """How likely the tokens of a message were."""
+    return [
+        WrittenTokenTold(
+            one.chosen.token,
+            one.chosen.logprob,
+            _bytes(one.chosen),
+            [LikelyTokenTold(each.token, each.logprob, _bytes(each)) for each in one.likeliest],
+        )
+        for one in tokens
+    ]
+
+
+def _bytes(token: LikelyToken) -> list[int]:
+    return list(token.token.encode("utf-8", "surrogatepass") if token.raw is None else token.raw)
 
 
 def sealed(text: str) -> str:

@@ -153,6 +153,7 @@ def response_object(
         frequency_penalty=said.get("frequency_penalty", 0.0),
         usage=None if stats is None else usage_of(stats),
         user=said.get("user"),
+        top_logprobs=said.get("top_logprobs", 0),
         metadata=dict(head.metadata),
     )
 

@@ -20,6 +20,7 @@ from orchestrator.api.openai_responses.encode_items import (
     refused_call,
     sealed,
     settled_call,
+    told_logprobs,
 )
 from orchestrator.api.openai_responses.heads import ResponseHead, ended, response_object
 from orchestrator.api.openai_responses.item_ids import call_item_id, item_id
@@ -39,6 +40,7 @@ from orchestrator.core import stream as s
 from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.items import FunctionCall, ProviderInfo
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.logprobs import TokenLogprob, kept_logprobs
 from orchestrator.core.response import Completed, Suspended
 from orchestrator.core.tools import OfferedTool
 
@@ -61,11 +63,17 @@ class _OpenText:
     id: str
     index: int
     parts: list[str] = field(default_factory=list[str])
+    logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
     over: bool = False
 
     @property
     def text(self) -> str:
         return "".join(self.parts)
+
+    @property
+    def content(self) -> TextContent:
+        """It as the content of a message, as it is kept."""
+        return TextContent(self.text, logprobs=told_logprobs(kept_logprobs(self.logprobs)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +129,10 @@ class ResponseEncoder:
                 return [*self._close(), *self._open("reasoning")]
             case s.MessageStart():
                 return [*self._close(), *self._open("message")]
-            case s.ReasoningDelta(content) | s.MessageDelta(content=content):
+            case s.ReasoningDelta(content):
                 return self._write(content)
+            case s.MessageDelta(content, logprobs):
+                return self._write(content, logprobs)
             case s.ReasoningEnd() | s.MessageEnd():
                 # Whether it is whole is known when the next thing comes.
                 if self._text is not None:
@@ -205,13 +215,14 @@ class ResponseEncoder:
             told.append(self._say(e.SummaryPartAdded, name, text.index, 0, SummaryContent("")))
         return [*told, self._say(e.ContentPartAdded, name, text.index, 0, part)]
 
-    def _write(self, content: str) -> list[e.ResponseEvent]:
+    def _write(self, content: str, logprobs: Sequence[TokenLogprob] = ()) -> list[e.ResponseEvent]:
         text = self._text
         if text is None:
             return []
         text.parts.append(content)
         if text.kind == "message":
-            return [self._say(e.OutputTextDelta, text.id, text.index, 0, content)]
+            text.logprobs += logprobs
+            return [self._say(e.OutputTextDelta, text.id, text.index, 0, content, told_logprobs(logprobs))]
         told: list[e.ResponseEvent] = [self._say(e.ReasoningTextDelta, text.id, text.index, 0, content)]
         if self._summarises(text.kind):
             told.append(self._say(e.SummaryTextDelta, text.id, text.index, 0, content))
@@ -226,8 +237,9 @@ class ResponseEncoder:
         whole = text.text
         told: list[e.ResponseEvent] = []
         if text.kind == "message":
-            told.append(self._say(e.OutputTextDone, text.id, text.index, 0, whole))
-            told.append(self._say(e.ContentPartDone, text.id, text.index, 0, TextContent(whole)))
+            part = text.content
+            told.append(self._say(e.OutputTextDone, text.id, text.index, 0, whole, part.logprobs))
+            told.append(self._say(e.ContentPartDone, text.id, text.index, 0, part))
         else:
             told.append(self._say(e.ReasoningTextDone, text.id, text.index, 0, whole))
             told.append(self._say(e.ContentPartDone, text.id, text.index, 0, ReasoningContent(whole)))
@@ -240,7 +252,7 @@ class ResponseEncoder:
     def _item(self, text: _OpenText, status: ItemStatus, *, begins: bool = False) -> MessageItem | ReasoningItem:
         whole = text.text
         if text.kind == "message":
-            return MessageItem(text.id, "assistant", status, [] if begins else [TextContent(whole)])
+            return MessageItem(text.id, "assistant", status, [] if begins else [text.content])
         return ReasoningItem(
             text.id,
             [SummaryContent(whole)] if self._summarises("reasoning") and not begins else [],

@@ -1,6 +1,6 @@
 """The events of a stream. Each has its place in it as `sequence_number`, from 0."""
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct, field
 
@@ -9,6 +9,7 @@ from orchestrator.api.openai_responses.wire_response import (
     ResponseItem,
     ResponseObject,
     SummaryContent,
+    WrittenTokenTold,
 )
 
 
@@ -76,7 +77,7 @@ class OutputTextDelta(Struct, frozen=True, tag_field="type", tag="response.outpu
     output_index: int
     content_index: int
     delta: str
-    logprobs: list[Any] = field(default_factory=list[Any])
+    logprobs: list[WrittenTokenTold] = field(default_factory=list[WrittenTokenTold])
 
 
 class OutputTextDone(Struct, frozen=True, tag_field="type", tag="response.output_text.done"):
@@ -85,7 +86,7 @@ class OutputTextDone(Struct, frozen=True, tag_field="type", tag="response.output
     output_index: int
     content_index: int
     text: str
-    logprobs: list[Any] = field(default_factory=list[Any])
+    logprobs: list[WrittenTokenTold] = field(default_factory=list[WrittenTokenTold])
 
 
 class ReasoningTextDelta(Struct, frozen=True, tag_field="type", tag="response.reasoning_text.delta"):

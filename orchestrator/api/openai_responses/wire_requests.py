@@ -169,6 +169,7 @@ Include: TypeAlias = Literal[
     "message.input_image.image_url",
     "computer_call_output.output.image_url",
     "code_interpreter_call.outputs",
+    "message.output_text.logprobs",
 ]
 
 
@@ -211,6 +212,18 @@ class ResponseCreateBody(Prompted, frozen=True, forbid_unknown_fields=True, kw_o
     top_p: Fraction | UnsetType = UNSET
     presence_penalty: Penalty | UnsetType = UNSET
     frequency_penalty: Penalty | UnsetType = UNSET
+    top_logprobs: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=20,
+                description="How likely the tokens of the messages were, with so many of the likeliest in the place of "
+                "each; alone, too, but OpenAI wants `message.output_text.logprobs` included as well.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     max_output_tokens: Annotated[Count, Meta(description="Over all turns, reasoning included.")] | UnsetType = UNSET
     max_tool_calls: (
         Annotated[Count, Meta(description="Most calls of servers' tools; what comes after is not made.")] | UnsetType

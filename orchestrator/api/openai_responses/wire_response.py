@@ -10,12 +10,26 @@ FailureCode: TypeAlias = Literal["server_error", "rate_limit_exceeded", "invalid
 Status: TypeAlias = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
 
+class LikelyTokenTold(Struct, frozen=True):
+    """A token that the model could have written."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class WrittenTokenTold(LikelyTokenTold, frozen=True):
+    """A token that the model wrote, and the likeliest in its place."""
+
+    top_logprobs: list[LikelyTokenTold]
+
+
 class TextContent(Struct, frozen=True, tag_field="type", tag="output_text"):
     """A text that the model wrote."""
 
     text: str
     annotations: list[Any] = field(default_factory=list[Any])
-    logprobs: list[Any] = field(default_factory=list[Any])
+    logprobs: list[WrittenTokenTold] = field(default_factory=list[WrittenTokenTold])
 
 
 class ReasoningContent(Struct, frozen=True, tag_field="type", tag="reasoning_text"):

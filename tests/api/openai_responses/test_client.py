@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.api.openai_responses import answers
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.models import Model, ReasoningSupport
 from orchestrator.testing import Break, Call, FakeServer, Say, ScriptedEngine, Stall, Think
 from tests.api.house import fake_tool
@@ -444,6 +445,37 @@ async def test_what_fails_while_it_is_made_is_an_error_of_the_client() -> None:
     assert told(stored) == last
 
 
+LIKELY = TokenLogprob(LikelyToken("Hi", -0.25), (LikelyToken("Hi", -0.25), LikelyToken("Hé", -1.5, b"H\xc3\xa9")))
+TOLD = [
+    {
+        "token": "Hi",
+        "logprob": -0.25,
+        "bytes": [72, 105],
+        "top_logprobs": [
+            {"token": "Hi", "logprob": -0.25, "bytes": [72, 105]},
+            {"token": "Hé", "logprob": -1.5, "bytes": [72, 195, 169]},
+        ],
+    }
+]
+
+
+async def test_how_likely_the_tokens_were_is_told_and_kept() -> None:
+    engine = ScriptedEngine([[Say("Hi", (LIKELY,))]])
+    included: Any = {"include": ["message.output_text.logprobs"]}
+    async with openai_house(engine) as (_, client):
+        stream = await client.responses.create(model=MODEL, input="Hi", top_logprobs=2, stream=True, **included)
+        events = [told(event) async for event in stream]
+        last = events[-1]["response"]
+        read = told(await client.responses.retrieve(last["id"]))
+        await client.responses.create(model=MODEL, input="Hi", top_logprobs=0, **included)
+    texts = {event["type"]: event["logprobs"] for event in events if "output_text" in event["type"]}
+    assert set(texts) == {"response.output_text.delta", "response.output_text.done"}
+    assert all(said[0]["top_logprobs"][1]["logprob"] == -1.5 for said in texts.values())
+    assert (last["top_logprobs"], read["top_logprobs"]) == (2, 2)
+    assert last["output"][0]["content"][0]["logprobs"] == read["output"][0]["content"][0]["logprobs"] == TOLD
+    assert [request.sampling.logprobs for request in engine.requests] == [2, 0]
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
@@ -474,7 +506,7 @@ async def test_what_fails_while_it_is_made_is_an_error_of_the_client() -> None:
         ({"truncation": "auto"}, "truncation"),
         ({"background": True, "store": False}, "background"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
-        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"top_logprobs": 21}, "top_logprobs"),
         ({"input": []}, "input"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "https://x.example/a.png"}]}]},

@@ -71,6 +71,7 @@ async def events_of(api: House, **body: Any) -> list[Any]:
             "metadata": {"a": "b"},
         },
         {"input": "Hi", "background": True},
+        {"input": "Hi", "top_logprobs": 2, "include": ["message.output_text.logprobs"]},
         {"input": "Hi", "instructions": "Be brief.", "max_output_tokens": 5, "temperature": 0.5, "user": "ada"},
     ],
 )
