@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 import anyio
 import structlog
 
+from orchestrator.core.calls import CUT_OFF
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import ProviderInfo
 from orchestrator.core.json_types import JsonObject, JsonValue
@@ -94,6 +95,11 @@ class AuditService:
         """The response in which the caller made this call; None for one that is unknown or somebody else's."""
         found = await self._store.get_call(call_id, caller.owner)
         return None if found is None else found.listed.response_id
+
+    async def is_cut_off(self, call_id: str, caller: Caller) -> bool:
+        """Whether it is a call of the caller's that a limit cut off, so that no prompt has it."""
+        found = await self._store.get_call(call_id, caller.owner)
+        return found is not None and found.reason == CUT_OFF
 
     async def statistics(
         self, caller: Caller, wanted: CallFilter, bucket_seconds: int | None

@@ -287,6 +287,16 @@ async def test_a_stop_sequence_ends_the_text_before_it(peer: Peer) -> None:
     assert turn.end is not None and (turn.end.reason, turn.end.stop_sequence) == ("stop", told)
 
 
+@pytest.mark.parametrize("opened", ["embedded"], indirect=True, scope="module")
+async def test_in_the_embedded_engine_a_stop_sequence_leaves_the_reasoning_alone(peer: Peer) -> None:
+    sampling = Sampling(temperature=0, stop=("e",))
+    turn = await written(peer.engine.generate(peer.model, INSTANCE, ask("Hello!", reasoning="on", sampling=sampling)))
+    assert (turn.reasoning.strip(), turn.text) == ("No tool is needed.", "H")
+    assert turn.end is not None and (turn.end.reason, turn.end.stop_sequence) == ("stop", "e")
+    counters = turn.end.counters
+    assert counters.input_tokens == 12 and counters.output_tokens is not None and counters.output_tokens > 4
+
+
 @that_tells_its_stop
 async def test_of_several_stop_sequences_the_first_that_is_written_is_told_and_none_where_the_text_ends_by_itself(
     peer: Peer,

@@ -5,6 +5,7 @@ not heard yet is told; where it has heard all, and a limit had ended it, a new r
 """
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Final, TypeAlias
@@ -26,9 +27,11 @@ from orchestrator.api.anthropic_messages.wire_requests import (
     ContentParam,
     McpToolResultBlockParam,
     McpToolUseBlockParam,
+    MessageParam,
     MessagesBody,
     TextBlockParam,
     ThreadContinue,
+    ToolResultBlockParam,
     ToolUseBlockParam,
 )
 from orchestrator.core.errors import ErrorKind, OrchestratorError
@@ -38,6 +41,8 @@ from orchestrator.service.audit import AuditService
 from orchestrator.service.callers import Caller
 from orchestrator.service.retelling import StoredTelling, TellingService
 
+_MOST_CUT: Final = 16
+"""Of calls without a result that are looked up."""
 _Key: TypeAlias = tuple[str, str]
 _WAITS: Final = (
     "The message '{id}' waits for somebody to approve its calls: decide at POST /api/v1/responses/{id}/approvals, "
@@ -59,6 +64,7 @@ class MessageOpener:
             OrchestratorError: what is wrong with it; `response_not_finished` while calls wait for approval.
         """
         check_thread(body)
+        body = await self._without_cut_calls(body, caller)
         if isinstance(body.thread, ThreadContinue):
             telling = await continued(body.thread, self.tellings, caller)
             if not body.messages:
@@ -77,6 +83,22 @@ class MessageOpener:
         asked = asked_message(body, paused=True)
         chat = replace(asked.chat, input=(), previous_response_id=response_id, stateless=False)
         return replace(asked, chat=chat)
+
+    async def _without_cut_calls(self, body: MessagesBody, caller: Caller) -> MessagesBody:
+        """`body` without calls that a limit had cut off: no transcript has them, and nobody answers them."""
+        blocks = [block for message in body.messages for block in _content(message)]
+        answered = {block.tool_use_id for block in blocks if isinstance(block, ToolResultBlockParam)}
+        unanswered = [block.id for block in blocks if isinstance(block, ToolUseBlockParam) and block.id not in answered]
+        cut = {id for id in unanswered[:_MOST_CUT] if await self.audit.is_cut_off(call_id_of(id), caller)}
+        if not cut:
+            return body
+        messages = [
+            msgspec.structs.replace(
+                message, content=[block for block in _content(message) if not _is_one_of(block, cut)]
+            )
+            for message in body.messages
+        ]
+        return msgspec.structs.replace(body, messages=messages)
 
     async def _resumed(self, body: MessagesBody, telling: StoredTelling, caller: Caller) -> Asked | MessageReply:
         result = await self._result(telling.response.id, caller)
@@ -125,11 +147,15 @@ def _unheard(body: MessagesBody, response_id: str, result: ChatResult) -> Messag
 def _trailing(body: MessagesBody) -> list[ContentParam]:
     """What the assistant says at the end."""
     last = [*takewhile(lambda message: message.role == "assistant", reversed(body.messages))]
-    return [
-        block
-        for message in reversed(last)
-        for block in ([TextBlockParam(message.content)] if isinstance(message.content, str) else message.content)
-    ]
+    return [block for message in reversed(last) for block in _content(message)]
+
+
+def _content(message: MessageParam) -> list[ContentParam]:
+    return [TextBlockParam(message.content)] if isinstance(message.content, str) else message.content
+
+
+def _is_one_of(block: ContentParam, calls: Collection[str]) -> bool:
+    return isinstance(block, ToolUseBlockParam) and block.id in calls
 
 
 def _paused_call(body: MessagesBody) -> str | None:

@@ -35,6 +35,7 @@ from orchestrator.core.items import (
     TextInput,
 )
 from orchestrator.core.json_types import JsonValue, canonical_json
+from orchestrator.core.prompt import side_of
 from orchestrator.core.tools import text_content
 
 
@@ -53,6 +54,8 @@ def input_items(messages: Sequence[MessageParam], *, paused: bool = False) -> tu
             said += _apart(more, assistant=role == "assistant") if said else more
         if role == "user":
             said.sort(key=lambda item: not isinstance(item, FunctionOutput))
+        if role == "user" and found and side_of(found[-1]) == "user":  # all that came between was cut off
+            said = _apart(said, assistant=False)
         called = frozenset(item.call_id for item in said if isinstance(item, FunctionCallInput))
         found += said
     if messages and messages[-1].role != "user" and not paused:

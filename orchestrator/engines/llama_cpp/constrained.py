@@ -18,21 +18,18 @@ from orchestrator.engines.openai_request import completion_body, parameters, raw
 def turn_body(model: str, request: Generate, support: ReasoningSupport | None) -> JsonObject:
     """The body of `request` for a worker. `support` are the reasoning settings that the model offers."""
     if request.raw:
-        return {**raw_body(model, request), "return_progress": True, **_verbose(request)}
+        # The end of the turn tells then which of the stop sequences ended it.
+        told: JsonObject = {"verbose": True} if request.sampling.stop else {}
+        return {**raw_body(model, request), "return_progress": True, **told}
     held = constraint(request)
     body = completion_body(model, request, schema_of=lambda tool: grammar_schema(parameters(tool)))
-    body |= {"return_progress": True, **held, **_verbose(request)}
-    told = template_arguments(support, request.reasoning)
-    if told:
-        body["chat_template_kwargs"] = told
+    body |= {"return_progress": True, **held}
+    arguments = template_arguments(support, request.reasoning)
+    if arguments:
+        body["chat_template_kwargs"] = arguments
     if held and support is not None and (request.reasoning or support.default) == "off":
         body["thinking_budget_tokens"] = 0  # a schema lets the model reason first, whatever its template was told
     return body
-
-
-def _verbose(request: Generate) -> JsonObject:
-    """What has the end of the turn tell which of the stop sequences ended it."""
-    return {"verbose": True} if request.sampling.stop else {}
 
 
 def constraint(request: Generate) -> JsonObject:

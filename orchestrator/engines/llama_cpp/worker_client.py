@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Final
+from dataclasses import replace
+from typing import Final, cast
 
 import httpx
 import msgspec
@@ -11,6 +12,7 @@ from orchestrator.core.json_types import JsonObject
 from orchestrator.engines.openai_counting import count_prompt
 from orchestrator.engines.openai_embeddings import embed
 from orchestrator.engines.openai_http import Completion
+from orchestrator.engines.stopping import StopReader, until_stopped
 from orchestrator.ports import Embeddings, GenerationChunk
 
 WHO: Final = "llama.cpp"
@@ -36,14 +38,23 @@ class WorkerClient:
         self._headers = {"Authorization": f"Bearer {api_key}", "Connection": "close"}
 
     async def turn(self, body: JsonObject) -> AsyncGenerator[GenerationChunk, None]:
-        """One turn, of a chat or of a raw prompt; its reasoning is counted by the model's own tokenizer, since llama.cpp does not."""
+        """One turn, of a chat or of a raw prompt; its reasoning is counted by the model's own tokenizer, since llama.cpp does not.
+
+        The stop sequences of a chat are looked for here, and each chunk has its counters: where one is found nothing
+        follows that would have them.
+        """
+        stops = () if "prompt" in body else cast("Sequence[str]", body.get("stop", ()))
+        reader = StopReader(stops)
+        if stops:
+            body = {**body, "stop": [], "timings_per_token": True}
         route = "completions" if "prompt" in body else "chat/completions"
         url, silence = f"{self._address}/v1/{route}", self._silence_seconds
         completion = Completion(self._client, url, WHO, headers=self._headers, silence_seconds=silence)
-        async with aclosing(completion.chunks(body)) as chunks:
+        async with aclosing(until_stopped(completion.chunks(body), reader)) as chunks:
             async for chunk in chunks:
                 yield chunk
-        yield completion.finished(await self.count(completion.decoder.reasoning_text))
+        end = completion.finished(await self.count(completion.decoder.reasoning_text))
+        yield end if reader.stopped_at is None else replace(end, reason="stop", stop_sequence=reader.stopped_at)
 
     async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
         """The vectors of `texts`."""

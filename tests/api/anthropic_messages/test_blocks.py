@@ -280,3 +280,26 @@ async def test_an_answer_is_held_to_a_schema_in_either_form_of_the_field() -> No
     held = [request.response_format for request in engine.requests]
     assert held[:2] == [ResponseFormat("output", schema)] * 2
     assert held[2] is not None and held[2].schema["required"] == ["city"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("text", [[Say("I look.")], []])
+async def test_a_message_whose_call_was_cut_off_is_known_again(streamed: bool, text: list[Say]) -> None:
+    engine = ScriptedEngine([[*text, Call("get_weather", '{"city": "Rome", "pl')]], finish_as="length")
+    async with anthropic_house(engine) as (api, client):
+        ask = {**ASK, "tools": [WEATHER]}
+        if streamed:
+            async with client.messages.stream(**ask) as stream:
+                first: Any = await stream.get_final_message()
+        else:
+            first = await client.messages.create(**ask)
+        more = [
+            *ASK["messages"],
+            {"role": "assistant", "content": first.content},
+            {"role": "user", "content": "Go on."},
+        ]
+        second = await client.messages.create(**{**ask, "messages": more})
+        stored = (await api.client.get(f"/api/v1/responses/resp_{second.id[4:]}")).json()
+    assert first.stop_reason == "max_tokens"
+    assert stored["previous_response_id"] == f"resp_{first.id[4:]}"
+    assert [item["content"] for item in stored["input"]] == ["Go on."]
