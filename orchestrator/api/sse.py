@@ -97,7 +97,7 @@ async def last_frame(run: StreamedRun, events_of: EventsOf, *, after: int) -> As
 class RunStream(ASGIResponse):
     """Streams a run, as `frames` has it. When the client goes before the end, the run is told so, once.
 
-    Of a `lasting` run, which goes on without its client, nobody is told.
+    Of a `lasting` run, which goes on without its client, nobody is told. `sign_of_life` is sent while nothing else is.
     """
 
     _should_set_content_length = False
@@ -110,6 +110,7 @@ class RunStream(ASGIResponse):
         frames: AsyncGenerator[bytes],
         *,
         lasting: bool = False,
+        sign_of_life: bytes = KEEP_ALIVE,
     ) -> None:
         super().__init__(
             status_code=OK,
@@ -120,6 +121,7 @@ class RunStream(ASGIResponse):
         self._keep_alive_seconds = keep_alive_seconds
         self._frames = frames
         self._lasting = lasting
+        self._sign_of_life = sign_of_life
         self._sending = anyio.Lock()
         self._sent_at = 0.0
 
@@ -161,7 +163,7 @@ class RunStream(ASGIResponse):
         while True:
             idle = anyio.current_time() - self._sent_at
             if idle >= self._keep_alive_seconds:
-                await self._send(send, KEEP_ALIVE)
+                await self._send(send, self._sign_of_life)
             else:
                 await anyio.sleep(self._keep_alive_seconds - idle)
 

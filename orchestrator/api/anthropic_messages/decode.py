@@ -73,6 +73,7 @@ def asked_message(body: MessagesBody, *, paused: bool = False, functions: Sequen
     if previous is not None and not response_id_of(previous).startswith(RESPONSE_PREFIX):
         message = '"previous_response_id" must start with "msg_" or "resp_".'
         raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="previous_response_id")
+    _check_budget(body, interleaved=bool(tools.functions or tools.servers or integrations or functions))
     wishes, demanded = reasoning_wishes(body)
     user = _given(body.metadata.user_id)
     chat = ChatRequest(
@@ -104,6 +105,14 @@ def asked_message(body: MessagesBody, *, paused: bool = False, functions: Sequen
     hides = isinstance(body.thinking, ThinkingEnabled | ThinkingAdaptive) and body.thinking.display == "omitted"
     view = View(tools.eager, hides, servers=bool(chat.integrations))
     return Asked(chat, Places(len(integrations), tools.allowed), view)
+
+
+def _check_budget(body: MessagesBody, *, interleaved: bool) -> None:
+    """Thinking is part of what may be written; with tools between it, its budget is that of all turns together."""
+    if interleaved or not isinstance(body.thinking, ThinkingEnabled) or body.thinking.budget_tokens < body.max_tokens:
+        return
+    message = '"thinking.budget_tokens" must be less than "max_tokens": thinking counts among these.'
+    raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="thinking.budget_tokens")
 
 
 def system_prompt(body: Prompting) -> str:

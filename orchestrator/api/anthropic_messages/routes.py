@@ -11,8 +11,8 @@ from orchestrator.api.anthropic_messages.counting import counted_tokens
 from orchestrator.api.anthropic_messages.decode import Asked, in_anthropic_words
 from orchestrator.api.anthropic_messages.encode import message_reply
 from orchestrator.api.anthropic_messages.forms import plain_request
-from orchestrator.api.anthropic_messages.stream import MessageEncoder, frames, retold_message
-from orchestrator.api.anthropic_messages.wire_reply import MessageReply, TokenCountReply
+from orchestrator.api.anthropic_messages.stream import MessageEncoder, frame, frames, retold_message
+from orchestrator.api.anthropic_messages.wire_reply import MessageReply, Ping, TokenCountReply
 from orchestrator.api.anthropic_messages.wire_requests import CountTokensBody, MessagesBody
 from orchestrator.api.auth import Authenticator
 from orchestrator.api.bodies import read_json_body
@@ -90,7 +90,7 @@ async def _answer(
         if costs is not None:
             counted = await costs.of_run(run.request, run.offered)
             encoder = MessageEncoder(response_id, model, request_id_of(request.scope), asked.view, counted)
-            return RunStream(run, headers, keep_alive_seconds, frames(run, encoder))
+            return RunStream(run, headers, keep_alive_seconds, frames(run, encoder), sign_of_life=frame(Ping()))
         result = await while_connected(request.receive, run.result)
         if isinstance(result.ending, Failed):
             return answer_of(request, result.ending.error, headers=headers).as_asgi()

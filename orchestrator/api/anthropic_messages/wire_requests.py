@@ -326,6 +326,7 @@ class Prompting(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     thinking: ThinkingEnabled | ThinkingAdaptive | ThinkingDisabled | UnsetType = UNSET
     output_config: OutputConfig = OutputConfig()
     cache_control: Cache = UNSET
+    speed: Literal["standard"] = "standard"
     mcp_servers: Annotated[list[McpServerParam], Meta(max_length=MOST_SERVERS)] | UnsetType = UNSET
     integrations: (
         Annotated[
@@ -347,7 +348,6 @@ class MessagesBody(Prompting, frozen=True, forbid_unknown_fields=True, kw_only=T
     top_k: Annotated[int, Meta(ge=0, le=LARGEST_INT)] | UnsetType = UNSET
     metadata: MessageMetadata = MessageMetadata()
     service_tier: Literal["auto", "standard_only"] = "auto"
-    speed: Literal["standard"] = "standard"
     thread: ThreadCreate | ThreadContinue | UnsetType = UNSET
     store: Annotated[bool, Meta(description="Extension. false: no content is kept.")] = True
     previous_response_id: (

@@ -147,7 +147,7 @@ async def test_thinking_is_shown_or_only_signed_as_the_client_wants_it(shown: st
         return ScriptedEngine([[Think("Hm, well."), Say("Hello there.")]], model=THINKER)
 
     thinking = {"type": "enabled", "budget_tokens": 1024, "display": shown}
-    whole, folded, events = await both(engine, thinking=thinking)
+    whole, folded, events = await both(engine, thinking=thinking, extra_body={"max_tokens": 2048})
     (told_thinking, text) = blocks(whole)
     assert told_thinking["thinking"] == ("Hm, well." if shown == "summarized" else "")
     assert told_thinking["signature"].startswith("orchestrator_")
@@ -162,7 +162,7 @@ async def test_thinking_is_shown_or_only_signed_as_the_client_wants_it(shown: st
 async def test_thinking_that_was_omitted_comes_back_as_nothing_and_the_chain_goes_on() -> None:
     engine = ScriptedEngine([[Think("Hm."), Say("One.")], [Say("Two.")]], model=THINKER)
     async with anthropic_house(engine) as (api, client):
-        ask = {**ASK, "thinking": {"type": "enabled", "budget_tokens": 1024, "display": "omitted"}}
+        ask = {**ASK, "thinking": {"type": "enabled", "budget_tokens": 1024, "display": "omitted"}, "max_tokens": 2048}
         first = await client.messages.create(**ask)
         history = [
             *ASK["messages"],

@@ -12,7 +12,7 @@ from orchestrator.core.request import Limits
 from orchestrator.testing import SCRIPTED_MODEL, Break, Call, FakeServer, Say, ScriptedEngine, Stall
 from tests.api.anthropic_messages.clients import anthropic_house, told
 from tests.api.anthropic_messages.test_client import ASK, CALLS, CLOCK, PIXEL, USE_CLOCK, WEATHER, seen
-from tests.api.house import fake_tool, house
+from tests.api.house import fake_tool, house, served
 from tests.api.test_stream import tell_time
 
 pytestmark = pytest.mark.anyio
@@ -96,7 +96,11 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
         {"mcp_servers": [{**USE_CLOCK, "tool_configuration": {"allowed_tools": ["later"]}}]},
     ),
     ('"previous_response_id" must start with', {"previous_response_id": "thread_1"}),
-    ("thinking: Model 'test/scripted' does not", {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
+    ('"thinking.budget_tokens" must be less', {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
+    (
+        "thinking: Model 'test/scripted' does not",
+        {"thinking": {"type": "enabled", "budget_tokens": 2048}, "max_tokens": 4096},
+    ),
     ('"output_config.format.schema" is not', {"output_format": {"type": "json_schema", "schema": {"type": "no"}}}),
     (
         "does not see images",
@@ -170,6 +174,22 @@ async def test_an_engine_that_breaks_is_an_error_in_either_mode() -> None:
     )
     assert body_of(streamed.value)["error"] == {"type": "api_error", "message": "It broke."}
     assert events == ["message_start", "content_block_start", "content_block_delta", "content_block_stop"]
+
+
+async def test_a_silent_stream_has_pings_that_clients_count() -> None:
+    go_on = anyio.Event()
+    engine = ScriptedEngine([[Stall(go_on), Say("Hi.")]])
+    async with house(engine, keep_alive_seconds=0.01) as api, served(api.app) as client:
+        events: list[str] = []
+        with anyio.fail_after(10):
+            async with client.stream("POST", "/v1/messages", json={**ASK, "stream": True}) as response:
+                async for line in response.aiter_lines():
+                    events += [line] if line.startswith("event:") else []
+                    if events.count("event: ping") == 3:
+                        go_on.set()
+    assert events[0] == "event: message_start"
+    assert events.count("event: ping") >= 3
+    assert events[-1] == "event: message_stop"
 
 
 async def test_leaving_a_stream_ends_the_message() -> None:
