@@ -1,5 +1,6 @@
 """Branches that leave a stored response at any point, also inside it, and go on from there."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -152,7 +153,7 @@ def _call(request: ForkRequest, run: StoredRun, position: int) -> PlacedCall | N
         turn=old.turn,
         call_id=new_call_id(),
         model_name=old.model_name,
-        arguments_text=old.arguments_text if arguments is None else canonical_json(arguments),
+        arguments_text=_arguments_text(old, arguments),
         arguments=arguments,
     )
     if request.result is None:
@@ -162,6 +163,13 @@ def _call(request: ForkRequest, run: StoredRun, position: int) -> PlacedCall | N
     told = request.result
     outcome = Outcome("edited", text_content(told.text), told.text, told.is_error)
     return replace(call, tool=old.tool, provider=old.provider, digest=old.digest, server=old.server, outcome=outcome)
+
+
+def _arguments_text(old: PlacedCall, arguments: JsonObject | None) -> str:
+    """As the model wrote them where they are the same, so that the prompt stays as it was; else in the order given."""
+    if arguments is None or (old.arguments is not None and canonical_json(arguments) == canonical_json(old.arguments)):
+        return old.arguments_text
+    return json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
 
 
 def _last_arguments(call: PlacedCall) -> JsonObject | None:

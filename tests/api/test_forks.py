@@ -214,3 +214,15 @@ async def test_only_a_response_of_ones_own_that_is_over_can_be_left() -> None:
         waiting = (await api.chat(integrations=PLUGIN)).json()
         assert error_of(await fork(api, waiting)) == (409, "response_not_finished", "response_id")
         assert error_of(await fork(api, {"response_id": "resp_x"})) == (404, "response_not_found", "response_id")
+
+
+async def test_a_call_that_is_made_as_it_was_is_told_to_the_model_in_the_words_that_it_wrote() -> None:
+    written = '{ "n": 1 }'
+    engine = ScriptedEngine([[Call("count", written)], [Say("Done.")]])
+    async with house(engine, {"mcp/counter": counter()}) as api:
+        reply = (await api.chat(integrations=PLUGIN)).json()
+        at = {"call_id": call_id(reply, 0)}
+        for changes in ({"output": {"text": "edited"}}, {"arguments": {"n": 1}}, {"arguments": {"n": 3}}):
+            assert (await fork(api, reply, at=at, **changes)).status_code == 200
+    told = [call.arguments for asked in engine.requests[1:] for call in getattr(asked.messages[-2], "calls", ())]
+    assert told == [written, written, written, '{"n":3}']

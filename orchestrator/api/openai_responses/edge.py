@@ -261,7 +261,17 @@ class ResponsesEdge:
         telling = await self.tellings.stored(response_id, caller)
         if telling.response.status == "awaiting_approval":  # its client was told that it is completed
             await self.chats.pass_over(response_id, caller.owner)
-        await self.graph.delete(response_id, caller, subtree=subtree)
+        try:
+            await self.graph.delete(response_id, caller, subtree=subtree)
+        except OrchestratorError as error:
+            if error.info.kind is not ErrorKind.RESPONSE_HAS_CHILDREN:
+                raise
+            # Not the 409 of our own route: these clients ask again after each of them.
+            message = (
+                f"The response '{response_id}' is part of what other responses continue, so it cannot go alone: delete those "
+                "first, the newest before the others, or send ?subtree=true to delete them with it."
+            )
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="response_id") from None
         return json_reply(DeletedResponse(response_id))
 
     async def cancel(self, request: HttpRequest, response_id: str) -> ASGIResponse:

@@ -148,14 +148,17 @@ def _read() -> JsonObject:
 
 
 def _delete() -> JsonObject:
-    refused = (ErrorKind.RESPONSE_HAS_CHILDREN, ErrorKind.RESPONSE_NOT_FINISHED)
+    refused = (ErrorKind.INVALID_VALUE, ErrorKind.RESPONSE_NOT_FINISHED)
     subtree = query_parameter("subtree", "Delete what continues it, too.", {"type": "boolean", "default": False})
     answers: JsonObject = {
         "200": success("It is deleted.", "DeletedResponse"),
         **errors((*_OF_ONE, *refused), openai_envelope),
     }
     parameters: list[JsonValue] = [_ID, subtree]
-    told = "Overwrites its content. That its tools were called stays in the journal."
+    told = (
+        "Overwrites its content. That its tools were called stays in the journal. One that others continue cannot go alone: "
+        "that is a 400."
+    )
     return _operation("deleteOpenAIResponse", "Delete a response", told, parameters=parameters, responses=answers)
 
 

@@ -393,6 +393,18 @@ async def test_deleting_a_response_makes_its_id_unknown() -> None:
     assert (gone.value.code, gone.value.type) == ("response_not_found", "invalid_request_error")
 
 
+async def test_a_response_that_others_continue_is_not_deleted_alone_and_no_client_asks_again() -> None:
+    async with openai_house() as (_, client):
+        first = await client.responses.create(model=MODEL, input="Hi")
+        second = await client.responses.create(model=MODEL, input="Hi", previous_response_id=first.id)
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.responses.delete(first.id)
+        await client.responses.delete(first.id, extra_query={"subtree": "true"})
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(second.id)
+    assert "?subtree=true" in refused.value.message and refused.value.param == "response_id"
+
+
 async def test_what_is_not_stored_has_an_id_and_is_not_found() -> None:
     async with openai_house() as (_, client):
         response = await client.responses.create(model=MODEL, input="Hi", store=False)
