@@ -9,7 +9,7 @@ import anyio
 from orchestrator.core.commands import Generate
 from orchestrator.core.errors import ErrorInfo, OrchestratorError
 from orchestrator.core.functions import named_results
-from orchestrator.core.items import TextInput
+from orchestrator.core.items import ImageInput, TextInput
 from orchestrator.core.offering import functions
 from orchestrator.core.prompt import (
     AssistantMessage,
@@ -33,6 +33,8 @@ from orchestrator.service.models import ModelChoice, ModelService
 
 AROUND: Final = 4
 """Tokens that a template puts around a message, roughly."""
+IMAGE_TOKENS: Final = 1024
+"""What a picture costs, roughly: every model has its own way to see."""
 HASTE_SECONDS: Final = 0.5
 """How long a stream may wait for what its prompt costs."""
 
@@ -56,7 +58,7 @@ class PromptCostService:
     async def count(self, chat: ChatRequest, caller: Caller) -> PromptCost:
         """The tokens of the chat's first prompt: what was said, and the definitions of what would be offered.
 
-        Its servers are asked what they offer. Pictures are not counted.
+        Its servers are asked what they offer. Pictures are estimated.
 
         Raises:
             OrchestratorError: `permission_denied`, `unknown_model`, what is wrong with the chain, or the first server that
@@ -71,13 +73,13 @@ class PromptCostService:
         said = named_results(chat.input, chain.responses)
         if isinstance(said, ErrorInfo):
             raise OrchestratorError(said.kind, said.message, param=said.param)
-        messages = opening_messages(system, chain.responses, said)
+        messages = opening_messages(system, chain.responses, said, vision=choice.model.vision)
         reasoning = chat.reasoning or wished_reasoning(chat, choice.model)
         return await _cost(choice, _turn(messages, await self._offered(chat, caller), reasoning))
 
     async def of_run(self, request: RunRequest, offered: Sequence[OfferedTool]) -> int:
         """About the tokens of the first prompt of a run that has begun; it answers soon."""
-        messages = opening_messages(request.system_prompt, request.history, request.input)
+        messages = opening_messages(request.system_prompt, request.history, request.input, vision=request.vision)
         turn = _turn(messages, offered, request.reasoning)
         with anyio.move_on_after(HASTE_SECONDS):
             try:
@@ -101,21 +103,30 @@ class PromptCostService:
 
 
 async def _cost(choice: ModelChoice, turn: Generate) -> PromptCost:
+    pictures = _pictures(turn)
     if isinstance(choice.engine, PromptCounter):
-        counted = await choice.engine.count_prompt(choice.model, turn)
+        counted = await choice.engine.count_prompt(choice.model, _without_pictures(turn))
         if counted is not None:
-            return PromptCost(counted, estimated=False)
+            return PromptCost(counted + IMAGE_TOKENS * pictures, estimated=pictures > 0)
     return PromptCost(_estimate(turn), estimated=True)
 
 
 def _turn(
     messages: Sequence[PromptMessage], tools: Sequence[OfferedTool], reasoning: ReasoningSetting | None
 ) -> Generate:
-    seen = tuple(_without_pictures(message) for message in answered(messages))
-    return Generate(1, seen, tuple(tools), Sampling(), reasoning, None)
+    return Generate(1, tuple(answered(messages)), tuple(tools), Sampling(), reasoning, None)
 
 
-def _without_pictures(message: PromptMessage) -> PromptMessage:
+def _pictures(turn: Generate) -> int:
+    shown = [message.parts for message in turn.messages if isinstance(message, UserMessage)]
+    return sum(isinstance(part, ImageInput) for parts in shown for part in parts)
+
+
+def _without_pictures(turn: Generate) -> Generate:
+    return replace(turn, messages=tuple(map(_said, turn.messages)))
+
+
+def _said(message: PromptMessage) -> PromptMessage:
     if not isinstance(message, UserMessage):
         return message
     return UserMessage(tuple(part for part in message.parts if isinstance(part, TextInput)))
@@ -124,7 +135,7 @@ def _without_pictures(message: PromptMessage) -> PromptMessage:
 def _estimate(turn: Generate) -> int:
     texts = [text for message in turn.messages for text in _texts(message)]
     texts += [definition_text(tool.name, tool.definition) for tool in turn.tools]
-    return AROUND * len(turn.messages) + sum(map(estimated_tokens, texts))
+    return AROUND * len(turn.messages) + IMAGE_TOKENS * _pictures(turn) + sum(map(estimated_tokens, texts))
 
 
 def _texts(message: PromptMessage) -> Iterator[str]:

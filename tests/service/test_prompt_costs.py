@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import anyio
 import httpx
@@ -19,7 +20,7 @@ from orchestrator.service.chat_request import ChatRequest
 from orchestrator.service.instances import InstancePolicy, InstanceService
 from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelService
-from orchestrator.service.prompt_costs import PromptCost, PromptCostService
+from orchestrator.service.prompt_costs import IMAGE_TOKENS, PromptCost, PromptCostService
 from orchestrator.service.token_costs import TokenCostService
 from orchestrator.testing import SCRIPTED_MODEL, FakeCatalog, MemoryStore, ScriptedEngine
 from tests.service.house import LOCAL
@@ -54,7 +55,10 @@ def counting(engine: Engine) -> PromptCostService:
 async def test_the_engine_is_asked_once_for_the_whole_turn_without_its_pictures() -> None:
     engine = Counting(42)
     chat = ChatRequest(SCRIPTED_MODEL, CHAT.input, "Be brief.", functions=(WEATHER,))
-    assert await counting(engine).count(chat, LOCAL) == PromptCost(42, estimated=False)
+    assert await counting(engine).count(chat, LOCAL) == PromptCost(42 + IMAGE_TOKENS, estimated=True)
+    assert await counting(Counting(42)).count(replace(chat, input=(TextInput("Hi."),)), LOCAL) == PromptCost(
+        42, estimated=False
+    )
     [turn] = engine.asked
     assert turn.messages == (SystemMessage("Be brief."), UserMessage((TextInput("Hi."),)))
     assert [tool.name for tool in turn.tools] == ["weather"]
@@ -62,14 +66,14 @@ async def test_the_engine_is_asked_once_for_the_whole_turn_without_its_pictures(
 
 @pytest.mark.parametrize("engine", [lambda: ScriptedEngine([[]]), lambda: Counting(None)])
 async def test_what_no_engine_counts_is_an_estimate(engine: Callable[[], Engine]) -> None:
-    assert await counting(engine()).count(CHAT, LOCAL) == PromptCost(4 + 3 + 4 + 1, estimated=True)
+    assert await counting(engine()).count(CHAT, LOCAL) == PromptCost(4 + 3 + 4 + 1 + IMAGE_TOKENS, estimated=True)
 
 
 async def test_a_run_waits_for_its_count_for_a_moment_only() -> None:
     request = RunRequest("resp_a", SCRIPTED_MODEL, "i", CHAT.input, system_prompt="Be brief.")
-    assert await counting(Counting(42)).of_run(request, ()) == 42
+    assert await counting(Counting(42)).of_run(request, ()) == 42 + IMAGE_TOKENS
     with anyio.fail_after(10):
-        assert await counting(Counting(42, patience=60)).of_run(request, ()) == 12
+        assert await counting(Counting(42, patience=60)).of_run(request, ()) == 12 + IMAGE_TOKENS
 
 
 async def test_a_run_whose_engine_is_gone_is_estimated() -> None:

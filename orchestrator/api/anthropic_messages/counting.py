@@ -1,7 +1,5 @@
 """How many tokens a prompt would be."""
 
-from typing import Final
-
 from msgspec import UnsetType
 
 from orchestrator.api.anthropic_messages.decode import Places, in_anthropic_words, reasoning_wishes, system_prompt
@@ -10,13 +8,9 @@ from orchestrator.api.anthropic_messages.history import input_items
 from orchestrator.api.anthropic_messages.wire_requests import CountTokensBody
 from orchestrator.api.chat_request import integration_requests
 from orchestrator.core.errors import OrchestratorError
-from orchestrator.core.items import ImageInput
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_request import ChatRequest
 from orchestrator.service.prompt_costs import PromptCost, PromptCostService
-
-IMAGE_TOKENS: Final = 1024
-"""What a picture costs, roughly: every model has its own way to see."""
 
 
 async def counted_tokens(body: CountTokensBody, costs: PromptCostService, caller: Caller) -> PromptCost:
@@ -30,7 +24,7 @@ async def counted_tokens(body: CountTokensBody, costs: PromptCostService, caller
     wishes, demanded = reasoning_wishes(body)
     chat = ChatRequest(
         model=body.model,
-        input=input_items(body.messages),
+        input=input_items(body.messages, paused=True),  # whoever speaks last
         system_prompt=system_prompt(body),
         integrations=(*integrations, *tools.servers),
         functions=() if tools.choice == "none" else tools.functions,
@@ -39,8 +33,6 @@ async def counted_tokens(body: CountTokensBody, costs: PromptCostService, caller
         demands_reasoning=demanded,
     )
     try:
-        counted = await costs.count(chat, caller)
+        return await costs.count(chat, caller)
     except OrchestratorError as error:
         raise in_anthropic_words(error, Places(len(integrations), tools.allowed)) from None
-    pictures = sum(isinstance(item, ImageInput) for item in chat.input)
-    return PromptCost(counted.tokens + IMAGE_TOKENS * pictures, counted.estimated or pictures > 0)

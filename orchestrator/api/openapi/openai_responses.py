@@ -195,7 +195,7 @@ def _of_compaction() -> dict[str, JsonObject]:
     count = (
         "The tokens of the prompt that a request would begin with, template and tools included: as the engine of its model "
         "counts it where it can and the model is loaded (`X-Token-Count: exact`), else `estimated` from its size. Servers among "
-        "the tools are asked what they offer; pictures are not counted."
+        "the tools are asked what they offer; pictures are estimated."
     )
     compact = (
         "The chat in short, written by the model: a `compaction` item that a later `input` can begin with. The writing is a "

@@ -6,9 +6,10 @@ import anthropic
 import pytest
 
 from orchestrator.core.request import Limits
-from orchestrator.testing import Call, Say, ScriptedEngine
+from orchestrator.testing import SCRIPTED_MODEL, Call, Say, ScriptedEngine
 from tests.api.anthropic_messages.clients import anthropic_house, told
 from tests.api.anthropic_messages.test_client import ASK, CALLS, CLOCK, USE_CLOCK
+from tests.api.house import house
 from tests.api.test_approvals import APPROVE, ASKING, DENY, counter
 
 pytestmark = pytest.mark.anyio
@@ -113,3 +114,11 @@ async def test_calls_of_others_and_of_nobody_are_not_gone_on_with() -> None:
     async with anthropic_house(scripted(), {"mcp/counter": counter()}) as (_, client):
         with pytest.raises(anthropic.BadRequestError, match="must end with a message of the user"):
             await asked(client, [*ASK["messages"], {"role": "assistant", "content": [use]}], streamed=False)
+
+
+async def test_a_history_is_counted_whoever_speaks_last() -> None:
+    async with house(ScriptedEngine([[]])) as api:
+        said = [{"role": "user", "content": "Time?"}, {"role": "assistant", "content": "Let me look."}]
+        body = {"model": SCRIPTED_MODEL, "messages": said}
+        counted = await api.client.post("/v1/messages/count_tokens", json=body)
+        assert (counted.json(), counted.headers["X-Token-Count"]) == ({"input_tokens": 4 + 2 + 4 + 3}, "estimated")
