@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import anyio
 import openai
 import pytest
 
 from orchestrator.api.limits import RequestLimits
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.prompt import UserMessage
-from orchestrator.testing import Break, Call, FakeServer, Say, ScriptedEngine
+from orchestrator.testing import Break, Call, FakeServer, Say, ScriptedEngine, Stall
 from tests.api.openai_responses.clients import MODEL, openai_house
 
 pytestmark = pytest.mark.anyio
@@ -277,3 +278,27 @@ async def test_a_label_that_is_in_no_mcp_json_is_told_at_its_place_with_what_to_
         "A server that is not in mcp.json is brought along with its 'server_url'."
     )
     assert told == (400, "invalid_value", "tools.1.server_label", message)
+
+
+async def test_a_conversation_that_is_being_answered_is_told_as_one() -> None:
+    engine = ScriptedEngine([[Say("Once upon"), Stall(anyio.Event())]])
+    async with openai_house(engine) as (api, client):
+        conversation = await client.conversations.create()
+        begun = await client.responses.create(model=MODEL, input="Tell", conversation=conversation.id, background=True)
+        await api.generating(1)
+        turn = await refusal(client, conversation=conversation.id)
+        told: list[Any] = [turn[1:]]
+        for ask in (
+            client.conversations.items.create(conversation.id, items=SAID),
+            client.conversations.delete(conversation.id),
+        ):
+            with pytest.raises(openai.ConflictError) as busy:
+                await ask
+            told.append((busy.value.code, busy.value.param, words_of(busy.value)))
+        await client.responses.cancel(begun.id)
+    assert [(code, param) for code, param, _ in told] == [
+        ("response_not_finished", "conversation"),
+        ("response_not_finished", "conversation_id"),
+        ("response_not_finished", "conversation_id"),
+    ]
+    assert not [words for _, _, words in told if "thread" in words]
