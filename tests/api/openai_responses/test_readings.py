@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import anyio
+import openai
 import pytest
 
 from orchestrator.api.openai_responses.foreign import foreign_settings
@@ -172,3 +173,20 @@ async def test_instructions_alone_are_what_is_asked() -> None:
     assert engine.requests[0].messages == (SystemMessage("Write a haiku."),)
     assert engine.requests[1].messages[0] == SystemMessage("Write a haiku.")
     assert (first.output_text, second.output_text, len(listed)) == ("Snow falls.", "Again.", 1)
+
+
+async def test_who_waits_for_a_response_when_the_service_ends_is_told_to_ask_again() -> None:
+    engine = ScriptedEngine([[Say("Once upon"), Stall(anyio.Event())]])
+    refused: list[openai.APIStatusError] = []
+    async with openai_house(engine) as (api, client):
+
+        async def ask() -> None:
+            with pytest.raises(openai.InternalServerError) as error:
+                await client.responses.create(model=MODEL, input="Tell")
+            refused.append(error.value)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await api.generating(1)
+            await api.runs.drain(0)
+    assert [(error.status_code, error.code) for error in refused] == [(503, "engine_unavailable")]
