@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 import anyio
 import structlog
 
-from orchestrator.api.application import create_api
+from orchestrator.api.application import ApiOptions, create_api
 from orchestrator.api.limits import RequestLimits
 from orchestrator.api.metrics import Metrics
+from orchestrator.api.services import Services
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.redaction import Redaction
 from orchestrator.engines.llama_cpp.hugging_face import HuggingFaceDownloader
@@ -47,26 +48,26 @@ from orchestrator.service.quotas import Quotas
 from orchestrator.service.redacting_store import RedactingStore
 from orchestrator.service.replays import ReplayService
 from orchestrator.service.retelling import TellingService
-from orchestrator.service.retention import RetentionPolicy, RetentionService
+from orchestrator.service.retention import RetentionService
 from orchestrator.service.runs import RunService
-from orchestrator.service.server_callbacks import ServerPolicies
 from orchestrator.service.threads import ThreadService
 from orchestrator.service.token_costs import TokenCostService
 from orchestrator.service.tokens import TokenService
 from orchestrator.settings import Settings
-from orchestrator.store.audit import SqlAuditStore
-from orchestrator.store.chain_memory import ChainMemory
 from orchestrator.store.database import open_database
-from orchestrator.store.definitions import SqlDefinitionStore
 from orchestrator.store.encryption import Sealer
-from orchestrator.store.graph import SqlResponseGraph
-from orchestrator.store.jobs import SqlJobStore
 from orchestrator.store.migrate import prepare
-from orchestrator.store.oauth_credentials import SqlOAuthCredentialStore
-from orchestrator.store.responses import SqlResponseStore
-from orchestrator.store.threads import SqlThreadStore
-from orchestrator.store.tokens import SqlTokenStore
-from orchestrator.wiring import engines_of, mcp_catalog, network_policy, plugin_files, run_limits
+from orchestrator.wiring import (
+    engines_of,
+    instance_policy,
+    mcp_catalog,
+    network_policy,
+    plugin_files,
+    retention_policy,
+    run_limits,
+    server_policies,
+    stores_of,
+)
 
 CLOSE_SECONDS = 5.0
 OLLAMA = "ollama"
@@ -134,43 +135,32 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             await ollama.start(tasks)
         database = await open_database(settings.database_url)
         closing.push_async_callback(database.aclose)
-        memory = ChainMemory()
-        graph = SqlResponseGraph(database, memory)
-        retention = RetentionService(
-            graph,
-            RetentionPolicy(
-                days=settings.retention_days,
-                max_responses=settings.retention_max_responses,
-                keep_skeleton=settings.retention_keep_skeleton,
-            ),
-        )
+        stores = stores_of(database, Sealer(settings.encryption_key, settings.encryption_key_file))
+        graph, tokens = stores.graph, stores.tokens
+        retention = RetentionService(graph, retention_policy(settings))
         engines = engines_of(settings, tasks)
         files = plugin_files(settings)
-        sealer = Sealer(settings.encryption_key, settings.encryption_key_file)
-        pins = DefinitionPins(SqlDefinitionStore(database), settings.drift_policy)
+        pins = DefinitionPins(stores.definitions, settings.drift_policy)
         redaction = Redaction(settings.redact_patterns, settings.redact_paths)
         holder = this_holder()
         children = ChildGuard(settings.data_dir, holder, is_dead)
         closing.push_async_callback(children.close)
         await children.sweep()
-        logins = SqlOAuthCredentialStore(database, sealer)
-        catalog = mcp_catalog(settings, files, logins, tasks, pins, redaction, children.new_mark)
-        store = RedactingStore(SqlResponseStore(database, memory, sealer), redaction, catalog.redaction)
+        catalog = mcp_catalog(settings, files, stores.logins, tasks, pins, redaction, children.new_mark)
+        store = RedactingStore(stores.responses, redaction, catalog.redaction)
         metrics = Metrics()
-        tokens = SqlTokenStore(database, sealer)
         quotas = Quotas(tokens, requests_per_minute=settings.requests_per_minute)
         runs = RunService(store, holder, tasks, settings.max_concurrent_runs, metrics.run_ended, quotas)
-        audit = AuditService(SqlAuditStore(database))
+        audit = AuditService(stores.audit)
         downloaders = (
             HuggingFaceDownloader(settings.models_dir[0]),
             OllamaDownloader(settings.ollama_host, settings.ollama_registries),
         )
         optional = frozenset[str]() if settings.expects_ollama else frozenset({OLLAMA})
         models = ModelService(engines, optional=optional, tasks=tasks)
-        jobs = SqlJobStore(database)
         downloads = DownloadService(
             downloaders,
-            jobs,
+            stores.jobs,
             holder,
             tasks,
             history_days=settings.download_history_days,
@@ -178,26 +168,11 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
             on_installed=models.forget,
             optional=optional,
         )
-        instances = InstanceService(
-            models,
-            InstancePolicy(
-                jit_loading=settings.jit_loading,
-                ttl_seconds=settings.model_ttl,
-                auto_evict=settings.auto_evict,
-                keep_only_last=settings.keep_only_last,
-                max_queued=settings.max_queued,
-            ),
-        )
+        instances = InstanceService(models, instance_policy(settings))
         limits = run_limits(settings)
         costs = TokenCostService(instances)
         plugins = PluginService(catalog.host, pins, costs)
-        policies = ServerPolicies(
-            elicitation=settings.elicitation,
-            elicitation_seconds=settings.elicitation_timeout,
-            sampling=settings.sampling,
-            sampling_max_tokens=settings.sampling_max_tokens,
-            sampling_max_requests=settings.sampling_max_requests,
-        )
+        policies = server_policies(settings)
         calls = DirectCallService(
             plugins=plugins,
             catalog=catalog,
@@ -247,46 +222,42 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
         catalog.start_plugins()
         checks = IntegrationCheckService(catalog, costs, limits)
         keep_skeleton = settings.retention_keep_skeleton
-        threads = ThreadService(SqlThreadStore(database, memory), graph, keep_skeleton=keep_skeleton)
+        threads = ThreadService(stores.threads, graph, keep_skeleton=keep_skeleton)
         readers = GraphService(graph, store, runs, keep_skeleton=keep_skeleton)
         branches, replays = BranchService(readers, graph, store), ReplayService(chats, store, catalog)
+        services = Services(
+            chats=chats,
+            approvals=approvals,
+            graph=readers,
+            tellings=TellingService(readers, store, runs),
+            threads=threads,
+            conversations=ConversationService(threads, store, holder),
+            forks=ForkService(chats, store),
+            branches=branches,
+            replays=replays,
+            chain_replays=ChainReplayService(replays, branches, graph, store),
+            models=models,
+            instances=instances,
+            embeddings=EmbeddingService(models, instances, settings.run_timeout),
+            runs=runs,
+            downloads=DownloadClaimService(downloads, stores.jobs),
+            audit=audit,
+            plugins=plugins,
+            calls=calls,
+            materials=PluginMaterialService(plugins=plugins, catalog=catalog, store=store, limits=limits),
+            checks=checks,
+            prompt_costs=PromptCostService(models, store, checks),
+            metrics=metrics,
+            tokens=TokenService(tokens),
+            quotas=quotas,
+        )
+        options = replace(
+            api_options(settings),
+            why_not_ready=why_not_ready,
+            health_warnings=lambda: (UNUSED_PLUGIN_FILE,) if files.config.errors else (),
+        )
         try:
-            api = create_api(
-                chats=chats,
-                approvals=approvals,
-                graph=readers,
-                tellings=TellingService(readers, store, runs),
-                threads=threads,
-                conversations=ConversationService(threads, store, holder),
-                usual_dialect=settings.chat_dialect,
-                strict_lmstudio=settings.strict_lmstudio,
-                forks=ForkService(chats, store),
-                branches=branches,
-                replays=replays,
-                chain_replays=ChainReplayService(replays, branches, graph, store),
-                models=models,
-                instances=instances,
-                embeddings=EmbeddingService(models, instances, settings.run_timeout),
-                runs=runs,
-                downloads=DownloadClaimService(downloads, jobs),
-                audit=audit,
-                plugins=plugins,
-                calls=calls,
-                materials=PluginMaterialService(plugins=plugins, catalog=catalog, store=store, limits=limits),
-                checks=checks,
-                prompt_costs=PromptCostService(models, store, checks),
-                metrics=metrics,
-                tokens=TokenService(tokens),
-                quotas=quotas,
-                require_authentication=settings.require_authentication,
-                host=settings.host,
-                allowed_hosts=settings.allowed_hosts,
-                cors_origins=settings.cors_origins,
-                limits=request_limits(settings),
-                why_not_ready=why_not_ready,
-                health_warnings=lambda: (UNUSED_PLUGIN_FILE,) if files.config.errors else (),
-            )
-            yield Application(api, runs)
+            yield Application(create_api(services, options), runs)
         finally:
             with anyio.CancelScope(shield=True):
                 await downloads.close(CLOSE_SECONDS)
@@ -295,6 +266,19 @@ async def open_app(settings: Settings) -> AsyncGenerator[Application]:
                 for engine in engines:
                     await engine.aclose()
             tasks.cancel_scope.cancel()
+
+
+def api_options(settings: Settings) -> ApiOptions:
+    """How the API behaves, as far as settings say it."""
+    return ApiOptions(
+        usual_dialect=settings.chat_dialect,
+        strict_lmstudio=settings.strict_lmstudio,
+        require_authentication=settings.require_authentication,
+        host=settings.host,
+        allowed_hosts=settings.allowed_hosts,
+        cors_origins=settings.cors_origins,
+        limits=request_limits(settings),
+    )
 
 
 def request_limits(settings: Settings) -> RequestLimits:

@@ -1,6 +1,7 @@
 """The parts of the service, made as the settings have them; `app.py` puts them together."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import anyio.abc
@@ -18,7 +19,21 @@ from orchestrator.integrations.oauth.logins import OAuthLogins
 from orchestrator.integrations.plugins import ChainLimits
 from orchestrator.integrations.server_requests import ClientFeatures
 from orchestrator.ports import DefinitionGuard, OAuthCredentialStore
+from orchestrator.service.instances import InstancePolicy
+from orchestrator.service.retention import RetentionPolicy
+from orchestrator.service.server_callbacks import ServerPolicies
 from orchestrator.settings import Settings
+from orchestrator.store.audit import SqlAuditStore
+from orchestrator.store.chain_memory import ChainMemory
+from orchestrator.store.database import Database
+from orchestrator.store.definitions import SqlDefinitionStore
+from orchestrator.store.encryption import Sealer
+from orchestrator.store.graph import SqlResponseGraph
+from orchestrator.store.jobs import SqlJobStore
+from orchestrator.store.oauth_credentials import SqlOAuthCredentialStore
+from orchestrator.store.responses import SqlResponseStore
+from orchestrator.store.threads import SqlThreadStore
+from orchestrator.store.tokens import SqlTokenStore
 
 REMOTE: Final = "openai_compatible"
 OLLAMA_KEEPS_SECONDS: Final = 300
@@ -136,4 +151,64 @@ def network_policy(settings: Settings) -> NetworkPolicy:
         deny=HostRules.parse(settings.ephemeral_deny, setting="EPHEMERAL_DENY"),
         # Who listens here only and asks nobody who they are serves this machine; all else may be others behind a proxy.
         allow_loopback=settings.on_loopback and not settings.require_authentication and not settings.allowed_hosts,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What is kept, all of it in one database."""
+
+    responses: SqlResponseStore
+    graph: SqlResponseGraph
+    threads: SqlThreadStore
+    audit: SqlAuditStore
+    tokens: SqlTokenStore
+    definitions: SqlDefinitionStore
+    logins: SqlOAuthCredentialStore
+    jobs: SqlJobStore
+
+
+def stores_of(database: Database, sealer: Sealer) -> Stores:
+    """Every store over one database; those of the graph forget together what is deleted."""
+    memory = ChainMemory()
+    return Stores(
+        responses=SqlResponseStore(database, memory, sealer),
+        graph=SqlResponseGraph(database, memory),
+        threads=SqlThreadStore(database, memory),
+        audit=SqlAuditStore(database),
+        tokens=SqlTokenStore(database, sealer),
+        definitions=SqlDefinitionStore(database),
+        logins=SqlOAuthCredentialStore(database, sealer),
+        jobs=SqlJobStore(database),
+    )
+
+
+def retention_policy(settings: Settings) -> RetentionPolicy:
+    """How long responses are kept."""
+    return RetentionPolicy(
+        days=settings.retention_days,
+        max_responses=settings.retention_max_responses,
+        keep_skeleton=settings.retention_keep_skeleton,
+    )
+
+
+def instance_policy(settings: Settings) -> InstancePolicy:
+    """When models are loaded, and when they go."""
+    return InstancePolicy(
+        jit_loading=settings.jit_loading,
+        ttl_seconds=settings.model_ttl,
+        auto_evict=settings.auto_evict,
+        keep_only_last=settings.keep_only_last,
+        max_queued=settings.max_queued,
+    )
+
+
+def server_policies(settings: Settings) -> ServerPolicies:
+    """What servers may ask for while they are called."""
+    return ServerPolicies(
+        elicitation=settings.elicitation,
+        elicitation_seconds=settings.elicitation_timeout,
+        sampling=settings.sampling,
+        sampling_max_tokens=settings.sampling_max_tokens,
+        sampling_max_requests=settings.sampling_max_requests,
     )

@@ -4,7 +4,7 @@ import re
 import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -12,9 +12,10 @@ import httpx
 import litestar
 import uvicorn
 
-from orchestrator.api.application import create_api
+from orchestrator.api.application import ApiOptions, create_api
 from orchestrator.api.limits import RequestLimits
 from orchestrator.api.metrics import Metrics
+from orchestrator.api.services import Services
 from orchestrator.core.drift import DriftPolicy
 from orchestrator.core.redaction import NOTHING, Redaction
 from orchestrator.core.request import Limits
@@ -115,11 +116,12 @@ async def house(
     policy: InstancePolicy | None = None,
     redaction: Redaction = NOTHING,
     request_limits: RequestLimits | None = None,
+    max_body_bytes: int | None = None,
     requests_per_minute: int | None = None,
     approval_timeout_seconds: float = 86_400,
     **options: Any,
 ) -> AsyncGenerator[House]:
-    """The application over these twins; `options` are those of `create_api`."""
+    """The application over these twins; `options` are those of `ApiOptions`."""
     kept = store or MemoryStore()
     responses = RedactingStore(kept, redaction, lambda _: redaction)
     engine = engine or ScriptedEngine([[Say("Hi.")]])
@@ -166,7 +168,7 @@ async def house(
         threads = ThreadService(graph, graph, keep_skeleton=True)
         readers = GraphService(graph, responses, runs, keep_skeleton=True)
         branches, replays = BranchService(readers, graph, responses), ReplayService(chats, responses, catalog)
-        app = create_api(
+        services = Services(
             chats=chats,
             approvals=ApprovalService(chats, runs, responses),
             graph=readers,
@@ -193,9 +195,11 @@ async def house(
             metrics=metrics,
             tokens=tokens,
             quotas=quotas,
-            limits=request_limits,
-            **options,
         )
+        sizes = request_limits or RequestLimits()
+        if max_body_bytes is not None:
+            sizes = replace(sizes, body_bytes=max_body_bytes)
+        app = create_api(services, ApiOptions(limits=sizes, **options))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # pyright: ignore[reportArgumentType] - two libraries' words for ASGI
         try:
             async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
