@@ -60,7 +60,9 @@ class MemoryStore:
             node = self.nodes.get(node.new.previous_response_id or "")
         return None
 
-    async def find_transcript(self, digests: Sequence[str], owner: str) -> tuple[str, str] | None:
+    async def find_transcript(
+        self, digests: Sequence[str], owner: str, calls: Sequence[str] = ()
+    ) -> tuple[str, str] | None:
         nodes = [
             node
             for node in self.nodes.values()
@@ -69,7 +71,10 @@ class MemoryStore:
             and node.status != "in_progress"
             and node.new.replay_of is None
         ]
-        known = {self._transcript(node): node.new.id for node in sorted(nodes, key=lambda node: node.number)}
+        known = {
+            self._transcript(node): node.new.id
+            for node in sorted(nodes, key=lambda node: (not node.calls.keys().isdisjoint(calls), node.number))
+        }
         return next(((known[digest], digest) for digest in digests if digest in known), None)
 
     def _transcript(self, node: Node) -> str:

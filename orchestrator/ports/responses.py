@@ -170,11 +170,13 @@ class ResponseStore(SuspendedRunStore, Protocol):
         """
         ...
 
-    async def find_transcript(self, digests: Sequence[str], owner: str) -> tuple[str, str] | None:
+    async def find_transcript(
+        self, digests: Sequence[str], owner: str, calls: Sequence[str] = ()
+    ) -> tuple[str, str] | None:
         """The response at whose end a conversation has one of these digests (`core/transcript.py`), and which.
 
-        The first digest that there is one for counts, of several responses the newest; replays do not, nor what is in
-        progress. One that waits for approvals has the digest of what was said by then. None where there is none.
+        The first digest that there is one for counts, of several responses the newest that made one of these `calls`, or
+        else the newest; replays do not count, nor what is in progress. One that waits for approvals has the digest of what was said by then. None where there is none.
         """
         ...
 

@@ -8,7 +8,7 @@ from typing import Final, assert_never
 from orchestrator.core.approvals import NEVER
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
 from orchestrator.core.functions import named_results, unanswered_call
-from orchestrator.core.items import ImageInput, InputItem, heads_of
+from orchestrator.core.items import FunctionCallInput, ImageInput, InputItem, heads_of
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import NO_REASONING, Model
 from orchestrator.core.permissions import ALL_TOOLS
@@ -238,7 +238,10 @@ class ChatService:
     async def _known_again(self, chat: ChatRequest, owner: str) -> ChatRequest:
         """`chat` as the continuation of what is stored of its history."""
         prefixes = transcript_prefixes(chat.input)
-        found = await self._store.find_transcript([digest for digest, _ in prefixes], owner) if prefixes else None
+        if not prefixes:
+            return chat
+        calls = [item.call_id for item in chat.input if isinstance(item, FunctionCallInput) and item.of_server]
+        found = await self._store.find_transcript([digest for digest, _ in prefixes], owner, calls)
         if found is None:
             return chat
         response_id, digest = found

@@ -160,10 +160,12 @@ class RedactingStore:
     async def inherited_prompt(self, response_id: str, owner: str) -> str | None:
         return await self._store.inherited_prompt(response_id, owner)
 
-    async def find_transcript(self, digests: Sequence[str], owner: str) -> tuple[str, str] | None:
+    async def find_transcript(
+        self, digests: Sequence[str], owner: str, calls: Sequence[str] = ()
+    ) -> tuple[str, str] | None:
         # The digests are those of what the client sent: a stored conversation of which something was taken out has
         # another one, and is not continued without what was taken out.
-        return await self._store.find_transcript(digests, owner)
+        return await self._store.find_transcript(digests, owner, calls)
 
     async def read_outputs(self, call_ids: Sequence[str], owner: str) -> Mapping[str, str]:
         return await self._store.read_outputs(call_ids, owner)

@@ -68,8 +68,12 @@ class SqlResponseStore:
     async def inherited_prompt(self, response_id: str, owner: str) -> str | None:
         return await self._database.read(lambda connection: chains.inherited_prompt(connection, response_id, owner))
 
-    async def find_transcript(self, digests: Sequence[str], owner: str) -> tuple[str, str] | None:
-        return await self._database.read(lambda connection: transcripts.find_transcript(connection, digests, owner))
+    async def find_transcript(
+        self, digests: Sequence[str], owner: str, calls: Sequence[str] = ()
+    ) -> tuple[str, str] | None:
+        return await self._database.read(
+            lambda connection: transcripts.find_transcript(connection, digests, owner, calls)
+        )
 
     async def read_outputs(self, call_ids: Sequence[str], owner: str) -> Mapping[str, str]:
         return await self._database.read(lambda connection: chains.read_outputs(connection, call_ids, owner))

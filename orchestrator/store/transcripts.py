@@ -7,10 +7,10 @@ from sqlalchemy import Connection, bindparam, select
 
 from orchestrator.core.transcript import EMPTY, chain_transcript
 from orchestrator.store.chains import TOLD, read_links
-from orchestrator.store.tables import responses
+from orchestrator.store.tables import responses, tool_calls
 
 _AT_ONCE: Final = 400
-"""Digests in one statement."""
+"""Digests, or calls, in one statement."""
 
 _PLACE: Final = select(responses.c.depth, responses.c.previous_response_id).where(
     responses.c.id == bindparam("response_id")
@@ -28,6 +28,8 @@ _FOUND: Final = (
     .order_by(responses.c.number)
 )
 
+_MADE: Final = select(tool_calls.c.response_id).where(tool_calls.c.call_id.in_(bindparam("call_ids", expanding=True)))
+
 
 def transcript_digest(connection: Connection, response_id: str) -> str:
     """The digest of the conversation up to the end of a response, whose items are all there."""
@@ -43,12 +45,17 @@ def transcript_digest(connection: Connection, response_id: str) -> str:
     return chain_transcript(digest or EMPTY, said)
 
 
-def find_transcript(connection: Connection, digests: Sequence[str], owner: str) -> tuple[str, str] | None:
+def find_transcript(
+    connection: Connection, digests: Sequence[str], owner: str, calls: Sequence[str] = ()
+) -> tuple[str, str] | None:
     """See `ResponseStore.find_transcript`."""
+    last = list(calls[-_AT_ONCE:])
+    made = set(connection.execute(_MADE, {"call_ids": last}).scalars()) if last else set[str]()
     for start in range(0, len(digests), _AT_ONCE):
         some = digests[start : start + _AT_ONCE]
         rows = connection.execute(_FOUND, {"owner": owner, "digests": list(some)}).all()
-        found = {row.transcript_digest: row.id for row in rows}  # the newest of each: it comes last
+        rows = sorted(rows, key=lambda row: row.id in made)
+        found = {row.transcript_digest: row.id for row in rows}  # the best of each: it comes last
         for digest in some:
             if digest in found:
                 return found[digest], digest

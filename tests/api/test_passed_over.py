@@ -116,3 +116,17 @@ async def test_a_word_of_the_user_goes_on_past_a_message_that_waits(known_by: st
         answer = (await api.client.post("/v1/messages", json={**sent, **more})).json()
         assert answer["content"] == [{"type": "text", "text": "Never mind."}]
         assert results_in(scripted.requests[-1].messages) == [PASSED_OVER]
+
+
+async def test_of_two_messages_that_wait_alike_the_one_that_is_spoken_of_is_passed_over() -> None:
+    call = [Call("count", {"n": 2})]
+    async with house(ScriptedEngine([call, call, [Say("Never mind.")]]), {"mcp/counter": counter()}) as api:
+        sent = {"model": SCRIPTED_MODEL, "max_tokens": 99, "integrations": [ASKING]}
+        first, second = [
+            (await api.client.post("/v1/messages", json={**sent, "messages": [USER]})).json() for _ in "12"
+        ]
+        said = [USER, {"role": "assistant", "content": first["content"]}, {"role": "user", "content": "No."}]
+        await api.client.post("/v1/messages", json={**sent, "messages": said})
+        paths = [f"/api/v1/responses/resp_{message['id'].removeprefix('msg_')}" for message in (first, second)]
+        states = [(await api.client.get(path)).json()["status"] for path in paths]
+        assert states == ["completed", "awaiting_approval"]

@@ -27,7 +27,7 @@ from orchestrator.store.database import open_database
 from orchestrator.store.graph import SqlResponseGraph
 from orchestrator.store.responses import SqlResponseStore
 from tests.store.readings import as_journaled, finish
-from tests.store.samples import MINUTE, NOON, OFFERED, STATS, new_response, text
+from tests.store.samples import MINUTE, NOON, OFFERED, STATS, answered, call, new_response, settled, text
 from tests.store.stores import Stores
 
 pytest_plugins = ("tests.store.databases",)
@@ -191,3 +191,17 @@ async def test_the_audit_proves_calls_that_wait_for_their_clients_and_those_that
     await graph.delete_response("resp_a", "ada", NOON, subtree=True, keep_skeleton=True)
     assert (await verify(database)).problem is None
     await database.aclose()
+
+
+async def test_of_conversations_that_sound_alike_the_one_with_the_calls_is_found(store: ResponseStore) -> None:
+    first = with_function("resp_a", None, TextInput("Hello."))
+    await finish(store, first, settled(call(0, "call_1"), answered("noon")), text(1))
+    await finish(
+        store,
+        replace(first, id="resp_b", created_at=NOON + MINUTE),
+        settled(call(0, "call_2"), answered("noon")),
+        text(1),
+    )
+    said = extended_transcript(EMPTY, first.input, [text(1).item])
+    for calls, expected in ((["call_1"], "resp_a"), (["call_2"], "resp_b"), (["call_9"], "resp_b"), ([], "resp_b")):
+        assert await store.find_transcript([said], "ada", calls) == (expected, said)
