@@ -283,11 +283,11 @@ def _stats(stats: Stats) -> wire.ChatStats:
 def _input_entry(item: items.InputItem) -> wire.StoredInput:
     begins = UNSET if isinstance(item, items.FunctionOutput) or not item.begins else True
     match item:
-        case items.TextInput(content, origin, speaker, heads=heads):
+        case items.TextInput(content, origin, speaker, heads=heads, name=name):
             role = UNSET if speaker == "user" else speaker
-            return wire.StoredTextInput(content, _origin(origin), role, begins, heads or UNSET)
-        case items.ImageInput(data_url, origin):
-            return wire.StoredImageInput(data_url, _origin(origin), begins)
+            return wire.StoredTextInput(content, _origin(origin), role, begins, heads or UNSET, name or UNSET)
+        case items.ImageInput(data_url, origin, name=name):
+            return wire.StoredImageInput(data_url, _origin(origin), begins, name or UNSET)
         case items.ReasoningInput(content):
             return wire.StoredReasoningInput(content, begins)
         case items.FunctionCallInput(call_id, name, arguments, of_server=of_server, server=server):

@@ -225,6 +225,7 @@ class InputOrigin(Struct, frozen=True):
 
 
 Begins: TypeAlias = Annotated[bool, Meta(description="A message of its own begins here.")]
+Speaking: TypeAlias = Annotated[str, Meta(description="Who speaks, where the client tells several users apart.")]
 OfServer: TypeAlias = Annotated[
     bool, Meta(description="Of a server's tool, which ran where the history was made; transcripts do not have it.")
 ]
@@ -252,6 +253,7 @@ class StoredTextInput(Struct, frozen=True, tag_field="type", tag="text"):
         ]
         | UnsetType
     ) = UNSET
+    name: Speaking | UnsetType = UNSET
 
 
 class StoredImageInput(Struct, frozen=True, tag_field="type", tag="image"):
@@ -260,6 +262,7 @@ class StoredImageInput(Struct, frozen=True, tag_field="type", tag="image"):
     data_url: str
     origin: InputOrigin | UnsetType = UNSET
     begins: Begins | UnsetType = UNSET
+    name: Speaking | UnsetType = UNSET
 
 
 class StoredReasoningInput(Struct, frozen=True, tag_field="type", tag="reasoning"):

@@ -72,7 +72,8 @@ class TextInput:
     What others than the user are to have said stands in prompts of servers, and in histories that a client brings.
     In every input item, `begins` says that a message of its own begins here; without it, what one side says in a row
     is one message. What `heads` the chat is of the system and stands first in an input: prompts have it at their
-    beginning, in the place of what an earlier input of the chain had there; an empty one takes that away.
+    beginning, in the place of what an earlier input of the chain had there; an empty one takes that away. The first item
+    of a message of the user has the `name` of who speaks, where the client tells several apart.
     """
 
     content: str
@@ -80,6 +81,7 @@ class TextInput:
     speaker: Speaker = "user"
     begins: bool = False
     heads: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class ImageInput:
     data_url: str
     origin: Origin | None = None
     begins: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,13 @@ class SystemMessage:
 
 @dataclass(frozen=True, slots=True)
 class UserMessage:
-    """What the user sent in one request, or in one message of a history that the client brings."""
+    """What the user sent in one request, or in one message of a history that the client brings.
+
+    `name` tells several who speak apart, empty where the client does not.
+    """
 
     parts: tuple[UserPart, ...]
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +192,8 @@ def input_messages(items: Sequence[InputItem], *, vision: bool = False) -> list[
             case "system":
                 messages.append(SystemMessage("\n".join(item.content for item in said if isinstance(item, TextInput))))
             case "user":
-                parts = (item for item in said if isinstance(item, TextInput | ImageInput))
-                messages.append(UserMessage(tuple(map(_framed, parts))))
+                parts = [item for item in said if isinstance(item, TextInput | ImageInput)]
+                messages.append(UserMessage(tuple(map(_framed, parts)), parts[0].name))
             case "assistant":
                 messages.append(_said_by_assistant(said))
             case "tool":
@@ -266,7 +270,8 @@ class _Results:
 
 def _framed(item: UserPart) -> UserPart:
     """A resource's text with its name around it, so that the model can tell it from what the user says."""
-    item = replace(item, begins=False) if item.begins else item  # where it begins is told by the message
+    # Where it begins, and who says it, is told by the message.
+    item = replace(item, begins=False, name="") if item.begins or item.name else item
     origin = item.origin
     if origin is None or origin.kind == "prompt" or not isinstance(item, TextInput):
         return item

@@ -152,7 +152,9 @@ def _of_others(role: str, said: Sequence[InputItem]) -> JsonObject | None:
             parts.append({"image": hashlib.sha256(item.data_url.encode("utf-8", "surrogatepass")).hexdigest()})
     if texts:
         parts.append("\n".join(texts))
-    return {"role": role, "content": parts} if parts else None
+    name = next((item.name for item in said if isinstance(item, TextInput | ImageInput)), "")
+    named: JsonObject = {"name": name} if name else {}
+    return {"role": role, "content": parts, **named} if parts else None
 
 
 def _result(item: FunctionOutput) -> JsonObject:

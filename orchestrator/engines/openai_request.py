@@ -104,8 +104,9 @@ def wire_message(message: PromptMessage) -> JsonObject:
     match message:
         case SystemMessage(content):
             return {"role": "system", "content": content}
-        case UserMessage(parts):
-            return {"role": "user", "content": _user_content(parts)}
+        case UserMessage(parts, name):
+            named: JsonObject = {"name": name} if name else {}
+            return {"role": "user", **named, "content": _user_content(parts)}
         case AssistantMessage(reasoning, content, calls):
             wire: JsonObject = {"role": "assistant", "content": content}
             if reasoning:

@@ -147,6 +147,7 @@ def _slot(owner: type, name: str) -> Callable[[object, object], None]:
 # Thousands of them are made where a chain is long, and the constructor of a frozen dataclass takes three times as long.
 _new: Final = object.__new__
 _set_parts: Final = _slot(UserMessage, "parts")
+_set_name: Final = _slot(UserMessage, "name")
 _set_content: Final = _slot(TextInput, "content")
 _DEFAULTS: Final = [(_slot(TextInput, field.name), field.default) for field in fields(TextInput)[1:]]
 
@@ -154,6 +155,7 @@ _DEFAULTS: Final = [(_slot(TextInput, field.name), field.default) for field in f
 def _user_message(texts: list[str]) -> UserMessage:
     message = _new(UserMessage)
     _set_parts(message, tuple([_text(content) for content in texts]))
+    _set_name(message, "")
     return message
 
 
@@ -240,6 +242,8 @@ def _is_plain(past: PastResponse) -> bool:
     if past.messages(vision=True) != messages or any(map(lacks_pictures, past.output)):
         return False
     if any(isinstance(message, SystemMessage) for message in messages):  # a client's history may have one
+        return False
+    if any(isinstance(message, UserMessage) and message.name for message in messages):
         return False
     said = (part for message in messages if isinstance(message, UserMessage) for part in message.parts)
     if not all(isinstance(part, TextInput) and part.origin is None and len(part.content) <= LONG_TEXT for part in said):

@@ -68,9 +68,10 @@ def _said(
         assert provider is not None
         taken = Origin(provider, "prompt" if origin["type"] == "prompt" else "resource", origin["name"])
         speaker = "assistant" if origin.get("speaker") == "assistant" else "user"
+    name: str = details.get("name", "")
     if kind != "text":
-        return ImageInput(text, taken, begins)
-    return TextInput(text, taken, speaker, begins, details.get("heads", False))
+        return ImageInput(text, taken, begins, name)
+    return TextInput(text, taken, speaker, begins, details.get("heads", False), name)
 
 
 def text_item(kind: str, content: str | None, logprobs: str | None) -> Message | Reasoning:

@@ -127,6 +127,8 @@ def input_rows(new: NewResponse) -> tuple[list[Row], dict[str, str]]:
 def _input_details(item: InputItem) -> tuple[str, JsonObject]:
     """The type of an input item, and what its columns do not have of it."""
     begins: JsonObject = {} if isinstance(item, FunctionOutput) or not item.begins else {"begins": True}
+    if isinstance(item, TextInput | ImageInput) and item.name:
+        begins["name"] = item.name
     match item:
         case TextInput(origin=origin, speaker=speaker, heads=heads):
             told = origin is not None or speaker == "user"  # an origin says who speaks in it

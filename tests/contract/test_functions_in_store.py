@@ -64,9 +64,10 @@ def handed_over(position: int, call_id: str) -> PlacedCall:
 
 async def test_histories_come_back_item_by_item(store: ResponseStore) -> None:
     said = (
+        TextInput("Be kind.", speaker="system", begins=True, heads=True),
         TextInput("Be brief.", speaker="developer", begins=True),
-        TextInput("Look.", begins=True),
-        ImageInput("data:image/png;base64,AAAA", begins=True),
+        TextInput("Look.", begins=True, name="bob"),
+        ImageInput("data:image/png;base64,AAAA", begins=True, name="eve"),
         ReasoningInput("hm", begins=True),
         TextInput("x" * (LONG_TEXT + 1), speaker="assistant"),
         FunctionCallInput("call_1", "f", '{"a": 1}'),

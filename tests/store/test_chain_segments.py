@@ -14,7 +14,7 @@ from orchestrator.core.commands import Outcome
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import ImageInput, InputItem, Origin, PluginProvider, TextInput
 from orchestrator.core.placed import PlacedItem
-from orchestrator.core.prompt import PastResponse, PastSegment
+from orchestrator.core.prompt import PastResponse, PastSegment, latest_heads
 from orchestrator.core.response import Completed
 from orchestrator.core.tools import text_content
 from orchestrator.ports import LONG_TEXT, ForkPoint
@@ -160,6 +160,20 @@ async def test_what_is_told_in_more_ways_or_is_long_stays_in_its_rows(database: 
     assert await read_chain(started_anew(database), last, "ada") == told
     rows = [PastResponse] * 6
     assert await kinds(started_anew(database), last) == [PastSegment, *rows, PastSegment]
+
+
+@pytest.mark.anyio
+async def test_what_heads_a_chat_and_who_speaks_is_read_from_rows(database: Database) -> None:
+    store = started_anew(database)
+    head = TextInput("Be brief.", speaker="system", begins=True, heads=True)
+    await add(store, "headed", await grow(store, 2), head, TextInput("Hi"))
+    await add(store, "named", "headed", TextInput("Hi", begins=True, name="bob"))
+    last = await grow(store, 4, "named", "z")
+    told = await read_chain(started_anew(database, 1_000), last, "ada")
+    assert await read_chain(started_anew(database), last, "ada") == told
+    chain = (await started_anew(database).load_chain(last, "ada")).responses
+    assert [type(past) for past in chain] == [PastSegment, PastResponse, PastResponse, PastSegment]
+    assert latest_heads(chain) == (head,)
 
 
 @pytest.mark.anyio

@@ -170,8 +170,9 @@ def _items(turn: w.Turn, at: int) -> list[InputItem]:
             return [TextInput(_text(content), speaker="system", begins=True)]
         case w.DeveloperTurn(content):
             return [TextInput(_text(content), speaker="developer", begins=True)]
-        case w.UserTurn(content):
-            return _user_items(content, at)
+        case w.UserTurn(content, name):
+            first, *rest = _user_items(content, at)
+            return [replace(first, name=name or ""), *rest]
         case w.AssistantTurn():
             return _assistant_items(turn, at)
         case w.ToolTurn(content, call_id):
@@ -183,10 +184,10 @@ def _items(turn: w.Turn, at: int) -> list[InputItem]:
             assert_never(turn)
 
 
-def _user_items(content: str | Sequence[w.TextPart | w.ImagePart], at: int) -> list[InputItem]:
+def _user_items(content: str | Sequence[w.TextPart | w.ImagePart], at: int) -> list[TextInput | ImageInput]:
     if isinstance(content, str):
         return [TextInput(content, begins=True)]
-    items: list[InputItem] = [] if content else [TextInput("", begins=True)]
+    items: list[TextInput | ImageInput] = [] if content else [TextInput("", begins=True)]
     for place, part in enumerate(content):
         begins = place == 0
         if isinstance(part, w.TextPart):

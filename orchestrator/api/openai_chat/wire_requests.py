@@ -84,7 +84,12 @@ class UserTurn(Struct, frozen=True, forbid_unknown_fields=True, tag_field="role"
     """What the user said."""
 
     content: str | SeenParts
-    name: Described = None
+    name: (
+        Annotated[
+            str, Meta(max_length=256, description="Who speaks, where several do: engines are told, Ollama has no word.")
+        ]
+        | None
+    ) = None
 
 
 class CalledFunction(Struct, frozen=True, forbid_unknown_fields=True):
