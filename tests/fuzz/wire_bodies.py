@@ -39,6 +39,31 @@ responses: Final[Fields] = {
     "previous_response_id": ids("response"),
     "conversation": ids("conversation"),
 }
+threads: Final[st.SearchStrategy[Any]] = st.just({"type": "create"}) | st.fixed_dictionaries(
+    {"type": st.just("continue"), "previous_message_id": ids("response")}
+)
+called: Final[JsonObject] = {
+    "type": "mcp_tool_use",
+    "id": "mcptoolu_1",
+    "name": "fly",
+    "server_name": "clock",
+    "input": {},
+}
+blocks: Final[st.SearchStrategy[Any]] = st.lists(
+    st.one_of(
+        texts.map(lambda text: {"type": "text", "text": text}),
+        texts.map(
+            lambda text: {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}}
+        ),
+        st.sampled_from([called, {"type": "tool_use", "id": "toolu_1", "name": "fly", "input": {}}]),
+        texts.map(lambda text: {"type": "tool_result", "tool_use_id": "toolu_1", "content": text, "is_error": True}),
+        anything,
+    ),
+    max_size=3,
+)
+said_as_blocks: Final = said_as_messages | st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": said | blocks}), max_size=4
+)
 messages: Final[Fields] = {
     "system": texts,
     "tools": st.just([{"name": "fly", "input_schema": {"type": "object"}}]),
@@ -77,8 +102,8 @@ NEEDED: Final[dict[str, Fields]] = {
     "/v1/conversations": {},
     "/v1/conversations/{conversation_id}": {"metadata": metadata},
     "/v1/conversations/{conversation_id}/items": {"items": said_as_items},
-    "/v1/messages": {"model": model, "messages": said_as_messages, "max_tokens": st.integers(1, 50)},
-    "/v1/messages/count_tokens": {"model": model, "messages": said_as_messages},
+    "/v1/messages": {"model": model, "messages": said_as_blocks, "max_tokens": st.integers(1, 50)},
+    "/v1/messages/count_tokens": {"model": model, "messages": said_as_blocks},
     f"{V1}/plugins/mcp/{{label}}/tools/{{tool}}/call": {},
     f"{V1}/plugins/mcp/{{label}}/resources/read": {"uri": st.sampled_from(["file:///x", "clock://now", "http://a"]) | texts},
     f"{V1}/plugins/mcp/{{label}}/prompts/{{prompt}}/get": {},
@@ -117,7 +142,8 @@ MORE: Final[dict[str, Fields]] = {
     "/v1/responses/input_tokens": {**responses, "truncation": st.sampled_from(["auto", "disabled"])},
     "/v1/responses/compact": {name: responses[name] for name in ("instructions", "previous_response_id")},
     "/v1/conversations": {"items": said_as_items, "metadata": metadata},
-    "/v1/messages": {**messages, "stream": flag, "temperature": few, "integrations": integrations, "previous_response_id": ids("response"), "store": flag},
+    "/v1/messages": {**messages, "stream": flag, "temperature": few, "integrations": integrations, "previous_response_id": ids("response"), "store": flag,
+                     "thread": threads, "stop_sequences": st.lists(texts, max_size=2)},
     "/v1/messages/count_tokens": {**messages},
     f"{V1}/plugins/mcp/{{label}}/tools/{{tool}}/call": {"arguments": zone | anything, "previous_response_id": ids("response"), "stream": flag},
     f"{V1}/plugins/mcp/{{label}}/resources/read": {"previous_response_id": ids("response")},
