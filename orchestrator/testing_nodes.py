@@ -1,13 +1,14 @@
 """What the store's in-memory twin keeps of a response, and how it is read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from orchestrator.core.approvals import Approve
 from orchestrator.core.calls import output_entry, pending_approval
-from orchestrator.core.commands import PlacedCall, PlacedItem, PlacedText
-from orchestrator.core.items import OutputEntry
+from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem, PlacedText
+from orchestrator.core.errors import ErrorInfo
+from orchestrator.core.items import Message, OutputEntry, OutputItem, ToolCall
 from orchestrator.core.placed import HANDED_OVER
 from orchestrator.core.response import (
     Cancelled,
@@ -19,7 +20,7 @@ from orchestrator.core.response import (
     Stats,
     ending_status,
 )
-from orchestrator.ports import CallDecision, JournaledCall, NewResponse, StoredResponse, Suspension
+from orchestrator.ports import LONG_TEXT, CallDecision, JournaledCall, NewResponse, StoredResponse, Suspension
 
 
 @dataclass(slots=True)
@@ -152,3 +153,48 @@ def take_back_threads(threads: dict[str, PointedThread], failed: Node, at: datet
             del threads[thread_id]
         elif thread.newest == failed.new.id and kept is not None:
             thread.newest, thread.updated_at = kept, at
+
+
+def shortened(output: tuple[OutputEntry, ...]) -> tuple[OutputEntry, ...]:
+    """Without the long outputs of calls, and how likely the tokens of messages were."""
+    return tuple(replace(entry, item=_shortened_item(entry.item)) for entry in output)
+
+
+def _shortened_item(item: OutputItem) -> OutputItem:
+    if isinstance(item, Message):
+        return Message(item.content)
+    return _shortened_call(item) if isinstance(item, ToolCall) else item
+
+
+def _shortened_call(call: ToolCall) -> ToolCall:
+    structured = call.structured if len(call.structured or "") <= LONG_TEXT else None
+    return replace(call, output="" if len(call.output) > LONG_TEXT else call.output, structured=structured)
+
+
+def settle(node: Node, call: PlacedCall, outcome: Outcome, at: datetime) -> None:
+    """The call has that outcome from now on."""
+    node.items[call.position] = replace(call, outcome=outcome)
+    node.calls[call.call_id].settled_at = at
+
+
+def kept_items(node: Node, items: Sequence[PlacedItem]) -> list[PlacedItem]:
+    """What the store keeps of items: of a response that is not stored, only its calls."""
+    return [item for item in items if node.new.stored or isinstance(item, PlacedCall)]
+
+
+def kept(outcome: Outcome, node: Node) -> Outcome:
+    """What the store keeps of an outcome."""
+    return outcome if node.new.stored else replace(outcome, output="", shown=None, structured=None)
+
+
+def same_ending(one: Ending, other: Ending, node: Node) -> bool:
+    """Whether both are one, as far as the store keeps them."""
+    if node.new.stored:
+        return one == other
+    match one, other:
+        case Failed(error), Failed(ErrorInfo(kind=kind)):
+            return error.kind == kind
+        case (Cancelled(), Cancelled()) | (Completed(), Completed()):
+            return True
+        case _:
+            return one == other

@@ -6,19 +6,18 @@ from datetime import datetime
 
 from orchestrator.core.approvals import Approve, Deny
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
-from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.core.items import FunctionOutput, Message, OutputEntry, OutputItem, ToolCall
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.items import FunctionOutput
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.listing import listing_number
 from orchestrator.core.placed import HANDED_OVER
 from orchestrator.core.prompt import PastResponse
 from orchestrator.core.redacted_run import merged
-from orchestrator.core.response import UNCOUNTED, Cancelled, Completed, Ending, Failed, Incomplete, Stats
+from orchestrator.core.response import UNCOUNTED, Ending, Failed, Incomplete, Stats
 from orchestrator.core.tools import OfferedTool, ToolKey, readable_content, text_content
 from orchestrator.core.transcript import EMPTY, chain_transcript
 from orchestrator.ports import (
     INHERITS,
-    LONG_TEXT,
     CallDecision,
     Chain,
     JournaledCall,
@@ -27,7 +26,17 @@ from orchestrator.ports import (
     StoredRun,
     Suspension,
 )
-from orchestrator.testing_nodes import CallTimes, Node, PointedThread, take_back_threads
+from orchestrator.testing_nodes import (
+    CallTimes,
+    Node,
+    PointedThread,
+    kept,
+    kept_items,
+    same_ending,
+    settle,
+    shortened,
+    take_back_threads,
+)
 
 PROCESS_DIED = "The process that ran this call died during it: whether it took effect is not known."
 NEVER_APPROVED = "This call was not run: nobody had approved it when the process died that would have run it."
@@ -49,7 +58,7 @@ class MemoryStore:
         while node.new.previous_response_id is not None:
             node = self.nodes[node.new.previous_response_id]
             path.append(node)
-        past = tuple(PastResponse(step.new.input, _shortened(step.output())) for step in reversed(path))
+        past = tuple(PastResponse(step.new.input, shortened(step.output())) for step in reversed(path))
         return Chain(past, last.new.system_prompt, dict(last.new.tool_names), last.root_id)
 
     async def inherited_prompt(self, response_id: str, owner: str) -> str | None:
@@ -132,7 +141,7 @@ class MemoryStore:
                 if call.call_id in told and call.outcome == HANDED_OVER and call.call_id in node.calls:
                     item = told[call.call_id]
                     outcome = Outcome("answered", item.output, None, item.is_error)
-                    _settle(node, call, outcome, response.created_at)
+                    settle(node, call, outcome, response.created_at)
 
     async def extend_offer(
         self, response_id: str, offered: Sequence[OfferedTool], tool_names: Mapping[ToolKey, str], at: datetime
@@ -143,7 +152,7 @@ class MemoryStore:
 
     async def journal_calls(self, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:
         node = self._running(response_id)
-        items = _kept_items(node, items)
+        items = kept_items(node, items)
         if any(item.position in node.items for item in items):
             raise _store_error("An item stands there already.")
         self._insert(node, items, at)
@@ -154,8 +163,8 @@ class MemoryStore:
         if node is None or call is None:
             raise _store_error(f"The journal has no call '{call_id}' of this response.")
         if call.outcome is None:
-            _settle(self._running(response_id), call, outcome, at)
-        elif _kept(call.outcome, node) != _kept(outcome, node):
+            settle(self._running(response_id), call, outcome, at)
+        elif kept(call.outcome, node) != kept(outcome, node):
             raise _store_error(f"The call '{call_id}' is settled in another way already.")
 
     async def save_response(
@@ -169,17 +178,17 @@ class MemoryStore:
         warnings: Sequence[str] = (),
     ) -> None:
         node = self.nodes.get(response_id)
-        if node is not None and node.ending is not None and _same_ending(node.ending, ending, node):
+        if node is not None and node.ending is not None and same_ending(node.ending, ending, node):
             return
         node = self._running(response_id)
-        items = _kept_items(node, items)
+        items = kept_items(node, items)
         pending = {item.call_id: item.outcome for item in items if isinstance(item, PlacedCall)} | dict(outcomes)
         there = list(node.placed_calls())
         self._insert(node, [item for item in items if item.position not in node.items], at)
         for call in there:
             outcome = pending.get(call.call_id)
             if call.outcome is None and outcome is not None:
-                _settle(node, call, outcome, at)
+                settle(node, call, outcome, at)
         node.ending, node.stats, node.ended_at, node.warnings = ending, stats, at, tuple(warnings)
         if isinstance(ending, Failed) and not node.items:
             take_back_threads(self.threads, node, at)
@@ -225,7 +234,7 @@ class MemoryStore:
                     decision = node.decisions.get(call.call_id)
                     may_have_run = not call.awaits_approval or (decision and isinstance(decision.decision, Approve))
                     status, why = ("abandoned", PROCESS_DIED) if may_have_run else ("refused", NEVER_APPROVED)
-                    _settle(node, call, Outcome(status, text_content(why), why, is_error=True), now)
+                    settle(node, call, Outcome(status, text_content(why), why, is_error=True), now)
                 node.ending, node.ended_at = Incomplete("process_died"), now
                 node.stats = UNCOUNTED if node.stats == Stats() else node.stats
                 ended.append(node.new.id)
@@ -306,7 +315,7 @@ class MemoryStore:
         if node is None or node.new.owner != owner or node.suspension is None:
             return False
         for call in [call for call in node.placed_calls() if call.outcome is None]:
-            _settle(node, call, Outcome("refused", text_content(why), why, is_error=True), at)
+            settle(node, call, Outcome("refused", text_content(why), why, is_error=True), at)
         node.suspension, node.ending, node.ended_at = None, ending, at
         return True
 
@@ -377,46 +386,3 @@ def _conflict(message: str) -> OrchestratorError:
 
 def _store_error(message: str) -> OrchestratorError:
     return OrchestratorError(ErrorKind.STORE_ERROR, message)
-
-
-def _shortened(output: tuple[OutputEntry, ...]) -> tuple[OutputEntry, ...]:
-    """Without the long outputs of calls, and how likely the tokens of messages were."""
-    return tuple(replace(entry, item=_shortened_item(entry.item)) for entry in output)
-
-
-def _shortened_item(item: OutputItem) -> OutputItem:
-    if isinstance(item, Message):
-        return Message(item.content)
-    return _shortened_call(item) if isinstance(item, ToolCall) else item
-
-
-def _shortened_call(call: ToolCall) -> ToolCall:
-    structured = call.structured if len(call.structured or "") <= LONG_TEXT else None
-    return replace(call, output="" if len(call.output) > LONG_TEXT else call.output, structured=structured)
-
-
-def _settle(node: Node, call: PlacedCall, outcome: Outcome, at: datetime) -> None:
-    node.items[call.position] = replace(call, outcome=outcome)
-    node.calls[call.call_id].settled_at = at
-
-
-def _kept_items(node: Node, items: Sequence[PlacedItem]) -> list[PlacedItem]:
-    """What the store keeps of items: of a response that is not stored, only its calls."""
-    return [item for item in items if node.new.stored or isinstance(item, PlacedCall)]
-
-
-def _kept(outcome: Outcome, node: Node) -> Outcome:
-    """What the store keeps of an outcome."""
-    return outcome if node.new.stored else replace(outcome, output="", shown=None, structured=None)
-
-
-def _same_ending(one: Ending, other: Ending, node: Node) -> bool:
-    if node.new.stored:
-        return one == other
-    match one, other:
-        case Failed(error), Failed(ErrorInfo(kind=kind)):
-            return error.kind == kind
-        case (Cancelled(), Cancelled()) | (Completed(), Completed()):
-            return True
-        case _:
-            return one == other
