@@ -57,6 +57,12 @@ def check_what_is_here(body: JsonObject) -> None:
         if name in body:
             message = f'"{name}" is of OpenAI\'s platform, and is not supported here: {what}.'
             raise OrchestratorError(ErrorKind.UNSUPPORTED_PARAMETER, message, param=name)
+    if body.get("truncation") == "auto":
+        message = (
+            '"truncation": "auto" would drop what was said first, and nothing is dropped here: a prompt that is too long is '
+            "refused. Put the chat in short with POST /v1/responses/compact, or leave this out."
+        )
+        raise OrchestratorError(ErrorKind.UNSUPPORTED_PARAMETER, message, param="truncation")
     for path, tool in _objects(body.get("tools"), "tools"):
         _check_tool(tool, path, _TOOLS)
         _check_connector(tool, path)

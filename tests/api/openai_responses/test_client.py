@@ -608,3 +608,10 @@ async def test_a_prompt_is_counted_with_all_that_it_holds_and_nothing_is_generat
     assert all(count > counts[0] for count in counts[1:])
     assert len(engine.requests) == 1
     assert (failed.value.status_code, failed.value.param) == (400, "tools.1.server_label")
+
+
+async def test_who_wants_a_chat_cut_to_fit_is_told_what_to_do_instead() -> None:
+    async with openai_house() as (_, client):
+        with pytest.raises(openai.BadRequestError, match="/v1/responses/compact") as refused:
+            await client.responses.create(model=MODEL, input="Hi", truncation="auto")
+    assert (refused.value.code, refused.value.param) == ("unsupported_parameter", "truncation")
