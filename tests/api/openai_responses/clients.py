@@ -7,10 +7,21 @@ from typing import Any
 from openai import AsyncOpenAI
 
 from orchestrator.core.prompt import AssistantMessage, SystemMessage, ToolMessage, UserMessage
-from orchestrator.testing import SCRIPTED_MODEL, FakeServer, ScriptedEngine
-from tests.api.house import House, house, served
+from orchestrator.testing import SCRIPTED_MODEL, Call, FakeServer, Say, ScriptedEngine
+from tests.api.house import House, fake_tool, house, served
+from tests.api.test_stream import tell_time
 
 MODEL = SCRIPTED_MODEL
+WEATHER: Any = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather somewhere.",
+    "parameters": {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]},
+    "strict": True,
+}
+CLOCK = {"mcp/clock": FakeServer([fake_tool("now", tell_time)])}
+USE_CLOCK: Any = {"type": "mcp", "server_label": "clock", "require_approval": "never"}
+CALLS = [[Call("now", {"zone": "UTC"})], [Say("It is noon.")]]
 
 
 @asynccontextmanager

@@ -1,34 +1,18 @@
 """`/v1/responses` as OpenAI's own client has it, over a scripted model."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
-import anyio
 import openai
 import pytest
 
-from orchestrator.api.openai_responses import answers
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.logprobs import LikelyToken, TokenLogprob
 from orchestrator.core.models import Model, ReasoningSupport
-from orchestrator.testing import Break, Call, FakeServer, Say, ScriptedEngine, Stall, Think
-from tests.api.house import fake_tool
-from tests.api.openai_responses.clients import MODEL, openai_house, texts_of, told
-from tests.api.test_stream import tell_time
+from orchestrator.testing import Break, Call, Say, ScriptedEngine, Think
+from tests.api.openai_responses.clients import CALLS, CLOCK, MODEL, USE_CLOCK, WEATHER, openai_house, texts_of, told
 
 pytestmark = pytest.mark.anyio
-
-WEATHER: Any = {
-    "type": "function",
-    "name": "get_weather",
-    "description": "The weather somewhere.",
-    "parameters": {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]},
-    "strict": True,
-}
-CLOCK = {"mcp/clock": FakeServer([fake_tool("now", tell_time)])}
-USE_CLOCK: Any = {"type": "mcp", "server_label": "clock", "require_approval": "never"}
-CALLS = [[Call("now", {"zone": "UTC"})], [Say("It is noon.")]]
 
 
 async def test_a_text_is_answered_with_a_response_that_has_everything() -> None:
@@ -316,61 +300,6 @@ async def test_json_is_demanded_of_the_engine() -> None:
     assert told(answers[0])["text"]["format"]["schema"] == schema
 
 
-async def test_a_response_of_the_background_is_polled_cancelled_and_followed_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # It is followed long after its end, which stays when it was.
-    monkeypatch.setattr(answers, "utc_now", lambda: datetime(2060, 1, 1, tzinfo=UTC))
-    going_on = anyio.Event()
-    engine = ScriptedEngine([[Say("Once upon"), Stall(going_on), Say(" a time.")]])
-    async with openai_house(engine) as (api, client):
-        begun = await client.responses.create(model=MODEL, input="Tell", background=True)
-        assert begun.status == "queued"
-        await api.generating(1)
-        assert (await client.responses.retrieve(begun.id)).status == "in_progress"
-        going_on.set()
-        await api.generating(0)
-        events = [told(event) async for event in await client.responses.retrieve(begun.id, stream=True)]
-        rest = [told(event) async for event in await client.responses.retrieve(begun.id, stream=True, starting_after=4)]
-        ended = await client.responses.retrieve(begun.id)
-    assert [event["type"] for event in events[:3]] == ["response.created", "response.queued", "response.in_progress"]
-    assert rest == events[5:]
-    assert events[-1]["response"] == told(ended)
-    assert (ended.status, ended.background, ended.output_text) == ("completed", True, "Once upon a time.")
-
-
-async def test_a_stream_of_the_background_goes_on_when_its_client_leaves() -> None:
-    going_on = anyio.Event()
-    engine = ScriptedEngine([[Say("Once upon"), Stall(going_on), Say(" a time.")]])
-    async with openai_house(engine) as (api, client):
-        stream = await client.responses.create(model=MODEL, input="Tell", background=True, stream=True)
-        heard: list[Any] = []
-        async for event in stream:
-            heard.append(told(event))
-            if event.type == "response.output_text.delta":
-                break
-        await stream.close()
-        await api.generating(1)
-        going_on.set()
-        response_id, last = heard[0]["response"]["id"], heard[-1]["sequence_number"]
-        rest = [
-            told(event)
-            async for event in await client.responses.retrieve(response_id, stream=True, starting_after=last)
-        ]
-    assert [event["sequence_number"] for event in rest] == list(range(last + 1, last + 1 + len(rest)))
-    assert rest[-1]["response"]["output"][0]["content"][0]["text"] == "Once upon a time."
-
-
-async def test_cancelling_ends_a_response_and_tells_what_there_is() -> None:
-    engine = ScriptedEngine([[Say("Once upon"), Stall(anyio.Event())]])
-    async with openai_house(engine) as (api, client):
-        begun = await client.responses.create(model=MODEL, input="Tell", background=True)
-        await api.generating(1)
-        cancelled = await client.responses.cancel(begun.id)
-    assert (cancelled.status, told(cancelled)["output"][0]["status"]) == ("cancelled", "incomplete")
-    assert cancelled.usage is None, "nobody counted, and that is not the same as nothing"
-
-
 async def test_the_prompts_of_all_turns_are_counted_and_no_tools_are_left_after_the_last_call_that_may_be_made() -> (
     None
 ):
@@ -382,52 +311,6 @@ async def test_the_prompts_of_all_turns_are_counted_and_no_tools_are_left_after_
     usage = told(response)["usage"]
     assert (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == (20, 10, 30)
     assert usage["input_tokens_details"]["cached_tokens"] == 16
-
-
-async def test_deleting_a_response_makes_its_id_unknown() -> None:
-    async with openai_house() as (_, client):
-        response = await client.responses.create(model=MODEL, input="Hi")
-        await client.responses.delete(response.id)
-        with pytest.raises(openai.NotFoundError) as gone:
-            await client.responses.retrieve(response.id)
-    assert (gone.value.code, gone.value.type) == ("response_not_found", "invalid_request_error")
-
-
-async def test_a_response_that_others_continue_is_not_deleted_alone_and_no_client_asks_again() -> None:
-    async with openai_house() as (_, client):
-        first = await client.responses.create(model=MODEL, input="Hi")
-        second = await client.responses.create(model=MODEL, input="Hi", previous_response_id=first.id)
-        with pytest.raises(openai.BadRequestError) as refused:
-            await client.responses.delete(first.id)
-        await client.responses.delete(first.id, extra_query={"subtree": "true"})
-        with pytest.raises(openai.NotFoundError):
-            await client.responses.retrieve(second.id)
-    assert "?subtree=true" in refused.value.message and refused.value.param == "response_id"
-
-
-async def test_what_is_not_stored_has_an_id_and_is_not_found() -> None:
-    async with openai_house() as (_, client):
-        response = await client.responses.create(model=MODEL, input="Hi", store=False)
-        with pytest.raises(openai.NotFoundError):
-            await client.responses.retrieve(response.id)
-    assert (response.id[:5], told(response)["store"]) == ("resp_", False)
-
-
-async def test_a_stored_item_can_be_referred_to() -> None:
-    engine = ScriptedEngine([[Say("Papaya.")]])
-    async with openai_house(engine) as (_, client):
-        first = await client.responses.create(model=MODEL, input=[{"role": "user", "content": "A word?"}])
-        asked = [item async for item in client.responses.input_items.list(first.id)]
-        references: Any = [
-            {"type": "item_reference", "id": asked[0].id},
-            {"id": first.output[0].id},
-            {"role": "user", "content": "Again?"},
-        ]
-        await client.responses.create(model=MODEL, input=references)
-        with pytest.raises(openai.BadRequestError) as unknown:
-            await client.responses.create(model=MODEL, input=[{"type": "item_reference", "id": "msg_none"}])
-    assert texts_of(engine) == [("user", "A word?"), ("assistant", "", "Papaya."), ("user", "Again?")]
-    assert unknown.value.param == "input.0.id"
 
 
 async def test_the_same_history_sent_again_goes_on_in_one_graph() -> None:
@@ -486,132 +369,3 @@ async def test_how_likely_the_tokens_were_is_told_and_kept() -> None:
     assert (last["top_logprobs"], read["top_logprobs"]) == (2, 2)
     assert last["output"][0]["content"][0]["logprobs"] == read["output"][0]["content"][0]["logprobs"] == TOLD
     assert [request.sampling.logprobs for request in engine.requests] == [2, 0]
-
-
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
-        ({"model": "nobody/nothing"}, "model"),
-        ({"previous_response_id": "resp_" + "0" * 48}, "previous_response_id"),
-        ({"previous_response_id": "chatcmpl-1"}, "previous_response_id"),
-        ({"temperature": 3}, "temperature"),
-        ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
-        ({"tools": [WEATHER, {"type": "custom", "name": "x"}]}, "tools.1.type"),
-        ({"tools": [{"type": "mcp", "server_label": "x", "connector_id": "connector_x"}]}, "tools.0.connector_id"),
-        ({"tool_choice": {"type": "file_search"}}, "tool_choice.type"),
-        ({"tool_choice": {"type": "allowed_tools", "tools": [{"type": "shell"}]}}, "tool_choice.tools.0.type"),
-        ({"input": [{"type": "computer_call_output"}]}, "input.0.type"),
-        ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input.0.content.0.type"),
-        ({"frequency_penalty": 2.5}, "frequency_penalty"),
-        ({"tools": [WEATHER, WEATHER]}, "tools.1.name"),
-        (
-            {"tools": [WEATHER, {"type": "mcp", "server_label": "none", "require_approval": "never"}]},
-            "tools.1.server_label",
-        ),
-        ({"tools": [{"type": "mcp", "server_label": "clock", "authorization": "x"}]}, "tools.0.authorization"),
-        ({"tools": [WEATHER, USE_CLOCK | {"allowed_tools": ["nope"]}]}, "tools.1.allowed_tools.0"),
-        ({"tool_choice": "required"}, "tool_choice"),
-        ({"tools": [WEATHER], "tool_choice": {"type": "function", "name": "other"}}, "tool_choice.name"),
-        ({"tools": [USE_CLOCK], "tool_choice": {"type": "mcp", "server_label": "other"}}, "tool_choice.server_label"),
-        ({"reasoning": {"effort": "high"}}, "reasoning.effort"),
-        ({"text": {"verbosity": "low"}}, "text.verbosity"),
-        ({"truncation": "auto"}, "truncation"),
-        ({"background": True, "store": False}, "background"),
-        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
-        ({"top_logprobs": 21}, "top_logprobs"),
-        ({"input": []}, "input"),
-        (
-            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "https://x.example/a.png"}]}]},
-            "input.0.content.0.image_url",
-        ),
-        (
-            {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}]}]},
-            "input.0.content.0.file_id",
-        ),
-        ({"input": [{"type": "function_call_output", "call_id": "call_none", "output": "x"}]}, "input"),
-        ({"conversation": "conv_" + "0" * 48}, "conversation"),
-        ({"conversation": "conv_1", "previous_response_id": "resp_1"}, "conversation"),
-        ({"colour": "red"}, "colour"),
-    ],
-)
-async def test_what_cannot_be_is_refused_by_the_name_of_its_field(body: dict[str, Any], param: str) -> None:
-    async with openai_house(servers=CLOCK) as (_, client):
-        with pytest.raises(openai.APIStatusError) as refused:
-            await client.responses.create(extra_body={"model": MODEL, "input": "Hi", **body})
-    assert refused.value.param == param
-
-
-def plainly(item: Any) -> Any:
-    """An item of a chat in short: the client's types know none of what users said, which OpenAI answers with, too."""
-    return item.model_dump(mode="json", exclude_none=True, warnings=False)
-
-
-async def test_a_chat_put_in_short_goes_on_from_what_its_users_said_and_the_rest_in_short() -> None:
-    engine = ScriptedEngine([[Say("Hello Alice.")], [Say("Greeted.")], [Say("All of it.")], [Say("Alice.")]])
-    rules: Any = {"role": "developer", "content": "Be kind."}
-    async with openai_house(engine) as (api, client):
-        first = await client.responses.create(model=MODEL, input=[rules, {"role": "user", "content": "I am Alice."}])
-        short = await client.responses.compact(model=MODEL, previous_response_id=first.id)
-        output = [plainly(item) for item in short.output]
-        more: Any = {"role": "user", "content": "And Bob."}
-        shorter = await client.responses.compact(model=MODEL, input=[*output, more], service_tier="auto")
-        again = [plainly(item) for item in shorter.output]
-        who: Any = {"role": "user", "content": "Who am I?"}
-        last: Any = {"type": "item_reference", "id": again[-1]["id"]}
-        await client.responses.create(model=MODEL, input=[*again[:-1], last, who])
-        stored = (await api.client.get(f"/api/v1/responses/{short.id}")).json()
-        with pytest.raises(openai.BadRequestError) as nothing:
-            await client.responses.compact(model=MODEL)
-    kinds = [(item["type"], item.get("role"), item.get("content")) for item in output]
-    assert kinds == [
-        ("message", "developer", [{"type": "input_text", "text": "Be kind."}]),
-        ("message", "user", [{"type": "input_text", "text": "I am Alice."}]),
-        ("compaction", None, None),
-    ]
-    summary = "[what was said before, in short]\nAll of it.\n[end of what was said before]"
-    assert texts_of(engine) == [
-        ("system", "Be kind."),
-        ("user", "I am Alice."),
-        ("user", "And Bob."),
-        ("user", summary),
-        ("user", "Who am I?"),
-    ]
-    assert (short.object, nothing.value.param) == ("response.compaction", "input")
-    assert (stored["previous_response_id"], stored["output"][0]["content"]) == (first.id, "Greeted.")
-
-
-async def test_of_a_long_chat_put_in_short_the_newest_words_are_kept() -> None:
-    said: Any = [{"role": "user", "content": f"{number} " + "x" * 20_000} for number in range(3)]
-    async with openai_house(ScriptedEngine([[Say("Short.")]])) as (_, client):
-        short = await client.responses.compact(model=MODEL, input=said)
-    assert [(plainly(item).get("content") or [{"text": "…"}])[0]["text"][:1] for item in short.output] == ["2", "…"]
-
-
-async def test_a_prompt_is_counted_with_all_that_it_holds_and_nothing_is_generated() -> None:
-    engine = ScriptedEngine([[Say("Hi.")]])
-    async with openai_house(engine, CLOCK) as (_, client):
-        first = await client.responses.create(model=MODEL, input="Hello there, how are you?")
-        counts = [
-            (await client.responses.input_tokens.count(model=MODEL, input="Hi", **more)).input_tokens
-            for more in (
-                {},
-                {"instructions": "Be as brief as you can."},
-                {"tools": [WEATHER]},
-                {"tools": [USE_CLOCK]},
-                {"previous_response_id": first.id},
-            )
-        ]
-        gone = {"type": "mcp", "server_label": "gone", "require_approval": "never"}
-        with pytest.raises(openai.APIStatusError) as failed:
-            await client.responses.input_tokens.count(model=MODEL, input="Hi", tools=[WEATHER, gone])
-    assert counts[0] > 0
-    assert all(count > counts[0] for count in counts[1:])
-    assert len(engine.requests) == 1
-    assert (failed.value.status_code, failed.value.param) == (400, "tools.1.server_label")
-
-
-async def test_who_wants_a_chat_cut_to_fit_is_told_what_to_do_instead() -> None:
-    async with openai_house() as (_, client):
-        with pytest.raises(openai.BadRequestError, match="/v1/responses/compact") as refused:
-            await client.responses.create(model=MODEL, input="Hi", truncation="auto")
-    assert (refused.value.code, refused.value.param) == ("unsupported_parameter", "truncation")

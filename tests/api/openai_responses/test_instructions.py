@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from orchestrator.testing import Say, ScriptedEngine
-from tests.api.openai_responses.clients import MODEL, openai_house, told
-from tests.api.openai_responses.test_client import texts_of
+from tests.api.openai_responses.clients import MODEL, openai_house, texts_of, told
 
 pytestmark = pytest.mark.anyio
 
