@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, RowMapping, Text, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.core.commands import Outcome, PlacedCall, PlacedItem
 from orchestrator.core.errors import ErrorKind, OrchestratorError
@@ -17,18 +18,16 @@ from orchestrator.store import audit_chain, readings, response_chain, rows
 from orchestrator.store.chain_writer import Entry
 from orchestrator.store.chains import UNFINISHED, UNSETTLED, unfinished_parent, unusable_parent
 from orchestrator.store.columns import AnyText
-from orchestrator.store.inserting import add_labels, insert_missing, keep_blobs
+from orchestrator.store.inserting import add_labels, keep_blobs
 from orchestrator.store.labels import call_labels, opening_labels
+from orchestrator.store.offers import keep_offer
 from orchestrator.store.search import index_response
 from orchestrator.store.tables import (
     input_items,
-    offered_tools,
     output_items,
     responses,
     tool_call_approvals,
     tool_calls,
-    tool_definitions,
-    tool_offers,
 )
 from orchestrator.store.thread_moves import move_thread, take_back_threads
 from orchestrator.store.transcripts import transcript_digest
@@ -74,7 +73,6 @@ _SETTLE: Final = update(tool_calls).where(
 )
 """The one change of a journal row."""
 
-_TAKEN: Final = select(responses.c.id).where(responses.c.number == bindparam("number"))
 _LAST_MESSAGE: Final = (
     select(func.substr(output_items.c.content, 1, rows.PREVIEW, type_=AnyText))
     .where(output_items.c.response_id == bindparam("response_id"), output_items.c.type == "message")
@@ -150,10 +148,9 @@ def open_response(connection: Connection, response: NewResponse) -> None:
     """See `ResponseStore.open_response`."""
     root_id, depth = _place(connection, response)
     digest = keep_offer(connection, rows.offer_rows(response.offered, response.tool_names, response.created_at))
-    number = _free_number(connection, response)
-    row = rows.response_row(response, number, root_id, depth, digest)
+    row = rows.response_row(response, listing_number(response.created_at, response.id), root_id, depth, digest)
     row["input_salt"] = response_chain.salt_of(stored=response.stored)
-    connection.execute(insert(responses), row)
+    number = _insert_numbered(connection, row)
     said, blobs = rows.input_rows(response)
     keep_blobs(connection, blobs)
     if said:
@@ -204,18 +201,6 @@ def extend_offer(
         raise ended_elsewhere(response_id)
     digest = keep_offer(connection, rows.offer_rows(offered, tool_names, at))
     connection.execute(update(responses).where(responses.c.id == response_id).values(offer_digest=digest))
-
-
-def keep_offer(connection: Connection, offer: rows.OfferRows | None) -> str | None:
-    """Write down what is offered, once for all that offer the same; its digest, None where there is nothing."""
-    if offer is None:
-        return None
-    if insert_missing(connection, tool_offers, [offer.offer]):
-        insert_missing(connection, tool_definitions, offer.definitions)
-        if offer.tools:
-            connection.execute(insert(offered_tools), offer.tools)
-    digest: str = offer.offer["digest"]
-    return digest
 
 
 def journal_calls(connection: Connection, response_id: str, items: Sequence[PlacedItem], at: datetime) -> None:
@@ -403,8 +388,11 @@ def _end(connection: Connection, response: rows.ResponseFacts, ended: rows.Row, 
     return response_chain.ended_link(connection, response.id)
 
 
-def _free_number(connection: Connection, response: NewResponse) -> int:
-    number = listing_number(response.created_at, response.id)
-    while connection.execute(_TAKEN, {"number": number}).first() is not None:
-        number += 1
+def _insert_numbered(connection: Connection, row: rows.Row) -> int:
+    """Insert a response with its number, or the next one that is free; on Postgres whoever is just taking one is waited for."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    unless_taken = dialect.insert(responses).on_conflict_do_nothing(index_elements=["number"])
+    while connection.execute(unless_taken, row).rowcount == 0:
+        row["number"] += 1
+    number: int = row["number"]
     return number

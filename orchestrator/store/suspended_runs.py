@@ -18,6 +18,7 @@ from orchestrator.store import audit_chain, journal, readings, response_chain, r
 from orchestrator.store.chain_writer import Entry
 from orchestrator.store.chains import UNSETTLED
 from orchestrator.store.long_texts import long_text
+from orchestrator.store.offers import keep_offer
 from orchestrator.store.tables import (
     offered_tools,
     output_items,
@@ -182,7 +183,7 @@ def resume_response(
     """See `SuspendedRunStore.resume_response`."""
     if not record_decisions(connection, vault, response_id, decisions):
         raise _conflict("There are calls of this response that nobody has decided about.")
-    digest = journal.keep_offer(connection, rows.offer_rows(offered, tool_names, at))
+    digest = keep_offer(connection, rows.offer_rows(offered, tool_names, at))
     taken_up = {
         "status": "in_progress",
         "holder": holder,
