@@ -129,10 +129,17 @@ class MemoryGraph:
         thread.updated_at = at
         return self._thread(thread_id)
 
-    async def list_threads(self, owner: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[Thread]:
+    async def list_threads(
+        self, owner: str, after: tuple[datetime, str] | None, limit: int, through: str | None = None
+    ) -> Sequence[Thread]:
         mine = [self._thread(id) for id, thread in self._store.threads.items() if thread.owner == owner]
+        mine = [thread for thread in mine if through is None or through in self._ids_up(thread.newest.id)]
         mine.sort(key=lambda thread: (thread.updated_at, thread.id), reverse=True)
         return [thread for thread in mine if after is None or (thread.updated_at, thread.id) < after][:limit]
+
+    def _ids_up(self, response_id: str | None) -> Sequence[str]:
+        node = None if response_id is None else self._store.nodes.get(response_id)
+        return () if node is None else (node.new.id, *self._ids_up(node.new.previous_response_id))
 
     async def delete_thread(
         self, thread_id: str, owner: str, at: datetime, *, keep_skeleton: bool, token_id: str | None = None

@@ -45,10 +45,11 @@ def thread_routes(
     @get(THREADS_PATH)
     async def list_threads(request: HttpRequest) -> ASGIResponse:
         caller = await authenticator.caller(request)
-        query = Query(request, ("limit", "cursor"))
+        query = Query(request, ("limit", "cursor", "response_id"))
         place = cursor_place(query.text("cursor"), 1 + _PIECES)
         limit = query.number("limit", *LIST_PAGE)
-        found = await threads.list(caller, None if place is None else _after(place), limit + 1)
+        after = None if place is None else _after(place)
+        found = await threads.list(caller, after, limit + 1, through=query.text("response_id"))
         following = cursor_text(*_place(found[limit - 1])) if len(found) > limit else None
         return json_reply(thread_list_reply(found[:limit], following))
 

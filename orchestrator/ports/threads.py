@@ -28,8 +28,13 @@ class ThreadStore(Protocol):
         """A new thread that points to a stored response of the owner's; None where there is no such response."""
         ...
 
-    async def list_threads(self, owner: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[Thread]:
-        """The last moved first; those beyond the one that moved at a time and has an id."""
+    async def list_threads(
+        self, owner: str, after: tuple[datetime, str] | None, limit: int, through: str | None = None
+    ) -> Sequence[Thread]:
+        """The last moved first; those beyond the one that moved at a time and has an id.
+
+        With `through` only those in whose chain that response is.
+        """
         ...
 
     async def delete_thread(

@@ -47,10 +47,12 @@ class ThreadService:
             raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="response_id")
         return thread
 
-    async def list(self, caller: Caller, after: tuple[datetime, str] | None, limit: int) -> Sequence[Thread]:
-        """A page of the caller's threads, the last moved first."""
+    async def list(
+        self, caller: Caller, after: tuple[datetime, str] | None, limit: int, through: str | None = None
+    ) -> Sequence[Thread]:
+        """A page of the caller's threads, the last moved first; with `through` of those that have that response."""
         caller.require("chat", "The API token has no permission to read threads.")
-        return await self._threads.list_threads(caller.owner, after, limit)
+        return await self._threads.list_threads(caller.owner, after, limit, through)
 
     async def read(
         self, thread_id: str, caller: Caller, from_depth: int, limit: int

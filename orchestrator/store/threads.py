@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, insert, select, tuple_
+from sqlalchemy import Connection, RowMapping, Select, insert, select, tuple_
 
 from orchestrator.core.json_types import JsonObject
 from orchestrator.ports import Deletion, Thread
@@ -39,8 +39,12 @@ class SqlThreadStore:
     async def create_thread(self, thread_id: str, response_id: str, owner: str, at: datetime) -> Thread | None:
         return await self._database.write(lambda connection: _created(connection, thread_id, response_id, owner, at))
 
-    async def list_threads(self, owner: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[Thread]:
+    async def list_threads(
+        self, owner: str, after: tuple[datetime, str] | None, limit: int, through: str | None = None
+    ) -> Sequence[Thread]:
         query = _THREAD.where(threads.c.owner == owner)
+        if through is not None:
+            query = query.where(threads.c.newest_response_id.in_(_from(through)))
         if after is not None:
             query = query.where(tuple_(threads.c.updated_at, threads.c.id) < tuple_(*after))
         query = query.order_by(threads.c.updated_at.desc(), threads.c.id.desc()).limit(limit)
@@ -64,6 +68,13 @@ class SqlThreadStore:
             self._memory.forget(gone.deleted)
             await self._database.overwrite_deleted()
         return gone
+
+
+def _from(response_id: str) -> Select[tuple[str]]:
+    """A response, and all that continue it."""
+    found = select(responses.c.id).where(responses.c.id == response_id).cte("found", recursive=True)
+    child = responses.alias("child")
+    return select(found.union_all(select(child.c.id).where(child.c.previous_response_id == found.c.id)).c.id)
 
 
 def _created(connection: Connection, thread_id: str, response_id: str, owner: str, at: datetime) -> Thread | None:

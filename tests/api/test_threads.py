@@ -361,6 +361,27 @@ async def test_threads_are_listed_page_by_page_the_last_moved_first() -> None:
         assert found == [ids[0], *ids[:0:-1]]
 
 
+async def test_the_threads_that_a_response_is_in_are_found_by_it() -> None:
+    async with house() as api:
+        begun = await api.chat(enable_thinking=True)
+        first, thread_id = begun.headers["X-Response-Id"], begun.json()["thread_id"]
+        second = (await api.chat(thread_id=thread_id)).headers["X-Response-Id"]
+        aside = (await api.chat(previous_response_id=first)).json()["response_id"]
+        other = (await api.client.post("/api/v1/threads", json={"response_id": aside})).json()["thread_id"]
+        await api.chat(enable_thinking=True)
+
+        async def through(response_id: str) -> set[str]:
+            reply = (await api.client.get("/api/v1/threads", params={"response_id": response_id})).json()
+            return {thread["thread_id"] for thread in reply["threads"]}
+
+        assert [await through(each) for each in (first, second, aside, "resp_none")] == [
+            {thread_id, other},
+            {thread_id},
+            {other},
+            set(),
+        ]
+
+
 async def test_a_long_thread_is_read_page_by_page() -> None:
     async with house() as api:
         [thread_id] = await threads_of(api, 1)

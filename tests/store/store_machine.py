@@ -291,10 +291,12 @@ class StoreMachine(RuleBasedStateMachine):
         known = [*self.make.twin.threads, "thread_unknown"]
         self.see(lambda place: place.threads.find_thread(known[which % len(known)], owner))
         after: tuple[datetime, str] | None = None
+        responses = [*self.make.twin.nodes, "resp_unknown"]
+        through = responses[which % len(responses)] if which % 2 else None
         for _ in range(3):
             page = cast(
                 "list[Thread]",
-                self.see(lambda place, after=after: place.threads.list_threads(owner, after, limit)),
+                self.see(lambda place, after=after: place.threads.list_threads(owner, after, limit, through)),
             )
             if not page:
                 break

@@ -46,6 +46,9 @@ An extension. Deletes the thread and overwrites the content of its responses, fr
 all that comes before it: `kept_responses` names it. A thread whose newest response runs has to be cancelled first."""
 
 
+_THROUGH: Final = query_parameter("response_id", "Only threads in whose chain this response is.", {"type": "string"})
+
+
 def _limit(page: tuple[int, int]) -> JsonObject:
     usual, most = page
     return query_parameter(
@@ -76,7 +79,7 @@ SECTION: Final = Section(
                 "listThreads",
                 "List threads",
                 "An extension. The caller's threads, the last moved first.",
-                [_limit(LIST_PAGE), _CURSOR],
+                [_limit(LIST_PAGE), _CURSOR, _THROUGH],
                 {"200": success("A page.", "ThreadListReply"), **errors(_ASKED)},
             ),
             "post": {
