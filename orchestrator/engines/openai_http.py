@@ -16,7 +16,8 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.inputs import GenerationFinished
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.response import Counters
-from orchestrator.engines.openai_stream import SseParser, StreamDecoder, WireError, decode_chunk
+from orchestrator.engines.openai_stream import SseParser, StreamDecoder
+from orchestrator.engines.openai_wire import WireError, decode_chunk
 from orchestrator.ports import GenerationChunk
 
 CLOSE_SECONDS: Final = 2.0

@@ -16,7 +16,8 @@ from orchestrator.engines.held_turns import turn_schema
 from orchestrator.engines.ollama.decode import WireLikely
 from orchestrator.engines.ollama.request import chat_body
 from orchestrator.engines.openai_request import completion_body, raw_body, wire_response_format, wire_tool
-from orchestrator.engines.openai_stream import StreamDecoder, decode_chunk
+from orchestrator.engines.openai_stream import StreamDecoder
+from orchestrator.engines.openai_wire import decode_chunk
 
 SAMPLING = Sampling(presence_penalty=0.5, frequency_penalty=-0.5, logit_bias=((7, -100.0), (8, 1.5)), logprobs=2)
 FUNCTION = ToolDefinition("f", "", {"type": "object"})
