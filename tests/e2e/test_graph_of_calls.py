@@ -1,6 +1,7 @@
 """Calls, questions, branches and deletions that one dialect makes and another one sees: a real model, tool and database."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -124,3 +125,19 @@ def test_a_call_that_nobody_decided_about_is_in_the_audit_as_one_that_was_not_ru
     (call,) = http.get("/api/v1/tool-calls", params={"response_id": waiting}).json()["tool_calls"]
     assert (call["tool"], call["status"]) == ("add", "refused")
     assert command(service, "audit", "verify")
+
+
+def test_a_chain_of_several_dialects_is_run_again_as_one_and_its_export_proves_its_calls(
+    service: RunningService, http: httpx.Client, adder: str, tmp_path: Path
+) -> None:
+    server = {"type": "url", "name": "adder", "url": adder}
+    root, _ = by_message(http, ("user", SUM), mcp_servers=[server], temperature=0)
+    second, _ = by_completion(http, ("user", SUM), ("assistant", ANSWER), ("user", "Say hello."))
+    third, _ = posted(http, "/v1/responses", input="Say goodbye.", previous_response_id=second)
+    body = {"allow_tools": ["adder/add"]}
+    report = http.post(f"/api/v1/responses/{third}/chain/replay", json=body).json()
+    assert [one["replay_of"] for one in report["reports"]] == [root, second, third]
+    assert (report["equal"], report["left"]) == (True, []), report
+    exported = tmp_path / "calls.jsonl"
+    assert command(service, "audit", "export", "--output", str(exported))
+    assert command(service, "audit", "verify", "--file", str(exported))
