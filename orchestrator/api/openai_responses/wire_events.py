@@ -13,49 +13,18 @@ from orchestrator.api.openai_responses.wire_response import (
 )
 
 
-class Created(Struct, frozen=True, tag_field="type", tag="response.created"):
+class _OfResponse(Struct, frozen=True):
     sequence_number: int
     response: ResponseObject
 
 
-class Queued(Struct, frozen=True, tag_field="type", tag="response.queued"):
-    sequence_number: int
-    response: ResponseObject
-
-
-class InProgress(Struct, frozen=True, tag_field="type", tag="response.in_progress"):
-    sequence_number: int
-    response: ResponseObject
-
-
-class Completed(Struct, frozen=True, tag_field="type", tag="response.completed"):
-    sequence_number: int
-    response: ResponseObject
-
-
-class Incomplete(Struct, frozen=True, tag_field="type", tag="response.incomplete"):
-    sequence_number: int
-    response: ResponseObject
-
-
-class Failed(Struct, frozen=True, tag_field="type", tag="response.failed"):
-    sequence_number: int
-    response: ResponseObject
-
-
-class OutputItemAdded(Struct, frozen=True, tag_field="type", tag="response.output_item.added"):
+class _OfItem(Struct, frozen=True):
     sequence_number: int
     output_index: int
     item: ResponseItem
 
 
-class OutputItemDone(Struct, frozen=True, tag_field="type", tag="response.output_item.done"):
-    sequence_number: int
-    output_index: int
-    item: ResponseItem
-
-
-class ContentPartAdded(Struct, frozen=True, tag_field="type", tag="response.content_part.added"):
+class _OfPart(Struct, frozen=True):
     sequence_number: int
     item_id: str
     output_index: int
@@ -63,12 +32,81 @@ class ContentPartAdded(Struct, frozen=True, tag_field="type", tag="response.cont
     part: ContentPart
 
 
-class ContentPartDone(Struct, frozen=True, tag_field="type", tag="response.content_part.done"):
+class _ReasoningGoesOn(Struct, frozen=True):
     sequence_number: int
     item_id: str
     output_index: int
     content_index: int
-    part: ContentPart
+    delta: str
+
+
+class _ReasoningEnds(Struct, frozen=True):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    content_index: int
+    text: str
+
+
+class _OfSummary(Struct, frozen=True):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    summary_index: int
+    part: SummaryContent
+
+
+class _ArgumentsGoOn(Struct, frozen=True):
+    sequence_number: int
+    item_id: str
+    output_index: int
+    delta: str
+
+
+class _OfCall(Struct, frozen=True):
+    sequence_number: int
+    item_id: str
+    output_index: int
+
+
+class Created(_OfResponse, frozen=True, tag_field="type", tag="response.created"):
+    pass
+
+
+class Queued(_OfResponse, frozen=True, tag_field="type", tag="response.queued"):
+    pass
+
+
+class InProgress(_OfResponse, frozen=True, tag_field="type", tag="response.in_progress"):
+    pass
+
+
+class Completed(_OfResponse, frozen=True, tag_field="type", tag="response.completed"):
+    pass
+
+
+class Incomplete(_OfResponse, frozen=True, tag_field="type", tag="response.incomplete"):
+    pass
+
+
+class Failed(_OfResponse, frozen=True, tag_field="type", tag="response.failed"):
+    pass
+
+
+class OutputItemAdded(_OfItem, frozen=True, tag_field="type", tag="response.output_item.added"):
+    pass
+
+
+class OutputItemDone(_OfItem, frozen=True, tag_field="type", tag="response.output_item.done"):
+    pass
+
+
+class ContentPartAdded(_OfPart, frozen=True, tag_field="type", tag="response.content_part.added"):
+    pass
+
+
+class ContentPartDone(_OfPart, frozen=True, tag_field="type", tag="response.content_part.done"):
+    pass
 
 
 class OutputTextDelta(Struct, frozen=True, tag_field="type", tag="response.output_text.delta"):
@@ -89,56 +127,28 @@ class OutputTextDone(Struct, frozen=True, tag_field="type", tag="response.output
     logprobs: list[WrittenTokenTold] = field(default_factory=list[WrittenTokenTold])
 
 
-class ReasoningTextDelta(Struct, frozen=True, tag_field="type", tag="response.reasoning_text.delta"):
-    sequence_number: int
-    item_id: str
-    output_index: int
-    content_index: int
-    delta: str
+class ReasoningTextDelta(_ReasoningGoesOn, frozen=True, tag_field="type", tag="response.reasoning_text.delta"):
+    pass
 
 
-class ReasoningTextDone(Struct, frozen=True, tag_field="type", tag="response.reasoning_text.done"):
-    sequence_number: int
-    item_id: str
-    output_index: int
-    content_index: int
-    text: str
+class ReasoningTextDone(_ReasoningEnds, frozen=True, tag_field="type", tag="response.reasoning_text.done"):
+    pass
 
 
-class OpenReasoningDelta(Struct, frozen=True, tag_field="type", tag="response.reasoning.delta"):
+class OpenReasoningDelta(_ReasoningGoesOn, frozen=True, tag_field="type", tag="response.reasoning.delta"):
     """`response.reasoning_text.delta` as the Open Responses specification calls it."""
 
-    sequence_number: int
-    item_id: str
-    output_index: int
-    content_index: int
-    delta: str
 
-
-class OpenReasoningDone(Struct, frozen=True, tag_field="type", tag="response.reasoning.done"):
+class OpenReasoningDone(_ReasoningEnds, frozen=True, tag_field="type", tag="response.reasoning.done"):
     """`response.reasoning_text.done` as the Open Responses specification calls it."""
 
-    sequence_number: int
-    item_id: str
-    output_index: int
-    content_index: int
-    text: str
+
+class SummaryPartAdded(_OfSummary, frozen=True, tag_field="type", tag="response.reasoning_summary_part.added"):
+    pass
 
 
-class SummaryPartAdded(Struct, frozen=True, tag_field="type", tag="response.reasoning_summary_part.added"):
-    sequence_number: int
-    item_id: str
-    output_index: int
-    summary_index: int
-    part: SummaryContent
-
-
-class SummaryPartDone(Struct, frozen=True, tag_field="type", tag="response.reasoning_summary_part.done"):
-    sequence_number: int
-    item_id: str
-    output_index: int
-    summary_index: int
-    part: SummaryContent
+class SummaryPartDone(_OfSummary, frozen=True, tag_field="type", tag="response.reasoning_summary_part.done"):
+    pass
 
 
 class SummaryTextDelta(Struct, frozen=True, tag_field="type", tag="response.reasoning_summary_text.delta"):
@@ -157,11 +167,10 @@ class SummaryTextDone(Struct, frozen=True, tag_field="type", tag="response.reaso
     text: str
 
 
-class FunctionArgumentsDelta(Struct, frozen=True, tag_field="type", tag="response.function_call_arguments.delta"):
-    sequence_number: int
-    item_id: str
-    output_index: int
-    delta: str
+class FunctionArgumentsDelta(
+    _ArgumentsGoOn, frozen=True, tag_field="type", tag="response.function_call_arguments.delta"
+):
+    pass
 
 
 class FunctionArgumentsDone(Struct, frozen=True, tag_field="type", tag="response.function_call_arguments.done"):
@@ -172,29 +181,20 @@ class FunctionArgumentsDone(Struct, frozen=True, tag_field="type", tag="response
     arguments: str
 
 
-class McpListing(Struct, frozen=True, tag_field="type", tag="response.mcp_list_tools.in_progress"):
-    sequence_number: int
-    item_id: str
-    output_index: int
+class McpListing(_OfCall, frozen=True, tag_field="type", tag="response.mcp_list_tools.in_progress"):
+    pass
 
 
-class McpListed(Struct, frozen=True, tag_field="type", tag="response.mcp_list_tools.completed"):
-    sequence_number: int
-    item_id: str
-    output_index: int
+class McpListed(_OfCall, frozen=True, tag_field="type", tag="response.mcp_list_tools.completed"):
+    pass
 
 
-class McpCalling(Struct, frozen=True, tag_field="type", tag="response.mcp_call.in_progress"):
-    sequence_number: int
-    item_id: str
-    output_index: int
+class McpCalling(_OfCall, frozen=True, tag_field="type", tag="response.mcp_call.in_progress"):
+    pass
 
 
-class McpArgumentsDelta(Struct, frozen=True, tag_field="type", tag="response.mcp_call_arguments.delta"):
-    sequence_number: int
-    item_id: str
-    output_index: int
-    delta: str
+class McpArgumentsDelta(_ArgumentsGoOn, frozen=True, tag_field="type", tag="response.mcp_call_arguments.delta"):
+    pass
 
 
 class McpArgumentsDone(Struct, frozen=True, tag_field="type", tag="response.mcp_call_arguments.done"):
@@ -204,16 +204,12 @@ class McpArgumentsDone(Struct, frozen=True, tag_field="type", tag="response.mcp_
     arguments: str
 
 
-class McpCalled(Struct, frozen=True, tag_field="type", tag="response.mcp_call.completed"):
-    sequence_number: int
-    item_id: str
-    output_index: int
+class McpCalled(_OfCall, frozen=True, tag_field="type", tag="response.mcp_call.completed"):
+    pass
 
 
-class McpFailed(Struct, frozen=True, tag_field="type", tag="response.mcp_call.failed"):
-    sequence_number: int
-    item_id: str
-    output_index: int
+class McpFailed(_OfCall, frozen=True, tag_field="type", tag="response.mcp_call.failed"):
+    pass
 
 
 ResponseEvent: TypeAlias = (
