@@ -259,7 +259,7 @@ async def test_prompt_progress_grows_to_one_before_the_first_token(peer: Peer) -
     progress = [chunk.progress for chunk in chunks if isinstance(chunk, PromptProgressed)]
     assert progress == sorted(set(progress))
     assert all(0 <= value <= 1 for value in progress)
-    assert chunks[: len(progress)] == [PromptProgressed(value) for value in progress]
+    assert all(isinstance(chunk, PromptProgressed) for chunk in chunks[: len(progress)])
 
 
 @of_a_real_model
