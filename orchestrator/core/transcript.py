@@ -152,8 +152,8 @@ def _of_others(role: str, said: Sequence[InputItem]) -> JsonObject | None:
             parts.append({"image": hashlib.sha256(item.data_url.encode("utf-8", "surrogatepass")).hexdigest()})
     if texts:
         parts.append("\n".join(texts))
-    name = next((item.name for item in said if isinstance(item, TextInput | ImageInput)), "")
-    named: JsonObject = {"name": name} if name else {}
+    first = cast("TextInput | ImageInput", said[0])  # users and systems say nothing else
+    named: JsonObject = {"name": first.name} if first.name else {}
     return {"role": role, "content": parts, **named} if parts else None
 
 
