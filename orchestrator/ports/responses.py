@@ -231,7 +231,7 @@ class ResponseStore(SuspendedRunStore, Protocol):
         """End the response. Items already there stay as they are, but for an unsettled call's outcome.
 
         `warnings` are all that it was warned about, those that it was opened with included. A thread that it is the newest
-        response of goes back to the one before it where it failed and nothing was generated, and is gone without one.
+        response of goes back to the one before it where it failed and called no tool, and is gone without one.
         """
         ...
 

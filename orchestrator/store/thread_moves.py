@@ -33,12 +33,13 @@ def move_thread(connection: Connection, response: NewResponse) -> None:
 
 
 def take_back_threads(connection: Connection, response_id: str, at: datetime) -> None:
-    """Let threads leave a response that failed before anything was generated for the one before it; see `ResponseStore.save_response`.
+    """Let threads leave a response that failed and called nothing for the one before it; see `ResponseStore.save_response`.
 
-    Whoever appends to a thread cannot choose what to continue: what failed would stand in each of its prompts.
+    Whoever appends to a thread cannot choose what to continue: what failed would stand in each of its prompts, as often
+    as its client tries again. What a call did is done, and the model is to know of it.
     """
-    written = exists().where(output_items.c.response_id == responses.c.id)
-    nothing = select(responses.c.previous_response_id).where(responses.c.id == response_id, ~written)
+    called = exists().where(output_items.c.response_id == responses.c.id, output_items.c.call_id.is_not(None))
+    nothing = select(responses.c.previous_response_id).where(responses.c.id == response_id, ~called)
     row = connection.execute(nothing).one_or_none()
     if row is None:
         return

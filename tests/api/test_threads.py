@@ -13,7 +13,7 @@ from orchestrator.core.approvals import ApprovalPolicy
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import EphemeralProvider, TextInput, ToolCall
 from orchestrator.core.models import Model, ReasoningSupport
-from orchestrator.core.prompt import AssistantMessage, UserMessage
+from orchestrator.core.prompt import AssistantMessage, ToolMessage, UserMessage
 from orchestrator.core.response import ChatResult, Completed, Stats
 from orchestrator.testing import Break, Call, FakeServer, Say, ScriptedEngine, Stall, Think
 from tests.api.house import CHAT, House, chat_body, fake_tool, house
@@ -284,27 +284,31 @@ def failing(message: str = "It broke.") -> Break:
     return Break(OrchestratorError(ErrorKind.ENGINE_ERROR, message))
 
 
-async def test_a_thread_leaves_what_failed_before_anything_was_generated() -> None:
-    async with house(ScriptedEngine([[Say("One.")], [failing()], [failing()], [Say("Two.")]])) as api:
+async def test_a_thread_leaves_what_failed_however_often_its_client_tries_again() -> None:
+    script = [[Say("One.")], [failing()], [Say("Half."), failing()], [Say("Half."), failing()], [Say("Two.")]]
+    async with house(ScriptedEngine(script)) as api:
         thread_id = (await api.chat(input="one?", mcp_servers=[])).json()["thread_id"]
         broken = await api.chat(input="three?", thread_id=thread_id)
         streamed = await api.chat(input="three?", thread_id=thread_id, stream=True)
+        half = await api.chat(input="three?", thread_id=thread_id)
         again = await api.chat(input="two?", thread_id=thread_id)
         read = (await api.client.get(f"{THREADS}/{thread_id}")).json()
-    assert (broken.status_code, again.json()["thread_id"]) == (502, thread_id)
+        left = (await api.client.get(f"/api/v1/responses/{half.headers['X-Response-Id']}")).json()
+    assert (broken.status_code, half.status_code, again.json()["thread_id"]) == (502, 502, thread_id)
     assert json.loads(streamed.text.splitlines()[-2][6:])["result"]["thread_id"] == thread_id
     assert api.engine.requests[-1].messages == ONE_TWO
     assert [each["input"][0]["content"] for each in read["responses"]] == ["one?", "two?"]
+    assert left["output"] == [{"type": "message", "content": "Half."}], "it is there as before, by its id"
 
 
-async def test_what_failed_half_way_stays_in_its_thread() -> None:
-    async with house(ScriptedEngine([[Say("Half."), failing()], [Say("Whole.")]])) as api:
-        await api.chat(input="one?", mcp_servers=[])
+async def test_what_failed_after_a_call_stays_in_its_thread_for_the_call_is_done() -> None:
+    script = [[Call("now", {"zone": "UTC"})], [failing()], [Say("It was noon.")]]
+    async with house(ScriptedEngine(script), servers()) as api:
+        await api.chat(input="one?", mcp_servers=[SERVER])
         (thread,) = (await api.client.get(THREADS)).json()["threads"]
         await api.chat(input="two?", thread_id=thread["thread_id"])
-    assert [message for message in api.engine.requests[-1].messages if isinstance(message, AssistantMessage)] == [
-        AssistantMessage("", "Half.", ())
-    ]
+    told = api.engine.requests[-1].messages
+    assert [message.name for message in told if isinstance(message, ToolMessage)] == ["now"]
 
 
 async def test_a_thread_that_only_failed_is_none() -> None:
