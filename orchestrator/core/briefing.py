@@ -122,8 +122,10 @@ class Briefing:
         entries = (output_entry(item) for item in self._ledger.of_turn(self._turn))
         self._messages += turn_messages(entries, vision=self.request.vision)
 
-    def asks_client(self) -> bool:
-        """Whether the turn has calls that the client is to run: the model goes on when their results are here."""
+    def is_over(self) -> bool:
+        """Whether somebody else goes on behind the turn: its client, which is to run calls of it, or another response."""
+        if self._resumed.ends_after is not None and self._turn >= self._resumed.ends_after:
+            return True
         return any(isinstance(item, PlacedCall) and item.is_handed_over for item in self._ledger.of_turn(self._turn))
 
     def extension(self) -> ExtendOffer | None:

@@ -147,7 +147,7 @@ class Resumed:
     what was told. Else it is a new response that begins with items of another one, and `call`, if there
     is one, comes next: it is judged, journaled and run, or only journaled where it has an outcome.
     Its place may be before the last of `items`: the rest of its turn stands behind it.
-    Where it only `settles`, the run ends when its calls have their outcomes: another response goes on.
+    The run ends when the calls of turn `ends_after` have their outcomes, where it comes that far: another response goes on.
     """
 
     items: tuple[PlacedItem, ...] = ()
@@ -157,7 +157,7 @@ class Resumed:
     counters: tuple[Counters, ...] = ()
     load_seconds: float | None = None
     warnings: tuple[str, ...] = ()
-    settles: bool = False
+    ends_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

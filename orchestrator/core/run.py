@@ -315,7 +315,7 @@ class Run:
 
     def _after_turn(self) -> list[Emission]:
         self._briefing.turn_done()
-        if self._resumed.settles or self._briefing.asks_client():
+        if self._briefing.is_over():
             return self._save(Completed())
         if self._guards.out_of_turns():
             return self._save(Incomplete("max_turns"))

@@ -155,7 +155,7 @@ class ApprovalService:
             counters=run.suspension.counters,
             load_seconds=run.suspension.load_seconds,
             warnings=run.suspension.warnings,
-            settles=request.settles,
+            ends_after=max(item.turn for item in run.items) if request.settles else None,
         )
         chat = stored_chat(stored, stored_integrations(stored, request.integrations))
         taken_up = TakenUp(

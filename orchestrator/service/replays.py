@@ -79,7 +79,7 @@ class ReplayService:
         taken_up = TakenUp(
             new_response_id(),
             # What was checked when the original began is not refused now: what is gone shows in the report.
-            Resumed(),
+            Resumed(ends_after=_last_turn(stored, run)),
             run.tool_names,
             stored.root_id,
         )
@@ -125,6 +125,16 @@ class ReplayService:
 def _chat(request: ReplayRequest, stored: StoredResponse, integrations: Sequence[IntegrationRequest]) -> ChatRequest:
     chat = stored_chat(stored, integrations)
     return replace(chat, previous_response_id=request.previous_response_id or chat.previous_response_id)
+
+
+def _last_turn(stored: StoredResponse, run: StoredRun) -> int | None:
+    """The turn whose calls were only settled, where the response ended with that: what came next is another response's."""
+    last = max((item.turn for item in run.items), default=0)
+    calls = [item for item in run.items if item.turn == last and isinstance(item, PlacedCall)]
+    # What no model began, a direct call, ends behind its call in any case; a client's function ends each turn that calls it.
+    if not calls or stored.status != "completed" or "model" not in stored.parameters:
+        return None
+    return None if any(call.is_handed_over for call in calls) else last
 
 
 def recorded_turns(items: Sequence[PlacedItem]) -> list[RecordedTurn]:

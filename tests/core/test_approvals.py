@@ -302,10 +302,22 @@ def test_an_approved_call_runs_when_the_model_is_ready_and_the_next_turn_follows
 def test_a_run_that_only_settles_its_calls_ends_with_their_outcomes() -> None:
     d = taken_up(put_away(("add", '{"a":1,"b":2}'), ("ping", "{}")), call_0=Approve())
     assert d.request.resumed is not None
-    d = Dialogue(replace(d.request, resumed=replace(d.request.resumed, settles=True)))
+    d = Dialogue(replace(d.request, resumed=replace(d.request.resumed, ends_after=1)))
     d.feed(i.Start(), opened(ADD, PING), i.ResponseOpened(), i.ModelReady(), i.CallReturned("call_0", said("3"), 7))
     save = d.feed(i.OutcomeRecorded("call_0"))[-1]
     assert save == c.SaveResponse(Completed(), sum_stats((COUNTED,), 1.5), (), ())
+
+
+def test_a_run_that_ends_behind_the_calls_of_a_turn_writes_the_turns_before_it() -> None:
+    d = Dialogue(with_clock(resumed=Resumed(ends_after=2)))
+    d.until_calling(("ping", "{}"))
+    d.feed(i.CallReturned("call_0", said("pong"), 2))
+    assert isinstance(d.feed(i.OutcomeRecorded("call_0"))[-1], c.Generate)
+    d.write(("ping", "{}"), first=1)
+    d.feed(i.CallsJournaled(), i.CallReturned("call_1", said("pong"), 2))
+    save = d.feed(i.OutcomeRecorded("call_1"))[-1]
+    assert isinstance(save, c.SaveResponse)
+    assert (save.ending, save.items) == (Completed(), ())
 
 
 def test_edited_arguments_run_in_the_place_of_the_models_and_the_model_is_told() -> None:
