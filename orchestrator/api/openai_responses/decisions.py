@@ -95,6 +95,17 @@ def decided_before(settings: JsonObject) -> tuple[str, frozenset[str]] | None:
     return said["response_id"], frozenset(said["calls"])
 
 
+def settings_behind(settings: JsonObject, previous_response_id: str | None) -> JsonObject:
+    """The settings of a response that continues this one: what goes on elsewhere than behind calls does not begin with them.
+
+    Such are branches of the response that did begin with them, which continue it, and replays that continue a replay.
+    """
+    decided = decided_before(settings)
+    if decided is None or decided[0] == previous_response_id:
+        return settings
+    return {name: value for name, value in settings.items() if name != _SETTING}
+
+
 def _first_new(items: Sequence[SentItem]) -> int:
     """Behind what a model or a server said; questions may stand among answers, but what was asked before them is no news."""
     first = next((place + 1 for place in reversed(range(len(items))) if _is_said_before(items[place])), 0)

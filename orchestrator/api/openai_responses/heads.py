@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 from orchestrator.api.errors import openai_error
+from orchestrator.api.openai_responses.decisions import settings_behind
 from orchestrator.api.openai_responses.foreign import foreign_settings
 from orchestrator.api.openai_responses.wire_response import (
     CachedTokens,
@@ -99,7 +100,7 @@ def stored_head(stored: StoredResponse) -> ResponseHead:
         stored.system_prompt,
         True,
         stored.metadata,
-        settings,
+        settings_behind(settings, stored.previous_response_id),
     )
 
 

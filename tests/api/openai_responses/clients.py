@@ -1,12 +1,12 @@
 """OpenAI's own client, against the application behind a real server."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from openai import AsyncOpenAI
 
-from orchestrator.core.prompt import AssistantMessage, SystemMessage, ToolMessage, UserMessage
+from orchestrator.core.prompt import AssistantMessage, PromptMessage, SystemMessage, ToolMessage, UserMessage
 from orchestrator.testing import SCRIPTED_MODEL, Call, FakeServer, Say, ScriptedEngine
 from tests.api.house import House, fake_tool, house, served
 from tests.api.test_stream import tell_time
@@ -41,8 +41,13 @@ def told(value: Any) -> Any:
 
 def texts_of(engine: ScriptedEngine) -> list[Any]:
     """What the model was told in its last turn, in short."""
+    return texts_in(engine.requests[-1].messages)
+
+
+def texts_in(messages: Sequence[PromptMessage]) -> list[Any]:
+    """What a model is told, in short: without the ids of calls."""
     told: list[Any] = []
-    for message in engine.requests[-1].messages:
+    for message in messages:
         match message:
             case SystemMessage(content):
                 told.append(("system", content))
