@@ -190,7 +190,7 @@ class MemoryStore:
             if call.outcome is None and outcome is not None:
                 settle(node, call, outcome, at)
         node.ending, node.stats, node.ended_at, node.warnings = ending, stats, at, tuple(warnings)
-        if isinstance(ending, Failed) and not any(isinstance(item, PlacedCall) for item in node.items.values()):
+        if isinstance(ending, Failed) and not any(node.placed_calls()):
             take_back_threads(self.threads, node, at)
 
     async def get_response(self, response_id: str, owner: str) -> StoredResponse | None:

@@ -367,9 +367,10 @@ def _complete(
     return added
 
 
-def end(connection: Connection, response_id: str, ended: rows.Row, at: datetime) -> Entry:
-    """A response ends as the columns `ended` say; from now on it is found by its words. Its link is to be appended."""
-    return _end(connection, _facts(locked(connection, response_id)), ended, at)
+def end(connection: Connection, response_id: str, ending: Ending, at: datetime) -> Entry:
+    """A response that waited ends; from now on it is found by its words. Its link is to be appended."""
+    response = _facts(locked(connection, response_id))
+    return _end(connection, response, rows.ending_row(ending, stored=response.stored), at)
 
 
 def _end(connection: Connection, response: rows.ResponseFacts, ended: rows.Row, at: datetime) -> Entry:

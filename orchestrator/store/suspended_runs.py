@@ -202,7 +202,7 @@ def end_suspended(connection: Connection, response_id: str, owner: str, ending: 
     if found is None or found.status != "awaiting_approval":
         return False
     added = _refuse_waiting(connection, response_id, why, at)
-    over = journal.end(connection, response_id, rows.ending_row(ending, stored=True), at)
+    over = journal.end(connection, response_id, ending, at)
     audit_chain.append_links(connection, owner, added)
     response_chain.RESPONSES.append(connection, owner, [over])
     return True
@@ -218,8 +218,7 @@ def end_expired(connection: Connection, now: datetime, why: str) -> list[str]:
         denials = [CallDecision(call_id, Deny(why), None, None, now) for call_id in silent]
         added += [(owner, link) for link in _insert_decisions(connection, denials)]
         added += [(owner, link) for link in _refuse_waiting(connection, response_id, why, now)]
-        ended = rows.ending_row(Incomplete("deadline"), stored=True)
-        over.append((owner, journal.end(connection, response_id, ended, now)))
+        over.append((owner, journal.end(connection, response_id, Incomplete("deadline"), now)))
     audit_chain.append_for_owners(connection, added)
     response_chain.RESPONSES.append_for_owners(connection, over)
     return [response_id for response_id, _ in expired]

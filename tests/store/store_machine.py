@@ -81,7 +81,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            assert self.portal.call(verify, self.databases[0]).problem is None
+            report = self.portal.call(verify, self.databases[0])
+            assert report.problem is None, report.problem
         finally:
             self.closing.close()
 
