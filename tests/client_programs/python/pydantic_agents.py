@@ -126,7 +126,7 @@ async def images(place):
 
 async def reasoning(place):
     wish = "thinking" if place.dialect == "messages" else "openai_reasoning_effort"
-    run = await scripted(place, settings={wish: "high", "max_tokens": 2048}).run(PUZZLE)
+    run = await scripted(place, settings={wish: "high", "max_tokens": 32_000}).run(PUZZLE)
     thoughts = [part for message in run.all_messages() for part in message.parts if isinstance(part, ThinkingPart)]
     if place.dialect == "responses":  # where a content is the summary only
         thoughts = [text for part in thoughts for text in part.provider_details["raw_content"]]
