@@ -191,9 +191,17 @@ def anthropic_error(info: ErrorInfo) -> AnthropicError:
     """The error object of Anthropic's dialect, which has no place for a field's path but the message."""
     status = ERROR_TABLE[info.kind].status
     usual: AnthropicErrorType = "api_error" if status >= _UNEXPECTED else "invalid_request_error"
+    return AnthropicError(_ANTHROPIC_TYPES.get(status, usual), _anthropic_message(info), _anthropic_details(info))
+
+
+def _anthropic_message(info: ErrorInfo) -> str:
+    if info.kind is ErrorKind.EXCEED_CONTEXT_SIZE:  # clients look for these words, and shorten what they send
+        over = info.overrun
+        return (
+            f"prompt is too long: {info.message if over is None else f'{over.tokens} tokens > {over.maximum} maximum'}"
+        )
     told = info.param is None or f'"{info.param}"' in info.message
-    message = info.message if told else f"{info.param}: {info.message}"
-    return AnthropicError(_ANTHROPIC_TYPES.get(status, usual), message, _anthropic_details(info))
+    return info.message if told else f"{info.param}: {info.message}"
 
 
 def _anthropic_details(info: ErrorInfo) -> AnthropicErrorDetails | UnsetType:

@@ -74,18 +74,27 @@ class ErrorKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Overrun:
+    """How long a prompt is, and how long one may be: in tokens."""
+
+    tokens: int
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorInfo:
     """An error as data: what a client is told and what a stored response keeps.
 
     `message` is written for the person who reads it and never holds a secret; `param` is the path
     of the offending field, such as `integrations.0.server_url`. `retry_after_seconds` is when to ask again, where that is
-    known; it is for who asked, and is not kept.
+    known, `overrun` by how much a prompt is too long; both are for who asked, and are not kept.
     """
 
     kind: ErrorKind
     message: str
     param: str | None = None
     retry_after_seconds: float | None = field(default=None, compare=False)
+    overrun: Overrun | None = field(default=None, compare=False)
 
 
 class OrchestratorError(Exception):
@@ -98,15 +107,22 @@ class OrchestratorError(Exception):
         *,
         param: str | None = None,
         retry_after_seconds: float | None = None,
+        overrun: Overrun | None = None,
     ) -> None:
         super().__init__(message)
-        self.info = ErrorInfo(kind, message, param, retry_after_seconds)
+        self.info = ErrorInfo(kind, message, param, retry_after_seconds, overrun)
         self.retry_after_seconds = retry_after_seconds
 
     @classmethod
     def of(cls, info: ErrorInfo) -> "OrchestratorError":
         """The error that says `info`."""
-        return cls(info.kind, info.message, param=info.param, retry_after_seconds=info.retry_after_seconds)
+        return cls(
+            info.kind,
+            info.message,
+            param=info.param,
+            retry_after_seconds=info.retry_after_seconds,
+            overrun=info.overrun,
+        )
 
 
 def sentence(text: str) -> str:

@@ -12,7 +12,7 @@ import anyio
 import httpx
 import msgspec
 
-from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.errors import ErrorKind, OrchestratorError, Overrun
 from orchestrator.core.inputs import GenerationFinished
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.response import Counters
@@ -208,13 +208,17 @@ def translate_error(
     """
     text = failure.message or ""
     if failure.type == "exceed_context_size_error" or failure.code == "context_length_exceeded" or _too_long(text):
-        sizes = (
-            f": it has {failure.n_prompt_tokens} tokens, the context {failure.n_ctx}"
+        over = (
+            Overrun(failure.n_prompt_tokens, failure.n_ctx)
             if failure.n_prompt_tokens is not None and failure.n_ctx is not None
-            else ""
+            else overrun_told(text)
         )
+        sizes = "" if over is None else f": it has {over.tokens} tokens, the context {over.maximum}"
         return OrchestratorError(
-            ErrorKind.EXCEED_CONTEXT_SIZE, f"The prompt is longer than the context{sizes}.", param="input"
+            ErrorKind.EXCEED_CONTEXT_SIZE,
+            f"The prompt is longer than the context{sizes}.",
+            param="input",
+            overrun=over,
         )
     if "is too large to process" in text:  # llama-server's, for a text to embed
         return OrchestratorError(
@@ -270,6 +274,22 @@ def _by_status(status: int | None) -> tuple[ErrorKind, str, str | None]:
 def _too_long(text: str) -> bool:
     """vLLM and SGLang say it in words only."""
     return "maximum context length" in text or "longer than the model's context length" in text
+
+
+def overrun_told(text: str) -> Overrun | None:
+    """By how much a prompt is too long, where llama-server, SGLang or vLLM says it in words."""
+    for pattern in _OVERRUNS:
+        found = pattern.search(text)
+        if found is not None and int(found["tokens"]) > int(found["maximum"]):
+            return Overrun(int(found["tokens"]), int(found["maximum"]))
+    return None
+
+
+_OVERRUNS: Final = (
+    re.compile(r"(?P<tokens>\d{1,12}) tokens\).{1,60} context (?:size|length) \((?P<maximum>\d{1,12}) tokens"),
+    re.compile(r"maximum context length is (?P<maximum>\d{1,12}) tokens.{1,60}\b(?P<tokens>\d{1,12}) input tokens"),
+)
+"""Where vLLM tells only what prompt and answer have together, or finds the answer too long, it is not the prompt's number."""
 
 
 async def read_bounded(response: httpx.Response, limit: int) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.core.calls import output_entry
 from orchestrator.core.commands import PlacedCall
-from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError, Overrun
 from orchestrator.core.items import (
     EphemeralProvider,
     FunctionCallInput,
@@ -134,6 +134,12 @@ def test_words_of_the_wire() -> None:
         2,
         "later",
     )
+
+
+def test_an_error_is_raised_again_with_all_that_it_says() -> None:
+    info = ErrorInfo(ErrorKind.EXCEED_CONTEXT_SIZE, "Too long.", "input", 2, Overrun(5000, 4096))
+    again = OrchestratorError.of(info).info
+    assert (again, again.retry_after_seconds, again.overrun) == (info, 2, Overrun(5000, 4096))
 
 
 def test_what_a_prompt_has_of_a_response_is_made_once_and_is_no_part_of_its_value() -> None:

@@ -1,7 +1,7 @@
 """From the body of a request to what the service takes."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from msgspec import UNSET, UnsetType
@@ -168,7 +168,7 @@ def in_anthropic_words(error: OrchestratorError, places: Places) -> Orchestrator
     param = _path(info.param or "", places)
     if param == info.param or not param:
         return error
-    return OrchestratorError(info.kind, info.message, param=param, retry_after_seconds=error.retry_after_seconds)
+    return OrchestratorError.of(replace(info, param=param))
 
 
 def _path(param: str, places: Places) -> str:

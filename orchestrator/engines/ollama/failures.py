@@ -9,6 +9,7 @@ import msgspec
 import ollama
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.engines.openai_http import overrun_told
 from orchestrator.ports import NobodyThereError
 
 MAX_MESSAGE: Final = 500
@@ -52,7 +53,7 @@ class Peer:
         if _TOO_LONG.search(text):
             size = "" if about.context is None else f" {about.context}"
             message = f"The prompt is longer than the context{size} of model '{about.key}': {_short(text)}"
-            return OrchestratorError(ErrorKind.EXCEED_CONTEXT_SIZE, message, param="input")
+            return OrchestratorError(ErrorKind.EXCEED_CONTEXT_SIZE, message, param="input", overrun=overrun_told(text))
         lacking = _LACKS.search(text)
         if lacking is not None:
             return _lacking(lacking["what"].strip().lower(), about.key)

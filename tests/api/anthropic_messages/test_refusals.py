@@ -7,7 +7,7 @@ import anyio
 import httpx
 import pytest
 
-from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.errors import ErrorKind, OrchestratorError, Overrun
 from orchestrator.core.request import Limits
 from orchestrator.testing import SCRIPTED_MODEL, Break, Call, FakeServer, Say, ScriptedEngine, Stall
 from tests.api.anthropic_messages.clients import anthropic_house, told
@@ -174,6 +174,31 @@ async def test_an_engine_that_breaks_is_an_error_in_either_mode() -> None:
     )
     assert body_of(streamed.value)["error"] == {"type": "api_error", "message": "It broke."}
     assert events == ["message_start", "content_block_start", "content_block_delta", "content_block_stop"]
+
+
+@pytest.mark.parametrize(
+    ("overrun", "message"),
+    [
+        (Overrun(16008, 2048), "prompt is too long: 16008 tokens > 2048 maximum"),
+        (None, "prompt is too long: The prompt is longer than the context."),
+    ],
+)
+@pytest.mark.parametrize("before", [[], [Say("Once ")]], ids=["before it starts", "in the middle"])
+async def test_a_prompt_that_is_too_long_is_told_in_the_words_that_clients_look_for(
+    before: list[Say], overrun: Overrun | None, message: str
+) -> None:
+    too_long = OrchestratorError(
+        ErrorKind.EXCEED_CONTEXT_SIZE, "The prompt is longer than the context.", param="input", overrun=overrun
+    )
+    async with anthropic_house(ScriptedEngine([[*before, Break(too_long)]])) as (_, client):
+        with pytest.raises(anthropic.APIStatusError) as whole:
+            await client.messages.create(**ASK)
+        with pytest.raises(anthropic.APIStatusError) as streamed:
+            async for _ in await client.messages.create(**ASK, stream=True):
+                pass
+    assert whole.value.status_code == 400
+    assert body_of(whole.value)["error"] == {"type": "invalid_request_error", "message": message}
+    assert body_of(streamed.value)["error"] == {"type": "invalid_request_error", "message": message}
 
 
 async def test_a_silent_stream_has_pings_that_clients_count() -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 import pytest
 
-from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError, Overrun
 from orchestrator.core.inputs import LoadStarted, TextArrived
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadConfig, LoadSettings, Model, ModelInstance
@@ -293,6 +293,12 @@ async def test_a_refusal_before_the_stream_becomes_the_contracts_error(bench: Be
     status, text, expected = REFUSALS[case]
     bench.says(json.dumps({"error": text}).encode(), status=status)
     assert await bench.refused() == expected(f"Ollama at {bench.server.host}")
+
+
+async def test_how_much_too_long_a_prompt_is_is_told_apart(bench: Bench) -> None:
+    status, text, _ = REFUSALS["llama-server's context"]
+    bench.says(json.dumps({"error": text}).encode(), status=status)
+    assert (await bench.refused()).overrun == Overrun(5000, 4096)
 
 
 @pytest.mark.parametrize("error", ["boom", {"message": "boom", "type": "server_error"}])

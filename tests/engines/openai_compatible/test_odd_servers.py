@@ -11,7 +11,7 @@ import anyio
 import httpx
 import pytest
 
-from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
+from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError, Overrun
 from orchestrator.core.inputs import GenerationFinished, ModelReady
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.models import LoadSettings, Model
@@ -179,6 +179,38 @@ async def test_an_error_in_mid_stream_is_an_engine_error() -> None:
 async def test_a_prompt_that_is_too_long_is_told_apart_whoever_says_it(status: int, body: JsonObject) -> None:
     info = await refused(lambda request: httpx.Response(status, json=body))
     assert info == ErrorInfo(ErrorKind.EXCEED_CONTEXT_SIZE, "The prompt is longer than the context.", "input")
+
+
+@pytest.mark.parametrize(
+    ("error", "overrun"),
+    [
+        ({"message": "x", "type": "exceed_context_size_error", "n_prompt_tokens": 5000, "n_ctx": 4096}, Overrun(5000, 4096)),
+        (
+            {
+                "message": "request (5000 tokens) exceeds the available context size (4096 tokens), try increasing it",
+                "code": "context_length_exceeded",
+            },
+            Overrun(5000, 4096),
+        ),
+        ({"message": "The input (5000 tokens) is longer than the model's context length (4096 tokens)."}, Overrun(5000, 4096)),
+        (
+            {"message": "This model's maximum context length is 4096 tokens. However, your request has 5000 input tokens."},
+            Overrun(5000, 4096),
+        ),
+        (
+            {"message": "This model's maximum context length is 4096 tokens and your request has 100 input tokens"},
+            None,
+        ),
+        ({"message": "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."}, None),
+    ],
+)  # fmt: skip
+async def test_how_much_too_long_a_prompt_is_is_told_as_far_as_the_server_says_it(
+    error: JsonObject, overrun: Overrun | None
+) -> None:
+    info = await refused(lambda request: httpx.Response(400, json={"error": error}))
+    sizes = ": it has 5000 tokens, the context 4096" if overrun else ""
+    assert info == ErrorInfo(ErrorKind.EXCEED_CONTEXT_SIZE, f"The prompt is longer than the context{sizes}.", "input")
+    assert info.overrun == overrun
 
 
 async def test_a_refused_key_is_not_quoted_even_in_part() -> None:
