@@ -98,16 +98,11 @@ class MemoryGraph:
         node = self._find(response_id, owner)
         if node is None:
             return None
-        nodes = [node]
-        for each in nodes:
-            nodes += self._children(each)
+        nodes = self._tree(node)
         if len(nodes) > 1 and not subtree:
             message = continued(len(nodes) - 1)
             raise OrchestratorError(ErrorKind.RESPONSE_HAS_CHILDREN, message, param="response_id")
-        busy = sorted(each.new.id for each in nodes if each.ending is None)
-        if busy:
-            message = f"The response '{busy[0]}' has not ended yet; cancel it first."
-            raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="response_id")
+        self._refuse_busy(nodes, "response_id")
         return self._deleted(nodes, at, keep_skeleton=keep_skeleton)
 
     async def overwrite(self, *, whole: bool = False) -> None:
@@ -142,21 +137,39 @@ class MemoryGraph:
         return () if node is None else (node.new.id, *self._ids_up(node.new.previous_response_id))
 
     async def delete_thread(
-        self, thread_id: str, owner: str, at: datetime, *, keep_skeleton: bool, token_id: str | None = None
+        self,
+        thread_id: str,
+        owner: str,
+        at: datetime,
+        *,
+        subtree: bool,
+        keep_skeleton: bool,
+        token_id: str | None = None,
     ) -> Deletion | None:
         thread = self._store.threads.get(thread_id)
         if thread is None or thread.owner != owner:
             return None
         newest = self._store.nodes[thread.newest]
+        path = self._path(newest)
+        if subtree:
+            tree = self._tree(path[0])
+            self._refuse_busy(tree, "thread_id")
+            del self._store.threads[thread_id]
+            return self._deleted(tree, at, keep_skeleton=keep_skeleton)
         if newest.ending is None:
             message = "The newest response of this thread has not ended yet; cancel it first."
             raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="thread_id")
         del self._store.threads[thread_id]
         pointed = {each.newest for each in self._store.threads.values()}
-        if thread.newest in pointed or self._children(newest):
-            return Deletion((), ())
-        branch = self._branch(newest, lambda node: node.new.id not in pointed)
-        return self._deleted(branch, at, keep_skeleton=keep_skeleton)
+        held = thread.newest in pointed or bool(self._children(newest))
+        branch = [] if held else self._branch(newest, lambda node: node.new.id not in pointed)
+        kept = [node for node in path if node not in branch]
+        beside = [child for node in kept for child in self._children(node) if child not in path]
+        holding = [child.new.id for child in sorted(beside, key=lambda child: child.number)]
+        ids = {node.new.id for node in kept}
+        holding += sorted(id for id, other in self._store.threads.items() if other.newest in ids)
+        deleted = self._deleted(branch, at, keep_skeleton=keep_skeleton)
+        return Deletion(deleted.deleted, (*holding, *(id for id in deleted.kept_by if id not in holding)))
 
     async def request_cancel(self, response_id: str, owner: str, reason: str) -> ResponseStatus | None:
         node = self._find(response_id, owner)
@@ -223,6 +236,19 @@ class MemoryGraph:
 
     def _children(self, node: Node) -> list[Node]:
         return [child for child in self._stored() if child.new.previous_response_id == node.new.id]
+
+    def _tree(self, node: Node) -> list[Node]:
+        """The response, and all that continue it."""
+        nodes = [node]
+        for each in nodes:
+            nodes += self._children(each)
+        return nodes
+
+    def _refuse_busy(self, nodes: Sequence[Node], param: str) -> None:
+        busy = sorted(each.new.id for each in nodes if each.ending is None)
+        if busy:
+            message = f"The response '{busy[0]}' has not ended yet; cancel it first."
+            raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param=param)
 
     def _leaves(self, *, running: bool = False) -> list[Node]:
         leaves = [node for node in self._stored() if not self._children(node) and (running or node.ending is not None)]

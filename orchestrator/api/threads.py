@@ -65,8 +65,8 @@ def thread_routes(
     @delete(THREAD_PATH, status_code=OK)
     async def delete_thread(request: HttpRequest, thread_id: FromPath[str]) -> ASGIResponse:
         caller = await authenticator.caller(request)
-        Query(request, ())
-        deleted, kept = await threads.delete(thread_id, caller)
+        subtree = Query(request, ("subtree",)).boolean("subtree")
+        deleted, kept = await threads.delete(thread_id, caller, subtree=subtree)
         return json_reply(
             ThreadDeletionReply(
                 thread_id=thread_id,

@@ -131,7 +131,13 @@ class ThreadDeletionReply(Struct, frozen=True, kw_only=True):
         list[str],
         Meta(
             description="The thread's responses that stay, the oldest first, because another branch continues them or another "
-            "thread points to them. `DELETE /api/v1/responses/{id}?subtree=true` of one takes all that continues it along."
+            "thread points to them. `DELETE /api/v1/responses/{id}?subtree=true` of the first takes all of it away."
         ),
     ]
-    kept_by: Annotated[list[str], Meta(description="Forks and replays that still have some of the content, and stay.")]
+    kept_by: Annotated[
+        list[str],
+        Meta(
+            description="Why they stay: the responses that go on from them beside the thread, and the threads that point to "
+            "them; then the forks and replays that still have some of the content."
+        ),
+    ]

@@ -105,7 +105,8 @@ class Pruning:
 class Deletion:
     """The responses that lost their content, and the others that still have some of it; both the oldest first.
 
-    Forks and replays have content of the response that they were made of, and that one has theirs.
+    Forks and replays have content of the response that they were made of, and that one has theirs. Of a thread that
+    goes, `kept_by` begins with what goes on from its responses: see `ThreadStore.delete_thread`.
     """
 
     deleted: tuple[str, ...]

@@ -38,14 +38,23 @@ class ThreadStore(Protocol):
         ...
 
     async def delete_thread(
-        self, thread_id: str, owner: str, at: datetime, *, keep_skeleton: bool, token_id: str | None = None
+        self,
+        thread_id: str,
+        owner: str,
+        at: datetime,
+        *,
+        subtree: bool,
+        keep_skeleton: bool,
+        token_id: str | None = None,
     ) -> Deletion | None:
         """Delete the thread, and overwrite the content of its responses from the newest upwards.
 
-        What another branch continues or another thread points to stays, and all that comes before it. The deletion is an event of the audit.
+        What another branch continues or another thread points to stays, and all that comes before it: `kept_by` names
+        those branches by their first response, and those threads, before what has some of the content. With `subtree`
+        all goes, with whatever continues any of it. The deletion is an event of the audit.
 
         Raises:
-            OrchestratorError: `response_not_finished` on `thread_id`: the newest response runs. `thread_conflict`:
-                the thread was moved meanwhile. Nothing is deleted.
+            OrchestratorError: `response_not_finished` on `thread_id`: the newest response runs, or with `subtree` any
+                of them. `thread_conflict`: the thread was moved meanwhile. Nothing is deleted.
         """
         ...

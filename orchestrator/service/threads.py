@@ -71,8 +71,12 @@ class ThreadService:
             raise _not_found()
         return thread, page
 
-    async def delete(self, thread_id: str, caller: Caller) -> tuple[Deletion, tuple[str, ...]]:
+    async def delete(
+        self, thread_id: str, caller: Caller, *, subtree: bool = False
+    ) -> tuple[Deletion, tuple[str, ...]]:
         """Delete a thread with the content of its responses, as far as nothing else goes on from them; and those that stay.
+
+        With `subtree` what goes on from them is deleted with them.
 
         Raises:
             OrchestratorError: `thread_not_found`, `response_not_finished`, `thread_conflict`.
@@ -82,7 +86,12 @@ class ThreadService:
         path = None if thread is None else await self._graph.read_path(thread.newest.id, caller.owner)
         at = datetime.now(UTC)
         deleted = await self._threads.delete_thread(
-            thread_id, caller.owner, at, keep_skeleton=self._keep_skeleton, token_id=caller.token_id
+            thread_id,
+            caller.owner,
+            at,
+            subtree=subtree,
+            keep_skeleton=self._keep_skeleton,
+            token_id=caller.token_id,
         )
         if deleted is None:
             raise _not_found()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, exists, func, select, true
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, and_, bindparam, delete, exists, func, select, true
 
 from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.listing import first_number
@@ -62,27 +62,38 @@ def delete_response(
     found = select(responses.c.id).where(responses.c.id == response_id, responses.c.owner == owner, _STORED)
     if connection.execute(found.with_for_update()).first() is None:
         return None
-    nodes = _lock(connection, _subtree(connection, response_id))
-    while len(grown := _subtree(connection, response_id)) > len(nodes):
-        nodes = _lock(connection, grown)
+    nodes = _locked_subtree(connection, response_id)
     if len(nodes) > 1 and not subtree:
         message = continued(len(nodes) - 1)
         raise OrchestratorError(ErrorKind.RESPONSE_HAS_CHILDREN, message, param="response_id")
-    busy = [node.id for node in nodes if node.status not in OVER]
-    if busy:
-        message = f"The response '{busy[0]}' has not ended yet; cancel it first."
-        raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="response_id")
+    _refuse_busy(nodes, "response_id")
     return _deleted(connection, nodes, at, erased, keep_skeleton=keep_skeleton)
 
 
 def delete_thread(
-    connection: Connection, thread_id: str, owner: str, at: datetime, erased: Erasures, *, keep_skeleton: bool
+    connection: Connection,
+    thread_id: str,
+    owner: str,
+    at: datetime,
+    erased: Erasures,
+    *,
+    subtree: bool,
+    keep_skeleton: bool,
 ) -> Deletion | None:
     """See `ThreadStore.delete_thread`."""
     mine = (threads.c.id == thread_id) & (threads.c.owner == owner)
     newest = connection.execute(select(threads.c.newest_response_id).where(mine)).scalar_one_or_none()
     if newest is None:
         return None
+    path = _path(connection, newest)
+    if not path:
+        raise thread_conflict()
+    if subtree:
+        tree = _locked_subtree(connection, path[-1])
+        _refuse_busy(tree, "thread_id")
+        if connection.execute(delete(threads).where(mine, threads.c.newest_response_id == newest)).rowcount == 0:
+            raise thread_conflict()
+        return _deleted(connection, tree, at, erased, keep_skeleton=keep_skeleton)
     pointed = exists().where(threads.c.newest_response_id == responses.c.id, threads.c.id != thread_id)
     ids = _branch(connection, newest, ~pointed)
     nodes = {node.id: node for node in _lock(connection, ids)}
@@ -94,9 +105,12 @@ def delete_thread(
     if connection.execute(delete(threads).where(mine, threads.c.newest_response_id == newest)).rowcount == 0:
         raise thread_conflict()
     shared = select(threads.c.id).where(threads.c.newest_response_id == newest).limit(1)
-    if connection.execute(shared).first() is not None:
-        return Deletion((), ())
-    return _deleted(connection, _free(connection, ids), at, erased, keep_skeleton=keep_skeleton)
+    free = _free(connection, ids) if connection.execute(shared).first() is None else []
+    gone = {node.id for node in free}
+    holding = _holding(connection, [each for each in path if each not in gone], path)
+    deleted = _deleted(connection, free, at, erased, keep_skeleton=keep_skeleton)
+    also = [each for each in deleted.kept_by if each not in holding]
+    return Deletion(deleted.deleted, (*holding, *also))
 
 
 def leaves_older(
@@ -186,6 +200,39 @@ def _subtree(connection: Connection, response_id: str) -> list[str]:
         select(_child.c.id).where(_child.c.previous_response_id == tree.c.id, _child.c.stored.is_(True))
     )
     return [*connection.execute(select(tree.c.id)).scalars()]
+
+
+def _locked_subtree(connection: Connection, response_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
+    """The response and all stored ones that continue it, which nobody changes or continues any more."""
+    nodes = _lock(connection, _subtree(connection, response_id))
+    while len(grown := _subtree(connection, response_id)) > len(nodes):
+        nodes = _lock(connection, grown)
+    return nodes
+
+
+def _refuse_busy(nodes: Sequence[Row[*tuple[Any, ...]]], param: str) -> None:
+    busy = [node.id for node in nodes if node.status not in OVER]
+    if busy:
+        message = f"The response '{busy[0]}' has not ended yet; cancel it first."
+        raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param=param)
+
+
+def _path(connection: Connection, response_id: str) -> list[str]:
+    """The ids from the response to the root of its chain."""
+    path = select(responses.c.id, responses.c.previous_response_id, responses.c.depth)
+    walked = path.where(responses.c.id == response_id).cte("path", recursive=True)
+    walked = walked.union_all(path.where(responses.c.id == walked.c.previous_response_id))
+    return [*connection.execute(select(walked.c.id).order_by(walked.c.depth.desc())).scalars()]
+
+
+def _holding(connection: Connection, kept: Sequence[str], path: Sequence[str]) -> list[str]:
+    """What goes on from the `kept` ones of a path: the stored responses beside it, the oldest first, and the threads."""
+    some: BindParameter[Any] = bindparam("kept", expanding=True)
+    ids = {"kept": list(kept)}
+    children = select(responses.c.id).where(_STORED, responses.c.previous_response_id.in_(some))
+    found = connection.execute(children.order_by(responses.c.number), ids).scalars()
+    pointing = select(threads.c.id).where(threads.c.newest_response_id.in_(some)).order_by(threads.c.id)
+    return [*(id for id in found if id not in path), *connection.execute(pointing, ids).scalars()]
 
 
 def _branch(connection: Connection, leaf: str, wanted: ColumnElement[bool]) -> list[str]:

@@ -52,11 +52,20 @@ class SqlThreadStore:
         return [_thread(row) for row in rows]
 
     async def delete_thread(
-        self, thread_id: str, owner: str, at: datetime, *, keep_skeleton: bool, token_id: str | None = None
+        self,
+        thread_id: str,
+        owner: str,
+        at: datetime,
+        *,
+        subtree: bool,
+        keep_skeleton: bool,
+        token_id: str | None = None,
     ) -> Deletion | None:
         def work(connection: Connection) -> Deletion | None:
             erased = Erasures()
-            gone = deletion.delete_thread(connection, thread_id, owner, at, erased, keep_skeleton=keep_skeleton)
+            gone = deletion.delete_thread(
+                connection, thread_id, owner, at, erased, subtree=subtree, keep_skeleton=keep_skeleton
+            )
             if gone is not None:
                 told: JsonObject = {"thread_id": thread_id, "responses": len(gone.deleted)}
                 append_erasures(connection, at, owner, token_id, erased)

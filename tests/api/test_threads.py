@@ -423,6 +423,7 @@ async def test_deleting_a_thread_names_what_stays_because_others_go_on_from_it()
         second = (await api.chat(thread_id=thread_id)).headers["X-Response-Id"]
         ids = [each["response_id"] for each in (await api.client.get(f"{THREADS}/{thread_id}")).json()["responses"]]
         branch = (await api.chat(previous_response_id=second)).json()["response_id"]
+        other = (await api.client.post(THREADS, json={"response_id": ids[0]})).json()["thread_id"]
         deleted = (await api.client.delete(f"{THREADS}/{thread_id}")).json()
         rest = await api.client.delete(f"/api/v1/responses/{ids[0]}", params={"subtree": "true"})
     assert deleted == {
@@ -430,9 +431,31 @@ async def test_deleting_a_thread_names_what_stays_because_others_go_on_from_it()
         "deleted": True,
         "deleted_responses": [],
         "kept_responses": ids,
-        "kept_by": [],
+        "kept_by": [branch, other],
     }
     assert sorted(rest.json()["deleted_responses"]) == sorted([*ids, branch])
+
+
+async def test_deleting_a_thread_takes_what_goes_on_from_it_when_asked() -> None:
+    async with house() as api:
+        [thread_id] = await threads_of(api, 1)
+        await api.chat(thread_id=thread_id)
+        ids = [each["response_id"] for each in (await api.client.get(f"{THREADS}/{thread_id}")).json()["responses"]]
+        branch = (await api.chat(previous_response_id=ids[0])).json()["response_id"]
+        other = (await api.client.post(THREADS, json={"response_id": branch})).json()["thread_id"]
+        deleted = (await api.client.delete(f"{THREADS}/{thread_id}", params={"subtree": "true"})).json()
+        gone = [
+            (await api.client.get(path)).status_code
+            for path in (f"{THREADS}/{thread_id}", f"{THREADS}/{other}", f"/api/v1/responses/{branch}")
+        ]
+    assert deleted == {
+        "thread_id": thread_id,
+        "deleted": True,
+        "deleted_responses": [*ids, branch],
+        "kept_responses": [],
+        "kept_by": [],
+    }
+    assert gone == [404, 404, 404]
 
 
 async def test_anothers_thread_is_as_unknown_as_one_that_never_was() -> None:

@@ -112,10 +112,10 @@ class Changes:
         move = ThreadMove(thread_id, "resp_0" if which == 2 else newest)
         return self._opening(newest, owner, holder, 9, lease, thread=move)
 
-    def deleting_thread(self, which: int, owner: str, keep: bool) -> Ask:
+    def deleting_thread(self, which: int, owner: str, subtree: bool, keep: bool) -> Ask:
         known, now = [*self.twin.threads, "thread_unknown"], self.now()
         id = known[which % len(known)]
-        return lambda place: place.threads.delete_thread(id, owner, now, keep_skeleton=keep)
+        return lambda place: place.threads.delete_thread(id, owner, now, subtree=subtree, keep_skeleton=keep)
 
     def threading(self, which: int, owner: str) -> Ask:
         known, now = [*self.nodes, "resp_unknown"], self.now()

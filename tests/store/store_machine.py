@@ -199,9 +199,9 @@ class StoreMachine(RuleBasedStateMachine):
     def make_thread(self, which: int, owner: str) -> None:
         self.change(self.make.threading(which, owner))
 
-    @rule(which=PICKS, owner=OWNERS, keep=st.booleans())
-    def delete_thread(self, which: int, owner: str, keep: bool) -> None:
-        self.change(self.make.deleting_thread(which, owner, keep))
+    @rule(which=PICKS, owner=OWNERS, subtree=st.booleans(), keep=st.booleans())
+    def delete_thread(self, which: int, owner: str, subtree: bool, keep: bool) -> None:
+        self.change(self.make.deleting_thread(which, owner, subtree, keep))
 
     @rule(minutes=st.integers(0, 200), limit=st.integers(1, 4), keep=st.booleans())
     def prune_older(self, minutes: int, limit: int, keep: bool) -> None:

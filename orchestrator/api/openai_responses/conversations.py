@@ -74,10 +74,10 @@ class ConversationsEdge:
 
     async def delete(self, request: HttpRequest, conversation_id: str) -> ASGIResponse:
         caller = await self.responses.authenticator.caller(request)
-        Query(request, ())
+        subtree = Query(request, ("subtree",)).boolean("subtree")
         await self._pass_over_what_waits(conversation_id, caller)
         with naming_conversation(conversation_id, PARAM):
-            await self.responses.threads.delete(_thread(conversation_id), caller)
+            await self.responses.threads.delete(_thread(conversation_id), caller, subtree=subtree)
         return json_reply(DeletedConversation(conversation_id))
 
     async def list_items(self, request: HttpRequest, conversation_id: str) -> ASGIResponse:

@@ -96,6 +96,7 @@ _OF_ONE: Final = (
 )
 _ONE: Final = RESPONSES_PATH + "/{response_id}"
 _ID: Final = path_parameter("response_id", "The id of a stored response, whatever dialect it was made in.")
+_SUBTREE: Final = query_parameter("subtree", "Delete what continues it, too.", {"type": "boolean", "default": False})
 _TEXT: Final[JsonObject] = {"type": "string"}
 
 
@@ -149,12 +150,11 @@ def _read() -> JsonObject:
 
 def _delete() -> JsonObject:
     refused = (ErrorKind.INVALID_VALUE, ErrorKind.RESPONSE_NOT_FINISHED)
-    subtree = query_parameter("subtree", "Delete what continues it, too.", {"type": "boolean", "default": False})
     answers: JsonObject = {
         "200": success("It is deleted.", "DeletedResponse"),
         **errors((*_OF_ONE, *refused), openai_envelope),
     }
-    parameters: list[JsonValue] = [_ID, subtree]
+    parameters: list[JsonValue] = [_ID, _SUBTREE]
     told = (
         "Overwrites its content. That its tools were called stays in the journal. One that others continue cannot go alone: "
         "that is a 400."
@@ -258,7 +258,7 @@ def _of_conversations() -> dict[str, JsonObject]:
     return {
         CONVERSATIONS_PATH: {"post": operation("createConversation", "Begin one", "Conversation", moved, [], create)},
         path: {
-            "delete": operation("deleteConversation", "Delete one", "DeletedConversation", moved, [one]),
+            "delete": operation("deleteConversation", "Delete one", "DeletedConversation", moved, [one, _SUBTREE]),
             "get": operation("getConversation", "Read one", "Conversation", missing, [one]),
             "post": operation("updateConversation", "Change its metadata", "Conversation", moved, [one], update),
         },

@@ -80,6 +80,19 @@ async def test_a_deleted_conversation_is_not_there() -> None:
     assert (deleted.deleted, deleted.object) == (True, "conversation.deleted")
 
 
+async def test_a_conversation_is_deleted_with_what_goes_on_from_it_when_asked() -> None:
+    async with openai_house() as (api, client):
+        conversation = await client.conversations.create()
+        first = await client.responses.create(model=MODEL, input="Hi", conversation=conversation.id)
+        branch = await client.responses.create(model=MODEL, input="More", previous_response_id=first.id)
+        deleted = await client.conversations.delete(conversation.id, extra_query={"subtree": "true"})
+        gone = [(await api.client.get(f"/api/v1/responses/{id}")).status_code for id in (first.id, branch.id)]
+    assert (deleted.to_dict(), gone) == (
+        {"id": conversation.id, "object": "conversation.deleted", "deleted": True},
+        [404, 404],
+    )
+
+
 async def test_single_items_are_not_deleted_and_unknown_ones_not_found() -> None:
     async with openai_house() as (_, client):
         conversation = await client.conversations.create(items=[HELLO])
