@@ -203,7 +203,7 @@ class Changes:
             case "make thread":
                 return self.threading(which, draw(OWNERS))
             case "delete thread":
-                return self.deleting_thread(which, "ada", draw(st.booleans()))
+                return self.deleting_thread(which, "ada", draw(st.booleans()), draw(st.booleans()))
             case "branch":
                 return self.branching(which, draw(PLACES), "ada", draw(HOLDERS), draw(MINUTES))
             case "journal":
