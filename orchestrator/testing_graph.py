@@ -357,7 +357,6 @@ def _texts(node: Node) -> list[str]:
 
 def _summary(node: Node, text: Sequence[Term] = ()) -> ResponseSummary:
     new, ending = node.new, node.ending
-    said = next((item.content for item in new.input if isinstance(item, TextInput) and item.speaker == "user"), "")
     items = [] if ending is None else node.ordered()
     messages = [
         item.item.content for item in items if not isinstance(item, PlacedCall) and isinstance(item.item, Message)
@@ -373,7 +372,7 @@ def _summary(node: Node, text: Sequence[Term] = ()) -> ResponseSummary:
         status=node.status,
         incomplete_reason=ending.reason if isinstance(ending, Incomplete) else None,
         metadata=new.metadata,
-        input_preview=said[:200],
+        input_preview=node.asked[:200],
         output_preview=messages[-1][:200] if messages else "",
         created_at=new.created_at,
         ended_at=node.ended_at,

@@ -57,6 +57,7 @@ class Node:
     suspension: Suspension | None = None
     warnings: tuple[str, ...] = ()
     decisions: dict[str, CallDecision] = field(default_factory=dict[str, CallDecision])
+    asked: str = ""
 
     @property
     def status(self) -> ResponseStatus:

@@ -102,13 +102,14 @@ class MemoryStore:
         }
 
     async def open_response(self, response: NewResponse) -> None:
-        root_id, depth = response.id, 0
+        root_id, depth, asked = response.id, 0, response.asked
         origin_id = response.replay_of if response.forked_from is None else response.forked_from.response_id
         if origin_id is not None:
             root_id = self._origin(origin_id, response.owner).root_id
         if response.previous_response_id is not None:
             parent = self._parent(response.previous_response_id, response.owner)
             root_id, depth = parent.root_id, parent.depth + 1
+            asked = parent.asked if response.only_goes_on else asked
         if response.id in self.nodes:
             raise _store_error(f"There is a response '{response.id}' already.")
         move = response.thread
@@ -120,7 +121,7 @@ class MemoryStore:
         while number in taken:
             number += 1
         node = self.nodes[response.id] = Node(response, number, root_id, depth, response.lease_until)
-        node.warnings = response.warnings
+        node.warnings, node.asked = response.warnings, asked
         if response.forked_from is not None:
             point = response.forked_from
             original = self.nodes[point.response_id]

@@ -6,12 +6,15 @@ from msgspec import UNSET
 
 from orchestrator.api import wire_graph as wire
 from orchestrator.api.encode import forked_from, provider_info, stored_reply
+from orchestrator.api.openai_responses.decisions import decided_before
+from orchestrator.api.openai_responses.heads import stored_head
 from orchestrator.ports import ResponseDetail, ResponseSummary, StoredResponse
 
 
 def detail_reply(detail: ResponseDetail) -> wire.ResponseDetailReply:
     """A stored response with its place in the graph."""
     stored = stored_reply(detail.response)
+    decided = decided_before(stored_head(detail.response).settings)
     return wire.ResponseDetailReply(
         **{field: getattr(stored, field) for field in stored.__struct_fields__},
         children=list(detail.children),
@@ -19,6 +22,7 @@ def detail_reply(detail: ResponseDetail) -> wire.ResponseDetailReply:
         tools=[
             wire.OfferedTool(tool.name, tool.tool, provider_info(tool.provider), tool.digest) for tool in detail.offered
         ],
+        goes_on_from=UNSET if decided is None else wire.CallsBefore(decided[0], sorted(decided[1])),
     )
 
 

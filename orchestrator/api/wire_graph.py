@@ -21,12 +21,28 @@ class OfferedTool(Struct, frozen=True):
     definition_digest: str
 
 
+class CallsBefore(Struct, frozen=True):
+    """Calls of another response, which stand there and in its journal."""
+
+    response_id: str
+    call_ids: list[str]
+
+
 class ResponseDetailReply(StoredReply, frozen=True, kw_only=True):
     """A stored response, whole, with its place in the graph."""
 
     children: Annotated[list[str], Meta(description="The responses that continue this one, the oldest 100 of them.")]
     children_count: int
     tools: Annotated[list[OfferedTool], Meta(description="What was offered to the model.")]
+    goes_on_from: (
+        Annotated[
+            CallsBefore,
+            Meta(
+                description="The calls whose decision made this response; its OpenAI client is told that it begins with them."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class ChainReply(Struct, frozen=True, kw_only=True):
@@ -57,7 +73,12 @@ class ResponseEntry(Struct, frozen=True, kw_only=True):
     status: Status
     incomplete_reason: IncompleteReason | UnsetType = UNSET
     metadata: dict[str, str]
-    input_preview: Annotated[str, Meta(description="The first 200 characters of the input.")]
+    input_preview: Annotated[
+        str,
+        Meta(
+            description="The first 200 characters of what its user says; of a response that only goes on, from results or decisions, of what was asked before it."
+        ),
+    ]
     output_preview: Annotated[str, Meta(description="The first 200 characters of the last message.")]
     created_at: datetime
     ended_at: datetime | None

@@ -31,7 +31,7 @@ from orchestrator.api.wire_branches import (
     ItemEntry,
     ReplayReportReply,
 )
-from orchestrator.api.wire_graph import ResponseDetailReply, ResponseEntry
+from orchestrator.api.wire_graph import CallsBefore, ResponseDetailReply, ResponseEntry
 from orchestrator.cli.output import print_table
 from orchestrator.cli.plugins_output import say
 from orchestrator.cli.terminal_text import arguments_text, content_text, one_line, output_text, shortened
@@ -104,6 +104,7 @@ def print_response(out: Console, reply: ResponseDetailReply) -> None:
     facts: list[tuple[str, str]] = [
         ("response", reply.response_id),
         ("after", reply.previous_response_id or ""),
+        ("goes on from", "" if reply.goes_on_from is UNSET else _calls_before(reply.goes_on_from)),
         (
             "left",
             "" if reply.forked_from is UNSET else f"{reply.forked_from.response_id} at {reply.forked_from.position}",
@@ -129,6 +130,10 @@ def print_response(out: Console, reply: ResponseDetailReply) -> None:
     say(out, "output", "bold")
     for place, item in enumerate(reply.output):
         say(out, f"  {place:>3}  {_output(item)}")
+
+
+def _calls_before(calls: CallsBefore) -> str:
+    return f"{', '.join(calls.call_ids)} of {calls.response_id}, when they were decided about"
 
 
 def _said(item: StoredInput) -> str:

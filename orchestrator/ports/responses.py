@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from orchestrator.core.approvals import PendingApproval
 from orchestrator.core.commands import Outcome, PlacedItem
 from orchestrator.core.errors import ErrorInfo
-from orchestrator.core.items import InputItem, OutputEntry, ProviderInfo
+from orchestrator.core.items import FunctionOutput, InputItem, OutputEntry, ProviderInfo, TextInput
 from orchestrator.core.json_types import JsonObject
 from orchestrator.core.prompt import Past
 from orchestrator.core.response import Ending, IncompleteReason, ResponseStatus, Stats
@@ -77,6 +77,16 @@ class NewResponse:
     replay_of: str | None = None
     thread: ThreadMove | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> str:
+        """What its user says first."""
+        return next((item.content for item in self.input if isinstance(item, TextInput) and item.speaker == "user"), "")
+
+    @property
+    def only_goes_on(self) -> bool:
+        """Whether nobody says anything in it: its input is nothing, or results of calls."""
+        return all(isinstance(item, FunctionOutput) for item in self.input)
 
 
 @dataclass(frozen=True, slots=True)

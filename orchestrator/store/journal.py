@@ -51,7 +51,7 @@ _LOCKED_RESPONSE: Final = _RESPONSE.where(responses.c.id == bindparam("response_
 """A response that nobody else ends as long as this unit of work lasts (SQLite has one writer anyway)."""
 
 _PLACE: Final = (
-    select(responses.c.root_id, responses.c.depth, responses.c.status)
+    select(responses.c.root_id, responses.c.depth, responses.c.status, responses.c.input_preview)
     .where(responses.c.id == bindparam("parent_id"), responses.c.owner == bindparam("owner"), responses.c.stored)
     .with_for_update(read=True, key_share=True)
 )
@@ -146,9 +146,10 @@ _WITH_CLIENT: Final = (
 
 def open_response(connection: Connection, response: NewResponse) -> None:
     """See `ResponseStore.open_response`."""
-    root_id, depth = _place(connection, response)
+    root_id, depth, asked = _place(connection, response)
     digest = keep_offer(connection, rows.offer_rows(response.offered, response.tool_names, response.created_at))
     row = rows.response_row(response, listing_number(response.created_at, response.id), root_id, depth, digest)
+    row["input_preview"] = asked if response.only_goes_on and response.stored else row["input_preview"]
     row["input_salt"] = response_chain.salt_of(stored=response.stored)
     number = _insert_numbered(connection, row)
     said, blobs = rows.input_rows(response)
@@ -277,8 +278,8 @@ def end_abandoned(connection: Connection, now: datetime, dead_holders: Sequence[
     return [response.id for response in abandoned]
 
 
-def _place(connection: Connection, response: NewResponse) -> tuple[str, int]:
-    """Root and depth of a new node: those of its parent's child, or of the root beside which it stands."""
+def _place(connection: Connection, response: NewResponse) -> tuple[str, int, str]:
+    """Root and depth of a new node, those of its parent's child, or of the root beside which it stands; what was asked before."""
     root_id = response.id
     origin_id = response.replay_of if response.forked_from is None else response.forked_from.response_id
     if origin_id is not None:
@@ -289,13 +290,13 @@ def _place(connection: Connection, response: NewResponse) -> tuple[str, int]:
         root_id = origin.root_id
     parent_id = response.previous_response_id
     if parent_id is None:
-        return root_id, 0
+        return root_id, 0, ""
     parent = connection.execute(_PLACE, {"parent_id": parent_id, "owner": response.owner}).one_or_none()
     if parent is None:
         raise unusable_parent(parent_id)
     if parent.status in UNFINISHED:
         raise unfinished_parent(parent_id, parent.status)
-    return parent.root_id, parent.depth + 1
+    return parent.root_id, parent.depth + 1, parent.input_preview or ""
 
 
 def locked(connection: Connection, response_id: str) -> RowMapping:

@@ -77,7 +77,6 @@ class ResponseFacts:
 
 def response_row(new: NewResponse, number: int, root_id: str, depth: int, offer_digest: str | None) -> Row:
     """A node as it begins."""
-    said = next((item.content for item in new.input if isinstance(item, TextInput) and item.speaker == "user"), "")
     return {
         "id": new.id,
         "number": number,
@@ -92,7 +91,7 @@ def response_row(new: NewResponse, number: int, root_id: str, depth: int, offer_
         "system_prompt": new.system_prompt if new.stored else None,
         "parameters": new.parameters if new.stored else None,
         "metadata": new.metadata if new.stored else None,
-        "input_preview": said[:PREVIEW] if new.stored else None,
+        "input_preview": new.asked[:PREVIEW] if new.stored else None,
         "offer_digest": offer_digest,
         "status": "in_progress",
         "holder": new.holder,

@@ -29,7 +29,7 @@ from orchestrator.api.wire_branches import (
     NotRunEntry,
     ReplayReportReply,
 )
-from orchestrator.api.wire_graph import ResponseDetailReply, ResponseEntry
+from orchestrator.api.wire_graph import CallsBefore, ResponseDetailReply, ResponseEntry
 from orchestrator.cli.responses_output import REASONS, print_diff, print_report, print_response, print_tree
 from orchestrator.core.replay_report import NotRunReason
 from tests.cli.model_server import STATS
@@ -97,10 +97,12 @@ def test_a_response_is_shown_whole_on_lines_of_its_own(capsys: pytest.CaptureFix
         children=["resp_c"],
         children_count=2,
         tools=[],
+        goes_on_from=CallsBefore("resp_a", ["call_1", "call_2"]),
     )
     assert shown(capsys, print_response, reply) == [
         "response:      resp_b",
         "after:         resp_a",
+        "goes on from:  call_1, call_2 of resp_a, when they were decided about",
         "left:          resp_x at 2",
         "replay of:     resp_y",
         "continued by:  resp_c …",

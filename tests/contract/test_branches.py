@@ -9,7 +9,7 @@ import pytest
 from orchestrator.core.approvals import Approve
 from orchestrator.core.commands import Outcome
 from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.core.items import EphemeralProvider, PluginProvider, TextInput
+from orchestrator.core.items import EphemeralProvider, FunctionOutput, ImageInput, PluginProvider, TextInput
 from orchestrator.core.response import Completed
 from orchestrator.core.search import parse_query
 from orchestrator.core.tools import text_content
@@ -350,3 +350,16 @@ async def test_of_two_that_go_at_once_the_second_takes_the_calls_of_both(place: 
         for id in ("resp_a", *ids):
             tasks.start_soon(delete, place, id)
     assert [row.output for row in await store.list_calls("resp_a", "ada")] == [None, None]
+
+
+async def test_what_only_goes_on_is_listed_with_what_was_asked_before_it(place: Place) -> None:
+    asked = replace(new_response("resp_a"), input=(TextInput("Hello."),))
+    decided = replace(new_response("resp_b", "resp_a", at=NOON + MINUTE), input=())
+    results = replace(new_response("resp_c", "resp_b"), input=(FunctionOutput("call_x", "12"),))
+    shown = replace(new_response("resp_d", "resp_c"), input=(ImageInput("data:image/png;base64,AAAA"),))
+    for new in (asked, decided, results, shown, replace(new_response("resp_e"), input=())):
+        await place.store.open_response(new)
+        await place.store.save_response(new.id, Completed(), STATS, [], [], NOON)
+    page = await place.graph.list_responses(ResponseFilter("ada"), None, 9)
+    previews = {each.id: each.input_preview for each in page.items}
+    assert previews == {"resp_a": "Hello.", "resp_b": "Hello.", "resp_c": "Hello.", "resp_d": "", "resp_e": ""}

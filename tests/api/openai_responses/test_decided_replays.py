@@ -115,3 +115,19 @@ async def test_a_branch_behind_a_decision_tells_the_call_once() -> None:
     assert told_behind == said_next == ["mcp_list_tools", "message"]
     assert told_beside == ["mcp_call", "message"]
     assert listed == ["message"]
+
+
+async def test_whoever_reads_what_a_decision_made_is_told_which_calls_it_goes_on_from() -> None:
+    engine, servers = parts()
+    async with openai_house(engine, servers) as (api, client):
+        conversation = await client.conversations.create()
+        body: Any = {"model": MODEL, "tools": [ASK_ALWAYS], "conversation": conversation.id}
+        first = await client.responses.create(**body, input="Time?")
+        second = await client.responses.create(**body, input=[answer(asked_in(first)[0])])
+        forked = await post(api, f"{second.id}/fork", at={"position": 1}, input="forked")
+        [waited] = [call for call in await api.store.list_calls(first.id, "local") if call.tool == "now"]
+        ids = (first.id, second.id, forked["response_id"])
+        read = [(await api.client.get(f"/api/v1/responses/{each}")).json().get("goes_on_from") for each in ids]
+        [thread] = (await api.client.get("/api/v1/threads")).json()["threads"]
+    assert read == [None, {"response_id": first.id, "call_ids": [waited.call_id]}, None]
+    assert (thread["newest_response_id"], thread["input_preview"]) == (second.id, "Time?")
