@@ -11,7 +11,7 @@ from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.items import EphemeralProvider, Message, PluginProvider, ProviderInfo, TextInput, text_of
 from orchestrator.core.listing import first_number
 from orchestrator.core.permissions import normal_label
-from orchestrator.core.response import Incomplete, ResponseStatus
+from orchestrator.core.response import Failed, Incomplete, ResponseStatus
 from orchestrator.core.search import Term, matches, snippet, words_of
 from orchestrator.ports import (
     MAX_CHILDREN,
@@ -161,8 +161,11 @@ class MemoryGraph:
             raise OrchestratorError(ErrorKind.RESPONSE_NOT_FINISHED, message, param="thread_id")
         del self._store.threads[thread_id]
         pointed = {each.newest for each in self._store.threads.values()}
-        held = thread.newest in pointed or bool(self._children(newest))
-        branch = [] if held else self._branch(newest, lambda node: node.new.id not in pointed)
+        attempts = self._attempts(path)
+        held = thread.newest in pointed or any(child not in attempts for child in self._children(newest))
+        branch = [] if held else self._branch(newest, lambda node: node.new.id not in pointed, attempts)
+        ids = {node.new.id for node in branch}
+        branch += [each for each in attempts if each.new.previous_response_id in ids]
         kept = [node for node in path if node not in branch]
         beside = [child for node in kept for child in self._children(node) if child not in path]
         holding = [child.new.id for child in sorted(beside, key=lambda child: child.number)]
@@ -254,12 +257,25 @@ class MemoryGraph:
         leaves = [node for node in self._stored() if not self._children(node) and (running or node.ending is not None)]
         return sorted(leaves, key=lambda leaf: leaf.number)
 
-    def _branch(self, leaf: Node, wanted: Callable[[Node], bool]) -> list[Node]:
-        """The leaf and its ancestors, up to where another branch begins."""
+    def _attempts(self, path: Sequence[Node]) -> list[Node]:
+        """What failed beside a path without a call, and nothing goes on from."""
+        pointed = {thread.newest for thread in self._store.threads.values()}
+        beside = [child for node in path for child in self._children(node) if child not in path]
+        return [
+            child
+            for child in beside
+            if isinstance(child.ending, Failed)
+            and not any(child.placed_calls())
+            and not self._children(child)
+            and child.new.id not in pointed
+        ]
+
+    def _branch(self, leaf: Node, wanted: Callable[[Node], bool], besides: Sequence[Node] = ()) -> list[Node]:
+        """The leaf and its ancestors, up to where another branch begins; those in `besides` are none."""
         branch = [leaf]
         while (parent_id := branch[-1].new.previous_response_id) is not None:
             parent = self._store.nodes[parent_id]
-            if self._children(parent) != [branch[-1]] or not wanted(parent):
+            if [each for each in self._children(parent) if each not in besides] != [branch[-1]] or not wanted(parent):
                 break
             branch.append(parent)
         return branch

@@ -50,7 +50,8 @@ class ThreadStore(Protocol):
         """Delete the thread, and overwrite the content of its responses from the newest upwards.
 
         What another branch continues or another thread points to stays, and all that comes before it: `kept_by` names
-        those branches by their first response, and those threads, before what has some of the content. With `subtree`
+        those branches by their first response, and those threads, before what has some of the content. What failed beside
+        them without a call, and nothing goes on from, goes with them: the thread has left it. With `subtree`
         all goes, with whatever continues any of it. The deletion is an event of the audit.
 
         Raises:

@@ -30,7 +30,7 @@ from orchestrator.store.audit_chain import Erasures
 from orchestrator.store.erasing import Erased, erase, erase_skeletons
 from orchestrator.store.search_tables import threads
 from orchestrator.store.shared_content import kept_by
-from orchestrator.store.tables import responses, tool_calls
+from orchestrator.store.tables import output_items, responses, tool_calls
 from orchestrator.store.thread_moves import thread_conflict
 
 OVER: Final = ("completed", "incomplete", "failed", "cancelled")
@@ -107,7 +107,8 @@ def delete_thread(
             raise thread_conflict()
         return _deleted(connection, tree, at, erased, keep_skeleton=keep_skeleton)
     pointed = exists().where(threads.c.newest_response_id == responses.c.id, threads.c.id != thread_id)
-    ids = _branch(connection, newest, ~pointed)
+    attempts = _attempts(connection, path)
+    ids = _branch(connection, newest, ~pointed, besides=tuple(attempts))
     nodes = {node.id: node for node in _lock(connection, ids)}
     if newest not in nodes:
         raise thread_conflict()
@@ -117,8 +118,10 @@ def delete_thread(
     if connection.execute(delete(threads).where(mine, threads.c.newest_response_id == newest)).rowcount == 0:
         raise thread_conflict()
     shared = select(threads.c.id).where(threads.c.newest_response_id == newest).limit(1)
-    free = _free(connection, ids) if connection.execute(shared).first() is None else []
-    gone = {node.id for node in free}
+    beside = [id for id, parent_id in attempts.items() if parent_id in ids]
+    free = _free(connection, [*ids, *beside]) if connection.execute(shared).first() is None else []
+    gone = {node.id for node in free if node.id in ids}
+    free = [node for node in free if node.id in gone or node.previous_response_id in gone]
     holding = _holding(connection, [each for each in path if each not in gone], path)
     deleted = _deleted(connection, free, at, erased, keep_skeleton=keep_skeleton)
     also = [each for each in deleted.kept_by if each not in holding]
@@ -247,22 +250,45 @@ def _holding(connection: Connection, kept: Sequence[str], path: Sequence[str]) -
     return [*(id for id in found if id not in path), *connection.execute(pointing, ids).scalars()]
 
 
-def _branch(connection: Connection, leaf: str, wanted: ColumnElement[bool]) -> list[str]:
-    """`leaf` and its ancestors up to where another branch begins, as far as they are over and `wanted`."""
+def _attempts(connection: Connection, path: Sequence[str]) -> dict[str, str]:
+    """What failed beside a path without a call, and nothing goes on from: a thread has left it. With what it continued."""
+    along: BindParameter[Any] = bindparam("path", expanding=True)
+    query = select(responses.c.id, responses.c.previous_response_id).where(
+        responses.c.previous_response_id.in_(along),
+        responses.c.id.not_in(along),
+        _STORED,
+        responses.c.status == "failed",
+        _LEAF,
+        ~exists().where(output_items.c.response_id == responses.c.id, output_items.c.call_id.is_not(None)),
+        ~exists().where(threads.c.newest_response_id == responses.c.id),
+    )
+    return {id: parent_id for id, parent_id in connection.execute(query, {"path": list(path)}) if parent_id}
+
+
+def _branch(
+    connection: Connection, leaf: str, wanted: ColumnElement[bool], *, besides: Sequence[str] = ()
+) -> list[str]:
+    """`leaf` and its ancestors up to where another branch begins, as far as they are over and `wanted`.
+
+    Those in `besides` are no branches.
+    """
     branch = (
         select(responses.c.id, responses.c.previous_response_id)
         .where(responses.c.id == bindparam("leaf"))
         .cte("branch", recursive=True)
     )
     another = exists().where(
-        _below.c.previous_response_id == responses.c.id, _below.c.stored.is_(True), _below.c.id != branch.c.id
+        _below.c.previous_response_id == responses.c.id,
+        _below.c.stored.is_(True),
+        _below.c.id != branch.c.id,
+        _below.c.id.not_in(bindparam("besides", expanding=True)),
     )
     branch = branch.union_all(
         select(responses.c.id, responses.c.previous_response_id).where(
             and_(responses.c.id == branch.c.previous_response_id, _STORED, _over(), wanted, ~another)
         )
     )
-    return [*connection.execute(select(branch.c.id), {"leaf": leaf}).scalars()]
+    return [*connection.execute(select(branch.c.id), {"leaf": leaf, "besides": list(besides)}).scalars()]
 
 
 def _erase_free(

@@ -301,6 +301,17 @@ async def test_a_thread_leaves_what_failed_however_often_its_client_tries_again(
     assert left["output"] == [{"type": "message", "content": "Half."}], "it is there as before, by its id"
 
 
+async def test_failed_attempts_go_with_their_thread() -> None:
+    script = [[Say("One.")], [Say("Half."), failing()], [Say("Two.")]]
+    async with house(ScriptedEngine(script)) as api:
+        thread_id = (await api.chat(input="one?", mcp_servers=[])).json()["thread_id"]
+        await api.chat(input="three?", thread_id=thread_id)
+        await api.chat(input="two?", thread_id=thread_id)
+        deleted = (await api.client.delete(f"{THREADS}/{thread_id}")).json()
+        left = (await api.client.get("/api/v1/responses")).json()["responses"]
+    assert (len(deleted["deleted_responses"]), deleted["kept_by"], left) == (3, [], [])
+
+
 async def test_what_failed_after_a_call_stays_in_its_thread_for_the_call_is_done() -> None:
     script = [[Call("now", {"zone": "UTC"})], [failing()], [Say("It was noon.")]]
     async with house(ScriptedEngine(script), servers()) as api:
