@@ -43,7 +43,7 @@ its own id too, which leaves the thread where it is."""
 _DELETION: Final = """\
 An extension. Deletes the thread and overwrites the content of its responses, from the newest upwards, as
 `DELETE /api/v1/responses/{response_id}` does. What another branch continues or another thread points to stays, and
-all that comes before it: `kept_responses` names it, `kept_by` what goes on from it, be it an attempt that failed. With
+all that comes before it: `kept_responses` names it, `kept_by` what goes on from it; attempts that failed go with the thread. With
 `subtree=true` all of it is deleted, together with whatever continues any of it. A thread whose newest response runs has
 to be cancelled first."""
 
