@@ -22,6 +22,7 @@ from orchestrator.core.tools import argument_problems
 from orchestrator.ports import CallDecision, ResponseStore, StoredResponse, StoredRun
 from orchestrator.service.callers import Caller
 from orchestrator.service.chat_parameters import stored_chat, stored_integrations
+from orchestrator.service.chat_request import ChatRequest
 from orchestrator.service.chats import ChatService, TakenUp
 from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.recorded_turns import recorded_choice
@@ -38,13 +39,13 @@ class DecisionRequest:
     """What somebody decides about calls of one response, in the order given.
 
     `integrations` bring what the store does not keep: header values and queries of addresses.
-    Where the response only `settles`, it ends when the calls are run or refused, and another one goes on from it.
+    Where another response goes on with the `next_chat`, this one ends when its calls are run or refused.
     """
 
     response_id: str
     decisions: Sequence[tuple[str, Decision]]
     integrations: tuple[IntegrationRequest, ...] = ()
-    settles: bool = False
+    next_chat: ChatRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class ApprovalService:
 
         Of several who decide about the same call one is heard. The decisions that set the run going
         are written down when its integrations are connected and its response is taken up, all at
-        once: where that fails nothing was decided.
+        once: where that fails, or the next chat would be refused, nothing was decided.
 
         Raises:
             OrchestratorError: `response_not_found`; `approval_conflict` where the response does not wait, or a
@@ -103,7 +104,11 @@ class ApprovalService:
         stored, run = await self._waiting(request.response_id, caller)
         _check(request.decisions, stored, run)
         decisions = dict(request.decisions)
-        if {call.call_id for call in stored.pending} - decisions.keys():
+        waits_on = bool({call.call_id for call in stored.pending} - decisions.keys())
+        if request.next_chat is not None:  # results of functions may come with the last of the decisions
+            demands = request.next_chat.demands_results and not waits_on
+            await self._chats.check(replace(request.next_chat, demands_results=demands), caller, stored)
+        if waits_on:
             made = [self._made(call_id, decision, caller) for call_id, decision in decisions.items()]
             if not await self._store.record_decisions(stored.id, made):
                 return StillWaiting(_result(stored, run, decisions.keys()))
@@ -155,7 +160,7 @@ class ApprovalService:
             counters=run.suspension.counters,
             load_seconds=run.suspension.load_seconds,
             warnings=run.suspension.warnings,
-            ends_after=max(item.turn for item in run.items) if request.settles else None,
+            ends_after=max(item.turn for item in run.items) if request.next_chat is not None else None,
         )
         chat = stored_chat(stored, stored_integrations(stored, request.integrations))
         taken_up = TakenUp(

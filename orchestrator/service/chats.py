@@ -1,35 +1,38 @@
 """Opens or continues a chain: everything that can be refused is refused here, before a run begins."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final, assert_never
+from typing import Final
 
 from orchestrator.core.approvals import NEVER
-from orchestrator.core.errors import ErrorInfo, ErrorKind, OrchestratorError
-from orchestrator.core.functions import named_results, unanswered_call
-from orchestrator.core.items import FunctionCallInput, ImageInput, InputItem, heads_of
+from orchestrator.core.errors import ErrorKind, OrchestratorError
+from orchestrator.core.items import FunctionCallInput, heads_of
 from orchestrator.core.json_types import JsonObject
-from orchestrator.core.models import NO_REASONING, Model
-from orchestrator.core.permissions import ALL_TOOLS
-from orchestrator.core.prompt import Past
+from orchestrator.core.prompt import Past, PastResponse
 from orchestrator.core.request import (
-    EphemeralRequest,
     IntegrationRequest,
     Limits,
-    PluginRequest,
-    ReasoningSetting,
     Resumed,
     RunRequest,
 )
 from orchestrator.core.response import Completed
 from orchestrator.core.tools import ToolKey
 from orchestrator.core.transcript import transcript_prefixes
-from orchestrator.ports import Chain, EngineTraits, ForkPoint, IntegrationCatalog, ResponseStore
+from orchestrator.ports import Chain, ForkPoint, IntegrationCatalog, ResponseStore, StoredResponse
 from orchestrator.service.admission import Place
 from orchestrator.service.caller_catalog import as_caller
 from orchestrator.service.callers import Caller
 from orchestrator.service.chain_context import check_sight, prompt_in_force, without_heads_before
+from orchestrator.service.chat_checks import (
+    check_model,
+    check_reasoning,
+    check_sampling,
+    check_what_waits,
+    permitted_integrations,
+    wished_reasoning,
+    with_named_results,
+)
 from orchestrator.service.chat_parameters import chat_parameters
 from orchestrator.service.chat_request import ChatRequest as ChatRequest
 from orchestrator.service.driver import RunContext
@@ -78,6 +81,16 @@ class TakenUp:
     replayed: Replayed | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A chat that nothing is wrong with, what it continues, and what it is for."""
+
+    chat: ChatRequest
+    chain: Chain
+    choice: ModelChoice
+    instances: InstanceService
+
+
 class ChatService:
     """The one way into a run, for every dialect."""
 
@@ -117,38 +130,69 @@ class ChatService:
             OrchestratorError: the first thing that is wrong, in the order: permission and policy,
                 model, chain.
         """
+        checked = await self._checked(chat, caller, None if taken_up is None else taken_up.written)
+        history = checked.chain.responses
+        if checked.choice.model.vision:
+            history = await with_pictures(history, self._store, caller.owner)
+        prompt = await prompt_in_force(checked.chat, checked.chain, self._store, caller.owner)
+        chat = replace(checked.chat, system_prompt=prompt)
+        resumed = None if taken_up is None else taken_up.resumed
+        written_before = 0 if resumed is None else sum(turn.output_tokens or 0 for turn in resumed.counters)
+        async with self._quotas.admitted(caller, chat.max_output_tokens, written=written_before) as ticket:
+            return self._start_admitted(
+                chat, caller, taken_up, checked.chain, history, checked.choice, checked.instances, ticket
+            )
+
+    async def check(self, chat: ChatRequest, caller: Caller, behind: StoredResponse) -> None:
+        """Refuse what `start` would refuse of a chat that goes on `behind` a response whose calls wait. It changes nothing.
+
+        Raises:
+            OrchestratorError: as `start`, but for what the token has used up.
+        """
+        chain = Chain((), None)
+        if behind.previous_response_id is not None:
+            chain = await self._store.load_chain(behind.previous_response_id, caller.owner)
+        asked = PastResponse(behind.input, behind.output)
+        checked = await self._checked(chat, caller, None, replace(chain, responses=(*chain.responses, asked)))
+        checked.instances.choose(checked.choice, chat.context_length, chat.ttl_seconds).leave()
+
+    async def _checked(
+        self,
+        chat: ChatRequest,
+        caller: Caller,
+        written: tuple[ModelChoice, InstanceService] | None,
+        chain: Chain | None = None,
+    ) -> _Checked:
+        """The chat with all that is found out about it; the chain is the given one, or is loaded."""
         chat = replace(chat, integrations=permitted_integrations(chat, caller))
-        _check_what_waits(chat)
+        check_what_waits(chat)
         self._catalog.check(chat.integrations)
-        written = None if taken_up is None else taken_up.written
         choice, instances = written or (await self._models.find(chat.model), self._instances)
         model = choice.model
         chat = replace(chat, reasoning=chat.reasoning or wished_reasoning(chat, model))
         if written is None:
-            _check_model(chat, model)
-            _check_reasoning(chat, model, choice.engine.traits.reasoning_hint)
+            check_model(chat, model)
+            check_reasoning(chat, model, choice.engine.traits.reasoning_hint)
         if chat.response_format is not None:
             choice.engine.check_response_format(chat.response_format)
-        _check_sampling(chat, choice.engine.traits, choice.engine.name)
-        named = chat.previous_response_id is not None
-        if chat.stateless and chat.store and not named:
-            chat = await self._known_again(chat, caller.owner)
-        chain = Chain((), None)
-        if chat.previous_response_id is not None:
-            chain = await self._load_chain(chat, chat.previous_response_id, caller.owner)
-            if chat.stateless and chat.store and not named:
-                chat = replace(chat, input=without_heads_before(chat, chain))
-        history = chain.responses
+        check_sampling(chat, choice.engine.traits, choice.engine.name)
+        if chain is None:
+            chat, chain = await self._placed(chat, caller.owner)
         if written is None:
-            check_sight(model, history)
-        if model.vision:
-            history = await with_pictures(history, self._store, caller.owner)
-        chat = replace(chat, input=_with_named_results(chat, history))
-        chat = replace(chat, system_prompt=await prompt_in_force(chat, chain, self._store, caller.owner))
-        resumed = None if taken_up is None else taken_up.resumed
-        written_before = 0 if resumed is None else sum(turn.output_tokens or 0 for turn in resumed.counters)
-        async with self._quotas.admitted(caller, chat.max_output_tokens, written=written_before) as ticket:
-            return self._start_admitted(chat, caller, taken_up, chain, history, choice, instances, ticket)
+            check_sight(model, chain.responses)
+        chat = replace(chat, input=with_named_results(chat, chain.responses))
+        return _Checked(chat, chain, choice, instances)
+
+    async def _placed(self, chat: ChatRequest, owner: str) -> tuple[ChatRequest, Chain]:
+        """The chat as what continues a chain, and that chain."""
+        named = chat.previous_response_id is not None
+        known_again = chat.stateless and chat.store and not named
+        if known_again:
+            chat = await self._known_again(chat, owner)
+        if chat.previous_response_id is None:
+            return chat, Chain((), None)
+        chain = await self._load_chain(chat, chat.previous_response_id, owner)
+        return replace(chat, input=without_heads_before(chat, chain)) if known_again else chat, chain
 
     def _start_admitted(
         self,
@@ -285,112 +329,6 @@ def _replayed_integrations(chat: ChatRequest, replayed: Replayed) -> tuple[Integ
     return tuple(replace(integration, approval=NEVER) for integration in integrations)
 
 
-def permitted_integrations(chat: ChatRequest, caller: Caller) -> tuple[IntegrationRequest, ...]:
-    """The integrations of `chat`, each with what the caller's token allows of it.
-
-    Raises:
-        OrchestratorError: `permission_denied`.
-    """
-    caller.require("chat", "The API token has no permission to chat.")
-    return granted_integrations(chat.integrations, caller)
-
-
-def granted_integrations(integrations: Sequence[IntegrationRequest], caller: Caller) -> tuple[IntegrationRequest, ...]:
-    """Each with what the caller's token allows of it.
-
-    Raises:
-        OrchestratorError: `permission_denied` on `integrations`.
-    """
-    permitted: list[IntegrationRequest] = []
-    for integration in integrations:
-        match integration:
-            case PluginRequest():
-                granted = caller.plugin_tools(integration.id, param="integrations")
-                if granted != ALL_TOOLS and (integration.resources or integration.prompt is not None):
-                    message = "The API token allows only some tools of this plugin, not its resources and prompts."
-                    raise OrchestratorError(ErrorKind.PERMISSION_DENIED, message, param="integrations")
-                permitted.append(replace(integration, granted_tools=granted))
-            case EphemeralRequest():
-                message = "Permission denied: the API token does not allow ephemeral MCP servers."
-                caller.require("ephemeral_mcp", message, param="integrations")
-                permitted.append(integration)
-            case _:
-                assert_never(integration)
-    return tuple(permitted)
-
-
-def _with_named_results(chat: ChatRequest, history: Sequence[Past]) -> tuple[InputItem, ...]:
-    named = named_results(chat.input, history)
-    lacking = unanswered_call(chat.input, history) if chat.demands_results else None
-    if lacking is not None:
-        message = f"No tool output found for function call {lacking}."
-        named = ErrorInfo(ErrorKind.INVALID_VALUE, message, "input")
-    if isinstance(named, ErrorInfo):
-        raise OrchestratorError(named.kind, named.message, param=named.param)
-    return named
-
-
 def _limits(chat: ChatRequest, limits: Limits) -> Limits:
     turns = min(chat.max_turns or limits.max_turns, limits.max_turns)
     return replace(limits, max_turns=turns, max_tool_calls=chat.max_tool_calls)
-
-
-def _check_sampling(chat: ChatRequest, traits: EngineTraits, engine: str) -> None:
-    """What the engine has no word for is refused, not left out."""
-    sampling = chat.sampling
-    lacking = {
-        "logit_bias": bool(sampling.logit_bias) and not traits.logit_bias,
-        "logprobs": sampling.logprobs is not None and not traits.logprobs,
-    }
-    for name, missing in lacking.items():
-        if missing:
-            message = f"The engine '{engine}' of this model cannot do that: leave \"{name}\" out."
-            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=name)
-
-
-def _check_what_waits(chat: ChatRequest) -> None:
-    if chat.store:
-        return
-    if chat.background:
-        message = "Nobody could ask for a response that is not stored: leave 'store' at true, or 'background' out."
-        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="background")
-    for index, integration in enumerate(chat.integrations):
-        if integration.approval.can_demand:
-            message = "A response that is not stored cannot wait for approvals: leave 'store' at true."
-            param = f"integrations.{index}.require_approval"
-            raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param=param)
-
-
-def _check_model(chat: ChatRequest, model: Model) -> None:
-    if model.type != "llm":
-        message = f"'{model.key}' is an embedding model and cannot chat."
-        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="model")
-    if not model.vision and any(isinstance(item, ImageInput) for item in chat.input):
-        message = f"'{model.key}' does not see images."
-        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="input")
-    longest = model.max_context_length
-    if chat.context_length is not None and longest is not None and chat.context_length > longest:
-        message = f"'{model.key}' has a context of at most {longest} tokens."
-        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="context_length")
-
-
-def wished_reasoning(chat: ChatRequest, model: Model) -> ReasoningSetting | None:
-    """The first of the wishes that the model offers; one that it does not where the chat demands one of them."""
-    offered = () if model.reasoning is None else model.reasoning.allowed_options
-    found: ReasoningSetting | None = next((wish for wish in chat.reasoning_wishes if wish in offered), None)
-    if found is not None or not (chat.demands_reasoning and chat.reasoning_wishes):
-        return found
-    wished = chat.reasoning_wishes[0]
-    return None if wished == "off" and model.reasoning is None else wished  # what is refused next
-
-
-def _check_reasoning(chat: ChatRequest, model: Model, hint: str) -> None:
-    if chat.reasoning is None:
-        return
-    if model.reasoning is None:
-        message = f"Model '{model.key}' {NO_REASONING} {hint}".rstrip()
-        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="reasoning")
-    if chat.reasoning not in model.reasoning.allowed_options:
-        options = ", ".join(f"'{option}'" for option in model.reasoning.allowed_options)
-        message = f"Reasoning setting '{chat.reasoning}' is not supported by model '{model.key}'. Supported settings: {options}."
-        raise OrchestratorError(ErrorKind.INVALID_VALUE, message, param="reasoning")

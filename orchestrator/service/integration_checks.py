@@ -18,7 +18,7 @@ from orchestrator.core.token_costs import definition_text, offer_warnings
 from orchestrator.core.tools import OfferedTool, provider_label, schema_is_usable
 from orchestrator.ports import IntegrationCatalog, IntegrationFailedError, RunScope
 from orchestrator.service.callers import Caller
-from orchestrator.service.chats import granted_integrations
+from orchestrator.service.chat_checks import granted_integrations
 from orchestrator.service.ids import new_response_id
 from orchestrator.service.materials import opened_integration
 from orchestrator.service.token_costs import TokenCosts, TokenCostService

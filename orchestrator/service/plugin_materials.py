@@ -9,7 +9,7 @@ from orchestrator.core.materials import Piece
 from orchestrator.core.request import Limits, PluginRequest, WantedPrompt
 from orchestrator.ports import IntegrationCatalog, IntegrationSession, ResponseStore, RunScope
 from orchestrator.service.callers import Caller
-from orchestrator.service.chats import granted_integrations
+from orchestrator.service.chat_checks import granted_integrations
 from orchestrator.service.ids import new_response_id
 from orchestrator.service.materials import get_prompt, read_resource
 from orchestrator.service.plugins import PluginService

@@ -26,8 +26,8 @@ from orchestrator.core.tools import OfferedTool
 from orchestrator.ports import Chain, PromptCounter, ResponseStore
 from orchestrator.service.callers import Caller
 from orchestrator.service.chain_context import prompt_in_force
+from orchestrator.service.chat_checks import wished_reasoning
 from orchestrator.service.chat_request import ChatRequest
-from orchestrator.service.chats import wished_reasoning
 from orchestrator.service.integration_checks import IntegrationCheckService
 from orchestrator.service.models import ModelChoice, ModelService
 

@@ -114,34 +114,33 @@ class ResponsesEdge:
         references = await self.resolved(body.input, caller, sent.first)
         asked = decided_response(body, references, sent, call_ids)
         try:
-            asked = await self._placed_behind(asked, caller)
+            chat = _begun((await self._placed_behind(asked, caller)).chat)
             first: LiveRun | list[StreamEvent]
             if calls and telling.response.status == "completed" and sent.are_those_of(calls):
                 first = CallsBefore(telling, frozenset(call_ids)).events()  # asked once more
             else:
                 _check_all_decided(body, sent, telling)
-                decisions = DecisionRequest(sent.response_id, sent.decisions, asked.tools.integrations, settles=True)
+                decisions = DecisionRequest(sent.response_id, sent.decisions, asked.tools.integrations, chat)
                 run = await self.approvals.decide(decisions, caller)
                 if isinstance(run, StillWaiting):
                     head = stored_head(telling.response)
                     wait = self.keep_alive_seconds
                     return await answer(run, head, request, stream=body.stream, keep_alive_seconds=wait)
                 first = run
-            return await self._answer_joined(first, asked, telling, request, caller, stream=body.stream)
+            return await self._answer_joined(first, chat, telling, request, caller, stream=body.stream)
         except OrchestratorError as error:
             raise in_openai_words(error, asked.tools) from None
 
     async def _answer_joined(
         self,
         first: LiveRun | list[StreamEvent],
-        asked: Asked,
+        chat: ChatRequest,
         telling: StoredTelling,
         request: HttpRequest,
         caller: Caller,
         *,
         stream: bool,
     ) -> ASGIResponse:
-        chat = _begun(asked.chat)
         response_id = chat.response_id or ""
         shown = response_id if chat.store else None
         instance = telling.response.model_instance_id

@@ -7,7 +7,9 @@ import openai
 import pytest
 
 from orchestrator.core.approvals import Approve
+from orchestrator.core.errors import ErrorKind, OrchestratorError
 from orchestrator.core.json_types import JsonObject
+from orchestrator.core.request import ResponseFormat
 from orchestrator.testing import Call, FakeServer, Say, ScriptedEngine
 from tests.api.house import fake_tool
 from tests.api.openai_responses.clients import MODEL, openai_house, texts_of, told
@@ -239,17 +241,33 @@ async def test_a_decision_that_is_sent_again_runs_nothing_again_and_another_one_
     assert refused.value.param == "input"
 
 
-async def test_a_response_that_cannot_go_on_leaves_its_decisions_made() -> None:
-    servers = clock()
-    async with openai_house(ScriptedEngine(CALLS), servers) as (_, client):
+class Fickle(ScriptedEngine):
+    """An engine that comes to refuse what it took before."""
+
+    refuses = False
+
+    def check_response_format(self, response_format: ResponseFormat) -> None:
+        if self.refuses:
+            raise OrchestratorError(ErrorKind.INVALID_VALUE, "That schema cannot be kept to.", param="response_format")
+
+
+async def test_a_response_that_cannot_go_on_any_more_leaves_its_decisions_made() -> None:
+    engine = Fickle(CALLS)
+    formed: Any = {"text": {"format": {"type": "json_object"}}}
+
+    async def change_its_mind(arguments: JsonObject) -> str:
+        engine.refuses = True
+        return "noon"
+
+    servers = {"mcp/clock": FakeServer([fake_tool("now", change_its_mind)])}
+    async with openai_house(engine, servers) as (_, client):
         first = await client.responses.create(model=MODEL, input="Time?", tools=[CLOCK_TOOL])
-        failed = await decided(client, first, stream=True, model="nobody/nothing")
+        failed = await decided(client, first, stream=True, **formed)
         with pytest.raises(openai.APIStatusError) as refused:
-            await decided(client, first, model="nobody/nothing")
+            await decided(client, first, **formed)
         second = await decided(client, first)
-    assert (refused.value.status_code, refused.value.param) == (404, "model")
-    assert failed.status == "failed"
-    assert "Invalid model identifier" in failed.error.message
+    assert (refused.value.status_code, refused.value.param) == (400, "text.format")
+    assert (failed.status, failed.error.message) == ("failed", "That schema cannot be kept to.")
     assert (second.output_text, len(servers["mcp/clock"].calls)) == ("It is noon.", 1)
 
 
