@@ -31,7 +31,7 @@ async def test_two_hundred_ephemeral_servers_in_a_row_and_fifty_at_once_leave_no
                 for _ in range(times):
                     users.start_soon(use)
 
-        await use_at_once(10)  # the database opens its connections
+        await use_at_once(AT_ONCE)  # the database opens all of its connections
         before = app.sessions
         async with nothing_left():
             for _ in range(IN_A_ROW):
