@@ -1,9 +1,9 @@
 """Opens or continues a chain: everything that can be refused is refused here, before a run begins."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.core.approvals import NEVER
 from orchestrator.core.errors import ErrorKind, OrchestratorError
@@ -310,6 +310,10 @@ class ChatService:
         """End a response that waits for approvals, its calls not run; False for one that does not wait."""
         await self._runs.put_away(response_id, owner)
         return await self._store.end_suspended(response_id, owner, Completed(), PASSED_OVER, datetime.now(UTC))
+
+    def keep(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do this whether or not the client that asked for it stays; it raises nothing."""
+        self._runs.keep(work)
 
     def running(self, response_id: str, caller: Caller) -> LiveRun:
         """A run of the caller's that is under way in this process.

@@ -1,8 +1,8 @@
 """Owns the runs in flight: starts them, lets any number of readers follow, ends them."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import anyio
 import anyio.abc
@@ -84,6 +84,10 @@ class RunService:
         live = self._live[request.response_id] = LiveRun(request, context, self._spending)
         self._task_group.start_soon(self._drive, live)
         return live
+
+    def keep(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do this beside the runs, for as long as the service does not stop; it raises nothing."""
+        self._task_group.start_soon(work)
 
     async def put_away(self, response_id: str, owner: str) -> None:
         """Wait until a run of this response of `owner`'s that has said its last word has closed its connections too."""

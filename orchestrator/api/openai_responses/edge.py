@@ -144,13 +144,13 @@ class ResponsesEdge:
         response_id = chat.response_id or ""
         shown = response_id if chat.store else None
         instance = telling.response.model_instance_id
-        run = JoinedRun(first, lambda: self.chats.start(chat, caller), shown, instance)
-        if chat.background:  # its client need not stay
-            try:
+        lasting = chat.background
+        run = JoinedRun(first, lambda: self.chats.start(chat, caller), shown, instance, lasting=lasting)
+        if lasting:
+            self.chats.keep(run.keep)
+            await while_connected(request.receive, run.started)
+            if not stream:  # who asks for it by its id finds it from the reply on
                 await while_connected(request.receive, run.second)
-            except BaseException:
-                run.disconnect()
-                raise
         earlier = telling.response
         model = earlier.model_key if chat.model == earlier.parameters.get("model") else chat.model
         head = _head(chat, response_id, model, chat.previous_response_id if chat.store else None)

@@ -9,6 +9,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import anyio
+import structlog
+
 from orchestrator.api.openai_responses.heads import is_of_this_dialect
 from orchestrator.api.sse import StreamedRun
 from orchestrator.core.approvals import PendingApproval
@@ -18,6 +21,8 @@ from orchestrator.core.stream import ChatEnd, ChatStart, ErrorEvent, StreamEvent
 from orchestrator.ports import JournaledCall
 from orchestrator.service.live_runs import LiveRun
 from orchestrator.service.retelling import StoredTelling, told_item
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 def asked_calls(telling: StoredTelling) -> list[JournaledCall]:
@@ -128,6 +133,7 @@ class JoinedRun:
     """A run that settles calls, or what is known of them already, and the run that goes on from there: read as one.
 
     `response_id` is that of the second, which `begin` starts when the first is over; it is None where it is not stored.
+    What is `lasting` goes on without its client, where somebody calls `keep`.
     """
 
     def __init__(
@@ -136,8 +142,12 @@ class JoinedRun:
         begin: Callable[[], Awaitable[LiveRun]],
         response_id: str | None,
         model_instance_id: str,
+        *,
+        lasting: bool = False,
     ) -> None:
         self._first = first
+        self._lasting = lasting
+        self._beginning = anyio.Lock()
         self._begin = begin
         self._second: LiveRun | ChatResult | None = None
         self.response_id = response_id
@@ -165,14 +175,23 @@ class JoinedRun:
         Raises:
             OrchestratorError: it could not be started.
         """
-        if self._second is None and isinstance(self._first, LiveRun):
-            result = await self._first.result()
-            if not isinstance(result.ending, Completed):
-                self._second = replace(result, response_id=None)
-        if self._second is None:
-            self._second = await self._begin()
-            await self._second.started()
+        async with self._beginning:  # of several who ask for it one begins it
+            if self._second is None and isinstance(self._first, LiveRun):
+                result = await self._first.result()
+                if not isinstance(result.ending, Completed):
+                    self._second = replace(result, response_id=None)
+            if self._second is None:
+                self._second = await self._begin()
+            if isinstance(self._second, LiveRun):
+                await self._second.started()
         return self._second
+
+    async def keep(self) -> None:
+        """Have the second begin when the first is over, whether or not anybody reads it."""
+        try:
+            await self.second()
+        except OrchestratorError as error:
+            log.warning("nothing went on from calls that were decided about", reason=error.info.message)
 
     async def result(self) -> ChatResult:
         """How it ends.
@@ -213,7 +232,7 @@ class JoinedRun:
                     yield event
 
     def disconnect(self) -> None:
-        """The client is gone: what is under way ends."""
-        for run in (self._first, self._second):
+        """The client is gone: what is under way ends, unless it is lasting."""
+        for run in () if self._lasting else (self._first, self._second):
             if isinstance(run, LiveRun):
                 run.disconnect()
