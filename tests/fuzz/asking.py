@@ -27,7 +27,6 @@ _IDS = re.compile(
 _ENDS = {
     "/v1/messages": ("message_start", "message_stop|error"),
     "/v1/responses": (r"response\..+", r"response\.(completed|failed|incomplete)|error"),
-    "/api/v1/plugins/": (r"tool_call\.start", r"tool_call\.(success|failure)|error"),
     "": (r"chat\.start", r"chat\.end"),
 }
 """What a stream begins and ends with, by the path."""
