@@ -127,7 +127,9 @@ _UNSETTLED: Final = (
     .join_from(tool_calls, tool_call_approvals, isouter=True)
     .where(tool_calls.c.response_id == bindparam("response_id"), tool_calls.c.status.in_(UNSETTLED))
     .order_by(tool_calls.c.position)
+    .with_for_update(of=tool_calls)
 )
+"""Who is just settling one is waited for: it is settled once."""
 
 
 _WITH_CLIENT: Final = (
